@@ -1,0 +1,13 @@
+"""The aggregator's own settings."""
+
+from pydantic import Field
+
+from bff_shared.settings import Seconds, Settings
+
+
+class AggregatorSettings(Settings):
+    """What the aggregator reads besides the common settings."""
+
+    port: int = Field(8102, ge=0, le=65_535, description="port to listen on; 0 takes any free one")
+    chart_timeout: Seconds = Field(2.0, description="seconds a chart may take; `X-Request-Timeout` may shorten it")
+    run_timeout: Seconds = Field(1.5, description="seconds a complete run may take; `X-Request-Timeout` may shorten it")

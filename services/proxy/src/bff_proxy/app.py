@@ -1,0 +1,29 @@
+"""The proxy's app: the common parts, and the forwarder behind every path."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from bff_proxy.settings import ProxySettings
+from bff_proxy.stream import Forward
+from bff_shared.app import create_app as create_common_app
+from bff_shared.metrics import Metrics
+from bff_shared.settings import load
+from bff_shared.upstream import Upstream
+
+
+def create_app(settings: ProxySettings | None = None) -> FastAPI:
+    """Return the proxy; settings come from the environment unless given."""
+    settings = settings or load(ProxySettings)
+    metrics = Metrics()
+    upstream = Upstream(settings, metrics)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await upstream.aclose()
+
+    app = create_common_app("proxy", settings, metrics=metrics, checks={"backend": upstream.check}, lifespan=lifespan)
+    app.router.default = Forward(upstream, settings)
+    return app

@@ -1,0 +1,27 @@
+"""The relay's app: the common parts, the backend, and the two doors for viewers."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from bff_wsrelay.settings import RelaySettings
+from bff_shared.app import create_app as create_common_app
+from bff_shared.metrics import Metrics
+from bff_shared.settings import load
+from bff_shared.upstream import Upstream
+
+
+def create_app(settings: RelaySettings | None = None) -> FastAPI:
+    """Return the relay; settings come from the environment unless given."""
+    settings = settings or load(RelaySettings)
+    metrics = Metrics()
+    upstream = Upstream(settings, metrics)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await upstream.aclose()
+
+    checks = {"backend": upstream.check}
+    return create_common_app("wsrelay", settings, metrics=metrics, checks=checks, lifespan=lifespan)

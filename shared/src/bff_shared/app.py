@@ -1,0 +1,122 @@
+"""The only app factory: what is the same in all services is put together here, one line each."""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from bff_shared import logs
+from bff_shared.errors import BadRequest, BffError, InvalidRequest, MethodNotAllowed, NotFound, wants_problem
+from bff_shared.health import Check, Health
+from bff_shared.metrics import CONTENT_TYPE, Metrics
+from bff_shared.observe import Observe
+from bff_shared.responses import JsonResponse, error_response
+from bff_shared.settings import Settings
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the shared parts of a service hold; `app.state.service` of every app.
+
+    `on_drain` are called once, in order, when the process is told to stop, before its sockets close.
+    """
+
+    name: str
+    settings: Settings
+    metrics: Metrics
+    health: Health
+    on_drain: list[Callable[[], Any]]
+
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def create_app(
+    name: str,
+    settings: Settings,
+    *,
+    metrics: Metrics,
+    checks: Mapping[str, Check],
+    lifespan: Lifespan,
+    description: str = "",
+) -> FastAPI:
+    """Return a service's app with ids, logging, metrics, health and error answers in place; it adds its routes.
+
+    `name` is the service's folder; its version is that of the distribution `bff-{name}`.
+    """
+    logs.configure(name, settings.log_level, settings.log_format)
+    release = version(f"bff-{name}")
+    health = Health(name, release, checks, time.monotonic)
+    service = Service(name, settings, metrics, health, [])
+    app = FastAPI(
+        title=f"bff-{name}",
+        version=release,
+        description=description,
+        default_response_class=JsonResponse,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=f"/api/v1/openapi/{name}.json",
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    _add_errors(app)
+    _add_health(app, service)
+    app.add_middleware(Observe, metrics=metrics, draining=lambda: health.draining)
+    return app
+
+
+def _add_errors(app: FastAPI) -> None:
+    """Answer every error in the canonical shape (or RFC 9457's when the client prefers it)."""
+
+    def respond(request: Request, error: BffError) -> Response:
+        return error_response(error, problem=wants_problem(request.headers.get("accept", "")))
+
+    @app.exception_handler(BffError)
+    async def own(request: Request, error: BffError) -> Response:
+        return respond(request, error)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        fields = {_field(e["loc"]): str(e["msg"]) for e in error.errors()}
+        return respond(request, InvalidRequest(f"invalid: {', '.join(fields)}", fields))
+
+    @app.exception_handler(HTTPException)
+    async def framework(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 404:
+            return respond(request, NotFound("no such resource"))
+        if error.status_code == 405:
+            return respond(request, MethodNotAllowed("the resource does not support this method"))
+        return respond(request, BadRequest("the request cannot be understood"))
+
+
+def _field(location: tuple[Any, ...]) -> str:
+    return ".".join(str(part) for part in location[1:]) or str(location[0])
+
+
+def _add_health(app: FastAPI, service: Service) -> None:
+    """Add the probes and the metrics, which nginx routes only in part."""
+
+    @app.get("/health", include_in_schema=False)
+    async def health() -> Response:
+        return JsonResponse(await service.health.report())
+
+    @app.get("/health/live", include_in_schema=False)
+    async def live() -> Response:
+        return JsonResponse({"status": "ok"})
+
+    @app.get("/health/ready", include_in_schema=False)
+    async def ready() -> Response:
+        draining = service.health.draining
+        return JsonResponse({"status": "draining" if draining else "ok"}, 503 if draining else 200)
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(service.metrics.render(), media_type=CONTENT_TYPE)

@@ -1,0 +1,44 @@
+"""What belongs to the request being handled, readable anywhere below the app: its ids, route and log fields."""
+
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from bff_shared.ids import Trace
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """One request: ids, the route's template (bounded, for metrics) and what its log line shall say besides."""
+
+    request_id: str
+    trace: Trace
+    route: str = "unmatched"
+    log: dict[str, Any] = field(default_factory=dict)
+
+
+_current: ContextVar[RequestContext | None] = ContextVar("bff_request", default=None)
+
+
+def current() -> RequestContext | None:
+    """Return the context of the request being handled, None outside of any."""
+    return _current.get()
+
+
+def enter(context: RequestContext) -> None:
+    """Make a context current for this task and the tasks it starts."""
+    _current.set(context)
+
+
+def correlation_id() -> str:
+    """Return the current request's id, or `-` outside of any."""
+    context = _current.get()
+    return context.request_id if context else "-"
+
+
+def upstream_headers() -> list[tuple[bytes, bytes]]:
+    """Return the headers that carry the current request's ids to the next hop."""
+    context = _current.get()
+    if context is None:
+        return []
+    return [(b"x-request-id", context.request_id.encode()), (b"traceparent", context.trace.header.encode())]

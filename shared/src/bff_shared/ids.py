@@ -1,0 +1,36 @@
+"""Request ids and W3C trace context (https://www.w3.org/TR/trace-context/). Pure but for `secrets`."""
+
+import re
+import secrets
+from dataclasses import dataclass
+
+MAX_ID = 128
+_SANE = re.compile(r"[\x21-\x7e]{1,128}")
+_TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One hop of a distributed trace: 16-byte trace id, 8-byte span id, flags, all in lower-case hex."""
+
+    trace_id: str
+    span_id: str
+    flags: str = "00"
+
+    @property
+    def header(self) -> str:
+        """The value of `traceparent`, version 00."""
+        return f"00-{self.trace_id}-{self.span_id}-{self.flags}"
+
+
+def request_id(given: str | None) -> str:
+    """Return the client's id if it is 1 to 128 visible ASCII characters, else a new one of 32 hex digits."""
+    return given if given is not None and _SANE.fullmatch(given) else secrets.token_hex(16)
+
+
+def trace(given: str | None) -> Trace:
+    """Continue the caller's trace with a new span, or start one when there is none or it is malformed (section 4.3)."""
+    match = _TRACEPARENT.fullmatch(given) if given else None
+    if match is None or match[2] == "0" * 32 or match[3] == "0" * 16 or (match[1] == "00" and match[5]):
+        return Trace(secrets.token_hex(16), secrets.token_hex(8))
+    return Trace(match[2], secrets.token_hex(8), match[4])

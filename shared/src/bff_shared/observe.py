@@ -1,0 +1,106 @@
+"""The one middleware: ids in and out, one log line and the metrics of each request. Plain ASGI, to cost little."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bff_shared import context, ids
+from bff_shared.context import RequestContext
+from bff_shared.errors import BffError, Internal, wants_problem
+from bff_shared.metrics import Metrics
+from bff_shared.responses import send_error
+
+log = logging.getLogger("bff.access")
+QUIET = frozenset(("/health", "/health/live", "/health/ready", "/metrics"))
+NO_ANSWER = 499
+
+
+class Observe:
+    """Wraps an app so that every request has ids, exactly one log line, and an answer even if the app raises."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, draining: Callable[[], bool]) -> None:
+        self._app, self._metrics, self._draining = app, metrics, draining
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection scope; anything but HTTP passes with ids only."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        request = self._begin(scope)
+        if scope["type"] == "websocket":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(send, request.request_id.encode(), self._draining)
+        self._metrics.in_flight.inc()
+        begun = time.perf_counter()
+        try:
+            await self._answer(scope, receive, exchange)
+        finally:
+            self._metrics.in_flight.dec()
+            self._end(scope, request, exchange, time.perf_counter() - begun)
+
+    def _begin(self, scope: Scope) -> RequestContext:
+        given = trace = None
+        for name, value in scope["headers"]:
+            if name == b"x-request-id":
+                given = value.decode("latin-1")
+            elif name == b"traceparent":
+                trace = value.decode("latin-1")
+        request = RequestContext(ids.request_id(given), ids.trace(trace))
+        context.enter(request)
+        return request
+
+    async def _answer(self, scope: Scope, receive: Receive, exchange: "_Exchange") -> None:
+        """Run the app; whatever it raises before its answer began becomes an error answer."""
+        try:
+            await self._app(scope, receive, exchange.send)
+        except Exception as error:
+            if exchange.status:
+                raise
+            if not isinstance(error, BffError):
+                log.exception("request failed")
+            known = error if isinstance(error, BffError) else Internal("the service failed to answer")
+            await send_error(exchange.send, known, problem=_wants_problem(scope))
+
+    def _end(self, scope: Scope, request: RequestContext, exchange: "_Exchange", seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", request.route)
+        status = exchange.status or NO_ANSWER
+        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+        self._metrics.requests.labels(method, route, status).inc()
+        self._metrics.durations.labels(method, route).observe(seconds)
+        level = logging.DEBUG if scope["path"] in QUIET else logging.INFO
+        if log.isEnabledFor(level):
+            fields: dict[str, Any] = {"method": method, "route": route, "status": status, "bytes": exchange.size}
+            fields |= {"duration_ms": round(seconds * 1000, 2), **request.log}
+            log.log(level, "request", extra=fields)
+
+
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+
+
+def _wants_problem(scope: Scope) -> bool:
+    return any(name == b"accept" and wants_problem(value.decode("latin-1")) for name, value in scope["headers"])
+
+
+class _Exchange:
+    """The answer on its way out: its status and size so far; adds the request id, once."""
+
+    def __init__(self, send: Send, request_id: bytes, draining: Callable[[], bool]) -> None:
+        self._send, self._id, self._draining = send, request_id, draining
+        self.status = 0
+        self.size = 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = [pair for pair in message.get("headers", ()) if pair[0].lower() != b"x-request-id"]
+            headers.append((b"x-request-id", self._id))
+            if self._draining():
+                headers.append((b"connection", b"close"))
+            message = {**message, "headers": headers}
+        else:
+            self.size += len(message.get("body", b""))
+        await self._send(message)

@@ -1,0 +1,26 @@
+"""gunicorn's worker: a uvicorn server that drains as the single-process one does."""
+
+import sys
+from typing import Any, ClassVar
+
+from gunicorn.arbiter import Arbiter
+from uvicorn_worker import UvicornWorker
+
+from bff_shared.serve import Server, uvicorn_options
+from bff_shared.settings import Settings, load
+
+
+class Worker(UvicornWorker):
+    """Runs one app in one process under gunicorn's arbiter."""
+
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
+        key: value for key, value in uvicorn_options(load(Settings)).items() if key != "log_config"
+    }
+
+    async def _serve(self) -> None:
+        self.config.app = self.wsgi
+        server = Server(self.config, self.wsgi.state.service)
+        self._install_sigquit_handler()
+        await server.serve(sockets=self.sockets)
+        if not server.started:
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
