@@ -29,7 +29,7 @@ def template(raw_path: bytes, prefixes: Sequence[str]) -> str:
 
 
 def normalise(path: bytes) -> bytes:
-    """Return the path that any server might take this for: decoded once, `\\` as `/`, dots resolved, slashes merged.
+    """Return the path that any server might take this for: decoded once, dots resolved, backslashes and slashes merged.
 
     RFC 3986 section 5.2.4 for the dots. Raises BadRequest for a decoded control character.
     """

@@ -5,11 +5,11 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from bff_wsrelay.settings import RelaySettings
 from bff_shared.app import create_app as create_common_app
 from bff_shared.metrics import Metrics
 from bff_shared.settings import load
 from bff_shared.upstream import Upstream
+from bff_wsrelay.settings import RelaySettings
 
 
 def create_app(settings: RelaySettings | None = None) -> FastAPI:
