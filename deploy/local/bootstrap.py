@@ -1,3 +1,4 @@
+# ruff: noqa: INP001  a script that runs before anything is installed
 """Make `.venv` hold exactly what a verb of the Makefile needs: `bootstrap.py run|dev|bench`.
 
 Runs on the standard library alone. Does nothing when the lock file and the workspace's package metadata are the ones
@@ -34,8 +35,13 @@ def pip(python: Path, *arguments: str, what: str) -> None:
     if done.returncode == 0:
         return
     lines = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith("WARNING")]
-    if any(sign in done.stderr for sign in ("NewConnectionError", "ConnectTimeout", "NameResolution", "ProxyError", "Max retries")):
-        raise SetupError(f"cannot reach the Python package index to install {what}; check the network or pip's index settings")
+    if any(
+        sign in done.stderr
+        for sign in ("NewConnectionError", "ConnectTimeout", "NameResolution", "ProxyError", "Max retries")
+    ):
+        raise SetupError(
+            f"cannot reach the Python package index to install {what}; check the network or pip's index settings"
+        )
     raise SetupError(f"installing {what} failed: {lines[0].strip() if lines else 'pip said nothing'}")
 
 
@@ -46,7 +52,9 @@ def install(lock: Path, stamp: Path) -> None:
         print("setting up .venv (once)", file=sys.stderr)
         done = subprocess.run([sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode:
-            raise SetupError("cannot create .venv: the 'venv' module is missing or incomplete (on Debian: python3-venv)")
+            raise SetupError(
+                "cannot create .venv: the 'venv' module is missing or incomplete (on Debian: python3-venv)"
+            )
     stamp.unlink(missing_ok=True)
     print(f"installing {lock.relative_to(ROOT)}", file=sys.stderr)
     pip(python, "--require-hashes", "--only-binary=:all:", "-r", str(lock), what=str(lock.relative_to(ROOT)))

@@ -1,0 +1,158 @@
+"""What nginx is told: the route map's template filled in, and the small nginx.conf around it. Pure text."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+FAILING_FOR = "max_fails=1 fail_timeout=1s"
+RESOLVE_SINCE = (1, 27, 3)
+"""The version from which nginx follows a name's addresses while it runs."""
+
+
+class ConfigurationError(ValueError):
+    """A value cannot be given to nginx; the text names it."""
+
+
+class BackendAddress(NamedTuple):
+    """A backend's URL in parts: `https`, `api.example:8443`, `api.example`, 8443 and `/base` or nothing."""
+
+    scheme: str
+    authority: str
+    host: str
+    port: int
+    base: str
+
+
+def split_backend(url: str) -> BackendAddress:
+    """Split an `http` or `https` URL; raise ConfigurationError for anything that nginx could not forward to."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigurationError(f"backend URL {url!r}: {error}") from error
+    host = parts.hostname or ""
+    if parts.scheme not in ("http", "https") or not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+", host):
+        raise ConfigurationError(f"backend URL {url!r} is not of the form http://host:port")
+    if (
+        parts.username is not None
+        or parts.query
+        or parts.fragment
+        or not re.fullmatch(r"[A-Za-z0-9._~/-]*", parts.path)
+    ):
+        raise ConfigurationError(f"backend URL {url!r} has more than scheme, host, port and path")
+    bracketed = f"[{host}]" if ":" in host else host
+    authority = bracketed if port is None else f"{bracketed}:{port}"
+    default = 443 if parts.scheme == "https" else 80
+    return BackendAddress(parts.scheme, authority, host, default if port is None else port, parts.path.rstrip("/"))
+
+
+def server_lines(addresses: Sequence[str], resolve: bool = False) -> str:
+    """Return one `server` directive for each `host:port`; `resolve` has names looked up again while nginx runs."""
+    if not addresses:
+        raise ConfigurationError("an upstream needs at least one server")
+    suffix = " resolve" if resolve else ""
+    return " ".join(f"server {address} {FAILING_FOR}{suffix};" for address in addresses)
+
+
+@dataclass(frozen=True)
+class RouteMap:
+    """Everything the template asks for; addresses are `host:port`, times and sizes in nginx's own notation."""
+
+    listen: str
+    root: Path
+    proxy: Sequence[str]
+    aggregator: Sequence[str]
+    wsrelay: Sequence[str]
+    backend: BackendAddress
+    backend_servers: str
+    resolver: str = ""
+    backend_tls: str = ""
+    access_log: str = "/dev/stdout"
+    max_body_size: str = "0"
+    read_timeout: str = "120s"
+    stream_timeout: str = "1h"
+
+    def values(self) -> dict[str, str]:
+        """Return the template's names and their values."""
+        return {
+            "NGINX_LISTEN": self.listen,
+            "NGINX_ROOT": quoted(str(self.root)),
+            "NGINX_ACCESS_LOG": quoted(self.access_log),
+            "NGINX_MAX_BODY_SIZE": self.max_body_size,
+            "NGINX_READ_TIMEOUT": self.read_timeout,
+            "NGINX_STREAM_TIMEOUT": self.stream_timeout,
+            "NGINX_RESOLVER": self.resolver,
+            "PROXY_SERVERS": server_lines(self.proxy),
+            "AGGREGATOR_SERVERS": server_lines(self.aggregator),
+            "WSRELAY_SERVERS": server_lines(self.wsrelay),
+            "BACKEND_SERVERS": self.backend_servers,
+            "BACKEND_SCHEME": self.backend.scheme,
+            "BACKEND_AUTHORITY": self.backend.authority,
+            "BACKEND_HOST": self.backend.host,
+            "BACKEND_BASE": self.backend.base,
+            "BACKEND_TLS": self.backend_tls,
+        }
+
+
+def quoted(text: str) -> str:
+    """Return a path as one nginx word; raise ConfigurationError for what no quoting can carry."""
+    if "$" in text or any(ord(character) < 32 for character in text):
+        raise ConfigurationError(f"nginx cannot be given the path {text!r}")
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def render(template: str, values: Mapping[str, str]) -> str:
+    """Fill in each `${NAME}` in capitals, as envsubst does; raise ConfigurationError for a name without value."""
+
+    def fill(match: re.Match[str]) -> str:
+        try:
+            return values[match[1]]
+        except KeyError:
+            raise ConfigurationError(f"the route map asks for {match[1]}, which has no value") from None
+
+    return re.sub(r"\$\{([A-Z][A-Z0-9_]*)\}", fill, template)
+
+
+def main_conf(folder: Path, routes: Path, user: str = "", workers: int = 1, files: int = 1024) -> str:
+    """Return an nginx.conf that keeps every file of nginx under `folder` and includes the rendered route map.
+
+    `user` is `name group` when nginx is started as root: its workers would otherwise become `nobody` and not be
+    allowed to read a page under a private home. `files` is how many a worker may open; a forwarded connection takes
+    two.
+    """
+    temporary = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    paths = "\n".join(f"    {kind}_temp_path {quoted(str(folder / kind))};" for kind in temporary)
+    return f"""daemon off;
+pid {quoted(str(folder / "nginx.pid"))};
+lock_file {quoted(str(folder / "nginx.lock"))};
+error_log stderr warn;
+worker_processes {workers};
+worker_rlimit_nofile {files};
+{f"user {user};" if user else ""}
+events {{
+    worker_connections {files};
+}}
+http {{
+{paths}
+    access_log off;
+    sendfile on;
+    include {quoted(str(routes))};
+}}
+"""
+
+
+def parse_version(banner: str) -> tuple[int, int, int]:
+    """Return the version in the answer of `nginx -v`; raise ConfigurationError if there is none."""
+    if found := re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", banner):
+        return int(found[1]), int(found[2]), int(found[3])
+    raise ConfigurationError("this nginx does not tell its version")
+
+
+def resolver_line(resolv_conf: str) -> str:
+    """Return a `resolver` directive for the name servers of a resolv.conf(5), or nothing if it names none."""
+    servers = re.findall(r"^[ \t]*nameserver[ \t]+([0-9A-Fa-f.:]+)", resolv_conf, re.MULTILINE)
+    words = [f"[{server}]" if ":" in server else server for server in servers]
+    return f"resolver {' '.join(words)} valid=5s; resolver_timeout 2s;" if words else ""
