@@ -12,7 +12,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from bff_shared import logs
 from bff_shared.errors import BadRequest, BffError, InvalidRequest, MethodNotAllowed, NotFound, wants_problem
 from bff_shared.health import Check, Health
 from bff_shared.metrics import CONTENT_TYPE, Metrics
@@ -47,11 +46,10 @@ def create_app(
     lifespan: Lifespan,
     description: str = "",
 ) -> FastAPI:
-    """Return a service's app with ids, logging, metrics, health and error answers in place; it adds its routes.
+    """Return a service's app with ids, request logs, metrics, health and error answers in place; it adds its routes.
 
     `name` is the service's folder; its version is that of the distribution `bff-{name}`.
     """
-    logs.configure(name, settings.log_level, settings.log_format)
     release = version(f"bff-{name}")
     health = Health(name, release, checks, time.monotonic)
     service = Service(name, settings, metrics, health, [])

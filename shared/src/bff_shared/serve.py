@@ -19,6 +19,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from bff_shared import logs
 from bff_shared.app import Service
 from bff_shared.settings import S, Settings, SettingsError, load
 
@@ -48,6 +49,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
+        logs.configure(service.name, service.settings.log_level, service.settings.log_format)
         self._service = service
         self._draining: asyncio.Task[None] | None = None
 

@@ -7,6 +7,7 @@ followed, no authentication, no proxies from the environment.
 
 import asyncio
 import random
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from bff_shared.carrier import Carrier, Stage, stage
+from bff_shared.carrier import Carrier, Stage, Timings, stage
 from bff_shared.context import current, upstream_headers
 from bff_shared.errors import (
     BackendMalformed,
@@ -34,7 +35,10 @@ from bff_shared.settings import Settings
 
 SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 OVERLOADED = frozenset((502, 503, 504))
+MAX_HEAD = 64 * 1024
 MAX_BODY = 64 * 1024 * 1024
+HIGH_WATER = 256 * 1024
+NO_BODY = httpx.ByteStream(b"")
 
 
 @dataclass(slots=True)
@@ -84,6 +88,10 @@ class Upstream:
             max_connections=settings.max_connections + 1,
             max_idle=settings.max_connections,
             idle_seconds=settings.keepalive_seconds,
+            max_head_bytes=MAX_HEAD,
+            high_water=HIGH_WATER,
+            ssl_context=ssl.create_default_context() if self._url.scheme == "https" else None,
+            clock=clock,
         )
         metrics.breaker_open.set_function(lambda: self._breaker.state.value)
         metrics.upstream_active.set_function(lambda: self._gate.active)
@@ -179,7 +187,7 @@ class Upstream:
             call.method,
             self._url,
             headers=[self._host, *call.headers],
-            stream=call.body or _NO_BODY,
+            stream=call.body or NO_BODY,
             extensions={"target": call.target, "timeout": self._timeouts(call)},
         )
         try:
@@ -190,7 +198,9 @@ class Upstream:
         except httpx.TransportError as error:
             raise translate(error) from error
         if context := current():
-            context.log.update(response.extensions.get("timings", {}))
+            timings: Timings = response.extensions["timings"]
+            context.log["connect_ms"] = round(timings.connect * 1000, 2)
+            context.log["first_byte_ms"] = round(timings.first_byte * 1000, 2)
         return response
 
     def _timeouts(self, call: Call) -> dict[str, float]:
@@ -218,15 +228,6 @@ class Upstream:
         if reached is Stage.CONNECT:
             return True
         return reached is Stage.SENT and call.method in SAFE and call.body is None
-
-
-class _NoBody(httpx.AsyncByteStream):
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        return
-        yield b""
-
-
-_NO_BODY = _NoBody()
 
 
 class _Body(httpx.AsyncByteStream):

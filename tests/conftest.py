@@ -1,0 +1,84 @@
+"""Fixtures for all tests: a service's app on a real socket, and servers that answer in raw bytes."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+
+from bff_shared.serve import uvicorn_options
+from bff_shared.settings import Settings
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Start = Callable[[Any], Awaitable[str]]
+StartRaw = Callable[[Handler], Awaitable[str]]
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep settings of the shell that runs the tests out of them."""
+    for name in [name for name in os.environ if name.startswith("BFF_")]:
+        monkeypatch.delenv(name)
+
+
+@asynccontextmanager
+async def _uvicorn(app: Any) -> AsyncIterator[str]:
+    config = uvicorn.Config(app, port=0, **{**uvicorn_options(Settings()), "lifespan": "auto"})
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server._serve())  # serve() would take over the test's signals
+    try:
+        async with asyncio.timeout(10):
+            while not server.started:  # noqa: ASYNC110  uvicorn has no event for it
+                await asyncio.sleep(0.005)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = server.force_exit = True
+        await task
+
+
+@asynccontextmanager
+async def _raw(handler: Handler) -> AsyncIterator[str]:
+    writers: set[asyncio.StreamWriter] = set()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.add(writer)
+        try:
+            await handler(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+            writers.discard(writer)
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for writer in list(writers):
+            writer.transport.abort()
+
+
+@pytest.fixture
+async def start_app() -> AsyncIterator[Start]:
+    """Return a function that serves an ASGI app until the test ends, and returns its origin."""
+    async with AsyncExitStack() as stack:
+
+        async def start(app: Any) -> str:
+            return await stack.enter_async_context(_uvicorn(app))
+
+        yield start
+
+
+@pytest.fixture
+async def start_raw() -> AsyncIterator[StartRaw]:
+    """Return a function that lets a handler answer each connection in bytes, and returns its origin."""
+    async with AsyncExitStack() as stack:
+
+        async def start(handler: Handler) -> str:
+            return await stack.enter_async_context(_raw(handler))
+
+        yield start
