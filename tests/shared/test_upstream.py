@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bff_shared.errors import BackendMalformed, BackendTimeout, BackendUnavailable, BffError, Busy, CircuitOpen
+from bff_shared.errors import BackendMalformed, BackendTimeout, BackendUnavailable, Busy, CircuitOpen
 from bff_shared.health import CheckFailed
 from bff_shared.metrics import Metrics
 from bff_shared.settings import Settings

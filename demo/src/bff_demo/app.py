@@ -5,10 +5,13 @@ from contextlib import asynccontextmanager
 
 import anyio.to_thread
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
-from bff_demo import errors, rest, stream
+from bff_demo import control, errors, rest, stream
 from bff_demo.backend import open_backend
+from bff_demo.interference import FaultBoard, Interference
 from bff_demo.options import Options
+from bff_demo.recorder import Recorder
 
 __all__ = ["create_app"]
 
@@ -16,17 +19,22 @@ __all__ = ["create_app"]
 _THREADS = 3
 
 
-def create_app(options: Options | None = None) -> FastAPI:
+def create_app(options: Options | None = None) -> ASGIApp:
     """Return an ASGI application that serves the contract on data made now from `options.seed`."""
-
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
-        yield
-
-    app = FastAPI(title="Backtests", lifespan=lifespan)
-    app.state.backend = open_backend(options or Options())
+    options = options or Options()
+    app = FastAPI(title="Backtests", lifespan=_lifespan)
+    app.state.backend = open_backend(options)
     errors.install(app)
     app.include_router(rest.router)
     app.include_router(stream.router)
-    return app
+    if not options.faults:
+        return app
+    board, recorder = FaultBoard(options.seed), Recorder()
+    app.include_router(control.make_router(board, recorder))
+    return Interference(app, board, recorder)
+
+
+@asynccontextmanager
+async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
+    yield

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from bff_demo.app import create_app
 from bff_demo.options import Options
@@ -36,7 +36,7 @@ class _Server(uvicorn.Server):
             print(f"demo backend listening on http://{self.config.host}:{self.port}", flush=True)
 
 
-def make_server(app: FastAPI, host: str, port: int, *, announce: bool = False) -> _Server:
+def make_server(app: ASGIApp, host: str, port: int, *, announce: bool = False) -> _Server:
     """Return a server that is not yet running; port 0 takes any free one."""
     config = uvicorn.Config(
         app, host=host, port=port, log_level="error", access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS
