@@ -1,0 +1,286 @@
+"""Measure what may carry httpx's requests, side by side: 20 kB JSON answers over loopback, one process per part.
+
+Usage: python bench/carriers.py [--seconds 4] [--only NAME ...]
+
+First in process: each carrier asks a bare ASGI backend on uvicorn, one request after the other (p50) and 16 at a time
+(requests/s, p99). Then, where `wrk` is installed, through a bare ASGI app that forwards by each carrier. Peers that are
+not installed are left out and named.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import importlib.util
+import json
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, NamedTuple
+
+import httpx
+import uvicorn
+import uvloop
+
+from bff_shared.carrier import Carrier
+
+Call = Callable[[bytes], Awaitable[tuple[int, list[tuple[bytes, bytes]], AsyncIterator[bytes]]]]
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+BODY = json.dumps(
+    {"items": [{"run_id": f"run-{n:06d}", "status": "DONE", "value": n * 1.5} for n in range(360)]}
+).encode()
+TIMEOUT = {"connect": 5.0, "read": 30.0, "write": 30.0, "pool": 30.0}
+CONCURRENCY = 16
+
+
+class Figures(NamedTuple):
+    """Median at one request at a time (ms); requests a second and 99th percentile (ms) at 16."""
+
+    p50: float
+    rate: float
+    p99: float
+
+
+async def backend(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer every request with the same 20 kB of JSON."""
+    if scope["type"] != "http":
+        return
+    del receive
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(BODY))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": BODY})
+
+
+def make_carrier() -> Carrier:
+    """Return the project's transport as the services configure it."""
+    return Carrier(
+        max_connections=100,
+        max_idle=100,
+        idle_seconds=4.0,
+        max_head_bytes=64 * 1024,
+        high_water=256 * 1024,
+        ssl_context=None,
+    )
+
+
+def httpx_transport(transport: httpx.AsyncBaseTransport, base: str) -> Call:
+    """Call a transport directly, with httpx's own request and response."""
+    url = httpx.URL(base)
+    host = url.netloc
+
+    async def call(target: bytes) -> tuple[int, list[tuple[bytes, bytes]], AsyncIterator[bytes]]:
+        request = httpx.Request(
+            "GET",
+            url.copy_with(raw_path=target) if not isinstance(transport, Carrier) else url,
+            headers=[(b"host", host), (b"accept", b"*/*")],
+            stream=httpx.ByteStream(b""),
+            extensions={"timeout": TIMEOUT, "target": target},
+        )
+        response = await transport.handle_async_request(request)
+        return response.status_code, response.headers.raw, _to_the_end(response)
+
+    return call
+
+
+async def _to_the_end(response: httpx.Response) -> AsyncIterator[bytes]:
+    assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101  asynchronous transports make these
+    try:
+        async for piece in response.stream:
+            yield piece
+    finally:
+        await response.aclose()
+
+
+def httpx_client(transport: httpx.AsyncBaseTransport, base: str) -> Call:
+    """Call through `httpx.AsyncClient`."""
+    client = httpx.AsyncClient(transport=transport, timeout=30.0)
+
+    async def call(target: bytes) -> tuple[int, list[tuple[bytes, bytes]], AsyncIterator[bytes]]:
+        response = await client.send(client.build_request("GET", base + target.decode()), stream=True)
+        return response.status_code, response.headers.raw, response.aiter_raw()
+
+    return call
+
+
+def aiohttp_client(base: str) -> Call:
+    """Call aiohttp's client alone, without httpx."""
+    import aiohttp
+    import yarl
+
+    session = aiohttp.ClientSession(auto_decompress=False)
+
+    async def call(target: bytes) -> tuple[int, list[tuple[bytes, bytes]], AsyncIterator[bytes]]:
+        response = await session.get(yarl.URL(base + target.decode(), encoded=True))
+        return response.status, list(response.raw_headers), aiter(response.content.iter_any())
+
+    return call
+
+
+def aiohttp_transport() -> httpx.AsyncBaseTransport:
+    """Return httpx-aiohttp's transport."""
+    import httpx_aiohttp
+
+    transport: httpx.AsyncBaseTransport = httpx_aiohttp.AiohttpTransport()
+    return transport
+
+
+LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=100)
+CARRIERS: dict[str, Callable[[str], Call]] = {
+    "httpx transport": lambda base: httpx_transport(httpx.AsyncHTTPTransport(limits=LIMITS), base),
+    "httpx-aiohttp transport": lambda base: httpx_transport(aiohttp_transport(), base),
+    "aiohttp client": aiohttp_client,
+    "AsyncClient on Carrier": lambda base: httpx_client(make_carrier(), base),
+    "Carrier": lambda base: httpx_transport(make_carrier(), base),
+}
+NEEDS = {"httpx-aiohttp transport": "httpx_aiohttp", "aiohttp client": "aiohttp"}
+
+
+def forwarder(name: str, base: str) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    """Return a bare ASGI app that forwards by one carrier."""
+    calls: list[Call] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        del receive
+        if scope["type"] != "http":
+            return
+        if not calls:
+            calls.append(CARRIERS[name](base))
+        status, headers, body = await calls[0](scope["raw_path"])
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        async for piece in body:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body"})
+
+    return app
+
+
+async def load(call: Call, seconds: float, concurrency: int) -> list[float]:
+    """Ask for `seconds`; return each request's duration in seconds."""
+    took: list[float] = []
+    end = time.perf_counter() + seconds
+
+    async def client() -> None:
+        while (begun := time.perf_counter()) < end:
+            status, _, body = await call(b"/backtests")
+            size = 0
+            async for piece in body:
+                size += len(piece)
+            if status != 200 or size != len(BODY):
+                raise RuntimeError(f"wrong answer: {status}, {size} bytes")
+            took.append(time.perf_counter() - begun)
+
+    await asyncio.gather(*(client() for _ in range(concurrency)))
+    return took
+
+
+async def in_process(name: str, base: str, seconds: float) -> Figures:
+    """Measure one carrier in this process."""
+    call = CARRIERS[name](base)
+    await load(call, 0.3, CONCURRENCY)
+    single = await load(call, seconds, 1)
+    many = sorted(await load(call, seconds, CONCURRENCY))
+    return Figures(statistics.median(single) * 1e3, len(many) / seconds, many[int(len(many) * 0.99)] * 1e3)
+
+
+@contextlib.contextmanager
+def serving(*role: str) -> Iterator[str]:
+    """Run this file as a server in another process and yield its base URL."""
+    process = subprocess.Popen([sys.executable, __file__, "--serve", *role], stdout=subprocess.PIPE, text=True)  # noqa: S603  ourselves
+    try:
+        assert process.stdout is not None  # noqa: S101  asked for above
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def serve(role: list[str]) -> None:
+    """Serve the backend, or a forwarder to it, on a free port that is printed."""
+    app = backend if role == ["backend"] else forwarder(*role)
+    sock = socket.create_server(("127.0.0.1", 0), backlog=512)
+    sys.stdout.write(f"{sock.getsockname()[1]}\n")
+    sys.stdout.flush()
+    config = uvicorn.Config(app, log_level="critical", access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+    uvicorn.Server(config).run(sockets=[sock])
+
+
+def wrk(base: str, seconds: float) -> Figures:
+    """Measure a server with wrk."""
+
+    def run(connections: int, duration: float) -> str:
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(duration))}s", "--latency", f"{base}/backtests"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603  fixed command
+
+    run(CONCURRENCY, 1)
+    one = run(1, seconds)
+    many = run(CONCURRENCY, seconds)
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", many)
+    if rate is None or "Non-2xx" in many:
+        raise RuntimeError(f"wrk saw errors: {many}")
+    return Figures(_percentile(one, 50), float(rate[1]), _percentile(many, 99))
+
+
+def _percentile(report: str, percent: int) -> float:
+    found = re.search(rf"\s{percent}%\s+([\d.]+)(us|ms|s)", report)
+    if found is None:
+        raise RuntimeError(f"no latency in wrk's report: {report}")
+    return float(found[1]) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[found[2]]
+
+
+def show(name: str, figures: Figures) -> None:
+    """Print one row."""
+    print(f"  {name:34} {figures.p50:10.2f} {figures.rate:12,.0f} {figures.p99:10.1f}", flush=True)
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--only", nargs="*", help="names of carriers")
+    parser.add_argument("--serve", nargs="+", help=argparse.SUPPRESS)
+    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        serve(options.serve)
+        return
+    if options.measure:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            print(json.dumps(runner.run(in_process(options.measure[0], options.measure[1], options.seconds))))
+        return
+    missing = {name for name, module in NEEDS.items() if importlib.util.find_spec(module) is None}
+    names = [name for name in CARRIERS if name not in missing and (not options.only or name in options.only)]
+    report(names, options.seconds)
+    for name in sorted(missing):
+        print(f"  left out, not installed: {name}")
+
+
+def report(names: list[str], seconds: float) -> None:
+    """Measure and print."""
+    header = f"{'c=1 p50 ms':>10} {'c=16 req/s':>12} {'p99 ms':>10}"
+    with serving("backend") as base:
+        print(f"{'in process':36} {header}")
+        for name in names:
+            command = [sys.executable, __file__, "--seconds", str(seconds), "--measure", name, base]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  ourselves
+            if done.returncode:
+                raise SystemExit(f"{name}: {done.stderr.strip().splitlines()[-1]}")
+            show(name, Figures(*json.loads(done.stdout)))
+        if shutil.which("wrk") is None:
+            print("no wrk: the forwarding table is left out")
+            return
+        print(f"{'forwarding, wrk':36} {header}")
+        show("direct to the backend", wrk(base, seconds))
+        for name in names:
+            with serving(name, base) as front:
+                show(name, wrk(front, seconds))
+
+
+if __name__ == "__main__":
+    main()
