@@ -24,7 +24,8 @@ from bff_shared.settings import Settings
 class Service:
     """What the shared parts of a service hold; `app.state.service` of every app.
 
-    `on_drain` are called once, in order, when the process is told to stop, before its sockets close.
+    `on_drain` are called once, in order, when the process is told to stop, before its sockets close. `server` holds
+    the uvicorn options in which the service differs from the others.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Service:
     metrics: Metrics
     health: Health
     on_drain: list[Callable[[], Any]]
+    server: Mapping[str, Any]
 
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -45,14 +47,16 @@ def create_app(
     checks: Mapping[str, Check],
     lifespan: Lifespan,
     description: str = "",
+    server: Mapping[str, Any] | None = None,
 ) -> FastAPI:
     """Return a service's app with ids, request logs, metrics, health and error answers in place; it adds its routes.
 
-    `name` is the service's folder; its version is that of the distribution `bff-{name}`.
+    `name` is the service's folder; its version is that of the distribution `bff-{name}`. `server` holds uvicorn options
+    in which it differs from the other services.
     """
     release = version(f"bff-{name}")
     health = Health(name, release, checks, time.monotonic)
-    service = Service(name, settings, metrics, health, [])
+    service = Service(name, settings, metrics, health, [], server or {})
     app = FastAPI(
         title=f"bff-{name}",
         version=release,

@@ -24,7 +24,6 @@ from bff_shared.app import Service
 from bff_shared.settings import S, Settings, SettingsError, load
 
 log = logging.getLogger(__name__)
-HEAD_LIMIT = 64 * 1024
 
 
 def uvicorn_options(settings: Settings) -> dict[str, Any]:
@@ -95,8 +94,9 @@ def run(kind: type[S], module: str, factory: Callable[[S], FastAPI]) -> None:
     if settings.workers > 1:
         _exec_gunicorn(settings, f"{module}:create_app()")
     app = factory(settings)
-    config = uvicorn.Config(app, host=settings.host, port=settings.port, **uvicorn_options(settings))
-    server = Server(config, app.state.service)
+    service: Service = app.state.service
+    options = {**uvicorn_options(settings), **service.server}
+    server = Server(uvicorn.Config(app, host=settings.host, port=settings.port, **options), service)
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
     if not server.started:

@@ -19,7 +19,10 @@ class Worker(UvicornWorker):
 
     async def _serve(self) -> None:
         self.config.app = self.wsgi
-        server = Server(self.config, self.wsgi.state.service)
+        service = self.wsgi.state.service
+        for name, value in service.server.items():
+            setattr(self.config, name, value)
+        server = Server(self.config, service)
         self._install_sigquit_handler()
         await server.serve(sockets=self.sockets)
         if not server.started:
