@@ -17,13 +17,12 @@ class ConfigurationError(ValueError):
 
 
 class BackendAddress(NamedTuple):
-    """A backend's URL in parts: `https`, `api.example:8443`, `api.example`, 8443 and `/base` or nothing."""
+    """A backend's URL in parts: `https`, `api.example:8443`, `api.example` and 8443."""
 
     scheme: str
     authority: str
     host: str
     port: int
-    base: str
 
 
 def split_backend(url: str) -> BackendAddress:
@@ -36,17 +35,12 @@ def split_backend(url: str) -> BackendAddress:
     host = parts.hostname or ""
     if parts.scheme not in ("http", "https") or not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+", host):
         raise ConfigurationError(f"backend URL {url!r} is not of the form http://host:port")
-    if (
-        parts.username is not None
-        or parts.query
-        or parts.fragment
-        or not re.fullmatch(r"[A-Za-z0-9._~/-]*", parts.path)
-    ):
-        raise ConfigurationError(f"backend URL {url!r} has more than scheme, host, port and path")
+    if parts.username is not None or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ConfigurationError(f"backend URL {url!r} has more than scheme, host and port")
     bracketed = f"[{host}]" if ":" in host else host
     authority = bracketed if port is None else f"{bracketed}:{port}"
     default = 443 if parts.scheme == "https" else 80
-    return BackendAddress(parts.scheme, authority, host, default if port is None else port, parts.path.rstrip("/"))
+    return BackendAddress(parts.scheme, authority, host, default if port is None else port)
 
 
 def server_lines(addresses: Sequence[str], resolve: bool = False) -> str:
@@ -92,7 +86,6 @@ class RouteMap:
             "BACKEND_SCHEME": self.backend.scheme,
             "BACKEND_AUTHORITY": self.backend.authority,
             "BACKEND_HOST": self.backend.host,
-            "BACKEND_BASE": self.backend.base,
             "BACKEND_TLS": self.backend_tls,
         }
 

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bff_local.guard import Guard, signal_group
@@ -63,6 +63,14 @@ class Child:
             self._guard.remove(self._process.pid)
         return self._process.returncode if self._process else None
 
+    @property
+    def fate(self) -> str:
+        """How the process ended, in words."""
+        status = self.exit_status
+        if status is None:
+            return "nothing: it runs" if self._process else "nothing: it was never started"
+        return signal.Signals(-status).name if status < 0 else f"status {status}"
+
     def start(self) -> None:
         """Start the process without waiting for an answer.
 
@@ -87,16 +95,17 @@ class Child:
             raise StartError(f"{self.name} cannot be started: {error.strerror}: {self.command[0]}") from error
         self._guard.add(self._process.pid)
 
-    def wait_ready(self, timeout: float = 30.0) -> None:
+    def wait_ready(self, timeout: float = 30.0, cancelled: Callable[[], bool] = lambda: False) -> None:
         """Wait until it answers.
 
         Raises:
-            StartError: it ended, or did not answer within `timeout` seconds; with the last lines of its log.
+            StartError: it ended, or did not answer within `timeout` seconds, with the last lines of its log; or
+                `cancelled` said so meanwhile.
         """
         until = time.monotonic() + timeout
-        while True:
+        while not cancelled():
             if not self.pid:
-                raise StartError(f"{self.name} ended with {self._fate()}{self._last_words()}")
+                raise StartError(f"{self.name} ended with {self.fate}{self._last_words()}")
             left = until - time.monotonic()
             if left <= 0:
                 raise StartError(
@@ -105,6 +114,7 @@ class Child:
             if self._probe(min(left, 2.0)):
                 return
             time.sleep(0.03)
+        raise StartError("the start was cancelled")
 
     def answers(self, timeout: float = 1.0) -> bool:
         """Ask once whether it answers."""
@@ -147,12 +157,6 @@ class Child:
     def log_text(self) -> str:
         """Return what it has printed so far, across restarts."""
         return self.log.read_text("utf-8", "replace") if self.log.exists() else ""
-
-    def _fate(self) -> str:
-        status = self.exit_status
-        if status is None:
-            return "no process"
-        return f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
 
     def _last_words(self) -> str:
         lines = [line for line in self.log_text().splitlines() if line.strip()][-LOG_LINES_IN_ERROR:]

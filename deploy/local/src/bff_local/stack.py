@@ -5,7 +5,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -58,12 +58,14 @@ class Stack:
     the backend behind it.
     """
 
-    def __init__(self, options: StackOptions | None = None) -> None:
+    def __init__(self, options: StackOptions | None = None, cancelled: Callable[[], bool] = lambda: False) -> None:
+        """Take what to start, and a question that ends the wait for its answers early."""
         self.options = options or StackOptions()
         self.children: dict[str, Child] = {}
         self.origin_port = 0
         self.backend_url = ""
         self.redis_url = ""
+        self._cancelled = cancelled
         self.notes: list[str] = []
         """What a user should know about how this stack was put together, one line each."""
         self._guard: Guard | None = None
@@ -139,13 +141,14 @@ class Stack:
         for child in self:
             child.start()
         for child in self:
-            child.wait_ready(max(0.1, until - time.monotonic()))
+            child.wait_ready(max(0.1, until - time.monotonic()), self._cancelled)
 
     def _make_folder(self) -> Path:
         if self.options.run_dir is None:
             return Path(tempfile.mkdtemp(prefix="bff-"))
-        shutil.rmtree(self.options.run_dir, ignore_errors=True)
-        self.options.run_dir.mkdir(parents=True)
+        self.options.run_dir.mkdir(parents=True, exist_ok=True)
+        for old in self.options.run_dir.glob("*.log"):
+            old.unlink()
         return self.options.run_dir.resolve()
 
     def _plan(self, wanted: int | None) -> None:
@@ -176,7 +179,7 @@ class Stack:
         self.redis_url = f"redis://127.0.0.1:{port}/0"
         settings = {
             "bind": "127.0.0.1", "port": str(port), "save": "", "appendonly": "no", "dir": str(self.folder),
-            "maxmemory": "256mb", "maxmemory-policy": "allkeys-lru",
+            "loglevel": "warning", "maxmemory": "256mb", "maxmemory-policy": "allkeys-lru",
         }  # fmt: skip
         command = [program, *(word for name, value in settings.items() for word in (f"--{name}", value))]
         self._add("redis", command, port, redis_probe(port))

@@ -1,0 +1,35 @@
+"""A whole stack on free ports, started the way `make run` starts it."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from bff_local import Stack, StackOptions
+
+MakeStack = Callable[[StackOptions], Stack]
+
+
+@pytest.fixture(scope="session")
+def _no_settings_of_the_shell() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("BFF_")]:
+            patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="module")
+def make_stack(_no_settings_of_the_shell: None) -> Iterator[MakeStack]:
+    """Return a function that starts a stack; every stack ends with the module that asked for it."""
+    with ExitStack() as owned:
+        yield lambda options: owned.enter_context(Stack(options))
+
+
+@pytest.fixture(scope="module")
+def stack(make_stack: MakeStack) -> Stack:
+    """A stack with the demo backend, Redis-protocol server, three services and nginx, all of them answering.
+
+    Shared by the tests of a module: one that ends a process starts it again.
+    """
+    return make_stack(StackOptions())
