@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import httpx
 
-from bff_shared.connection import AnswerBody, Exchange, Fault, Order, Timeouts, fault, mark
-from bff_shared.http1 import IDEMPOTENT_METHODS, InvalidRequest, Stage, encode_head
+from bff_shared.exchange import AnswerBody, Exchange, Order, Timeouts
+from bff_shared.faults import Fault, Stage, fault, mark
+from bff_shared.http1 import IDEMPOTENT_METHODS, InvalidRequest, encode_head
 from bff_shared.pool import Origin, Pool, Stats
 
 __all__ = ["Carrier", "Fault", "Stage", "Stats", "Timings", "fault", "reused", "stage"]
@@ -143,7 +144,9 @@ class Carrier(httpx.AsyncBaseTransport):
 
     async def _try(self, origin: Origin, order: Order, *, fresh: bool, repeatable: bool) -> Exchange:
         connection = await self._pool.acquire(origin, order.timeouts, order.request, fresh=fresh, repeatable=repeatable)
-        return await connection.send(order, self._clock, self._max_head_bytes)
+        exchange = Exchange(connection, order, self._clock, self._max_head_bytes)
+        await exchange.run()
+        return exchange
 
 
 def _origin(request: httpx.Request) -> Origin:

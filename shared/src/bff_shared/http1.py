@@ -4,7 +4,6 @@
 case and repeats of the fields are those of the wire in both directions.
 """
 
-import enum
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,17 +30,6 @@ class InvalidRequest(ValueError):
 
 class MalformedAnswer(Exception):
     """The peer's bytes are not an answer to the request (RFC 9112), or end in the middle of one."""
-
-
-class Stage(enum.Enum):
-    """How far an exchange came before it failed; what a retry has to know."""
-
-    CONNECT = "connect"
-    """Nothing was sent: the connection was never made, or never free, or the request could not be written."""
-    SENT = "sent"
-    """Bytes of the request were or may have been sent; no byte of an answer came."""
-    ANSWERED = "answered"
-    """Some byte of an answer came."""
 
 
 @dataclass(frozen=True, slots=True)

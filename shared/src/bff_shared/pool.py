@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import httpx
 
-from bff_shared.connection import Connection, Timeouts, mark
-from bff_shared.http1 import Stage
+from bff_shared.connection import Connection
+from bff_shared.exchange import Timeouts
+from bff_shared.faults import Stage, mark
 
 READ_BUFFER_BYTES = 64 * 1024
 """The most that one read takes off a socket."""
