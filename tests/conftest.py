@@ -26,7 +26,10 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def _uvicorn(app: Any) -> AsyncIterator[str]:
-    config = uvicorn.Config(app, port=0, **{**uvicorn_options(Settings()), "lifespan": "auto"})
+    service = getattr(getattr(app, "state", None), "service", None)
+    own = service.server if service else {}
+    options = {**uvicorn_options(Settings()), **own}
+    config = uvicorn.Config(app, port=0, **{**options, "lifespan": "auto"})
     server = uvicorn.Server(config)
     task = asyncio.create_task(server._serve())  # serve() would take over the test's signals
     try:

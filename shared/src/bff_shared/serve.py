@@ -35,7 +35,7 @@ def uvicorn_options(settings: Settings) -> dict[str, Any]:
         "date_header": True,
         "proxy_headers": False,
         "http": "httptools",
-        "ws": "websockets-sansio",
+        "ws": "none",
         "ws_per_message_deflate": False,
         "lifespan": "on",
         "timeout_keep_alive": 75,

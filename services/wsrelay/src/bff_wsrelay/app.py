@@ -10,6 +10,7 @@ from bff_shared.metrics import Metrics
 from bff_shared.settings import load
 from bff_shared.upstream import Upstream
 from bff_wsrelay.settings import RelaySettings
+from bff_wsrelay.wire import WireProtocol
 
 
 def create_app(settings: RelaySettings | None = None) -> FastAPI:
@@ -24,4 +25,5 @@ def create_app(settings: RelaySettings | None = None) -> FastAPI:
         await upstream.aclose()
 
     checks = {"backend": upstream.check}
-    return create_common_app("wsrelay", settings, metrics=metrics, checks=checks, lifespan=lifespan)
+    server = {"ws": WireProtocol}
+    return create_common_app("wsrelay", settings, metrics=metrics, checks=checks, lifespan=lifespan, server=server)

@@ -1,11 +1,42 @@
 """The relay's own settings."""
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
-from bff_shared.settings import Settings
+from bff_shared.settings import Seconds, Settings
+
+MEBI = 1024 * 1024
 
 
 class RelaySettings(Settings):
     """What the relay reads besides the common settings."""
 
     port: int = Field(8103, ge=0, le=65_535, description="port to listen on; 0 takes any free one")
+    digest_key: SecretStr = Field(
+        SecretStr(""), description="key of the digest of credentials that logs are kept under; empty: a random one"
+    )
+
+    stream_max_connections: int = Field(5_000, ge=1, le=100_000, description="viewers of one process")
+    stream_max_per_client: int = Field(1_000, ge=1, le=100_000, description="viewers from one client address")
+    stream_max_controls: int = Field(50, ge=1, le=10_000, description="messages a second that a viewer may send")
+    stream_max_message: int = Field(64 * 1024, ge=256, le=16 * MEBI, description="bytes of a playback viewer's message")
+    stream_heartbeat: Seconds = Field(5.0, description="seconds between two heartbeats to a playback viewer")
+    stream_viewer_bytes: int = Field(
+        32 * 1024, ge=1024, le=16 * MEBI, description="unsent bytes above which a viewer's frames are coalesced"
+    )
+    stream_stuck_seconds: Seconds = Field(30.0, description="a viewer that takes nothing for so long is closed (1013)")
+    stream_drain_spread: float = Field(2.0, ge=0, le=600, description="seconds over which a drain closes viewers")
+
+    log_max_bytes: int = Field(64 * MEBI, ge=MEBI, description="most bytes of one run's frame log")
+    log_total_bytes: int = Field(256 * MEBI, ge=MEBI, description="most bytes of all frame logs of a process")
+    log_linger: float = Field(60.0, ge=0, le=86_400, description="seconds a log is kept after its last viewer")
+    log_share_seconds: Seconds = Field(600.0, description="seconds a finished log is shared through Redis")
+    log_recheck_seconds: float = Field(
+        5.0, ge=0, le=86_400, description="seconds after which new viewers' credentials are judged by the backend again"
+    )
+
+    read_stall_seconds: Seconds = Field(30.0, description="silence of the backend after which its stream is redialled")
+    read_quiet_seconds: Seconds = Field(
+        8.0,
+        description="quiet after the last frame of a finished run that means its end, where the backend never says it",
+    )
+    read_poll_seconds: Seconds = Field(1.0, description="seconds between two looks at a run that is not ready or grows")
