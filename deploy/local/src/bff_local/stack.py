@@ -32,6 +32,7 @@ class StackOptions:
         replicas: how many processes of a service to start, by its name; one where it is not named.
         upstreams: `host:port` addresses by the name of a service that is not started but running elsewhere.
         redis: whether a Redis-protocol server is started for the services.
+        route_map: values of the route map's template by name, such as `NGINX_READ_TIMEOUT`, instead of its usual ones.
         page: the folder served at `/`; None takes the built dashboard, else the welcome page.
         run_dir: where logs and nginx's files go; None makes a temporary folder that `stop` removes.
         ready_timeout: seconds that everything together may take until it answers.
@@ -45,6 +46,7 @@ class StackOptions:
     replicas: Mapping[str, int] = field(default_factory=dict)
     upstreams: Mapping[str, Sequence[str]] = field(default_factory=dict)
     redis: bool = True
+    route_map: Mapping[str, str] = field(default_factory=dict)
     page: Path | None = None
     run_dir: Path | None = None
     ready_timeout: float = 60.0
@@ -216,7 +218,8 @@ class Stack:
         program = servers.find_nginx()
         routes, main = self.folder / "routes.conf", self.folder / "nginx.conf"
         route_map = self._route_map(can_resolve=servers.nginx_version(program) >= nginx.RESOLVE_SINCE)
-        routes.write_text(nginx.render(origin.TEMPLATE.read_text(), route_map.values()))
+        values = {**route_map.values(), **self.options.route_map}
+        routes.write_text(nginx.render(origin.TEMPLATE.read_text(), values))
         main.write_text(nginx.main_conf(self.folder, routes, user=origin.worker_user(), files=origin.open_files()))
         command = [program, "-p", f"{self.folder}/", "-e", "stderr", "-c", str(main)]
         self._add(
