@@ -1,14 +1,13 @@
 """A whole stack on free ports, started the way `make run` starts it."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
+from integration.standin import MakeStack
 
 from bff_local import Stack, StackOptions
-
-MakeStack = Callable[[StackOptions], Stack]
 
 
 @pytest.fixture(scope="session")

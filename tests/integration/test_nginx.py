@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from tests.integration.conftest import MakeStack
-from tests.integration.standin import WAIT_S, Client, Message, StandIn, read_chunk, read_head
+from integration.standin import WAIT_S, Client, MakeStack, Message, StandIn, read_chunk, read_head
 
 from bff_local import Stack, StackOptions
 from bff_local.ports import free_ports
