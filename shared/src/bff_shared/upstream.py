@@ -25,6 +25,7 @@ from bff_shared.errors import (
     BffError,
     Busy,
     CircuitOpen,
+    UpstreamError,
 )
 from bff_shared.gate import Gate
 from bff_shared.headers import Header
@@ -43,13 +44,23 @@ NO_BODY = httpx.ByteStream(b"")
 
 @dataclass(slots=True)
 class Call:
-    """One request to the backend. `target` is the raw path and query; `deadline` a monotonic time or none."""
+    """One request to the backend.
+
+    `target` is the raw path and query, `deadline` a monotonic time or none; `replay` tells whether it may be sent
+    again after it may have reached the backend (never with a body, and never once a byte of an answer came).
+    """
 
     method: str
     target: bytes
     headers: Sequence[Header] = ()
     body: httpx.AsyncByteStream | None = None
     deadline: float | None = None
+    replay: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Let safe methods (RFC 9110 section 9.2.1) be sent again unless the caller says otherwise."""
+        if self.replay is None:
+            self.replay = self.method in SAFE
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +179,7 @@ class Upstream:
         try:
             response = await self._send(call)
         except BffError as error:
-            self._record(ticket, error.code.lower(), failed=not isinstance(error, (Busy, BadRequest)))
+            self._record(ticket, error.code.lower(), failed=isinstance(error, UpstreamError))
             raise
         except BaseException:
             self._breaker.abandon(ticket)
@@ -227,7 +238,7 @@ class Upstream:
         reached = stage(cause)
         if reached is Stage.CONNECT:
             return True
-        return reached is Stage.SENT and call.method in SAFE and call.body is None
+        return reached is Stage.SENT and bool(call.replay) and call.body is None
 
 
 class _Body(httpx.AsyncByteStream):

@@ -5,8 +5,10 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from bff_proxy.counters import ProxyCounters
 from bff_proxy.settings import ProxySettings
 from bff_proxy.stream import Forward
+from bff_proxy.wire import Wire
 from bff_shared.app import create_app as create_common_app
 from bff_shared.metrics import Metrics
 from bff_shared.settings import load
@@ -24,6 +26,14 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
         yield
         await upstream.aclose()
 
-    app = create_common_app("proxy", settings, metrics=metrics, checks={"backend": upstream.check}, lifespan=lifespan)
-    app.router.default = Forward(upstream, settings)
+    app = create_common_app(
+        "proxy",
+        settings,
+        metrics=metrics,
+        checks={"backend": upstream.check},
+        lifespan=lifespan,
+        # The backend's own Date is passed on; nginx adds one where an answer has none.
+        server={"http": Wire, "date_header": False},
+    )
+    app.router.default = Forward(upstream, settings, ProxyCounters(metrics.registry))
     return app

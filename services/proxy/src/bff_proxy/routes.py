@@ -1,37 +1,49 @@
 """Which request goes where: `/api/v1/{path}` is the backend's `/{path}`, for the allowed prefixes. Pure."""
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from bff_shared.errors import BadRequest, NotFound
 
 MOUNT = b"/api/v1"
+_ABSOLUTE = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 
 
-def target(raw_path: bytes, query: bytes, prefixes: Sequence[str]) -> bytes:
-    """Return the backend's request target, path and query bytes as they came.
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a request goes: the backend's request target, and the route's bounded name for metrics and logs."""
 
-    `raw_path` is the path as the client sent it. Raises NotFound for a path outside the mount or the prefixes, compared
-    after normalising, BadRequest for control characters (RFC 3986 allows none, not even encoded ones make sense here).
+    target: bytes
+    template: str
+
+
+def route(target: bytes, prefixes: Sequence[str]) -> Route:
+    """Return where a request target (RFC 9112 section 3.2, origin or absolute form) leads, its bytes as they came.
+
+    Raises NotFound for a path outside the mount or the prefixes, compared after normalising; BadRequest for a control
+    character in the path, or a fragment.
     """
-    path = _unmounted(raw_path)
-    normal = normalise(path)
-    if not any(_within(normal, prefix.encode()) for prefix in prefixes):
+    absolute = _ABSOLUTE.match(target)
+    local = target[absolute.end() :] if absolute else target
+    path, mark, query = local.partition(b"?")
+    if b"#" in local:
+        raise BadRequest("a request target has no fragment")
+    if not path.startswith(MOUNT + b"/"):
         raise NotFound("no such resource")
-    return b"%b?%b" % (path, query) if query else path
-
-
-def template(raw_path: bytes, prefixes: Sequence[str]) -> str:
-    """Return the bounded name of a route, for metrics and logs: the prefix that matched."""
-    normal = normalise(raw_path.removeprefix(MOUNT))
-    matched = next((prefix for prefix in prefixes if _within(normal, prefix.encode())), None)
-    return "unmatched" if matched is None else f"/api/v1{matched.rstrip('/')}/{{path}}"
+    path = path[len(MOUNT) :]
+    normal = normalise(path)
+    for prefix in prefixes:
+        if _is_within(normal, prefix.encode()):
+            return Route(path + mark + query, f"/api/v1{prefix.rstrip('/')}/{{path}}")
+    raise NotFound("no such resource")
 
 
 def normalise(path: bytes) -> bytes:
-    """Return the path that any server might take this for: decoded once, dots resolved, backslashes and slashes merged.
+    r"""Return the path that some server might take this for: decoded once, `\` as `/`, dots resolved, slashes merged.
 
-    RFC 3986 section 5.2.4 for the dots. Raises BadRequest for a decoded control character.
+    RFC 3986 section 5.2.4 for the dots. Raises BadRequest for a control character, even an encoded one.
     """
     plain = unquote_to_bytes(path).replace(b"\\", b"/")
     if any(byte < 0x20 or byte == 0x7F for byte in plain):
@@ -45,13 +57,7 @@ def normalise(path: bytes) -> bytes:
     return b"/" + b"/".join(segments)
 
 
-def _unmounted(raw_path: bytes) -> bytes:
-    if not raw_path.startswith(MOUNT + b"/"):
-        raise NotFound("no such resource")
-    return raw_path[len(MOUNT) :]
-
-
-def _within(path: bytes, prefix: bytes) -> bool:
+def _is_within(path: bytes, prefix: bytes) -> bool:
     """Tell whether a normalised path is the prefix or below it; `/backtestsX` is not below `/backtests`."""
     base = prefix.rstrip(b"/")
     return path == base or path.startswith(base + b"/")

@@ -1,8 +1,23 @@
 """The proxy's own settings."""
 
-from pydantic import Field
+from typing import Annotated
 
-from bff_shared.settings import Prefixes, Settings
+from pydantic import AfterValidator, Field
+
+from bff_shared.settings import Prefixes, Settings, Words
+
+IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))
+
+
+def _methods(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Accept idempotent methods only (RFC 9110 section 9.2.2)."""
+    for method in value:
+        if method not in IDEMPOTENT:
+            raise ValueError(f"{method!r} is not an idempotent method")
+    return value
+
+
+Methods = Annotated[Words, AfterValidator(_methods)]
 
 
 class ProxySettings(Settings):
@@ -11,5 +26,8 @@ class ProxySettings(Settings):
     port: int = Field(8101, ge=0, le=65_535, description="port to listen on; 0 takes any free one")
     proxy_prefixes: Prefixes = Field(
         ("/backtests", "/bars", "/healthz"), description="path prefixes that are forwarded; `/` for all"
+    )
+    retry_methods: Methods = Field(
+        ("GET", "HEAD", "OPTIONS"), description="methods that may be sent again; `PUT` and `DELETE` may be added"
     )
     max_body_bytes: int = Field(0, ge=0, description="largest request body that is forwarded; 0: no limit")

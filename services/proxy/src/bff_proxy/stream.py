@@ -2,13 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable
+from typing import Any
 
 import httpx
 from starlette.types import Receive, Scope, Send
 
-from bff_proxy import exchange, routes
+from bff_proxy import exchange, redact
+from bff_proxy.body import ClientGone, RequestBody
+from bff_proxy.counters import ProxyCounters
+from bff_proxy.routes import route
 from bff_proxy.settings import ProxySettings
+from bff_proxy.wire import TARGET
 from bff_shared.context import current, upstream_headers
 from bff_shared.errors import BffError, MethodNotAllowed, PayloadTooLarge
 from bff_shared.upstream import Call, Upstream
@@ -20,92 +25,113 @@ log = logging.getLogger(__name__)
 class Forward:
     """The ASGI app behind every path that no other route takes."""
 
-    def __init__(self, upstream: Upstream, settings: ProxySettings) -> None:
-        self._upstream, self._settings = upstream, settings
+    def __init__(self, upstream: Upstream, settings: ProxySettings, counters: ProxyCounters) -> None:
+        self._upstream, self._settings, self._counters = upstream, settings, counters
         self._origin = settings.backend_url.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward one request; raises BffError while no byte of an answer went out."""
         if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 4404})
+            await send({"type": "websocket.close"})
             return
-        call, body = self._call(scope, receive)
-        watch = asyncio.create_task(_gone(receive, body, asyncio.current_task()))
+        call = self._call(scope, receive)
+        body = call.body if isinstance(call.body, RequestBody) else None
+        outcome = "cancelled"
         try:
-            response = await self._upstream.open(call)
-            await self._answer(response, send)
-        except asyncio.CancelledError:
-            if not watch.done() or watch.cancelled():
-                raise
-            _note("client_gone")
+            outcome = await _while_client_listens(self._exchange(call, scope, send), receive, body)
+        except BffError as error:
+            outcome = error.code.lower()
+            raise
+        except ClientGone:
+            outcome = "client_gone"
         finally:
-            watch.cancel()
+            self._end(outcome, body)
 
-    def _call(self, scope: Scope, receive: Receive) -> tuple[Call, "RequestBody | None"]:
-        """Return the call that a request amounts to."""
-        prefixes, headers = self._settings.proxy_prefixes, scope["headers"]
-        if context := current():
-            context.route = routes.template(scope["raw_path"], prefixes)
-        if scope["method"] in REFUSED:
+    def _call(self, scope: Scope, receive: Receive) -> Call:
+        """Return the call that a request amounts to; raise before anything of it is sent."""
+        method, headers, settings = scope["method"], scope["headers"], self._settings
+        if method in REFUSED:
             raise MethodNotAllowed("this method is not forwarded")
-        target = routes.target(scope["raw_path"], scope["query_string"], prefixes)
+        to = route(scope[TARGET], settings.proxy_prefixes)
+        if context := current():
+            context.route = to.template
+        length = exchange.body_length(headers)
+        if settings.max_body_bytes and length is not None and length > settings.max_body_bytes:
+            limit = settings.max_body_bytes
+            raise PayloadTooLarge(f"the body is larger than {limit} bytes", {"limit_bytes": limit})
         peer = scope["client"][0] if scope.get("client") else None
-        head = exchange.request_head(headers, upstream_headers(), peer, scope["scheme"], self._settings.trusted_proxies)
-        body = RequestBody(receive, self._settings.max_body_bytes) if exchange.has_body(headers) else None
-        return Call(scope["method"], target, head, body), body
+        head = exchange.request_head(headers, upstream_headers(), peer, scope["scheme"], settings.trusted_proxies)
+        keep = redact.SHOWN_BYTES + 1 if log.isEnabledFor(logging.DEBUG) else 0
+        body = None if length == 0 else RequestBody(receive, settings.max_body_bytes, keep)
+        return Call(method, to.target, head, body, replay=method in settings.retry_methods)
 
-    async def _answer(self, response: httpx.Response, send: Send) -> None:
-        """Pass the answer on; where the backend breaks off in its body, the client's connection breaks off too."""
-        headers = exchange.answer_head(response.headers.raw, self._origin)
-        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+    async def _exchange(self, call: Call, scope: Scope, send: Send) -> str:
+        """Make the call and pass its answer on; return how it ended.
+
+        Where the backend breaks off in the body, the answer is left unfinished, so that the server breaks the
+        client's connection off too.
+        """
+        response = await self._upstream.open(call)
+        status, headers = response.status_code, exchange.answer_head(response.headers.raw, self._origin)
+        _debug(call, status, headers)
+        if status == httpx.codes.NOT_MODIFIED:
+            # RFC 9110 section 8.6: a 304 may tell the length of what it does not send; uvicorn knows this of HEAD only.
+            scope["method"] = "HEAD"
         try:
+            await send({"type": "http.response.start", "status": status, "headers": headers})
             async for part in response.stream:  # type: ignore[union-attr]  # a carrier's stream is always async
+                self._counters.answer_bytes.inc(len(part))
                 await send({"type": "http.response.body", "body": part, "more_body": True})
         except BffError as error:
-            _note("broke_off")
-            log.warning("the backend broke off in the middle of a body", extra={"code": error.code})
-            return
+            log.warning("the answer broke off", extra={"code": error.code, "reason": error.message})
+            return "broke_off"
         finally:
             await response.aclose()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return "ok"
+
+    def _end(self, outcome: str, body: RequestBody | None) -> None:
+        self._counters.exchanges.labels(outcome).inc()
+        if context := current():
+            context.log["outcome"] = outcome
+            if body is not None:
+                context.log["request_bytes"] = body.size
+        if body is not None:
+            self._counters.request_bytes.inc(body.size)
+            if body.start:
+                log.debug("request body", extra={"body": redact.text(body.start)})
 
 
-class RequestBody(httpx.AsyncByteStream):
-    """The request's body, read from the client no faster than the backend takes it."""
+async def _while_client_listens(work: Awaitable[str], receive: Receive, body: RequestBody | None) -> str:
+    """Run an exchange until it is over or the client goes away; raise ClientGone then, its connection freed."""
+    task = asyncio.current_task()
+    over = False
 
-    def __init__(self, receive: Receive, limit: int) -> None:
-        self._receive, self._limit = receive, limit
-        self.ended = asyncio.Event()
+    async def watch() -> None:
+        if body is not None:
+            await body.ended.wait()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        if task is not None and not over:
+            task.cancel(_GONE)
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield the body's parts; raise PayloadTooLarge past the limit."""
-        size = 0
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                self.ended.set()
-                raise httpx.WriteError("the client went away while it sent the body")
-            part = message.get("body", b"")
-            size += len(part)
-            if self._limit and size > self._limit:
-                raise PayloadTooLarge(f"the body is larger than {self._limit} bytes")
-            if part:
-                yield part
-            if not message.get("more_body", False):
-                self.ended.set()
-                return
-
-
-async def _gone(receive: Receive, body: RequestBody | None, task: "asyncio.Task[None] | None") -> None:
-    """Wait until the client goes away, then cancel the exchange so that its backend connection is freed."""
-    if body is not None:
-        await body.ended.wait()
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    if task is not None:
-        task.cancel()
+    watcher = asyncio.create_task(watch())
+    try:
+        return await work
+    except asyncio.CancelledError as error:
+        if task is None or error.args[:1] != (_GONE,):
+            raise
+        task.uncancel()
+        raise ClientGone from error
+    finally:
+        over = True
+        watcher.cancel()
 
 
-def _note(outcome: str) -> None:
-    if context := current():
-        context.log["outcome"] = outcome
+_GONE = "the client went away"
+
+
+def _debug(call: Call, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+    if log.isEnabledFor(logging.DEBUG):
+        heads: dict[str, Any] = {"target": redact.text(call.target), "request_headers": redact.headers(call.headers)}
+        log.debug("exchange", extra={**heads, "status": status, "answer_headers": redact.headers(headers)})
