@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from integration.standin import MakeStack
 
 from bff_local import Stack, StackOptions
+from tests.integration.standin import MakeStack
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from integration.standin import WAIT_S, Client, MakeStack, Message, StandIn, read_chunk, read_head
 
 from bff_local import Stack, StackOptions
 from bff_local.ports import free_ports
+from tests.integration.standin import WAIT_S, Client, MakeStack, Message, StandIn, read_chunk, read_head
 
 SERVICES = ("proxy", "aggregator", "wsrelay")
 
