@@ -1,0 +1,40 @@
+"""What passes from a viewer's handshake to the backend's and back. Pure.
+
+Hop by hop are `Connection`, `Upgrade` and all of `Sec-WebSocket-*` (RFC 6455 section 4.1): each side has its own.
+Everything else is the client's word to the backend: credentials, cookies, `Origin`, language, agent.
+"""
+
+from collections.abc import Sequence
+
+from bff_shared.headers import FORWARDED, Header, end_to_end, forwarded
+from bff_shared.settings import Network
+
+MOUNT = "/api/v1"
+VIA = (b"via", b"1.1 bff-wsrelay")
+_REPLACED = FORWARDED | {b"host", b"x-request-id", b"traceparent", b"content-length"}
+_OWN = frozenset((b"date", b"server", b"content-length", b"location", b"x-request-id"))
+
+
+def target(raw_path: str, query: str) -> str:
+    """Return the backend's path and query for a path of ours, escapes and all."""
+    path = raw_path.removeprefix(MOUNT)
+    return f"{path}?{query}" if query else path
+
+
+def request_head(
+    headers: Sequence[Header], ids: Sequence[Header], peer: str | None, scheme: str, trusted: Sequence[Network]
+) -> list[Header]:
+    """Return the headers for the backend's handshake; `scheme` is `ws` or `wss`."""
+    kept = [pair for pair in _kept(headers) if pair[0].lower() not in _REPLACED]
+    added = forwarded(headers, peer, {"ws": "http", "wss": "https"}.get(scheme, scheme), trusted)
+    return [*kept, *ids, *added, VIA]
+
+
+def answer_head(headers: Sequence[Header], request_id: bytes) -> list[Header]:
+    """Return the headers for the viewer: what the backend set, such as cookies, and the request's id."""
+    kept = [pair for pair in _kept(headers) if pair[0].lower() not in _OWN]
+    return [*kept, (b"x-request-id", request_id)]
+
+
+def _kept(headers: Sequence[Header]) -> list[Header]:
+    return [pair for pair in end_to_end(headers) if not pair[0].lower().startswith(b"sec-websocket-")]
