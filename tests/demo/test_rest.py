@@ -220,6 +220,12 @@ def test_unknown_symbol_and_empty_window_are_404(client: httpx.Client, path: str
         assert (answer.status_code, answer.json()) == (404, NO_DATA)
 
 
+def test_widest_window_is_everything(client: httpx.Client) -> None:
+    window = {"symbol": "AAPL", "from": "0001-01-01", "to": "9999-12-31"}
+    assert len(client.get("/bars/daily", params=window).json()["bars"]) == 502
+    assert client.get("/bars/minute_decimated", params=window).json()["meta"]["stride_minutes"] == 1440
+
+
 def test_missing_parameters_are_listed(client: httpx.Client) -> None:
     answer = client.get("/bars/hour", params={"symbol": "AAPL"})
     assert answer.status_code == 422

@@ -99,10 +99,23 @@ def test_bad_input_is_a_canonical_400(client: httpx.Client, changes: dict[str, A
     assert answer.json()["error"]["message"]
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"text"', b"\xff", b'{"a": "' + b"x" * (1 << 20) + b'"}'])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"text"', b"\xff", b'{"a": "' + b"x" * (1 << 16) + b'"}'])
 def test_body_that_is_no_object_is_400(client: httpx.Client, body: bytes) -> None:
     answer = client.post("/backtests", content=body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "BAD_REQUEST")
+
+
+def test_long_idempotency_key_is_400(client: httpx.Client) -> None:
+    assert post(client, "k" * 256).status_code == 400
+
+
+def test_key_of_a_run_that_made_room_names_the_new_one(posting: httpx.Client) -> None:
+    for fast in (1, 2, 3, 4):
+        post(posting, "key" if fast == 1 else None, params={"fast": fast, "slow": 30})
+    renewed = post(posting, "key", params={"fast": 9, "slow": 30})
+    again = post(posting, "key", params={"fast": 10, "slow": 30})
+    assert (renewed.status_code, again.status_code) == (202, 200)
+    assert again.json()["run_id"] == renewed.json()["run_id"]
 
 
 @pytest.mark.parametrize("changes", [{"symbol": "ZZZ"}, {"year": 2019}])

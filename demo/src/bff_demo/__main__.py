@@ -44,6 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bff_demo",
         description="A demo backtesting backend on generated data. Prints one line with its URL once it listens.",
+        epilog="With --faults: PUT, GET, DELETE /__faults set, show and end fault rules (one rule, a list, or "
+        '{"rules": [...]}; fields in bff_demo.faults.Rule, e.g. {"path_prefix": "/bars", "latency_ms": 500}); '
+        "GET, DELETE /__requests show and forget what arrived, headers included.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port; 0 takes a free one (default %(default)s)")

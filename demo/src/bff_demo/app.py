@@ -16,7 +16,7 @@ from bff_demo.recorder import Recorder
 __all__ = ["create_app"]
 
 # Bodies of tens of megabytes are built in these threads; more at once would only cost memory.
-_THREADS = 3
+_THREADS = 2
 
 
 def create_app(options: Options | None = None) -> ASGIApp:

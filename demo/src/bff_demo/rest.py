@@ -15,7 +15,9 @@ __all__ = ["router"]
 
 router = APIRouter()
 
-_BODY_LIMIT = 1 << 20
+# Bodies and keys are kept with the runs that they made, so both are bounded.
+_BODY_LIMIT = 1 << 16
+_KEY_LIMIT = 255
 _MAX_LIMIT = 500
 _NO_DATA = "No data for symbol/year range"
 _FIRST, _LAST = date(FIRST_YEAR, 1, 1), date(LAST_YEAR, 12, 31)
@@ -71,13 +73,16 @@ async def create_backtest(
     x_idempotency_key: Annotated[str | None, Header()] = None,
 ) -> dict[str, str]:
     """Queue a run, once per idempotency key and once per inputs."""
+    key = idempotency_key or x_idempotency_key
+    if key and len(key) > _KEY_LIMIT:
+        raise ApiError(400, "BAD_REQUEST", f"idempotency key is longer than {_KEY_LIMIT} characters")
     try:
         inputs = parse_submission(await _read(request))
     except BadRequest as exc:
         raise ApiError(400, "BAD_REQUEST", str(exc)) from exc
     if not backend.registry.has_data(inputs.symbol, inputs.first, inputs.last):
         raise ApiError(404, "DATASET_NOT_FOUND", f"Dataset {inputs.dataset_id} not found")
-    run, is_new = backend.registry.create(inputs, caller, idempotency_key or x_idempotency_key)
+    run, is_new = backend.registry.create(inputs, caller, key)
     response.status_code = 202 if is_new else 200
     return {"run_id": run.run_id, "status": "QUEUED" if is_new else "EXISTS"}
 
@@ -186,5 +191,5 @@ async def _read(request: Request) -> bytes:
     async for piece in request.stream():
         body += piece
         if len(body) > _BODY_LIMIT:
-            raise BadRequest("body is larger than 1 MiB")
+            raise BadRequest("body is larger than 64 KiB")
     return body

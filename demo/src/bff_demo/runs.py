@@ -19,7 +19,19 @@ from bff_demo.market import Bars, Market
 from bff_demo.options import Options
 from bff_demo.sessions import MINUTES_PER_DAY
 
-__all__ = ["BodyPart", "Computed", "Part", "PartMissing", "Registry", "Run", "RunNotFound"]
+__all__ = [
+    "BodyPart",
+    "Computed",
+    "Part",
+    "PartMissing",
+    "Registry",
+    "Run",
+    "RunNotFound",
+    "detail",
+    "item",
+    "metrics",
+    "part_body",
+]
 
 Part = Literal["metrics", "equity", "orders"]
 BodyPart = Literal["equity", "orders"]
@@ -108,7 +120,7 @@ class Registry:
             known = self._runs.get(self._keys.get((owner, key), "") if key else "") or self._runs.get(identifier)
             run = known or self._add(identifier, inputs, owner)
             if key:
-                self._keys.setdefault((owner, key), run.run_id)
+                self._keys[owner, key] = run.run_id
                 self._forget_keys()
         return run, known is None
 
