@@ -111,7 +111,7 @@ class Dialogue:
         elif kind == "ctrl":
             self._asked.append(_Asked(str(parsed.get("cmd")), message))
         else:
-            if self.is_ours and kind != "hb":  # an error answers it, in its turn
+            if kind != "hb":  # an error answers it, in its turn
                 self._asked.append(_Asked("", None))
             return False
         return True
