@@ -1,10 +1,11 @@
 """Measure what may carry httpx's requests, side by side: 20 kB JSON answers over loopback, one process per part.
 
-Usage: python bench/carriers.py [--seconds 4] [--only NAME ...]
+Usage: python bench/carriers.py [--seconds 3] [--rounds 3] [--only NAME ...]
 
 First in process: each carrier asks a bare ASGI backend on uvicorn, one request after the other (p50) and 16 at a time
 (requests/s, p99). Then, where `wrk` is installed, through a bare ASGI app that forwards by each carrier. Peers that are
-not installed are left out and named.
+not installed are left out and named. Each figure is the median of the rounds, which take turns so that a busy machine
+is busy for all; CPU is that of the measured process alone, which other processes disturb least.
 """
 
 import argparse
@@ -12,6 +13,8 @@ import asyncio
 import contextlib
 import importlib.util
 import json
+import math
+import os
 import re
 import shutil
 import socket
@@ -20,6 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
@@ -41,11 +45,12 @@ CONCURRENCY = 16
 
 
 class Figures(NamedTuple):
-    """Median at one request at a time (ms); requests a second and 99th percentile (ms) at 16."""
+    """Median at one request at a time (ms); at 16: requests a second, 99th percentile (ms), CPU per request (µs)."""
 
     p50: float
     rate: float
     p99: float
+    cpu: float
 
 
 async def backend(scope: Scope, receive: Receive, send: Send) -> None:
@@ -185,17 +190,20 @@ async def in_process(name: str, base: str, seconds: float) -> Figures:
     call = CARRIERS[name](base)
     await load(call, 0.3, CONCURRENCY)
     single = await load(call, seconds, 1)
+    cpu = time.process_time()
     many = sorted(await load(call, seconds, CONCURRENCY))
-    return Figures(statistics.median(single) * 1e3, len(many) / seconds, many[int(len(many) * 0.99)] * 1e3)
+    cpu = time.process_time() - cpu
+    p99 = many[int(len(many) * 0.99)]
+    return Figures(statistics.median(single) * 1e3, len(many) / seconds, p99 * 1e3, cpu / len(many) * 1e6)
 
 
 @contextlib.contextmanager
-def serving(*role: str) -> Iterator[str]:
-    """Run this file as a server in another process and yield its base URL."""
+def serving(*role: str) -> Iterator[tuple[str, int]]:
+    """Run this file as a server in another process and yield its base URL and process id."""
     process = subprocess.Popen([sys.executable, __file__, "--serve", *role], stdout=subprocess.PIPE, text=True)  # noqa: S603  ourselves
     try:
         assert process.stdout is not None  # noqa: S101  asked for above
-        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}", process.pid
     finally:
         process.terminate()
         process.wait(10)
@@ -211,8 +219,8 @@ def serve(role: list[str]) -> None:
     uvicorn.Server(config).run(sockets=[sock])
 
 
-def wrk(base: str, seconds: float) -> Figures:
-    """Measure a server with wrk."""
+def wrk(base: str, pid: int, seconds: float) -> Figures:
+    """Measure a server, the process `pid`, with wrk."""
 
     def run(connections: int, duration: float) -> str:
         command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(duration))}s", "--latency", f"{base}/backtests"]
@@ -220,11 +228,22 @@ def wrk(base: str, seconds: float) -> Figures:
 
     run(CONCURRENCY, 1)
     one = run(1, seconds)
+    cpu = _cpu_seconds(pid)
     many = run(CONCURRENCY, seconds)
+    cpu = _cpu_seconds(pid) - cpu
+    count = re.search(r"(\d+) requests in", many)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", many)
-    if rate is None or "Non-2xx" in many:
+    if count is None or rate is None or "Non-2xx" in many:
         raise RuntimeError(f"wrk saw errors: {many}")
-    return Figures(_percentile(one, 50), float(rate[1]), _percentile(many, 99))
+    return Figures(_percentile(one, 50), float(rate[1]), _percentile(many, 99), cpu / int(count[1]) * 1e6)
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process has used; nan where /proc does not tell."""
+    with contextlib.suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return math.nan
 
 
 def _percentile(report: str, percent: int) -> float:
@@ -234,15 +253,19 @@ def _percentile(report: str, percent: int) -> float:
     return float(found[1]) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[found[2]]
 
 
-def show(name: str, figures: Figures) -> None:
-    """Print one row."""
-    print(f"  {name:34} {figures.p50:10.2f} {figures.rate:12,.0f} {figures.p99:10.1f}", flush=True)
+def show(title: str, rows: dict[str, list[Figures]]) -> None:
+    """Print one table: each row the medians of its rounds."""
+    print(f"{title:36} {'c=1 p50 ms':>10} {'c=16 req/s':>12} {'p99 ms':>10} {'CPU µs/req':>12}")
+    for name, rounds in rows.items():
+        p50, rate, p99, cpu = (statistics.median(column) for column in zip(*rounds, strict=True))
+        print(f"  {name:34} {p50:10.2f} {rate:12,.0f} {p99:10.1f} {cpu:12.0f}", flush=True)
 
 
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="*", help="names of carriers")
     parser.add_argument("--serve", nargs="+", help=argparse.SUPPRESS)
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
@@ -256,30 +279,37 @@ def main() -> None:
         return
     missing = {name for name, module in NEEDS.items() if importlib.util.find_spec(module) is None}
     names = [name for name in CARRIERS if name not in missing and (not options.only or name in options.only)]
-    report(names, options.seconds)
+    report(names, options.seconds, options.rounds)
     for name in sorted(missing):
         print(f"  left out, not installed: {name}")
 
 
-def report(names: list[str], seconds: float) -> None:
+def report(names: list[str], seconds: float, rounds: int) -> None:
     """Measure and print."""
-    header = f"{'c=1 p50 ms':>10} {'c=16 req/s':>12} {'p99 ms':>10}"
-    with serving("backend") as base:
-        print(f"{'in process':36} {header}")
-        for name in names:
-            command = [sys.executable, __file__, "--seconds", str(seconds), "--measure", name, base]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  ourselves
-            if done.returncode:
-                raise SystemExit(f"{name}: {done.stderr.strip().splitlines()[-1]}")
-            show(name, Figures(*json.loads(done.stdout)))
+    with serving("backend") as (base, pid):
+        rows: dict[str, list[Figures]] = {name: [] for name in names}
+        for _ in range(rounds):
+            for name in names:
+                rows[name].append(_measured_alone(name, base, seconds))
+        show("in process", rows)
         if shutil.which("wrk") is None:
             print("no wrk: the forwarding table is left out")
             return
-        print(f"{'forwarding, wrk':36} {header}")
-        show("direct to the backend", wrk(base, seconds))
-        for name in names:
-            with serving(name, base) as front:
-                show(name, wrk(front, seconds))
+        rows = {"direct to the backend": [], **{name: [] for name in names}}
+        for _ in range(rounds):
+            rows["direct to the backend"].append(wrk(base, pid, seconds))
+            for name in names:
+                with serving(name, base) as front:
+                    rows[name].append(wrk(*front, seconds))
+        show("forwarding, wrk", rows)
+
+
+def _measured_alone(name: str, base: str, seconds: float) -> Figures:
+    command = [sys.executable, __file__, "--seconds", str(seconds), "--measure", name, base]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  ourselves
+    if done.returncode:
+        raise SystemExit(f"{name}: {done.stderr.strip().splitlines()[-1]}")
+    return Figures(*json.loads(done.stdout))
 
 
 if __name__ == "__main__":

@@ -138,7 +138,8 @@ class Carrier(httpx.AsyncBaseTransport):
         try:
             return await self._try(origin, order, fresh=False, repeatable=repeatable)
         except (httpx.NetworkError, httpx.RemoteProtocolError) as exc:
-            if not repeatable or fault(exc) != Fault(Stage.SENT, reused=True):
+            found = fault(exc)
+            if not found.reused or not (found.stage is Stage.CONNECT or (found.stage is Stage.SENT and repeatable)):
                 raise
         return await self._try(origin, order, fresh=True, repeatable=repeatable)
 

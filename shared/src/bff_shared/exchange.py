@@ -70,6 +70,9 @@ class Exchange:
         Raises httpx's errors, each with a Fault, and what the request's body raises; cancelled, or with any error, it
         closes the connection at once.
         """
+        if self._connection.closed:
+            # Closed between being handed out and being used.
+            raise self._error_of(httpx.ReadError, "the connection was lost before its use", stage=Stage.CONNECT)
         self._connection.carry(self)
         try:
             self._start()
@@ -159,8 +162,6 @@ class Exchange:
             remainder = self._connection.read_remainder(self._connection.high_water)
             if remainder:
                 self.received(remainder)
-            if not self.over and self._answered:
-                self.ended()
         if not self.over:
             kind = httpx.ReadError if self._framer.complete else httpx.WriteError
             self._fail(self._error_of(kind, "the connection was lost"), cause)
@@ -198,7 +199,7 @@ class Exchange:
         reader = self.reader
         self._end()
         self._connection.finished(
-            reusable=reader.reusable and self._framer.complete and not self._corked,
+            reusable=reader.reusable and self._framer.complete and not self._corked and not self._order.framing.closes,
             keep_alive_seconds=reader.keep_alive_seconds,
         )
 
@@ -243,7 +244,9 @@ class Exchange:
 
     def _write(self, data: bytes) -> None:
         head, self._corked = self._corked, b""
-        self._connection.write(head + data if head else data)
+        # A body stream that goes on when it is cancelled must not reach the connection's next exchange.
+        if not self.over:
+            self._connection.write(head + data if head else data)
 
     async def _send_body(self) -> None:
         order = self._order

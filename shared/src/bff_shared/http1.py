@@ -34,11 +34,15 @@ class MalformedAnswer(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Framing:
-    """How the request's own headers delimit its body: `length` bytes, or chunks, or (neither) no body at all."""
+    """How the request's own headers delimit its body: `length` bytes, or chunks, or (neither) no body at all.
+
+    `closes` says that they announce the connection's end (RFC 9112 section 9.6).
+    """
 
     length: int | None = None
     chunked: bool = False
     expects_continue: bool = False
+    closes: bool = False
 
     @property
     def has_body(self) -> bool:
@@ -52,11 +56,11 @@ _NO_BODY = Framing()
 def encode_head(method: bytes, target: bytes, headers: Sequence[RawHeader]) -> tuple[bytes, Framing]:
     """Write a request's head, fields exactly as given, and tell how its body is delimited.
 
-    Raises InvalidRequest for a method or field name that is no token, a target with whitespace or control characters, a
-    field value with CR, LF or NUL, and for headers that delimit the body in two ways or in none that is known.
+    Raises InvalidRequest for a method or field name that is no token, for CONNECT, a target with whitespace or control
+    characters, a field value with CR, LF or NUL, and headers that delimit the body in two ways or in an unknown one.
     """
-    if _TOKEN.fullmatch(method) is None:
-        raise InvalidRequest("the method is not a token")
+    if _TOKEN.fullmatch(method) is None or method == b"CONNECT":
+        raise InvalidRequest("the method is not a token, or is CONNECT")
     if not target or _NO_TARGET.search(target) is not None:
         raise InvalidRequest("the request target is empty or has whitespace or control characters")
     head = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, b"".join([b"%b: %b\r\n" % header for header in headers]))
@@ -71,9 +75,9 @@ def encode_head(method: bytes, target: bytes, headers: Sequence[RawHeader]) -> t
 def _framing(headers: Sequence[RawHeader]) -> Framing:
     lengths: list[bytes] = []
     codings: list[bytes] = []
-    expects_continue = False
+    expects_continue = closes = False
     for name, value in headers:
-        # Names are compared in full only where their length is that of one of the three.
+        # Names are compared in full only where their length is that of one of the four.
         size = len(name)
         if size == 14 and name.lower() == b"content-length":
             lengths.append(value)
@@ -81,17 +85,23 @@ def _framing(headers: Sequence[RawHeader]) -> Framing:
             codings.append(value)
         elif size == 6 and name.lower() == b"expect":
             expects_continue = value.strip().lower() == b"100-continue"
+        elif size == 10 and name.lower() == b"connection":
+            closes = closes or _announces_close(value)
     if not lengths and not codings:
-        return _NO_BODY
+        return Framing(closes=True) if closes else _NO_BODY
     if len(lengths) + len(codings) > 1:
         raise InvalidRequest("the body is delimited twice: repeated Content-Length or Transfer-Encoding, or both")
     if codings:
         if codings[0].strip().lower() != b"chunked":
             raise InvalidRequest("Transfer-Encoding is something else than chunked")
-        return Framing(chunked=True, expects_continue=expects_continue)
+        return Framing(chunked=True, expects_continue=expects_continue, closes=closes)
     if _DIGITS.fullmatch(lengths[0]) is None:
         raise InvalidRequest("Content-Length is not a number of bytes")
-    return Framing(length=int(lengths[0]), expects_continue=expects_continue)
+    return Framing(length=int(lengths[0]), expects_continue=expects_continue, closes=closes)
+
+
+def _announces_close(value: bytes) -> bool:
+    return b"close" in [option.strip() for option in value.lower().split(b",")]
 
 
 class BodyFramer:
@@ -338,7 +348,7 @@ class AnswerReader:
                     raise self._refuse("the answer's Transfer-Encoding is not plainly chunked")
                 delimited = True
             elif size == 10 and name.lower() == b"connection":
-                self._closes = self._closes or b"close" in value.lower()
+                self._closes = self._closes or _announces_close(value)
             elif size == 10 and name.lower() == b"keep-alive":
                 found = _KEEP_ALIVE_TIMEOUT.search(value)
                 self.keep_alive_seconds = float(found[1]) if found else None

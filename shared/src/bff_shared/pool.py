@@ -252,7 +252,7 @@ class Pool:
         connection = waiter.result()
         if connection is None:
             self._release_slot()
-        else:
+        elif not connection.closed:
             self._on_free(connection, None)
 
     async def _dial(self, origin: Origin, seconds: float | None, request: httpx.Request) -> Connection:
