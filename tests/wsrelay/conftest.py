@@ -152,7 +152,7 @@ async def _relay(
     task = asyncio.create_task(server._serve())  # serve() would take over the test's signals
     try:
         async with asyncio.timeout(10):
-            while not server.started:  # noqa: ASYNC110  uvicorn has no event for it
+            while not server.started:
                 await asyncio.sleep(0.005)
         yield Relay(f"ws://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}{PATH}", doors)
     finally:

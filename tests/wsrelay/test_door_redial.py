@@ -26,7 +26,7 @@ FRAMES = [
 
 
 class Player:
-    """A backend of the newer protocol that dies after so many frames, once for each number; then it plays to the end."""
+    """A newer backend that dies after so many frames, once for each number, and then plays to the end."""
 
     def __init__(self, *deaths: int, code: int | None = None) -> None:
         self.deaths = list(deaths)

@@ -4,11 +4,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.routing import WebSocketRoute
 
 from bff_shared.app import create_app as create_common_app
 from bff_shared.metrics import Metrics
 from bff_shared.settings import load
 from bff_shared.upstream import Upstream
+from bff_wsrelay import door
+from bff_wsrelay.admission import Doors
 from bff_wsrelay.settings import RelaySettings
 from bff_wsrelay.wire import WireProtocol
 
@@ -25,5 +28,9 @@ def create_app(settings: RelaySettings | None = None) -> FastAPI:
         await upstream.aclose()
 
     checks = {"backend": upstream.check}
-    server = {"ws": WireProtocol}
-    return create_common_app("wsrelay", settings, metrics=metrics, checks=checks, lifespan=lifespan, server=server)
+    server = {"ws": WireProtocol, "ws_max_size": settings.door_max_message}
+    app = create_common_app("wsrelay", settings, metrics=metrics, checks=checks, lifespan=lifespan, server=server)
+    doors = Doors(settings)
+    app.state.service.on_drain.append(doors.drain)
+    app.router.routes.append(WebSocketRoute(door.PATH, door.Door.of(settings, doors)))
+    return app

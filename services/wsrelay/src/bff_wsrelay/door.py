@@ -33,14 +33,17 @@ from bff_wsrelay.closecodes import (
     to_backend,
     to_viewer,
 )
-from bff_wsrelay.dial import Backoff, Dialer, Refused, Unreachable
+from bff_wsrelay.dial import Backoff, Dialer, Patience, Refused, Unreachable
 from bff_wsrelay.dialogue import Dialogue, Message, Overflow, busy, status
 from bff_wsrelay.link import Link, LinkClosed
+from bff_wsrelay.settings import RelaySettings
 from bff_wsrelay.viewer import Viewer, ViewerGone
 
 log = logging.getLogger("bff.access")
 
 Dial = Callable[[], Awaitable[Link]]
+
+PATH = "/api/v1/backtests/{run_id}/ws"
 
 FRUITLESS = 4
 """Connections in a row that brought the viewer nothing, after which opening one is no success any more."""
@@ -83,6 +86,25 @@ class Door:
     ) -> None:
         self._doors, self._dialer, self._limits, self._trusted = doors, dialer, limits, trusted
         self._make_backoff = make_backoff
+
+    @classmethod
+    def of(cls, settings: RelaySettings, doors: Doors) -> "Door":
+        """Return the door that the settings describe."""
+        patience = Patience(
+            connect=settings.connect_timeout,
+            answer=settings.first_byte_timeout,
+            ping_interval=settings.door_ping_seconds,
+            ping_timeout=settings.door_ping_timeout,
+            max_message=settings.door_max_message,
+        )
+        limits = DoorLimits(
+            admit=settings.connect_timeout,
+            negotiate=settings.first_byte_timeout,
+            reconnect=settings.door_reconnect_seconds,
+            max_held=settings.door_held_messages,
+            max_held_bytes=settings.door_held_bytes,
+        )
+        return cls(doors, Dialer(settings.backend_url, patience), limits, settings.trusted_proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one viewer from its handshake to the end of both its sides."""

@@ -40,3 +40,12 @@ class RelaySettings(Settings):
         description="quiet after the last frame of a finished run that means its end, where the backend never says it",
     )
     read_poll_seconds: Seconds = Field(1.0, description="seconds between two looks at a run that is not ready or grows")
+
+    door_max_message: int = Field(
+        16 * MEBI, ge=1024, le=256 * MEBI, description="bytes of a transparent door's message"
+    )
+    door_ping_seconds: Seconds = Field(20.0, description="silence after which a backend's WebSocket is pinged")
+    door_ping_timeout: Seconds = Field(60.0, description="further silence after which it counts as broken")
+    door_reconnect_seconds: Seconds = Field(3600.0, description="how long an absent backend is redialled for a viewer")
+    door_held_messages: int = Field(256, ge=1, le=100_000, description="a viewer's messages kept for an absent backend")
+    door_held_bytes: int = Field(MEBI, ge=1024, le=64 * MEBI, description="bytes of these messages together")
