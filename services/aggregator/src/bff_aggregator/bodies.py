@@ -1,0 +1,79 @@
+"""The bodies of chart answers: what stands in them and how each format spells it. Pure."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+
+from bff_aggregator.bars import Bars
+from bff_aggregator.query import ChartQuery, Format
+
+MEDIA_TYPES = {
+    Format.ROWS: "application/json",
+    Format.COLUMNS: "application/json",
+    Format.ARROW: "application/vnd.apache.arrow.stream",
+}
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What an answer tells about itself; `load_ms` is the time from the request to the bars."""
+
+    total_bars: int
+    source_bars: int
+    decimated: bool
+    stride: int
+    rejected_bars: int
+    source: str
+    hit: bool
+    stale: bool
+    backend_calls: int
+    load_ms: float
+
+    def metadata(self) -> dict[str, Any]:
+        """Return the `metadata` of an answer; its names are the frontend's."""
+        return {
+            "total_bars": self.total_bars,
+            "source_bars": self.source_bars,
+            "decimated": self.decimated,
+            "decimation_stride": self.stride,
+            "rejected_bars": self.rejected_bars,
+            "cache_hit": self.hit,
+            "stale": self.stale,
+            "load_time_ms": round(self.load_ms, 2),
+            "backend_calls": self.backend_calls,
+            "data_source": self.source,
+        }
+
+
+def rows(query: ChartQuery, bars: Bars, facts: Facts) -> bytes:
+    """Return the default format: one JSON object per bar, times in ISO 8601 with `Z`."""
+    names = ["timestamp", "open", "high", "low", "close", "volume", *(["trades"] if bars.n is not None else [])]
+    columns = [bars.t.astype("M8[s]").tolist(), *(column.tolist() for column in bars.columns[1:])]
+    if bars.n is None:
+        objects: list[dict[str, Any]] = [
+            {"timestamp": t, "open": o, "high": h, "low": low, "close": c, "volume": v}
+            for t, o, h, low, c, v in zip(*columns, strict=True)
+        ]
+    else:
+        objects = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+    return orjson.dumps({**_head(query), "bars": objects, "metadata": facts.metadata()}, option=_OPTIONS)
+
+
+def columns(query: ChartQuery, bars: Bars, facts: Facts) -> bytes:
+    """Return the arrays that chart libraries take, times in UTC seconds, as a UDF history answer (`s`) has them."""
+    names = ("t", "o", "h", "l", "c", "v", "n")
+    arrays = dict(zip(names, map(np.ascontiguousarray, bars.columns), strict=False))
+    status = "ok" if len(bars) else "no_data"
+    return orjson.dumps({"s": status, **_head(query), **arrays, "metadata": facts.metadata()}, option=_OPTIONS)
+
+
+def _head(query: ChartQuery) -> dict[str, Any]:
+    return {
+        "symbol": query.symbol,
+        "timeframe": query.timeframe,
+        "from_date": query.first,
+        "to_date": query.last,
+    }
