@@ -68,3 +68,9 @@ def test_metrics_sum_up_a_known_run() -> None:
     downside = (np.minimum(returns, 0) ** 2).mean() ** 0.5
     assert metrics["sortino"] == pytest.approx(returns.mean() / downside * 252**0.5)
     assert metrics["cagr"] == pytest.approx(0.999 ** (252 / 3) - 1)
+
+
+def test_quantity_may_be_larger_than_a_byte_holds() -> None:
+    close = np.array([10_000, 20_000, 30_000], dtype=np.int32)
+    result = backtest(close, fast=1, slow=2, quantity=500)
+    assert result.equity.tolist() == [100_000.0, 100_500.0, 100_500.0]

@@ -38,8 +38,9 @@ def backtest(close: NDArray[np.int32], *, fast: int, slow: int, quantity: int) -
     held[1:2] = 0
     side = np.diff(held, prepend=np.int8(0))
     price = close / TICKS
-    cash = np.cumsum(np.concatenate(([START_CASH], -side * quantity * price)))[1:]
-    return Result(side, cash + held * quantity * price)
+    traded, position = side.astype(np.int64) * quantity, held.astype(np.int64) * quantity
+    cash = np.cumsum(np.concatenate(([START_CASH], -traded * price)))[1:]
+    return Result(side, cash + position * price)
 
 
 def drawdowns(equity: NDArray[np.float64]) -> NDArray[np.float64]:
