@@ -7,6 +7,7 @@
     │   ├── Unauthorized       UNAUTHORIZED          401
     │   ├── NotFound           NOT_FOUND             404
     │   │   ├── RunNotFound        RUN_NOT_FOUND     404
+    │   │   ├── ArtifactMissing    ARTIFACT_MISSING  404
     │   │   └── DatasetNotFound    DATASET_NOT_FOUND 404
     │   ├── MethodNotAllowed   METHOD_NOT_ALLOWED    405
     │   └── PayloadTooLarge    PAYLOAD_TOO_LARGE     413
@@ -97,6 +98,12 @@ class RunNotFound(NotFound):
     """The backend knows no such run."""
 
     code = "RUN_NOT_FOUND"
+
+
+class ArtifactMissing(NotFound):
+    """The run exists, a part of it that was asked for does not."""
+
+    code = "ARTIFACT_MISSING"
 
 
 class DatasetNotFound(NotFound):
