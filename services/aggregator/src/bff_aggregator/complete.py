@@ -1,0 +1,225 @@
+"""A run and its parts, asked for at once under one deadline, and all of one revision. I/O."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from bff_aggregator import sections
+from bff_aggregator.flights import Errands, Flight, Flights
+from bff_aggregator.parts import RunSource, User, describe
+from bff_aggregator.runcache import RunCache
+from bff_aggregator.sections import PARTS, Part, Sighting, State, Whole
+from bff_aggregator.sources import Refused
+from bff_shared.errors import BackendTimeout, BffError, RunNotFound
+
+LEAD = 0.01
+MARGIN = 0.04
+ROUNDS = 4
+LATE = 64
+
+
+@dataclass(eq=False, slots=True)
+class Request:
+    """One request: whose it is, until when (monotonic seconds) it may take, what it holds and the calls it began."""
+
+    user: User
+    run_id: str
+    wanted: Sequence[str]
+    deadline: float
+    calls: int = 0
+    held: list[Flight[Part]] = field(default_factory=list)
+
+    def left(self) -> float:
+        """Return the seconds that remain."""
+        return max(0.0, self.deadline - time.monotonic())
+
+
+class Runs:
+    """Loads runs through the cache. One per process; `aclose` ends what is under way.
+
+    The detail is asked for first and has a head start of 10 ms: an answer within it saves the parts from being asked
+    for in vain (no such run, no permission) or too early (a run that is just ending). After that all are asked at once.
+    """
+
+    def __init__(self, source: RunSource, cache: RunCache, clock: Callable[[], float] = time.time) -> None:
+        """Take a clock in seconds since the Unix epoch."""
+        self._source, self._cache, self._clock = source, cache, clock
+        self._looks: Flights[Sighting] = Flights(clock)
+        self._flights: Flights[Part] = Flights(clock)
+        self._errands = Errands(LATE)
+
+    async def aclose(self) -> None:
+        """End all calls and errands."""
+        await self._errands.aclose()
+        await self._flights.aclose()
+        await self._looks.aclose()
+
+    async def load(self, user: User, run_id: str, wanted: Sequence[str], deadline: float) -> Whole:
+        """Return a run with the `wanted` parts by the `deadline` (monotonic seconds), whatever became of them.
+
+        Raises RunNotFound, Refused, or an UpstreamError or Busy where even the run's detail failed to come.
+        """
+        request = Request(user, run_id, wanted, deadline - min(MARGIN, (deadline - time.monotonic()) / 10))
+        try:
+            sighting, parts = await self._consistent(request)
+        finally:
+            for flight in request.held:
+                self._flights.release(flight, request)
+        shown = {name: sections.skipped(name) for name in PARTS} | {part.name: part for part in parts}
+        return Whole(sighting, shown, request.calls)
+
+    async def _consistent(self, request: Request) -> tuple[Sighting, list[Part]]:
+        """Return a sighting and parts of its revision, begun anew whenever the run has moved on meanwhile."""
+        sighting = await self._first_look(request)
+        for _ in range(ROUNDS):
+            parts = await self._collect(request, sighting)
+            later = await self._confirm(request, sighting, parts)
+            if later is None:
+                break
+            if later.revision == sighting.revision:
+                await asyncio.gather(*(self._keep(request, part, sighting) for part in parts))
+                return sighting, parts
+            sighting = later
+        return sighting, [_doubtful(part) for part in parts]
+
+    async def _first_look(self, request: Request) -> Sighting:
+        """Return a sighting that is fresh, or a new one; parts are asked for early where that is no waste."""
+        known = await self._cache.sighting(request.user, request.run_id)
+        if known is not None and self._clock() - known.at < sections.look_again_after(known):
+            return replace(known, source="cache")
+        if known is not None and not known.finished:
+            return await self._look(request, known)
+        task = asyncio.create_task(self._look(request, known))
+        try:
+            if not (await asyncio.wait((task,), timeout=LEAD))[0]:
+                await self._ask_early(request, known)
+            return await task
+        finally:
+            task.cancel()
+
+    async def _ask_early(self, request: Request, known: Sighting | None) -> None:
+        """Begin the calls for parts that are not at hand, before it is known whether they will count."""
+        for name in request.wanted:
+            part = None if known is None else await self._recall(request, name, known)
+            if part is None or self._clock() >= part.fresh_until:
+                self._start(request, name, 0.0)
+
+    async def _look(self, request: Request, fallback: Sighting | None, not_before: float = 0.0) -> Sighting:
+        """Look at the run; if that fails for the backend's reasons, return the fallback, marked."""
+        user, run_id = request.user, request.run_id
+        key = (user.digest, run_id)
+        flight, begun = self._looks.join(key, request, lambda: self._sight(user, run_id), not_before)
+        request.calls += begun
+        try:
+            await asyncio.wait((flight.task,), timeout=request.left())
+            if not flight.task.done():
+                raise BackendTimeout("the backend did not answer within the deadline")
+            return flight.task.result()
+        except RunNotFound:
+            raise
+        except BffError as error:
+            if fallback is None:
+                raise
+            return replace(fallback, source="cache", error=describe(error))
+        finally:
+            if flight.task.done() or not self._errands.send(lambda: _ended(flight)):
+                self._looks.release(flight, request)
+
+    async def _sight(self, user: User, run_id: str) -> Sighting:
+        known = await self._cache.sighting(user, run_id)
+        try:
+            run = await self._source.look(user, run_id)
+        except (RunNotFound, Refused):
+            await self._cache.drop(user, run_id)
+            raise
+        sighting = sections.sight(run, known, self._clock())
+        await self._cache.keep_sighting(user, run_id, sighting)
+        return sighting
+
+    async def _collect(self, request: Request, sighting: Sighting) -> list[Part]:
+        """Return the wanted parts of the sighting's revision, from the cache or from the backend."""
+        return await asyncio.gather(*(self._bring(request, name, sighting) for name in request.wanted))
+
+    async def _bring(self, request: Request, name: str, sighting: Sighting) -> Part:
+        known = await self._recall(request, name, sighting)
+        if known is not None and self._clock() < known.fresh_until:
+            return replace(known, source="cache")
+        if sighting.error is not None and not sighting.finished:
+            part = sections.failed(name, State.FAILED, sighting.error, 0.0, 0.0)
+        else:
+            part = await self._fetch(request, name, sighting)
+        return part if part.final or known is None else known.stale(part.error)
+
+    async def _fetch(self, request: Request, name: str, sighting: Sighting) -> Part:
+        """Return a part from the backend; one that is too late is kept for the next request when it comes."""
+        flight = self._start(request, name, sighting.earliest())
+        await asyncio.wait((flight.task,), timeout=request.left())
+        if flight.task.done():
+            return flight.task.result()
+        follower = replace(request, held=[])
+        flight.holders.add(follower)
+        if not self._errands.send(lambda: self._follow(follower, flight, sighting)):
+            self._flights.release(flight, follower)
+        error = BackendTimeout("the backend did not answer within the deadline")
+        return sections.failed(name, State.TIMEOUT, describe(error), flight.began, self._clock())
+
+    def _start(self, request: Request, name: str, not_before: float) -> Flight[Part]:
+        """Join or begin the call for a part, and hold it until the request ends."""
+        user, run_id = request.user, request.run_id
+        key = (user.digest, run_id, name)
+        flight, begun = self._flights.join(key, request, lambda: self._source.part(user, run_id, name), not_before)
+        request.calls += begun
+        request.held.append(flight)
+        return flight
+
+    async def _confirm(self, request: Request, sighting: Sighting, parts: Sequence[Part]) -> Sighting | None:
+        """Return a sighting from after the parts came, None if none is to be had. A run that is over needs none."""
+        came = [part.at for part in parts if part.source == "backend" and part.state is State.OK]
+        if sighting.finished or not came:
+            return sighting
+        try:
+            return await self._look(request, None, max(came))
+        except RunNotFound:
+            raise
+        except BffError:
+            return None
+
+    async def _recall(self, request: Request, name: str, sighting: Sighting) -> Part | None:
+        """Return what is kept of a part in the sighting's revision, fresh or stale."""
+        part = await self._cache.part(request.user, request.run_id, name)
+        return part if part is not None and part.revision == sighting.revision else None
+
+    async def _keep(self, request: Request, part: Part, sighting: Sighting) -> None:
+        """Keep a part that has just come from the backend."""
+        if not part.final or part.source != "backend":
+            return
+        now = self._clock()
+        fresh_until = now + sections.lifetime(part, sighting, now)
+        kept = replace(part, revision=sighting.revision, fresh_until=fresh_until)
+        await self._cache.keep_part(request.user, request.run_id, kept)
+
+    async def _follow(self, request: Request, flight: Flight[Part], sighting: Sighting) -> None:
+        """Wait for a part that missed its request's deadline, and keep it if it still belongs to the revision."""
+        try:
+            await asyncio.wait((flight.task,))
+        finally:
+            self._flights.release(flight, request)
+        part = flight.task.result()
+        request.deadline = time.monotonic() + 1.0
+        later = await self._confirm(request, sighting, [part])
+        if later is not None and later.revision == sighting.revision:
+            await self._keep(request, part, sighting)
+
+
+async def _ended(flight: Flight[Sighting]) -> None:
+    """Wait for a look that its request does not wait for any more; it keeps what it sees by itself."""
+    await asyncio.wait((flight.task,))
+
+
+def _doubtful(part: Part) -> Part:
+    """Return a part unless it came from the backend while the run may have moved on."""
+    if part.source != "backend" or part.state is not State.OK:
+        return part
+    error = BackendTimeout("the run's state could not be read again after this part")
+    return sections.failed(part.name, State.TIMEOUT, describe(error), part.began, part.at)

@@ -1,0 +1,100 @@
+"""Work that several requests share while it is under way, and that may outlive the request that began it."""
+
+import asyncio
+import functools
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(eq=False, slots=True)
+class Flight(Generic[T]):
+    """One piece of work under way. `began` is when, in seconds since the Unix epoch; `holders` are who wants it."""
+
+    task: asyncio.Task[T]
+    began: float
+    holders: set[object] = field(default_factory=set)
+
+
+class Flights(Generic[T]):
+    """At most one flight per key at a time, unless a newer one is asked for; `aclose` ends what is still under way."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Take the clock that `began` is read from (seconds since the Unix epoch)."""
+        self._clock = clock
+        self._latest: dict[Any, Flight[T]] = {}
+        self._all: set[asyncio.Task[T]] = set()
+
+    def join(
+        self, key: Any, holder: object, start: Callable[[], Coroutine[Any, Any, T]], not_before: float = 0.0
+    ) -> tuple[Flight[T], bool]:
+        """Return the flight of `key`, and whether it was begun by this call; `holder` holds it until it is released.
+
+        One that began before `not_before` will not do: another is begun.
+        """
+        flight = self._latest.get(key)
+        if flight is not None and flight.began >= not_before and not flight.task.cancelling():
+            flight.holders.add(holder)
+            return flight, False
+        began = self._clock()
+        task = asyncio.create_task(start())
+        flight = self._latest[key] = Flight(task, began, {holder})
+        self._all.add(task)
+        task.add_done_callback(functools.partial(self._end, key, flight))
+        return flight, True
+
+    def release(self, flight: Flight[T], holder: object) -> None:
+        """Want a flight no longer; one that nobody holds is cancelled."""
+        flight.holders.discard(holder)
+        if not flight.holders and not flight.task.done():
+            flight.task.cancel()
+
+    async def aclose(self) -> None:
+        """Cancel every flight, and wait until they have ended."""
+        for task in self._all:
+            task.cancel()
+        await asyncio.gather(*self._all, return_exceptions=True)
+
+    def _end(self, key: Any, flight: Flight[T], task: asyncio.Task[T]) -> None:
+        self._all.discard(task)
+        if self._latest.get(key) is flight:
+            del self._latest[key]
+        if not task.cancelled():
+            task.exception()  # a failure that nobody waited for is no news
+
+
+class Errands:
+    """A bounded number of small jobs in the background, such as keeping what came too late; `aclose` ends them."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        """Return how many are under way."""
+        return len(self._tasks)
+
+    def send(self, job: Callable[[], Awaitable[None]]) -> bool:
+        """Begin a job, unless too many are under way already; tell whether it was begun."""
+        if len(self._tasks) >= self._limit:
+            return False
+        task = asyncio.create_task(self._run(job))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return True
+
+    async def aclose(self) -> None:
+        """Cancel every job, and wait until they have ended."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _run(self, job: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await job()
+        except Exception:
+            log.exception("a background job failed")

@@ -1,0 +1,180 @@
+"""The parts of a run as the backend gives them: one call each, read into our vocabulary. I/O."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+
+from bff_aggregator import curves, sections, vocabulary
+from bff_aggregator.sections import Part, State
+from bff_aggregator.settings import AggregatorSettings
+from bff_aggregator.sources import Refused
+from bff_aggregator.vocabulary import Json, UnexpectedShape
+from bff_shared.errors import BackendMalformed, BackendTimeout, BackendUnavailable, BffError, Busy, RunNotFound
+from bff_shared.gate import Gate
+from bff_shared.headers import Header
+from bff_shared.resilience import RetryBudget, backoff
+from bff_shared.upstream import Answer, Call, Upstream, credentials_and_ids
+
+log = logging.getLogger(__name__)
+TRANSIENT = frozenset((500, 502, 503, 504))
+ABSENT = frozenset((404, 410))
+MAX_TEXT = 500
+SMALL = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """On whose behalf the backend is asked: the credentials as they came, and a digest that may stand in keys."""
+
+    credentials: tuple[Header, ...]
+    digest: str
+
+
+class RunSource:
+    """Asks the backend for runs. Each call has `run_late_timeout` seconds, and one retry within a budget.
+
+    At most `equity_calls` equity curves are read at once, since each takes megabytes.
+    """
+
+    def __init__(
+        self, upstream: Upstream, settings: AggregatorSettings, clock: Callable[[], float] = time.time
+    ) -> None:
+        """Take a clock in seconds since the Unix epoch."""
+        self._upstream, self._patience, self._clock = upstream, settings.run_late_timeout, clock
+        self._heavy = Gate(settings.equity_calls, 1024, self._patience)
+        self._budget = RetryBudget(settings.retry_budget)
+
+    async def look(self, user: User, run_id: str) -> Json:
+        """Return a run's detail in our vocabulary.
+
+        Raises RunNotFound, Refused for another error of the client's, or an UpstreamError or Busy.
+        """
+        answer = await self._get(user, path(run_id))
+        if answer.status in ABSENT:
+            raise RunNotFound(f"there is no run {run_id}", {"run_id": run_id})
+        check(answer)
+        try:
+            return vocabulary.run_of(decode(answer.content))
+        except UnexpectedShape as error:
+            raise BackendMalformed(f"the backend's answer is not a run: {error}") from error
+
+    async def list(self, user: User, query: bytes) -> tuple[list[Json], Json]:
+        """Return a page of the list of runs, and the page's other fields; raise as `look` does."""
+        answer = await self._get(user, b"/backtests" + query)
+        if answer.status != 200:
+            check(answer)
+            raise Refused(answer)
+        try:
+            return vocabulary.items_of(decode(answer.content))
+        except UnexpectedShape as error:
+            raise BackendMalformed(f"the backend's answer is not a list of runs: {error}") from error
+
+    async def part(self, user: User, run_id: str, name: str) -> Part:
+        """Return a part of a run, whatever became of it."""
+        began = self._clock()
+        try:
+            return await self._part(user, run_id, name, began)
+        except BffError as error:
+            state = State.TIMEOUT if isinstance(error, BackendTimeout) else State.FAILED
+            return sections.failed(name, state, describe(error), began, self._clock())
+
+    async def _part(self, user: User, run_id: str, name: str, began: float) -> Part:
+        heavy = name == "equity"
+        if heavy:
+            await self._heavy.enter()
+        try:
+            answer = await self._get(user, path(run_id) + b"/" + name.encode())
+            if answer.status in ABSENT:
+                return sections.failed(name, State.MISSING, explain(answer), began, self._clock())
+            if answer.status != 200:
+                return sections.failed(name, State.FAILED, explain(answer), began, self._clock())
+            read = await _read(name, answer.content)
+        except UnexpectedShape as error:
+            raise BackendMalformed(f"the backend's answer is not what it should be: {error}") from error
+        finally:
+            if heavy:
+                self._heavy.leave()
+        return Part(name, State.OK, began=began, at=self._clock(), **read)
+
+    async def _get(self, user: User, target: bytes) -> Answer:
+        """Make a call; make it once more if it failed in passing and there is time and budget."""
+        headers = credentials_and_ids(user.credentials)
+        deadline = time.monotonic() + self._patience
+        self._budget.called(time.monotonic())
+        try:
+            answer = await self._upstream.fetch(Call("GET", target, headers, deadline=deadline))
+            if answer.status not in TRANSIENT or not self._budget.take(time.monotonic()):
+                return answer
+        except (BackendUnavailable, Busy):
+            if not self._budget.take(time.monotonic()):
+                raise
+        await asyncio.sleep(backoff(0, random.random()))  # noqa: S311  jitter
+        return await self._upstream.fetch(Call("GET", target, headers, deadline=deadline))
+
+
+async def _read(name: str, text: bytes) -> Json:
+    """Read a part, beside the event loop if it is large enough to hold up other requests."""
+    return read_part(name, text) if len(text) < SMALL else await asyncio.to_thread(read_part, name, text)
+
+
+def path(run_id: str) -> bytes:
+    """Return the backend's path of a run; an id of dots alone would mean another one (RFC 3986 section 5.2.4)."""
+    return b"/backtests/" + quote(run_id, safe="").encode()
+
+
+def read_part(name: str, text: bytes) -> Json:
+    """Return the fields of a Part that an answer's text gives. Raises UnexpectedShape."""
+    if name == "equity":
+        curve, rest = curves.parse_curve(text)
+        return {"data": curve, "extra": rest or None, "count": len(curve), "rejected": curve.rejected}
+    answer = decode(text)
+    if name == "metrics":
+        return {"data": vocabulary.metrics_of(answer)}
+    orders = vocabulary.orders_of(answer)
+    rest = {key: value for key, value in answer.items() if key != "orders"} if isinstance(answer, dict) else {}
+    return {"data": orders, "extra": rest or None, "count": len(orders)}
+
+
+def decode(text: bytes) -> Any:
+    """Return the value of a JSON text. Raises UnexpectedShape."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise UnexpectedShape("it is not JSON") from error
+
+
+def check(answer: Answer) -> None:
+    """Raise what a backend's answer other than 200 amounts to where the answer is needed."""
+    if answer.status == 200:
+        return
+    if 400 <= answer.status < 500:
+        raise Refused(answer)
+    raise BackendUnavailable(f"the backend answered {answer.status}", {"backend_status": answer.status})
+
+
+def describe(error: BffError) -> Json:
+    """Return an error of ours as a part shows it."""
+    return {"code": error.code, "message": error.message, **error.details}
+
+
+def explain(answer: Answer) -> Json:
+    """Return an error of the backend's as a part shows it: its own code and message where it has them."""
+    try:
+        body = orjson.loads(answer.content)
+    except orjson.JSONDecodeError:
+        body = None
+    error = body.get("error") if isinstance(body, dict) else None
+    if isinstance(error, dict) and isinstance(error.get("code"), str):
+        told = {"code": error["code"][:MAX_TEXT], "message": str(error.get("message", ""))[:MAX_TEXT]}
+    else:
+        detail = body.get("detail") if isinstance(body, dict) else None
+        text = detail[:MAX_TEXT] if isinstance(detail, str) else f"the backend answered {answer.status}"
+        told = {"code": "NOT_FOUND" if answer.status in ABSENT else "BACKEND_UNAVAILABLE", "message": text}
+    return {**told, "status": answer.status}

@@ -1,0 +1,140 @@
+"""The routes for runs: a complete run, its status, the list. I/O."""
+
+import asyncio
+import secrets
+import time
+from hashlib import blake2b
+from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Header, Path, Query, Request
+from fastapi.responses import Response
+
+from bff_aggregator import answers, deadlines
+from bff_aggregator.answers import Shape
+from bff_aggregator.complete import Runs
+from bff_aggregator.parts import RunSource, User
+from bff_aggregator.sections import PARTS, State, Whole
+from bff_aggregator.sources import Refused
+from bff_aggregator.vocabulary import FINISHED, is_number
+from bff_shared.errors import ArtifactMissing, BackendTimeout, BackendUnavailable
+from bff_shared.headers import credentials
+from bff_shared.responses import JsonResponse
+
+RUN_ID = r"^(\.{0,2}[A-Za-z0-9_-][A-Za-z0-9._-]*|\.{3}[A-Za-z0-9._-]*)$"
+REQUIRE = r"^((run|metrics|equity|orders)(,(run|metrics|equity|orders))*)?$"
+DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+FRESH = {"cache-control": "private, no-cache", "vary": "Authorization, Cookie"}
+
+RunId = Annotated[str, Path(pattern=RUN_ID, max_length=128, examples=["05a0b0f6e429450f95d2598db225778b"])]
+Timeout = Annotated[str | None, Header(alias=deadlines.HEADER, description="seconds; shortens the service's own limit")]
+
+
+def make_router(runs: Runs, source: RunSource, timeout: float) -> APIRouter:
+    """Return the routes; an answer may take `timeout` seconds."""
+    router = APIRouter(prefix="/api/v1/runs", tags=["runs"])
+    secret = secrets.token_bytes(32)
+
+    def user(request: Request) -> User:
+        given = tuple(credentials(request.headers.raw))
+        text = b"\n".join(name.lower() + b":" + value for name, value in given)
+        return User(given, blake2b(text, key=secret, digest_size=16).hexdigest())
+
+    @router.get("/{run_id}/complete", summary="A run with its metrics, equity and orders")
+    async def complete(
+        request: Request,
+        run_id: RunId,
+        *,
+        include_metrics: bool = True,
+        include_equity: bool = True,
+        include_orders: bool = True,
+        equity_points: Annotated[int, Query(ge=0, le=10_000_000, description="most points of equity; 0: all")] = 2000,
+        orders_limit: Annotated[int | None, Query(ge=0, le=10_000_000, description="most orders; none: all")] = None,
+        orders_offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
+        require: Annotated[str, Query(pattern=REQUIRE, description="parts without which the answer is an error")] = "",
+        format: Annotated[Literal["rows", "columns"], Query()] = "rows",  # noqa: A002  the parameter's name
+        x_request_timeout: Timeout = None,
+    ) -> Response:
+        begun = time.monotonic()
+        limit = deadlines.deadline(begun, timeout, x_request_timeout)
+        required = set(require.split(","))
+        included = dict(zip(PARTS, (include_metrics, include_equity, include_orders), strict=True))
+        wanted = [name for name in PARTS if included[name] or name in required]
+        try:
+            whole = await runs.load(user(request), run_id, wanted, limit.at)
+        except Refused as refused:
+            return pass_on(refused)
+        demand(whole, required)
+        shape = Shape(equity_points, orders_limit, orders_offset, format == "columns")
+        body = await asyncio.to_thread(answers.encode_sections, whole, shape)
+        text = answers.finish(body, whole, time.time(), (time.monotonic() - begun) * 1000)
+        return Response(text, media_type="application/json", headers=FRESH)
+
+    @router.get("/{run_id}/status", summary="Where a run is")
+    async def status(request: Request, run_id: RunId, x_request_timeout: Timeout = None) -> Response:
+        limit = deadlines.deadline(time.monotonic(), timeout, x_request_timeout)
+        try:
+            whole = await runs.load(user(request), run_id, (), limit.at)
+        except Refused as refused:
+            return pass_on(refused)
+        return JsonResponse(light(whole), headers=FRESH)
+
+    @router.get("", summary="The list of runs")
+    async def list_runs(
+        request: Request,
+        symbol: Annotated[str | None, Query(max_length=64)] = None,
+        strategy_id: Annotated[str | None, Query(max_length=128)] = None,
+        from_: Annotated[str | None, Query(alias="from", pattern=DAY)] = None,
+        to: Annotated[str | None, Query(pattern=DAY)] = None,
+        limit: Annotated[int, Query(ge=1, le=500)] = 20,
+        offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
+        order: Annotated[Literal["created_at", "-created_at"], Query()] = "-created_at",
+        x_request_timeout: Timeout = None,
+    ) -> Response:
+        deadline = deadlines.deadline(time.monotonic(), timeout, x_request_timeout)
+        given = {"symbol": symbol, "strategy_id": strategy_id, "from": from_, "to": to}
+        fields = {name: value for name, value in given.items() if value is not None}
+        query = urlencode({**fields, "limit": limit, "offset": offset, "order": order})
+        try:
+            async with asyncio.timeout_at(deadline.at):
+                items, page = await source.list(user(request), b"?" + query.encode())
+        except TimeoutError as error:
+            raise BackendTimeout("the backend did not answer within the deadline") from error
+        except Refused as refused:
+            return pass_on(refused)
+        return JsonResponse({"items": items, **page}, headers=FRESH)
+
+    return router
+
+
+def pass_on(refused: Refused) -> Response:
+    """Return the backend's own refusal unchanged."""
+    return Response(refused.content, refused.status, {**refused.headers, "cache-control": "no-store"})
+
+
+def demand(whole: Whole, required: set[str]) -> None:
+    """Raise what the first required part that did not come amounts to."""
+    for name, part in whole.parts.items():
+        if name not in required or part.usable:
+            continue
+        details = {"part": name, "error": part.error}
+        if part.state is State.MISSING:
+            raise ArtifactMissing(f"the run has no {name}", details)
+        if part.state is State.TIMEOUT:
+            raise BackendTimeout(f"the run's {name} did not come in time", details)
+        raise BackendUnavailable(f"the run's {name} cannot be had", details)
+
+
+def light(whole: Whole) -> dict[str, Any]:
+    """Return a run's status, window, and progress (0 to 1, null when the backend does not say)."""
+    run = whole.sighting.run
+    told = run.get("extra", {}).get("progress")
+    progress = 1.0 if run["status"] == "DONE" else told if is_number(told) else None
+    names = ("run_id", "status", "symbol", "strategy_id", "created_at", "run_from", "run_to", "duration_ms")
+    return {
+        **{name: run[name] for name in names},
+        "finished": run["status"] in FINISHED,
+        "progress": progress,
+        "revision": whole.sighting.revision,
+        "stale": whole.stale,
+    }

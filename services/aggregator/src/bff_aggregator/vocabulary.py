@@ -1,0 +1,213 @@
+"""One spelling for what deployed versions of the backend call by different names. Pure.
+
+Nothing that the backend says is lost: what has no name here is kept, as it came, under `extra`.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+Json = dict[str, Any]
+
+STATUSES: Final = {
+    "PENDING": "QUEUED",
+    "COMPLETED": "DONE",
+    "COMPLETE": "DONE",
+    "SUCCEEDED": "DONE",
+    "FAILED": "ERROR",
+    "CANCELED": "CANCELLED",
+}
+FINISHED: Final = frozenset(("DONE", "ERROR", "CANCELLED"))
+
+RUN_NAMES: Final = {
+    "id": "run_id",
+    "strategy": "strategy_id",
+    "dataset": "dataset_id",
+    "from": "run_from",
+    "to": "run_to",
+}
+RUN_FIELDS: Final = (
+    "run_id",
+    "status",
+    "strategy_id",
+    "symbol",
+    "dataset_id",
+    "created_at",
+    "run_from",
+    "run_to",
+    "params",
+    "seed",
+    "speed",
+    "slippage_fees",
+    "duration_ms",
+    "code_hash",
+    "artifacts",
+    "manifest",
+)
+
+ITEM_FIELDS: Final = (
+    "run_id",
+    "status",
+    "strategy_id",
+    "symbol",
+    "created_at",
+    "run_from",
+    "run_to",
+    "duration_ms",
+)
+
+METRIC_NAMES: Final = {
+    "sharpe": "sharpe_ratio",
+    "sortino": "sortino_ratio",
+    "hit_rate": "win_rate",
+    "annual_return": "cagr",
+    "annualized_return": "cagr",
+    "max_dd": "max_drawdown",
+    "trades": "total_trades",
+    "num_trades": "total_trades",
+    "trade_count": "total_trades",
+}
+METRIC_FIELDS: Final = (
+    "total_return",
+    "cagr",
+    "max_drawdown",
+    "sharpe_ratio",
+    "sortino_ratio",
+    "win_rate",
+    "total_trades",
+    "avg_win",
+    "avg_loss",
+    "turnover",
+    "slippage_share",
+    "fees_paid",
+)
+
+ORDER_NAMES: Final = {
+    "id": "order_id",
+    "timestamp": "ts",
+    "ts_utc": "ts",
+    "time": "ts",
+    "qty": "quantity",
+    "type": "order_type",
+    "fee": "commission",
+    "fees": "commission",
+}
+ORDER_FIELDS: Final = (
+    "order_id",
+    "ts",
+    "symbol",
+    "side",
+    "quantity",
+    "price",
+    "order_type",
+    "status",
+    "commission",
+)
+
+POINT_TIMES: Final = ("ts", "timestamp", "ts_utc", "time")
+POINT_VALUES: Final = ("value", "equity")
+
+
+class UnexpectedShape(ValueError):
+    """An answer of the backend is JSON, but not what its contract says; the text names what is wrong."""
+
+
+def status_of(value: object) -> str:
+    """Return a status in the one spelling; one that nobody has heard of stays as it is, in capitals."""
+    text = str(value).strip().upper()
+    return STATUSES.get(text, text)
+
+
+def run_of(detail: object) -> Json:
+    """Return a run's detail, or an item of the list, with every field of `RUN_FIELDS` (null where unknown).
+
+    `symbol` comes from `dataset_id` (`AAPL-2024-1m`) where the backend does not say it.
+    Raises UnexpectedShape unless it is an object with a `status`.
+    """
+    if not isinstance(detail, dict) or not isinstance(detail.get("status"), str):
+        raise UnexpectedShape("a run is an object with a status")
+    run = _renamed(detail, RUN_NAMES, RUN_FIELDS)
+    run["status"] = status_of(run["status"])
+    run["symbol"] = run["symbol"] or symbol_of(run["dataset_id"])
+    return run
+
+
+def symbol_of(dataset_id: object) -> str | None:
+    """Return the part of a dataset's id before the first `-`, None when there is none."""
+    return dataset_id.partition("-")[0] or None if isinstance(dataset_id, str) else None
+
+
+def metrics_of(answer: object) -> Json:
+    """Return a run's metrics with every field of `METRIC_FIELDS`; numbers that are not finite become null.
+
+    Raises UnexpectedShape unless it is an object, and holds a number if it holds anything.
+    """
+    if not isinstance(answer, dict):
+        raise UnexpectedShape("metrics are an object")
+    if answer and not any(value is None or is_number(value) for value in answer.values()):
+        raise UnexpectedShape("metrics hold no number")
+    metrics = _renamed(answer, METRIC_NAMES, METRIC_FIELDS)
+    for name in METRIC_FIELDS:
+        if metrics[name] is not None and not is_number(metrics[name]):
+            metrics.setdefault("extra", {})[name] = metrics[name]
+            metrics[name] = None
+    return metrics
+
+
+def orders_of(answer: object) -> list[Json]:
+    """Return a run's orders in the backend's order, each with every field of `ORDER_FIELDS`.
+
+    Raises UnexpectedShape unless it is `{"orders": [objects]}` or the list alone.
+    """
+    rows = answer.get("orders") if isinstance(answer, dict) else answer
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise UnexpectedShape("orders are a list of objects")
+    return [_renamed(row, ORDER_NAMES, ORDER_FIELDS) for row in rows]
+
+
+def items_of(answer: object) -> tuple[list[Json], Json]:
+    """Return the runs of a page of the list, and the page's other fields. Raises UnexpectedShape."""
+    if not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
+        raise UnexpectedShape("the list of runs is an object with items")
+    page = {name: value for name, value in answer.items() if name != "items"}
+    return [_item_of(item) for item in answer["items"]], page
+
+
+def _item_of(item: object) -> Json:
+    run = run_of(item)
+    shown = {name: run[name] for name in ITEM_FIELDS}
+    extra = {name: value for name, value in run.items() if name not in shown and name != "extra" and value is not None}
+    extra |= run.get("extra", {})
+    return {**shown, "extra": extra} if extra else shown
+
+
+def is_number(value: object) -> bool:
+    """Tell whether a JSON value is a finite number; `true` is none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def instant(value: object) -> float | None:
+    """Return seconds since the Unix epoch of an ISO 8601 time (UTC unless it says otherwise), None if it is none."""
+    if not isinstance(value, str):
+        return None
+    try:
+        time = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+
+
+def _renamed(source: Mapping[str, Any], names: Mapping[str, str], fields: Iterable[str]) -> Json:
+    """Return `source` under our names; a field's own name wins over another name for it, the loser is `extra`."""
+    known: Json = dict.fromkeys(fields)
+    extra: Json = {}
+    for name, value in source.items():
+        ours = names.get(name, name)
+        if ours not in known:
+            extra[name] = value
+        elif known[ours] is None and (ours == name or source.get(ours) is None):
+            known[ours] = value
+        elif value is not None:
+            extra[name] = value
+    return {**known, "extra": extra} if extra else known
