@@ -1,4 +1,4 @@
-"""HTTP/1.1 messages in plain bytes, for tests: sends what it is given, shows what arrived; none of the product's code."""
+"""HTTP/1.1 in plain bytes, for tests: sends what it is given, shows what arrived; none of the product's code."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,12 +1,10 @@
 """uvicorn's HTTP/1.1 server, made transparent: the request target as it came, and a bound on the head's size."""
 
-from urllib.parse import quote
-
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 TARGET = "bff.target"
 MAX_HEAD = 64 * 1024
-_ASCII = bytes(range(0x21, 0x7F)).decode()
+_STAND_INS = bytes(byte if byte < 0x80 else ord("~") for byte in range(256))
 
 
 class HeadTooLarge(Exception):
@@ -16,16 +14,32 @@ class HeadTooLarge(Exception):
 class Wire(HttpToolsProtocol):
     """Adds `scope["bff.target"]`: the request target's bytes.
 
-    An ASGI scope cannot tell `/a?` from `/a`, and uvicorn takes no byte beyond ASCII in a path; both are for the
-    backend to judge.
+    An ASGI scope cannot tell `/a?` from `/a`, and the parser takes no byte beyond ASCII in a target (RFC 3986 has
+    none); both are for the backend to judge. So the parser sees `~` in place of such bytes.
     """
 
     _head = 0
+    _between = True
+    _line = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the client sent."""
+        if self._between and not data.isascii():
+            line, end, rest = data.partition(b"\r\n")
+            if end and not line.isascii():
+                self._line = line
+                data = line.translate(_STAND_INS) + end + rest
+        super().data_received(data)
 
     def on_message_begin(self) -> None:
         """Begin a request; called by the parser."""
-        self._head = 0
+        self._head, self._between = 0, False
         super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        """End a request; called by the parser."""
+        self._between = True
+        super().on_message_complete()
 
     def on_url(self, url: bytes) -> None:
         """Take a piece of the target; called by the parser."""
@@ -39,10 +53,8 @@ class Wire(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Hand the request to the app; called by the parser."""
-        target = self.url
+        target, self._line = self._line.split(b" ")[1] if self._line else self.url, b""
         self.scope[TARGET] = target  # type: ignore[literal-required]  # a key of ours in uvicorn's typed scope
-        if not target.isascii():
-            self.url = quote(target, safe=_ASCII).encode()
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  uvicorn's own text is not shown
