@@ -134,7 +134,7 @@ async def ok_for_ever(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(GUARD):
-        while not condition():  # noqa: ASYNC110  what is waited for has no event
+        while not condition():
             await asyncio.sleep(0.001)
 
 

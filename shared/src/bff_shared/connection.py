@@ -110,8 +110,9 @@ class Connection(asyncio.BufferedProtocol):
     async def drain(self, seconds: float | None) -> None:
         """Wait until the transport takes more. Raises TimeoutError."""
         if self._writable is not None:
-            async with asyncio.timeout(seconds):
-                await self._writable
+            done, _ = await asyncio.wait((self._writable,), timeout=seconds)
+            if not done:
+                raise TimeoutError
 
     def set_deadline(self, seconds: float | None) -> None:
         """Let the current exchange fail after so many seconds, unless called again.
