@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from starlette.routing import WebSocketRoute
+from starlette.routing import Route, WebSocketRoute
 
 from bff_shared.app import create_app as create_common_app
 from bff_shared.metrics import Metrics
@@ -12,7 +12,12 @@ from bff_shared.settings import load
 from bff_shared.upstream import Upstream
 from bff_wsrelay import door
 from bff_wsrelay.admission import Doors
+from bff_wsrelay.dial import Dialer, Patience
+from bff_wsrelay.playback import PATH as PLAYBACK_PATH
+from bff_wsrelay.playback import Playback
 from bff_wsrelay.settings import RelaySettings
+from bff_wsrelay.shelf import Shelf
+from bff_wsrelay.tally import StreamMetrics
 from bff_wsrelay.wire import WireProtocol
 
 
@@ -21,16 +26,24 @@ def create_app(settings: RelaySettings | None = None) -> FastAPI:
     settings = settings or load(RelaySettings)
     metrics = Metrics()
     upstream = Upstream(settings, metrics)
+    doors = Doors(settings)
+    stream_metrics = StreamMetrics(metrics.registry)
+    dialer = Dialer(settings.backend_url, Patience(connect=settings.connect_timeout))
+    shelf = Shelf(settings, upstream, dialer, stream_metrics)
+    playback = Playback(settings, doors, shelf, stream_metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
+        async with playback.running():
+            yield
+        await shelf.aclose()
         await upstream.aclose()
 
     checks = {"backend": upstream.check}
     server = {"ws": WireProtocol, "ws_max_size": settings.door_max_message}
     app = create_common_app("wsrelay", settings, metrics=metrics, checks=checks, lifespan=lifespan, server=server)
-    doors = Doors(settings)
     app.state.service.on_drain.append(doors.drain)
     app.router.routes.append(WebSocketRoute(door.PATH, door.Door.of(settings, doors)))
+    app.router.routes.append(WebSocketRoute(PLAYBACK_PATH, playback))
+    app.router.routes.append(Route(PLAYBACK_PATH, playback, methods=["GET"]))
     return app

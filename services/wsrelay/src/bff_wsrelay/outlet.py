@@ -1,0 +1,128 @@
+"""What a playback viewer's messages leave through: a wire that takes encoded frames, or a bounded queue. I/O."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from bff_wsrelay.closecodes import Close
+from bff_wsrelay.log import ByteLru, FrameLog
+from bff_wsrelay.player import Emission
+from bff_wsrelay.protocol import close_frame, tail
+from bff_wsrelay.wire import Wire, encode_text
+
+
+def frame_json(log: FrameLog, emission: Emission) -> bytes:
+    """Return a frame's whole JSON."""
+    head = log.head(emission.start, emission.end)
+    return head + tail(emission.end - emission.start, emission.end - 1) + close_frame(emission.dropped)
+
+
+class Outlet(Protocol):
+    """Where messages go. Nothing here waits; `buffered` bytes are not on their way yet."""
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that the connection has not taken."""
+
+    def say(self, payload: bytes, event: str = "") -> None:
+        """Send a message; `event` names it where the format has names."""
+
+    def show(self, log: FrameLog, emission: Emission) -> int:
+        """Send a frame and return its bytes."""
+
+    def close(self, close: Close) -> None:
+        """End the connection after what was sent."""
+
+
+class WireOutlet:
+    """A WebSocket whose server offers a wire; frames are encoded once for all viewers, in the shared cache."""
+
+    def __init__(self, wire: Wire, cache: ByteLru) -> None:
+        self._wire, self._cache = wire, cache
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that the connection has not taken."""
+        return self._wire.buffered
+
+    def say(self, payload: bytes, event: str = "") -> None:
+        """Send a text message."""
+        del event
+        self._wire.write(encode_text(payload))
+
+    def show(self, log: FrameLog, emission: Emission) -> int:
+        """Send a frame."""
+        if emission.dropped:
+            encoded = encode_text(frame_json(log, emission))
+        else:
+            key = (log.serial, emission.start, emission.end, "wire")
+            encoded = self._cache.get(key)
+            if encoded is None:
+                encoded = encode_text(frame_json(log, emission))
+                self._cache.put(key, encoded, len(encoded) + 250)
+        self._wire.write(encoded)
+        return len(encoded)
+
+    def close(self, close: Close) -> None:
+        """Close with a code."""
+        self._wire.close(close.code, close.reason)
+
+
+class QueueOutlet:
+    """A queue that somebody else empties: Server-Sent Events, or WebSocket on a server without a wire.
+
+    Its bound is the player's: nobody is shown a frame while more than the viewer's share is buffered.
+    """
+
+    def __init__(self, wrap: Callable[[bytes, str, str], bytes]) -> None:
+        self._wrap = wrap
+        self._waiting: list[bytes] = []
+        self._size = 0
+        self._there = asyncio.Event()
+        self.closed: Close | None = None
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that nobody has taken."""
+        return self._size
+
+    def say(self, payload: bytes, event: str = "") -> None:
+        """Queue a message."""
+        self._put(self._wrap(payload, event, ""))
+
+    def show(self, log: FrameLog, emission: Emission) -> int:
+        """Queue a frame; its id names epoch and index, as resuming wants it."""
+        wrapped = self._wrap(frame_json(log, emission), "frame", f"{log.epoch}:{emission.end - 1}")
+        self._put(wrapped)
+        return len(wrapped)
+
+    def close(self, close: Close) -> None:
+        """End after what is queued."""
+        self.closed = self.closed or close
+        self._there.set()
+
+    async def take(self) -> list[bytes]:
+        """Return all that is queued, waiting for something; empty at the end."""
+        if not self._waiting and self.closed is None:
+            await self._there.wait()
+        batch, self._waiting = self._waiting, []
+        self._there.clear()
+        return batch
+
+    def taken(self, size: int) -> None:
+        """Note that bytes have been sent."""
+        self._size -= size
+
+    def _put(self, message: bytes) -> None:
+        if self.closed is None:
+            self._waiting.append(message)
+            self._size += len(message)
+            self._there.set()
+
+
+async def empty(outlet: QueueOutlet, send: Callable[[bytes], Awaitable[None]]) -> None:
+    """Send what comes into a queue until it is closed; what `send` raises ends it."""
+    while batch := await outlet.take():
+        for message in batch:
+            await send(message)
+            outlet.taken(len(message))

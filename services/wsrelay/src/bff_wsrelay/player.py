@@ -1,0 +1,337 @@
+"""One viewer's playback: time, controls and the log's growth in, ranges of frames out. Pure.
+
+The run advances 30 * `speed` source frames a second; a viewer gets `fps` frames a second, so a frame covers
+`stride = 30 * speed / fps` source frames. The boundaries between frames are the multiples of the stride, rounded down,
+wherever a viewer began: viewers at one stride share their frames. Boundary `k` is due at `anchor + k / fps`, so nothing
+drifts; after a stall frames follow each other at most CATCH_UP times as fast as usual until the schedule is reached.
+
+    idle ──play──▶ playing ──pause──▶ paused ──play──▶ playing ──last frame──▶ ended ──play──▶ playing (from the first)
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from bff_wsrelay.frames import stamp
+from bff_wsrelay.log import FrameLog
+from bff_wsrelay.protocol import DEFAULT_FPS, DEFAULT_SPEED, Control, Position, Refused
+
+SOURCE_RATE = 30.0
+CATCH_UP = 1.25
+MAX_LAG = 10.0
+"""Seconds behind its schedule that a player will make up for; what is beyond is forgotten."""
+PATIENCE = 0.5
+"""Seconds after which a player that waits for the log shows what is there, though it fills no whole frame."""
+SLACK = 0.0005
+NEVER = math.inf
+DAY = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """Send one frame that covers `[start, end)`; `dropped` frames have been spared so far."""
+
+    start: int
+    end: int
+    dropped: int
+
+
+class Player:
+    """Where a viewer is and what it is due, when."""
+
+    __slots__ = (
+        "_anchor",
+        "_anchor_tick",
+        "_fresh",
+        "_pending",
+        "_planned",
+        "_single",
+        "_spared",
+        "_starved",
+        "_then",
+        "_tick",
+        "cursor",
+        "dropped",
+        "due",
+        "fps",
+        "jumps",
+        "log",
+        "speed",
+        "state",
+        "stride",
+    )
+
+    def __init__(
+        self, log: FrameLog, *, cursor: int = 0, speed: float = DEFAULT_SPEED, fps: float = DEFAULT_FPS
+    ) -> None:
+        self.log, self.speed, self.fps = log, speed, fps
+        self.stride = SOURCE_RATE * speed / fps
+        self.state: Literal["idle", "playing", "paused", "ended"] = "idle"
+        self.cursor = self._planned = cursor
+        self.dropped = self.jumps = 0
+        self.due = NEVER
+        self._pending: Position | None = None
+        self._single = False
+        self._spared = 0
+        self._starved: float | None = None
+        self._fresh = True
+        self._anchor = self._then = 0.0
+        self._tick = self._anchor_tick = 0
+
+    @property
+    def is_starved(self) -> bool:
+        """Tell whether it waits for the log to grow."""
+        return self._starved is not None
+
+    def lag(self, now: float) -> float:
+        """Return the seconds by which it is behind its schedule."""
+        return max(0.0, now - self.due) if self.state == "playing" and self.due < NEVER else 0.0
+
+    def obey(self, control: Control, now: float) -> None:
+        """Carry out a control. Raises Refused, and nothing has changed then."""
+        if control.cmd == "play":
+            self.play(now)
+        elif control.cmd == "pause":
+            self.pause()
+        elif control.cmd == "seek":
+            assert control.position is not None  # noqa: S101  the parser gives every seek one
+            self.seek(control.position, now)
+        elif control.cmd == "step":
+            self._step(int(control.value), now)
+        elif control.cmd == "speed":
+            self._set_rate(control.value, self.fps, now)
+        else:
+            self._set_rate(self.speed, control.value, now)
+
+    def play(self, now: float) -> None:
+        """Begin or go on; after the end begin again from the first frame."""
+        if self.state == "playing":
+            return
+        if self.state == "ended":
+            self._jump(0)
+        self.state = "playing"
+        self._begin(now)
+
+    def pause(self) -> None:
+        """Stand still; frames held back for a slow viewer are sent after the next `play`."""
+        if self.state == "playing":
+            self.state = "paused"
+            self._planned, self._spared, self._starved = self.cursor, 0, None
+            if not self._single:
+                self.due = NEVER
+
+    def seek(self, position: Position, now: float) -> None:
+        """Go to the frame nearest to a position, and show it at once. Raises Refused (RANGE)."""
+        self._check(position)
+        index = self._resolve(position)
+        self._pending = position if index is None else None
+        self._show(self.cursor if index is None else index, now)
+
+    def grown(self, now: float) -> None:
+        """Take note that the log has grown or ended, or become another."""
+        if self._starved is None and self.due < NEVER:
+            return
+        if self._single or self.state == "playing":
+            if self._fresh and self._starved is not None and not self._single and len(self.log) > self.cursor:
+                self._begin(now)
+            self.due = min(self.due, now)
+
+    def switch(self, log: FrameLog, cursor: int, now: float) -> None:
+        """Go on in the log of another epoch."""
+        self.log = log
+        self._jump(cursor)
+        if self.state == "playing":
+            self._begin(now)
+        elif self.state == "ended":
+            self.state = "paused"
+
+    def advance(self, now: float, *, room: bool) -> Emission | Literal["end"] | None:
+        """Return what to send now, if anything; `due` then says when to ask again."""
+        if now < self.due - SLACK:
+            return None
+        if self._single:
+            return self._advance_single(now, room=room)
+        if self.state != "playing":
+            self.due = NEVER
+            return None
+        return self._advance_playing(now, room=room)
+
+    def peek(self) -> tuple[int, int] | None:
+        """Return the range that is sent next if nothing changes, so that it can be made ready early."""
+        if self.state != "playing" or self._starved is not None or self._single:
+            return None
+        end = min(self._boundary(self._tick), len(self.log))
+        return (self.cursor, end) if end > self.cursor else None
+
+    def _advance_single(self, now: float, *, room: bool) -> Emission | None:
+        if self._pending is not None:
+            index = self._resolve(self._pending)
+            if index is not None:
+                self._pending, self.cursor = None, index
+        if self.log.ended and len(self.log) and self.cursor >= len(self.log):
+            self.cursor = len(self.log) - 1
+        if self._pending is not None or self.cursor >= len(self.log):
+            self._starved = now if self._starved is None else self._starved
+            self.due = NEVER
+            return None
+        if not room:
+            self.due = now + 1 / self.fps
+            return None
+        self._single, self._starved = False, None
+        emission = self._emit(self.cursor + 1)
+        self._planned = self.cursor
+        if self.state == "playing":
+            self._begin(now, 1 / self.fps)
+        else:
+            self.due = NEVER
+        return emission
+
+    def _advance_playing(self, now: float, *, room: bool) -> Emission | Literal["end"] | None:
+        available, ended = len(self.log), self.log.ended
+        target = self._boundary(self._tick)
+        if target > available:
+            if not ended:
+                return self._starve(now, available, room=room)
+            target = available
+        self._starved = None
+        if self._planned >= available and ended:
+            return self._finish(now, room=room)
+        self._planned = target
+        late = now - self._due_of(self._tick)
+        if late > MAX_LAG:
+            self._anchor += late - MAX_LAG
+        self._plan_next(now)
+        if not room:
+            self._spared += 1
+            return None
+        self._fresh = False
+        return self._emit(target)
+
+    def _starve(self, now: float, available: int, *, room: bool) -> Emission | None:
+        """Wait for the log; show after a while what there is."""
+        if self._starved is None:
+            self._starved = now
+        if room and self._planned > self.cursor:
+            self._spared -= 1
+            return self._emit(self._planned)
+        patient_until = self._starved + PATIENCE
+        if available > self._planned and now >= patient_until - SLACK:
+            self.due, self._starved, self._fresh = NEVER, now, False
+            self._planned = available
+            if room:
+                return self._emit(available)
+            self._spared += 1
+        held = self._planned > self.cursor
+        self.due = now + 1 / self.fps if held else patient_until if available > self._planned else NEVER
+        return None
+
+    def _finish(self, now: float, *, room: bool) -> Emission | Literal["end"] | None:
+        if self.cursor < self._planned:
+            if not room:
+                self.due = now + 1 / self.fps
+                return None
+            self._spared -= 1
+            return self._emit(self._planned)
+        self.state, self.due = "ended", NEVER
+        return "end"
+
+    def _emit(self, end: int) -> Emission:
+        self.dropped += max(0, self._spared)
+        self._spared = 0
+        emission = Emission(self.cursor, end, self.dropped)
+        self.cursor = end
+        return emission
+
+    def _begin(self, now: float, delay: float = 0.0) -> None:
+        """Start the schedule: the next boundary is due after `delay` seconds."""
+        self._tick = self._first_tick(self._planned)
+        self._anchor, self._anchor_tick = now + delay, self._tick
+        self._then = self._anchor - 1 / self.fps
+        self._fresh, self._starved = delay == 0, None
+        self.due = self._anchor
+
+    def _plan_next(self, now: float) -> None:
+        """Set `due` for the boundary after the one just reached, no sooner than catching up allows."""
+        tick = self._first_tick(self._planned)
+        gap = (tick - self._tick) / self.fps
+        self._tick, self._then = tick, now
+        self.due = max(self._due_of(tick), now + gap / CATCH_UP)
+
+    def _due_of(self, tick: int) -> float:
+        return self._anchor + (tick - self._anchor_tick) / self.fps
+
+    def _boundary(self, tick: int) -> int:
+        return math.floor(tick * self.stride + 1e-9)
+
+    def _first_tick(self, position: int) -> int:
+        """Return the first tick whose boundary lies beyond a position."""
+        tick = max(0, math.ceil((position + 1 - 1e-9) / self.stride) - 1)
+        while self._boundary(tick) <= position:
+            tick += 1
+        return tick
+
+    def _set_rate(self, speed: float, fps: float, now: float) -> None:
+        self.speed, self.fps = speed, fps
+        self.stride = SOURCE_RATE * speed / fps
+        if self.state == "playing" and not self._single:
+            waited = min(max(0.0, now - self._then), 1 / fps)
+            fresh = self._fresh
+            self._begin(now, 1 / fps - waited if not fresh else 0.0)
+
+    def _jump(self, index: int) -> None:
+        """Go elsewhere: what was held back is not owed any more."""
+        self.cursor = self._planned = index
+        self._spared, self._starved, self._single, self._pending = 0, None, False, None
+        self.jumps += 1
+
+    def _show(self, index: int, now: float) -> None:
+        pending = self._pending
+        self._jump(index)
+        self._pending, self._single = pending, True
+        if self.state == "ended":
+            self.state = "paused"
+        self.due = now
+
+    def _step(self, direction: int, now: float) -> None:
+        """Show the frame after, or before, the last one shown; playing stops."""
+        index = self.cursor if direction > 0 else self.cursor - 2
+        if index < 0 or (self.log.total is not None and index >= self.log.total):
+            raise _outside(self.log)
+        if self.state == "playing":
+            self.pause()
+        if direction > 0:
+            self._single, self.due = True, now
+        else:
+            self._show(index, now)
+
+    def _check(self, position: Position) -> None:
+        """Refuse what lies outside the run, as far as that is known already."""
+        log = self.log
+        if position.index is not None:
+            if position.index < 0 or (log.total is not None and position.index >= log.total):
+                raise _outside(log)
+        elif position.micros is not None and log.span is not None:
+            first, last = log.span
+            if position.coarse:
+                first, last = first - first % DAY, last - last % DAY
+            if position.micros < first or (log.ended and position.micros > last):
+                raise _outside(log, times=True)
+        elif log.ended:
+            raise _outside(log)
+
+    def _resolve(self, position: Position) -> int | None:
+        """Return the index of a position, None while the log has not come so far."""
+        log = self.log
+        if position.index is not None:
+            return position.index
+        if position.micros is None or log.span is None or (position.micros > log.span[1] and not log.ended):
+            return None
+        return log.nearest(position.micros)
+
+
+def _outside(log: FrameLog, *, times: bool = False) -> Refused:
+    if times and log.span is not None:
+        first, last = log.span
+        return Refused("RANGE", "pos is outside the run", {"min": stamp(first), "max": stamp(last)})
+    most = log.total - 1 if log.total is not None else None
+    return Refused("RANGE", "pos is outside the run", {"min": 0, "max": most})

@@ -1,0 +1,133 @@
+"""Messages of the playback door: what a viewer may say, and what it is told. Pure.
+
+Field spellings of older clients (`ts` for `pos`, `speed` and `fps` for `val`) are understood; orjson never writes a
+newline inside a document, so one separates them well.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+
+from bff_wsrelay.frames import instant
+
+SPEEDS = (0.1, 3_600.0)
+RATES = (1.0, 60.0)
+DEFAULT_SPEED = 60.0
+DEFAULT_FPS = 30.0
+
+HEARTBEAT = b'{"t":"hb"}'
+END = b'{"t":"end"}'
+READY = b'{"t":"ready_ack"}'
+
+Code = Literal["VALIDATION", "RANGE", "RUN_NOT_FOUND", "UNAUTHORIZED", "FORBIDDEN", "STREAM_ERROR", "TOO_LARGE", "BUSY"]
+
+
+class Refused(Exception):
+    """What a viewer asked for cannot be done; `answer` is the `err` message that says why."""
+
+    def __init__(self, code: Code, message: str, details: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.answer = err(code, message, details)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where to seek: a frame's index, or a time in µs (`coarse`: only a date was given)."""
+
+    index: int | None = None
+    micros: int | None = None
+    coarse: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """An understood control; `echo` is its answer once it is accepted."""
+
+    cmd: Literal["play", "pause", "seek", "speed", "fps", "step"]
+    echo: bytes
+    value: float = 0.0
+    position: Position | None = None
+
+
+Said = Control | Literal["ready", "hb"]
+
+
+def hear(text: str | bytes) -> Said:
+    """Return what a viewer's message says. Raises Refused (VALIDATION, or RANGE for a number out of its range)."""
+    try:
+        message = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise Refused("VALIDATION", "invalid JSON") from error
+    if not isinstance(message, dict):
+        raise Refused("VALIDATION", "unsupported message")
+    kind = message.get("t")
+    if kind in ("ready", "hb"):
+        return kind  # type: ignore[no-any-return]  # the line above leaves two strings
+    if kind != "ctrl":
+        raise Refused("VALIDATION", "unsupported message")
+    return _control(message)
+
+
+def _control(message: dict[str, Any]) -> Control:
+    echo = orjson.dumps({**message, "echo": True})
+    cmd = message.get("cmd")
+    if cmd == "play" or cmd == "pause":
+        return Control(cmd, echo)
+    if cmd == "seek":
+        return Control(cmd, echo, position=position(message.get("pos", message.get("ts"))))
+    if cmd == "speed":
+        return Control(cmd, echo, number("speed", message.get("val", message.get("speed")), *SPEEDS))
+    if cmd == "fps":
+        return Control(cmd, echo, number("fps", message.get("val", message.get("fps")), *RATES))
+    if cmd == "step":
+        value = number("step", message.get("val", 1), -1, 1)
+        if value not in {-1.0, 1.0}:
+            raise Refused("VALIDATION", "step must be 1 or -1")
+        return Control(cmd, echo, value)
+    raise Refused("VALIDATION", "invalid ctrl.cmd")
+
+
+def number(name: str, value: Any, least: float, most: float) -> float:
+    """Return a number between two bounds. Raises Refused: VALIDATION for what is none, RANGE outside."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise Refused("VALIDATION", f"{name} must be a number")
+    if not least <= value <= most:
+        raise Refused("RANGE", f"{name} must be between {least:g} and {most:g}", {"min": least, "max": most})
+    return float(value)
+
+
+def position(value: Any) -> Position:
+    """Return a frame index (a whole number, or its digits) or an ISO 8601 time. Raises Refused (VALIDATION)."""
+    if isinstance(value, str) and value.removeprefix("-").isdecimal() and len(value) < 16:
+        return Position(index=int(value))
+    if isinstance(value, str):
+        try:
+            return Position(micros=instant(value), coarse=len(value) == len("2025-01-02"))
+        except ValueError as error:
+            raise Refused("VALIDATION", "pos must be an ISO 8601 time or a frame index") from error
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
+        raise Refused("VALIDATION", "pos must be an ISO 8601 time or a frame index")
+    return Position(index=int(value))
+
+
+def err(code: Code, message: str, details: dict[str, Any] | None = None) -> bytes:
+    """Return an error message."""
+    body: dict[str, Any] = {"t": "err", "code": code, "msg": message}
+    return orjson.dumps({**body, "details": details} if details else body)
+
+
+def status(state: str, **fields: Any) -> bytes:
+    """Return a message about the state of things: what a viewer waits for, or must know."""
+    return orjson.dumps({"t": "status", "state": state, **fields})
+
+
+def tail(count: int, last: int) -> bytes:
+    """Return what follows a frame's JSON head: how many source frames it covers, and the index of the last one."""
+    return b',"n":%d,"seq":%d' % (count, last)
+
+
+def close_frame(dropped: int) -> bytes:
+    """Return the end of a frame's JSON: how many frames the viewer has been spared so far."""
+    return b',"dropped":%d}' % dropped

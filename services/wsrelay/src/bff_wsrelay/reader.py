@@ -1,0 +1,211 @@
+"""The one reader of a run: asks what it is, reads its stream to the end, and again after whatever goes wrong. I/O."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+
+from bff_shared.context import upstream_headers
+from bff_shared.errors import BffError
+from bff_shared.headers import Header
+from bff_shared.upstream import Call, Upstream, credentials_and_ids
+from bff_wsrelay.closecodes import of_status
+from bff_wsrelay.dial import Backoff, Dialer, Refused, Unreachable
+from bff_wsrelay.frames import Malformed, read, take
+from bff_wsrelay.link import Link, LinkClosed, Message
+from bff_wsrelay.log import Full
+from bff_wsrelay.reading import Detail, Reading, Silence, detail
+from bff_wsrelay.recording import Failure, Recording
+from bff_wsrelay.settings import RelaySettings
+
+log = logging.getLogger(__name__)
+
+SCHEDULE = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
+SLICE = 64
+"""Frames taken before viewers get their turn."""
+DETAIL_SECONDS = 10.0
+ERRORS = 3
+_READY = '{"t":"ready"}'
+_PLAY = '{"t":"ctrl","cmd":"play"}'
+_REFUSALS = {
+    401: Failure("UNAUTHORIZED", "the backend does not accept these credentials", of_status(401)),
+    403: Failure("FORBIDDEN", "the backend does not let this user see the run", of_status(403)),
+    404: Failure("RUN_NOT_FOUND", "run not found", of_status(404)),
+}
+
+
+class _StreamError(Exception):
+    """The backend answered `play` with an error."""
+
+
+class Reader:
+    """Fills one recording on behalf of one set of credentials, which it keeps in memory only."""
+
+    def __init__(
+        self,
+        recording: Recording,
+        credentials: Sequence[Header],
+        upstream: Upstream,
+        dialer: Dialer,
+        settings: RelaySettings,
+        on_growth: Callable[[], None],
+    ) -> None:
+        self._recording, self._credentials = recording, list(credentials)
+        self._upstream, self._dialer, self._settings = upstream, dialer, settings
+        self._on_growth = on_growth
+        self._path = f"/backtests/{quote(recording.run_id, safe='')}"
+        self._backoff = Backoff(SCHEDULE)
+        self._errors = 0
+        self.identified = asyncio.Event()
+
+    async def run(self) -> None:
+        """Read until the run's end is known, or it cannot be had."""
+        try:
+            while not await self._attempt():
+                pass
+        except Failure as failure:
+            self._recording.fail(failure)
+        except Full:
+            self._recording.fail(Failure("TOO_LARGE", "the run is larger than the relay keeps", 1009))
+        finally:
+            self.identified.set()
+
+    async def look(self, seconds: float = DETAIL_SECONDS) -> Detail:
+        """Ask the backend about the run, which also judges the credentials. Raises Failure, or BffError for a while."""
+        headers = credentials_and_ids(self._credentials)
+        call = Call("GET", self._path.encode(), headers, deadline=time.monotonic() + seconds)
+        answer = await self._upstream.fetch(call, limit=1 << 20)
+        if answer.status in _REFUSALS:
+            raise _REFUSALS[answer.status]
+        if answer.status != HTTPStatus.OK:
+            raise BffError(f"the backend answered {answer.status}")
+        try:
+            body = orjson.loads(answer.content)
+        except orjson.JSONDecodeError:
+            body = None
+        found = detail(self._recording.run_id, body)
+        self._recording.identify(found, time.monotonic())
+        self.identified.set()
+        return found
+
+    async def _attempt(self) -> bool:
+        """Make one pass; tell whether the run has ended. Waits after whatever went wrong."""
+        recording = self._recording
+        finished = True
+        try:
+            finished = (await self.look()).finished
+            before = len(recording.log)
+            ended = await self._pass(finished=finished)
+            if ended:
+                return True
+            if len(recording.log) > before:
+                self._backoff.reset()
+            if not finished:
+                await asyncio.sleep(self._settings.read_poll_seconds)
+                return False
+        except _StreamError as error:
+            await self._refused(str(error), finished=finished)
+            return False
+        except (BffError, Unreachable, LinkClosed, Malformed, TimeoutError) as error:
+            log.info("reading broke off", extra={"run_id": recording.run_id, "reason": str(error)})
+        delay = self._backoff.next()
+        recording.enter("reconnecting", attempt=self._backoff.attempt, retry_ms=round(delay * 1000))
+        await asyncio.sleep(delay)
+        return False
+
+    async def _refused(self, message: str, *, finished: bool) -> None:
+        """Wait for a run that is not ready; give up one that never will be."""
+        if "not found" in message.lower() and not len(self._recording.log):
+            raise _REFUSALS[404]
+        if finished:
+            self._errors += 1
+            if self._errors >= ERRORS:
+                raise Failure("STREAM_ERROR", "the backend cannot stream this run", 4424)
+        self._recording.enter("waiting", retry_ms=round(self._settings.read_poll_seconds * 1000))
+        await asyncio.sleep(self._settings.read_poll_seconds)
+
+    async def _pass(self, *, finished: bool) -> bool:
+        """Read the stream once from its first frame; tell whether it was the whole of a finished run."""
+        headers = [*self._credentials, *upstream_headers()]
+        try:
+            link = await self._dialer.dial(f"{self._path}/ws", headers)
+        except Refused as refused:
+            if refused.status in _REFUSALS:
+                raise _REFUSALS[refused.status] from refused
+            raise Unreachable("the backend refused the handshake") from refused
+        self._recording.connects += 1
+        try:
+            await link.transmit(_READY)
+            await link.transmit(_PLAY)
+            return await self._follow(link, finished=finished)
+        finally:
+            link.transport.abort()
+
+    async def _follow(self, link: Link, *, finished: bool) -> bool:
+        reading = Reading(self._recording.log)
+        now = time.monotonic()
+        silence = Silence(now, now)
+        while True:
+            batch = await self._receive(link)
+            for start in range(0, len(batch), SLICE):
+                said_end = self._take(batch[start : start + SLICE], reading, silence)
+                complete = said_end or reading.is_complete
+                await asyncio.sleep(0)
+                if complete:
+                    return self._over(reading, finished=finished)
+            now = time.monotonic()
+            if reading.position and silence.means_end(now, self._settings.read_quiet_seconds):
+                return self._over(reading, finished=finished)
+            if silence.means_stall(now, self._settings.read_stall_seconds):
+                raise TimeoutError("the backend fell silent")
+
+    async def _receive(self, link: Link) -> list[Message]:
+        pause = min(1.0, self._settings.read_quiet_seconds / 4, self._settings.read_stall_seconds / 4)
+        try:
+            async with asyncio.timeout(pause):
+                return await link.receive()
+        except TimeoutError:
+            return []
+
+    def _take(self, batch: Sequence[Message], reading: Reading, silence: Silence) -> bool:
+        """Take some messages; tell whether the backend said that this was the end."""
+        grown = said_end = False
+        for text in batch:
+            message = read(text)
+            kind = message.get("t") if isinstance(message, dict) else None
+            if kind == "frame":
+                grown = reading.take(take(message)) or grown
+                silence.frame(time.monotonic())
+            elif kind == "end":
+                said_end = True
+            else:
+                self._heed(kind, message, silence)
+        if grown:
+            self._errors = 0
+            self._recording.enter("live")
+            self._recording.feed(reading.log)
+            self._on_growth()
+        return said_end
+
+    def _heed(self, kind: str | None, message: Any, silence: Silence) -> None:
+        if kind == "hb":
+            silence.beat(time.monotonic())
+            return
+        silence.heard_at = time.monotonic()
+        if kind == "err" and message.get("code") == "RUN_NOT_FOUND":
+            raise _REFUSALS[404]
+        if kind == "err" and message.get("code") != "VALIDATION":
+            raise _StreamError(str(message.get("msg")))
+
+    def _over(self, reading: Reading, *, finished: bool) -> bool:
+        """Note that the pass is over; only one that began after the run had finished is known to be whole."""
+        if finished:
+            reading.close()
+            self._recording.feed(reading.log)
+            self._recording.enter("finished")
+        return finished

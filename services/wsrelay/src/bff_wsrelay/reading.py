@@ -1,0 +1,105 @@
+"""One pass over a run: compares what is known already, adds what is new, tells when it is over. Pure.
+
+The backend sends a run from its first frame on every connection, so each pass after the first begins with what the log
+has. A frame that differs there means that the run is another one now: the log is forked, its epoch a new one.
+"""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from bff_wsrelay.frames import Frame
+from bff_wsrelay.log import FrameLog
+
+FINISHED = frozenset(("DONE", "COMPLETED", "ERROR", "FAILED", "CANCELLED"))
+_IDENTITY = ("created_at", "dataset_id", "strategy_id", "params", "seed", "code_hash")
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """What the backend says about a run: whether it may still grow, its dates, and the epoch of its first reading."""
+
+    finished: bool
+    epoch: str
+    run_from: str | None = None
+    run_to: str | None = None
+
+
+def detail(run_id: str, body: Any) -> Detail:
+    """Read a run's detail; what is missing or strange in it is taken as not said."""
+    fields = body if isinstance(body, dict) else {}
+    status = fields.get("status")
+    identity = orjson.dumps([run_id, *(fields.get(name) for name in _IDENTITY)])
+    dates = (value if isinstance(value, str) else None for value in (fields.get("run_from"), fields.get("run_to")))
+    return Detail(not isinstance(status, str) or status.upper() in FINISHED, _name(identity), *dates)
+
+
+def _name(identity: bytes) -> str:
+    return blake2b(identity, digest_size=6).hexdigest()
+
+
+class Reading:
+    """A pass over the run. `log` is the one to go on with: another than at the beginning once the run differed."""
+
+    def __init__(self, log: FrameLog) -> None:
+        self.log = log
+        self.position = 0
+        self.skipped = 0
+
+    def take(self, frame: Frame) -> bool:
+        """Take the next frame of this pass; tell whether the log is longer now. Raises Full."""
+        log = self.log
+        if self.position < len(log):
+            if log.agrees(self.position, frame):
+                self.position += 1
+                self.skipped += 1
+                return False
+            self.log = log = log.forked(self.position, _name(b"%b %d %d" % (_epoch(log), self.position, frame.digest)))
+        log.append(frame)
+        self.position += 1
+        return True
+
+    def close(self) -> None:
+        """End the run here: nothing comes after the last frame of this pass."""
+        if self.position < len(self.log):
+            self.log = self.log.forked(self.position, _name(b"%b %d end" % (_epoch(self.log), self.position)))
+        self.log.ended = True
+
+    @property
+    def is_complete(self) -> bool:
+        """Tell whether the pass has come to the number of frames that the backend announced."""
+        return self.log.expected is not None and self.position >= max(self.log.expected, len(self.log))
+
+
+def _epoch(log: FrameLog) -> bytes:
+    return log.epoch.encode()
+
+
+@dataclass(slots=True)
+class Silence:
+    """What the backend has not said for how long, in seconds of the caller's clock."""
+
+    frame_at: float
+    heard_at: float
+    beats: int = 0
+    """Heartbeats since the last frame."""
+
+    def frame(self, now: float) -> None:
+        """Note frames."""
+        self.frame_at = self.heard_at = now
+        self.beats = 0
+
+    def beat(self, now: float) -> None:
+        """Note a heartbeat."""
+        self.heard_at = now
+        self.beats += 1
+
+    def means_end(self, now: float, quiet: float) -> bool:
+        """Tell whether a backend that never says so has sent its last frame: it beats and sends none for `quiet`."""
+        return self.beats > 0 and now - self.frame_at >= quiet
+
+    def means_stall(self, now: float, patience: float) -> bool:
+        """Tell whether the backend has been altogether silent for too long."""
+        return now - self.heard_at >= patience

@@ -1,0 +1,83 @@
+"""One run as one set of credentials sees it: its log, how its reading goes, and who watches. No I/O.
+
+waiting ──frames──▶ live ──▶ finished
+   ▲                 │ ▲
+   └─ not ready yet  ▼ └── frames
+               reconnecting            any ──▶ failed (the backend refuses, or the run cannot be had)
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from bff_wsrelay.log import FrameLog
+from bff_wsrelay.protocol import Code
+from bff_wsrelay.reading import Detail
+
+State = Literal["waiting", "live", "reconnecting", "finished", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure(Exception):
+    """Why a run cannot be played; `close` is the code that its viewers' connections end with."""
+
+    code: Code
+    message: str
+    close: int
+
+
+class Watcher(Protocol):
+    """Who follows a recording."""
+
+    def grown(self) -> None:
+        """Take note that the log has more frames, or has ended."""
+
+    def changed(self) -> None:
+        """Take note that the log is another one: the run has changed."""
+
+    def informed(self) -> None:
+        """Take note of another state."""
+
+
+class Recording:
+    """A run's log and its watchers; whoever reads it is the only one to change it."""
+
+    def __init__(self, run_id: str, log: FrameLog) -> None:
+        self.run_id, self.log = run_id, log
+        self.state: State = "waiting"
+        self.fields: dict[str, Any] = {}
+        self.failure: Failure | None = None
+        self.detail: Detail | None = None
+        self.verified = float("-inf")
+        self.connects = 0
+        self.watchers: set[Watcher] = set()
+        self.hungry: set[Watcher] = set()
+
+    def identify(self, detail: Detail, now: float) -> None:
+        """Take note of what the backend says about the run, having judged the credentials at `now`."""
+        self.detail, self.verified = detail, now
+        if not len(self.log):
+            self.log.epoch = detail.epoch
+
+    def enter(self, state: State, **fields: Any) -> None:
+        """Change the state and tell the watchers; `fields` go into their status message."""
+        if (state, fields) == (self.state, self.fields):
+            return
+        self.state, self.fields = state, fields
+        for watcher in list(self.watchers):
+            watcher.informed()
+
+    def fail(self, failure: Failure) -> None:
+        """Give up."""
+        self.failure = failure
+        self.enter("failed")
+
+    def feed(self, log: FrameLog) -> None:
+        """Tell the watchers that there is more, or, if the log is another one, that the run has changed."""
+        if log is not self.log:
+            self.log = log
+            for watcher in list(self.watchers):
+                watcher.changed()
+        elif self.hungry:
+            hungry, self.hungry = self.hungry, set()
+            for watcher in hungry:
+                watcher.grown()

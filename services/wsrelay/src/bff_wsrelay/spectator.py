@@ -1,0 +1,225 @@
+"""One viewer of a recording: its player, its outlet, its heartbeat, its balance. No waiting, hence no task."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bff_wsrelay.admission import Allowance
+from bff_wsrelay.closecodes import RESTART, TRY_AGAIN_LATER, Close
+from bff_wsrelay.frames import stamp
+from bff_wsrelay.outlet import Outlet
+from bff_wsrelay.player import Emission, Player
+from bff_wsrelay.protocol import END, HEARTBEAT, READY, Refused, err, hear, status
+from bff_wsrelay.recording import Recording
+from bff_wsrelay.settings import RelaySettings
+from bff_wsrelay.tally import StreamMetrics
+from bff_wsrelay.ticker import Ticker
+
+POLICY = 1008
+
+
+@dataclass(slots=True)
+class Balance:
+    """Whether frames follow each other without gap or overlap, since the viewer last went elsewhere."""
+
+    expected: int
+    jumps: int = 0
+    frames: int = 0
+    covered: int = 0
+    faults: int = 0
+
+    def enter(self, emission: Emission, jumps: int) -> None:
+        """Book a frame."""
+        if jumps == self.jumps and emission.start != self.expected:
+            self.faults += 1
+        self.jumps, self.expected = jumps, emission.end
+        self.frames += 1
+        self.covered += emission.end - emission.start
+
+
+class Spectator:
+    """Gives a player its turns and sends what it says. Times are those of its clock."""
+
+    def __init__(
+        self,
+        recording: Recording,
+        player: Player,
+        outlet: Outlet,
+        ticker: Ticker,
+        settings: RelaySettings,
+        metrics: StreamMetrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        now = clock()
+        self.recording, self.player = recording, player
+        self.scheduled = float("inf")
+        self.balance = Balance(player.cursor)
+        self.opened = now
+        self.told: bytes | None = None
+        self.closed: Close | None = None
+        self._outlet, self._ticker, self._settings, self._metrics = outlet, ticker, settings, metrics
+        self._clock = clock
+        self._allowance = Allowance(settings.stream_max_controls, now)
+        self._beat = now + settings.stream_heartbeat
+        self._pressed = False
+        self._buffered, self._moved = 0, now
+
+    def attach(self) -> None:
+        """Begin to follow the recording."""
+        self.recording.watchers.add(self)
+        self._turn(self._clock())
+
+    def detach(self) -> None:
+        """End it."""
+        self.recording.watchers.discard(self)
+        self.recording.hungry.discard(self)
+        self._ticker.forget(self)
+
+    def hear(self, text: str | bytes) -> None:
+        """Take a message of the viewer."""
+        now = self._clock()
+        if not self._allowance.take(now):
+            self._outlet.say(err("BUSY", "too many messages"), "error")
+            self.close(Close(POLICY, "too many messages"))
+            return
+        try:
+            said = hear(text)
+            if said == "ready":
+                self._outlet.say(READY)
+            elif said != "hb":
+                self.player.obey(said, now)
+                self._metrics.tally.controls += 1
+                self._outlet.say(said.echo)
+        except Refused as refused:
+            self._outlet.say(refused.answer, "error")
+        self._turn(now)
+
+    def tick(self, now: float) -> float:
+        """Send what is due; return when to come again."""
+        if self.closed is not None:
+            return float("inf")
+        room = self._has_room(now)
+        if now >= self._beat:
+            if room:
+                self._outlet.say(HEARTBEAT, "hb")
+            self._beat = max(self._beat + self._settings.stream_heartbeat, now)
+        step = self.player.advance(now, room=room)
+        while step is not None:
+            if step == "end":
+                self._outlet.say(END, "end")
+                break
+            self._show(step)
+            if self.player.due > now:
+                break
+            step = self.player.advance(now, room=room)
+        if self.player.is_starved:
+            self.recording.hungry.add(self)
+            self._tell()
+        return min(self.player.due, self._beat)
+
+    def prepare(self) -> None:
+        """Merge the next frame's sources now, while there is time."""
+        coming = self.player.peek()
+        if coming is not None and coming[1] - coming[0] > 1:
+            self.player.log.head(*coming)
+
+    def grown(self) -> None:
+        """Go on, now that the log has more, or has ended."""
+        now = self._clock()
+        self.player.grown(now)
+        self._turn(now)
+
+    def changed(self) -> None:
+        """Go on after the time that was shown last, now that the run is another one."""
+        now, player, log = self._clock(), self.player, self.recording.log
+        shown = player.cursor - 1
+        cursor = min(player.cursor, len(log))
+        if 0 <= shown < len(player.log):
+            cursor = log.after(player.log.time_of(shown))
+        player.switch(log, cursor, now)
+        self._outlet.say(status("epoch", epoch=log.epoch, seq=player.cursor - 1, reason="changed"), "status")
+        player.grown(now)
+        self._turn(now)
+
+    def informed(self) -> None:
+        """Pass on why the run cannot be played, or what is waited for."""
+        failure = self.recording.failure
+        if failure is not None:
+            self._outlet.say(err(failure.code, failure.message), "error")
+            self.close(Close(failure.close, failure.message))
+        else:
+            self._tell()
+
+    def drain(self, retry_ms: int) -> None:
+        """Send the viewer away, to come back."""
+        self._outlet.say(status("draining", retry_ms=retry_ms), "status")
+        self.close(Close(RESTART, "draining"))
+
+    def close(self, close: Close) -> None:
+        """End the connection."""
+        if self.closed is None:
+            self.closed = close
+            self._ticker.forget(self)
+            self._outlet.close(close)
+
+    def figures(self) -> dict[str, Any]:
+        """Return what is known of this stream, for its log line and for `/api/v1/streams`."""
+        player, now = self.player, self._clock()
+        span = player.log.span
+        at = stamp(player.log.time_of(player.cursor - 1)) if span and 0 < player.cursor <= len(player.log) else None
+        return {
+            "run_id": self.recording.run_id,
+            "state": player.state,
+            "seq": player.cursor - 1,
+            "ts": at,
+            "speed": player.speed,
+            "fps": player.fps,
+            "frames": self.balance.frames,
+            "source_frames": self.balance.covered,
+            "dropped": player.dropped,
+            "jumps": player.jumps,
+            "imbalances": self.balance.faults,
+            "lag_ms": round(1000 * player.lag(now), 1),
+            "buffered": self._outlet.buffered,
+            "seconds": round(now - self.opened, 3),
+        }
+
+    def _turn(self, now: float) -> None:
+        if self.closed is None:
+            self._ticker.schedule(self, self.tick(now))
+
+    def _show(self, emission: Emission) -> None:
+        faults = self.balance.faults
+        if self.told is not None:
+            self.told = None
+            self._outlet.say(status("live"), "status")
+        tally = self._metrics.tally
+        tally.bytes += self._outlet.show(self.player.log, emission)
+        self.balance.enter(emission, self.player.jumps)
+        tally.imbalances += self.balance.faults - faults
+        tally.frames += 1
+        tally.source_frames += emission.end - emission.start
+
+    def _tell(self) -> None:
+        """Tell a viewer that waits what for, once for each reason."""
+        recording = self.recording
+        if not self.player.is_starved or recording.state not in {"waiting", "reconnecting"}:
+            return
+        message = status(recording.state, **recording.fields)
+        if message != self.told:
+            self.told = message
+            self._outlet.say(message, "status")
+
+    def _has_room(self, now: float) -> bool:
+        """Tell whether the connection takes more; close one that takes nothing for too long."""
+        buffered = self._outlet.buffered
+        if buffered <= self._settings.stream_viewer_bytes:
+            self._pressed = False
+            return True
+        if not self._pressed or buffered < self._buffered:
+            self._moved = now
+        self._pressed, self._buffered = True, buffered
+        if now - self._moved >= self._settings.stream_stuck_seconds:
+            self.close(Close(TRY_AGAIN_LATER, "the connection takes nothing"))
+        return False

@@ -1,0 +1,59 @@
+"""What the playback door counts: plain numbers on the hot path, handed to Prometheus once a second. No I/O."""
+
+from dataclasses import dataclass, fields
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts since the last hand-over."""
+
+    frames: int = 0
+    source_frames: int = 0
+    bytes: int = 0
+    dropped: int = 0
+    controls: int = 0
+    resumes: int = 0
+    imbalances: int = 0
+    upstream_connects: int = 0
+
+
+_TEXT = {
+    "frames": "Frames sent to viewers",
+    "source_frames": "Source frames that those covered",
+    "bytes": "Bytes of frames sent",
+    "dropped": "Frames that slow viewers were spared",
+    "controls": "Controls obeyed",
+    "resumes": "Connections that went on where another had ended",
+    "imbalances": "Frames that did not continue where the one before ended: must stay 0",
+    "upstream_connects": "Connections to the backend's stream",
+}
+
+
+class StreamMetrics:
+    """The collectors of the playback door."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.tally = Tally()
+        self._counters = {
+            name: Counter(f"bff_stream_{name}_total", text, registry=registry) for name, text in _TEXT.items()
+        }
+        self.closes = Counter("bff_stream_closes_total", "Ended streams by close code", ("code",), registry=registry)
+        self.viewers = _gauge("bff_stream_viewers", "Viewers of the playback door", registry)
+        self.recordings = _gauge("bff_stream_recordings", "Runs whose frame log is held", registry)
+        self.log_bytes = _gauge("bff_stream_log_bytes", "Bytes of all frame logs", registry)
+        self.totals = dict.fromkeys(self._counters, 0)
+
+    def flush(self) -> None:
+        """Hand the counts over."""
+        for field in fields(self.tally):
+            amount = getattr(self.tally, field.name)
+            if amount:
+                self._counters[field.name].inc(amount)
+                self.totals[field.name] += amount
+                setattr(self.tally, field.name, 0)
+
+
+def _gauge(name: str, text: str, registry: CollectorRegistry) -> Gauge:
+    return Gauge(name, text, registry=registry, multiprocess_mode="livesum")

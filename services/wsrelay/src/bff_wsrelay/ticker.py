@@ -1,0 +1,86 @@
+"""One timer for all viewers of a process: whoever is due gets its turn, in the order of due times. I/O (a timer).
+
+A task per frame would cost more than the frame. Lateness of one round never adds to the next: due times are absolute.
+"""
+
+import asyncio
+import logging
+import time
+from heapq import heappop, heappush
+from typing import Protocol
+
+log = logging.getLogger(__name__)
+EARLY = 0.0005
+"""A turn may come this much early, in seconds, rather than wake the loop twice."""
+
+
+class Ticking(Protocol):
+    """Something with a next due time."""
+
+    scheduled: float
+
+    def tick(self, now: float) -> float:
+        """Do what is due at `now`, monotonic time, and return the next due time (infinity for none)."""
+
+    def prepare(self) -> None:
+        """Make ready what the next turn will need; called after everybody has had this one."""
+
+
+class Ticker:
+    """Give turns; `schedule` sets when somebody is due next, `forget` ends it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._heap: list[tuple[float, int, Ticking]] = []
+        self._count = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed = float("inf")
+
+    def schedule(self, member: Ticking, due: float) -> None:
+        """Give a member its turn at `due`, instead of when it was due before."""
+        member.scheduled = due
+        if due == float("inf"):
+            return
+        self._count += 1
+        heappush(self._heap, (due, self._count, member))
+        if due < self._armed:
+            self._arm(due)
+
+    def forget(self, member: Ticking) -> None:
+        """Give a member no more turns."""
+        member.scheduled = float("inf")
+
+    def close(self) -> None:
+        """Stop the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._heap.clear()
+
+    def _arm(self, due: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._armed = due
+        self._timer = self._loop.call_at(due, self._round)
+
+    def _round(self) -> None:
+        heap, now = self._heap, time.monotonic()
+        self._armed = float("inf")
+        served = []
+        while heap and heap[0][0] <= now + EARLY:
+            due, _, member = heappop(heap)
+            if member.scheduled != due:
+                continue
+            try:
+                following = member.tick(now)
+            except Exception:
+                log.exception("a viewer's turn failed")
+                following = float("inf")
+            member.scheduled = following
+            if following != float("inf"):
+                self._count += 1
+                heappush(heap, (following, self._count, member))
+            served.append(member)
+        for member in served:
+            member.prepare()
+        if heap:
+            self._arm(heap[0][0])
