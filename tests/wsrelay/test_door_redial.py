@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -13,9 +12,7 @@ from websockets.http11 import Request, Response
 
 from bff_wsrelay.dial import Patience
 from bff_wsrelay.door import DoorLimits
-
-StartRelay = Callable[..., Awaitable[Any]]
-StartBackend = Callable[..., Awaitable[Any]]
+from tests.support.door import StartBackend, StartRelay
 
 READY, PLAY = {"t": "ready"}, {"t": "ctrl", "cmd": "play"}
 SPEED = {"t": "ctrl", "cmd": "speed", "val": 60}
