@@ -3,8 +3,10 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 VENV := .venv
 BIN := $(VENV)/bin
-PYTHON ?= $(firstword $(foreach p,python3.14 python3.13 python3.12 python3.11 python3,$(shell command -v $(p) 2>/dev/null)))
-BOOTSTRAP = $(if $(PYTHON),$(PYTHON) deploy/local/bootstrap.py,@echo "error: no Python found; install Python 3.11 or newer" >&2; exit 1;)
+# The first Python that runs and is new enough; a name on the PATH may be a shim with nothing behind it.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
+BOOTSTRAP = $(if $(PYTHON),$(PYTHON) deploy/local/bootstrap.py,echo "error: no Python 3.11 or newer found" >&2; exit 1;)
 ORIGIN_PORT ?= 8080
 BACKEND_URL ?=
 

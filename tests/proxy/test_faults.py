@@ -269,8 +269,8 @@ async def test_slow_readers_hold_the_backend_back(start_proxy: StartProxy) -> No
         nonlocal written
         writer.transport.set_write_buffer_limits(high=0)
         writer.write(LONG)
-        for _ in range(100):
-            writer.write(b"x" * 1_000_000)
+        for part in range(100):
+            writer.write(bytes([part]) * 1_000_000)
             await writer.drain()
             written += 1_000_000
 
