@@ -160,6 +160,18 @@ async def test_breaker_opens_and_closes_by_a_probe(start_raw: StartRaw) -> None:
     await upstream.aclose()
 
 
+async def test_open_circuit_leaves_other_circuits_alone(start_raw: StartRaw) -> None:
+    failure = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
+    script = Script(*[failure] * 4)
+    async with client(await start_raw(script), breaker_min_calls=4) as upstream:
+        for _ in range(4):
+            await upstream.fetch(Call("GET", b"/", circuit="equity"))
+        with pytest.raises(CircuitOpen):
+            await upstream.fetch(Call("GET", b"/", circuit="equity"))
+        assert (await upstream.fetch(Call("GET", b"/", circuit="orders"))).status == 200
+        assert (await upstream.fetch(Call("GET", b"/"))).status == 200
+
+
 async def test_client_errors_do_not_open_the_breaker(start_raw: StartRaw) -> None:
     script = Script(*[b"HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n"] * 8)
     async with client(await start_raw(script), breaker_min_calls=4) as upstream:

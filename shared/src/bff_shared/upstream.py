@@ -48,6 +48,8 @@ class Call:
 
     `target` is the raw path and query, `deadline` a monotonic time or none; `replay` tells whether it may be sent
     again after it may have reached the backend (never with a body, and never once a byte of an answer came).
+    Calls of one `circuit` share a breaker, so that one kind of call that fails does not stop the others; there are as
+    many as the services' code has names for.
     """
 
     method: str
@@ -56,6 +58,7 @@ class Call:
     body: httpx.AsyncByteStream | None = None
     deadline: float | None = None
     replay: bool | None = None
+    circuit: str = ""
 
     def __post_init__(self) -> None:
         """Let safe methods (RFC 9110 section 9.2.1) be sent again unless the caller says otherwise."""
@@ -89,12 +92,7 @@ class Upstream:
         self._host = (b"host", self._url.netloc)
         self._gate = Gate(settings.max_connections, settings.max_queue, settings.queue_timeout)
         self._budget = RetryBudget(settings.retry_budget)
-        self._breaker = Breaker(
-            settings.breaker_window,
-            settings.breaker_min_calls,
-            settings.breaker_failure_share,
-            settings.breaker_open_seconds,
-        )
+        self._breakers: dict[str, Breaker] = {"": self._new_breaker()}
         self._carrier = Carrier(
             max_connections=settings.max_connections + 1,
             max_idle=settings.max_connections,
@@ -104,7 +102,7 @@ class Upstream:
             ssl_context=ssl.create_default_context() if self._url.scheme == "https" else None,
             clock=clock,
         )
-        metrics.breaker_open.set_function(lambda: self._breaker.state.value)
+        metrics.breaker_open.set_function(lambda: max(breaker.state.value for breaker in self._breakers.values()))
         metrics.upstream_active.set_function(lambda: self._gate.active)
         metrics.upstream_waiting.set_function(lambda: self._gate.waiting)
 
@@ -171,7 +169,8 @@ class Upstream:
 
     async def _attempt(self, call: Call) -> httpx.Response:
         """Make one attempt under the breaker, and record how it went."""
-        ticket = self._breaker.admit(self._clock())
+        breaker = self._breakers.get(call.circuit) or self._breakers.setdefault(call.circuit, self._new_breaker())
+        ticket = breaker.admit(self._clock())
         if ticket.wait > 0:
             self._metrics.upstream_calls.labels("circuit_open").inc()
             raise CircuitOpen("the backend failed too often; calls to it are paused", ticket.wait)
@@ -179,17 +178,22 @@ class Upstream:
         try:
             response = await self._send(call)
         except BffError as error:
-            self._record(ticket, error.code.lower(), failed=isinstance(error, UpstreamError))
+            self._record(breaker, ticket, error.code.lower(), failed=isinstance(error, UpstreamError))
             raise
         except BaseException:
-            self._breaker.abandon(ticket)
+            breaker.abandon(ticket)
             raise
-        self._record(ticket, f"{response.status_code // 100}xx", failed=response.status_code in OVERLOADED)
+        self._record(breaker, ticket, f"{response.status_code // 100}xx", failed=response.status_code in OVERLOADED)
         self._metrics.upstream_durations.observe(self._clock() - begun)
         return response
 
-    def _record(self, ticket: Ticket, outcome: str, *, failed: bool) -> None:
-        self._breaker.record(ticket, self._clock(), failed=failed)
+    def _new_breaker(self) -> Breaker:
+        settings = self._settings
+        window, least = settings.breaker_window, settings.breaker_min_calls
+        return Breaker(window, least, settings.breaker_failure_share, settings.breaker_open_seconds)
+
+    def _record(self, breaker: Breaker, ticket: Ticket, outcome: str, *, failed: bool) -> None:
+        breaker.record(ticket, self._clock(), failed=failed)
         self._metrics.upstream_calls.labels(outcome).inc()
 
     async def _send(self, call: Call) -> httpx.Response:
