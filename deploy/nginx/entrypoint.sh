@@ -1,0 +1,115 @@
+#!/bin/sh
+# Makes the values that the route map's template asks for out of a few plain settings, then starts nginx the way its
+# image does. The same rules as bff_local/nginx.py and bff_local/origin.py.
+#
+#   BACKEND_URL                        http(s)://host[:port] of the backend
+#   PROXY_UPSTREAM, AGGREGATOR_UPSTREAM, WSRELAY_UPSTREAM
+#                                      host:port, or several with spaces between; a name may stand for many addresses
+#   NGINX_RESOLVE                      auto: names are looked up again while nginx runs, where it can (1.27.3 on), so that
+#                                      replicas may come and go; off: once, at start (their addresses never change)
+#   NGINX_TLS_VERIFY                   on, or off for an https backend whose certificate cannot be checked
+#   NGINX_LISTEN, NGINX_ROOT, NGINX_ACCESS_LOG, NGINX_MAX_BODY_SIZE, NGINX_READ_TIMEOUT, NGINX_STREAM_TIMEOUT
+#                                      as the template says
+set -eu
+
+: "${BACKEND_URL:=http://demo:8000}"
+: "${PROXY_UPSTREAM:=proxy:8101}" "${AGGREGATOR_UPSTREAM:=aggregator:8102}" "${WSRELAY_UPSTREAM:=wsrelay:8103}"
+: "${NGINX_RESOLVE:=auto}" "${NGINX_TLS_VERIFY:=on}"
+: "${NGINX_LISTEN:=8080}" "${NGINX_ROOT:=/usr/share/nginx/bff}" "${NGINX_ACCESS_LOG:=/dev/stdout}"
+: "${NGINX_MAX_BODY_SIZE:=0}" "${NGINX_READ_TIMEOUT:=120s}" "${NGINX_STREAM_TIMEOUT:=1h}"
+
+authorities=/etc/ssl/certs/ca-certificates.crt
+
+fail() {
+    echo "error: $*" >&2
+    exit 1
+}
+
+# nginx 1.27.3 and later: `resolve` in an upstream.
+can_resolve() {
+    version=$(nginx -v 2>&1 | sed -n 's|.*nginx/\([0-9]*\)\.\([0-9]*\)\.\([0-9]*\).*|\1 \2 \3|p')
+    # shellcheck disable=SC2086  three words on purpose
+    set -- $version
+    [ $# -eq 3 ] && [ $(($1 * 1000000 + $2 * 1000 + $3)) -ge 1027003 ]
+}
+
+is_address() {
+    case $1 in
+        *:* | *[0-9].*[0-9].*[0-9].*[0-9]) case $1 in *[!0-9a-fA-F:.]*) return 1 ;; esac ;;
+        *) return 1 ;;
+    esac
+}
+
+# Names of the hosts file are not in DNS, so they can only be looked up at start.
+in_hosts_file() {
+    awk -v name="$1" '{ for (i = 2; i <= NF; i++) if ($i == name) found = 1 } END { exit !found }' /etc/hosts
+}
+
+# server HOST PORT: one `server` directive.
+server() {
+    suffix=""
+    address=$1
+    case $1 in *:*) address="[$1]" ;; esac
+    if [ -n "$resolver" ] && ! is_address "$1" && ! in_hosts_file "$1"; then
+        suffix=" resolve"
+    fi
+    printf 'server %s:%s max_fails=1 fail_timeout=1s%s; ' "$address" "$2" "$suffix"
+}
+
+servers() {
+    for word in $1; do
+        host=${word%:*}
+        host=${host#[}
+        server "${host%]}" "${word##*:}"
+    done
+}
+
+case $BACKEND_URL in
+    http://*) BACKEND_SCHEME=http port=80 ;;
+    https://*) BACKEND_SCHEME=https port=443 ;;
+    *) fail "BACKEND_URL '$BACKEND_URL' is not of the form http://host:port" ;;
+esac
+BACKEND_AUTHORITY=${BACKEND_URL#*://}
+BACKEND_AUTHORITY=${BACKEND_AUTHORITY%/}
+case $BACKEND_AUTHORITY in
+    "" | *[!A-Za-z0-9._:\[\]-]*) fail "BACKEND_URL '$BACKEND_URL' has more than scheme, host and port" ;;
+    \[*\]:*) BACKEND_HOST=${BACKEND_AUTHORITY%]:*} port=${BACKEND_AUTHORITY##*:} ;;
+    \[*\]) BACKEND_HOST=${BACKEND_AUTHORITY%]} ;;
+    *:*) BACKEND_HOST=${BACKEND_AUTHORITY%:*} port=${BACKEND_AUTHORITY##*:} ;;
+    *) BACKEND_HOST=$BACKEND_AUTHORITY ;;
+esac
+BACKEND_HOST=${BACKEND_HOST#[}
+
+resolver=""
+if [ "$NGINX_RESOLVE" != off ] && can_resolve; then
+    resolver=$(awk '$1 == "nameserver" { print ($2 ~ /:/) ? "[" $2 "]" : $2 }' /etc/resolv.conf | tr '\n' ' ')
+fi
+NGINX_RESOLVER=${resolver:+"resolver ${resolver% } valid=5s; resolver_timeout 2s;"}
+
+PROXY_SERVERS=$(servers "$PROXY_UPSTREAM")
+AGGREGATOR_SERVERS=$(servers "$AGGREGATOR_UPSTREAM")
+WSRELAY_SERVERS=$(servers "$WSRELAY_UPSTREAM")
+BACKEND_SERVERS=$(server "$BACKEND_HOST" "$port")
+case $BACKEND_SERVERS in
+    *resolve*) ;;
+    *)
+        # nginx would not start on a name that is not known yet; everything but the backend can work meanwhile.
+        if ! is_address "$BACKEND_HOST" && ! getent hosts "$BACKEND_HOST" >/dev/null; then
+            echo "the backend's host $BACKEND_HOST is not known; restart nginx when it is" >&2
+            BACKEND_SERVERS="server 127.0.0.1:1 down;"
+        fi
+        ;;
+esac
+
+BACKEND_TLS=""
+if [ "$BACKEND_SCHEME" = https ] && [ "$NGINX_TLS_VERIFY" != off ]; then
+    [ -r "$authorities" ] || fail "no certificate authorities at $authorities; NGINX_TLS_VERIFY=off does without"
+    BACKEND_TLS="proxy_ssl_verify on; proxy_ssl_verify_depth 4; proxy_ssl_trusted_certificate $authorities;"
+fi
+
+export BACKEND_SCHEME BACKEND_AUTHORITY BACKEND_HOST BACKEND_SERVERS BACKEND_TLS
+export PROXY_SERVERS AGGREGATOR_SERVERS WSRELAY_SERVERS
+export NGINX_LISTEN NGINX_ROOT NGINX_ACCESS_LOG NGINX_RESOLVER
+export NGINX_MAX_BODY_SIZE NGINX_READ_TIMEOUT NGINX_STREAM_TIMEOUT
+
+exec /docker-entrypoint.sh "$@"
