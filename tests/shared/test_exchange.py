@@ -1,10 +1,12 @@
 import asyncio
 import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
 import pytest
+import uvloop
 
 from bff_shared.carrier import Carrier, Stage, stage
 
@@ -49,16 +51,20 @@ def length(size: int) -> tuple[bytes, bytes]:
     return (b"Content-Length", b"%d" % size)
 
 
-@pytest.fixture
-async def carrier() -> AsyncIterator[Carrier]:
-    async with Carrier(
+def new_carrier() -> Carrier:
+    return Carrier(
         max_connections=20,
         max_idle=20,
         idle_seconds=5.0,
         max_head_bytes=16 * 1024,
         high_water=256 * 1024,
         ssl_context=None,
-    ) as carrier:
+    )
+
+
+@pytest.fixture
+async def carrier() -> AsyncIterator[Carrier]:
+    async with new_carrier() as carrier:
         yield carrier
 
 
@@ -305,6 +311,39 @@ async def test_an_early_answer_is_heard_though_the_peer_closes(
     assert response.status_code == 413
     assert await read_all(response) == b"no"
     assert carrier.stats.open == 0
+
+
+def refusing(listener: socket.socket, times: int) -> None:
+    """Answer each connection's head at once, and close it while the upload still comes."""
+    for _ in range(times):
+        sock, _ = listener.accept()
+        with sock:
+            sock.recv(100)
+            sock.sendall(TOO_LARGE)
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_an_early_answer_is_heard_though_a_write_fails_first(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    """The peer is a thread, so its answer and its reset arrive at any moment of the upload."""
+    rounds = 50
+
+    async def run(origin: str) -> set[tuple[int, bytes]]:
+        async with new_carrier() as carrier:
+            answers = set()
+            for _ in range(rounds):
+                body = Pieces(*[b"x" * PIECE] * 1000)
+                response = await post(carrier, origin, body, length(1000 * PIECE))
+                answers.add((response.status_code, await read_all(response)))
+            return answers
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        peer = threading.Thread(target=refusing, args=(listener, rounds))
+        peer.start()
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            assert runner.run(run(f"http://127.0.0.1:{listener.getsockname()[1]}")) == {(413, b"no")}
+        peer.join(GUARD)
 
 
 async def test_an_upload_goes_on_while_its_answer_is_read(carrier: Carrier, start_raw: StartRaw) -> None:

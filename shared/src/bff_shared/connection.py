@@ -102,9 +102,14 @@ class Connection(asyncio.BufferedProtocol):
         self.exchange = exchange
         self.served += 1
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether nothing can be sent any more."""
+        return self.closed or self._transport is None or self._transport.is_closing()
+
     def write(self, data: bytes) -> None:
         """Write now; what the socket does not take is buffered by the transport."""
-        if self._transport is not None and not self.closed:
+        if self._transport is not None and not self.is_closing:
             self._transport.write(data)
 
     async def drain(self, seconds: float | None) -> None:
@@ -146,7 +151,7 @@ class Connection(asyncio.BufferedProtocol):
         """End the exchange: the connection becomes free, or is closed."""
         self.exchange = None
         self._deadline = math.inf
-        if not reusable or self.closed or self._transport is None or self._transport.is_closing():
+        if not reusable or self.is_closing:
             self.abort()
             return
         self.resume_reading()

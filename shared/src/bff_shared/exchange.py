@@ -157,11 +157,14 @@ class Exchange:
         self._wake()
 
     def lost(self, cause: Exception | None) -> None:
-        """Take the loss of the connection; an answer that came before a refused upload is still heard."""
-        if not self._framer.complete:
-            remainder = self._connection.read_remainder(self._connection.high_water)
-            if remainder:
-                self.received(remainder)
+        """Take the loss of the connection.
+
+        asyncio gives a connection up when a write fails, without a look at what came before: the answer of a peer that
+        refused the upload and closed may still be in the socket.
+        """
+        remainder = self._connection.read_remainder(self._connection.high_water)
+        if remainder:
+            self.received(remainder)
         if not self.over:
             kind = httpx.ReadError if self._framer.complete else httpx.WriteError
             self._fail(self._error_of(kind, "the connection was lost"), cause)
@@ -268,6 +271,9 @@ class Exchange:
             return
         try:
             await self._connection.drain(seconds)
+            if self._connection.is_closing:
+                # The event loop reports the loss on its next turn, and that ends this upload.
+                await self._connection.loop.create_future()
         except TimeoutError as exc:
             raise self._error_of(httpx.WriteTimeout, "the peer took no more of the body in time") from exc
         self._write(data)
