@@ -14,9 +14,10 @@ import orjson
 from numpy.typing import NDArray
 
 from bff_aggregator import equity, figures, sections
-from bff_aggregator.curves import MICROSECONDS, NOWHEN, iso_times, parse_times
 from bff_aggregator.equity import Curve
-from bff_aggregator.sections import Part, Whole
+from bff_aggregator.packing import data_of
+from bff_aggregator.sections import Whole
+from bff_aggregator.times import MICROSECONDS, NOWHEN, iso_times, parse_times, unix_seconds
 from bff_aggregator.vocabulary import ORDER_FIELDS, Json
 
 SLICE: Final = 4096
@@ -46,8 +47,8 @@ class Body:
 def encode_sections(whole: Whole, shape: Shape) -> Body:
     """Return the sections run, metrics, equity and orders of a run."""
     run, computed = whole.sighting.run, list[str]()
-    curve, orders = _data(whole.parts["equity"]), _data(whole.parts["orders"])
-    metrics = _data(whole.parts["metrics"])
+    curve, orders = data_of(whole.parts["equity"]), data_of(whole.parts["orders"])
+    metrics = data_of(whole.parts["metrics"])
     if metrics is not None:
         found = figures.complete(metrics, None if curve is None else curve.value, orders)
         metrics = {**metrics, **found}
@@ -84,10 +85,6 @@ def finish(body: Body, whole: Whole, now: float, load_time_ms: float) -> bytes:
         "parts": sections.report(whole, now),
     }
     return b"".join((body.text, b',"metadata":', orjson.dumps(metadata), b"}"))
-
-
-def _data(part: Part) -> Any:
-    return part.data if part.usable else None
 
 
 def _count(items: Any) -> int | None:
@@ -130,9 +127,7 @@ def _equity_rows(curve: Curve) -> list[bytes]:
 
 
 def _equity_columns(curve: Curve) -> list[bytes]:
-    whole_seconds = not np.any(curve.at % MICROSECONDS)
-    seconds = curve.at // MICROSECONDS if whole_seconds else curve.at / MICROSECONDS
-    columns = {"t": seconds, "value": curve.value, "drawdown": curve.drawdown}
+    columns = {"t": unix_seconds(curve.at), "value": curve.value, "drawdown": curve.drawdown}
     pieces = [b"{"]
     for name, column in columns.items():
         pieces += [b'"', name.encode(), b'":', orjson.dumps(column, option=orjson.OPT_SERIALIZE_NUMPY), b","]
