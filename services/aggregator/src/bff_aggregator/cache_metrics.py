@@ -1,0 +1,57 @@
+"""What the cache counts."""
+
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from bff_shared.metrics import SECONDS
+
+
+@dataclass(frozen=True)
+class CacheMetrics:
+    """Collectors by `cache` (the namespace), and by `layer` (memory, redis) where there are two."""
+
+    hits: Counter
+    misses: Counter
+    coalesced: Counter
+    stale: Counter
+    refreshes: Counter
+    fill_seconds: Histogram
+    filled_bytes: Counter
+    evictions: Counter
+    memory_bytes: Gauge
+    memory_entries: Gauge
+    redis_errors: Counter
+    redis_bypassed: Gauge
+    rejected: Counter
+    purges: Counter
+
+    @classmethod
+    def create(cls, registry: CollectorRegistry) -> "CacheMetrics":
+        """Register the collectors."""
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"bff_cache_{name}_total", text, labels, registry=registry)
+
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"bff_cache_{name}", text, registry=registry, multiprocess_mode="livesum")
+
+        fill = Histogram(
+            "bff_cache_fill_seconds", "To make missing entries", ("cache",), buckets=SECONDS, registry=registry
+        )
+        return cls(
+            hits=counter("hits", "Entries found", "cache", "layer"),
+            misses=counter("misses", "Entries that had to be made", "cache"),
+            coalesced=counter("coalesced", "Entries that somebody else was already making", "cache", "where"),
+            stale=counter("stale", "Stale entries served", "cache", "reason"),
+            refreshes=counter("refreshes", "Entries made anew before they were needed", "cache", "reason"),
+            fill_seconds=fill,
+            filled_bytes=counter("filled_bytes", "Bytes of entries made", "cache"),
+            evictions=counter("evictions", "Entries that went to make room"),
+            memory_bytes=gauge("memory_bytes", "Bytes kept in this process"),
+            memory_entries=gauge("memory_entries", "Entries kept in this process"),
+            redis_errors=counter("redis_errors", "Commands that failed", "kind"),
+            redis_bypassed=gauge("redis_bypassed", "1 while Redis is left alone after a failure"),
+            rejected=counter("rejected", "Damaged or foreign entries dropped", "cache"),
+            purges=counter("purges", "Subjects purged", "cache", "origin"),
+        )

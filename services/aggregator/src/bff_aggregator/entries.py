@@ -1,0 +1,141 @@
+"""What the cache keeps: an entry, how long it is good for, and its bytes in Redis. Pure; times are Unix seconds.
+
+    made ────────── fresh_until ────── swr_until ───────────────── keep_until
+         served           served, while      served only when the
+                          it is refreshed    backend fails            gone
+
+Sources: `stale-while-revalidate` and `stale-if-error` of RFC 5861; early refresh by XFetch (Vattani, Chierichetti,
+Lowenstein: Optimal Probabilistic Cache Stampede Prevention, 2015).
+"""
+
+import hashlib
+import hmac
+import math
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from urllib.parse import quote
+
+STALE_IF_ERROR = 86_400.0
+JITTER = 0.1
+_XFETCH_BETA = 1.0
+
+# Magic and format version, five numbers, generation; then a digest over key, head and value, then the value.
+_MAGIC = b"BFC\x01"
+_HEAD = struct.Struct("<4sddddf8s")
+_DIGEST = 16
+NO_GENERATION = b"\0" * 8
+
+
+class State(Enum):
+    """What an entry may be used for."""
+
+    FRESH = "fresh"
+    REVALIDATE = "revalidate"
+    IF_ERROR = "if-error"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where entries belong: what is purged together is a namespace's `subject`; `owner` is a digest of credentials.
+
+    All keys of one subject share a hash tag and so a slot of a Redis Cluster.
+    """
+
+    namespace: str
+    subject: str
+    owner: str
+
+    @property
+    def tag(self) -> str:
+        """The hash tag, without braces."""
+        return f"{self.namespace}:{quote(self.subject, safe='')}"
+
+    def redis_key(self, key: str) -> str:
+        """Return the name of an entry in Redis."""
+        return f"bff:1:{{{self.tag}}}:{self.owner}:{key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A new value and how long it is good for: `fresh` seconds, `swr` more while refreshed, `keep` more on errors.
+
+    A negative answer is one with a short `fresh` and nothing after it.
+    """
+
+    value: bytes
+    fresh: float
+    swr: float = 0.0
+    keep: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A kept value; `cost` is the seconds that making it took."""
+
+    value: bytes
+    made: float
+    fresh_until: float
+    swr_until: float
+    keep_until: float
+    cost: float
+
+    def state(self, now: float) -> State:
+        """Tell what the entry may be used for."""
+        if now < self.fresh_until:
+            return State.FRESH
+        if now < self.swr_until:
+            return State.REVALIDATE
+        return State.IF_ERROR if now < self.keep_until else State.GONE
+
+    def refresh_is_due(self, now: float, draw: float) -> bool:
+        """Tell whether this request shall refresh a fresh entry early; `draw` is uniform in [0, 1).
+
+        The more requests ask, and the longer making it takes, the earlier one of them is drawn (XFetch).
+        """
+        return now - self.cost * _XFETCH_BETA * math.log(1.0 - draw) >= self.fresh_until
+
+
+def entry(made: Made, now: float, cost: float, draw: float) -> Entry:
+    """Return the entry of a new value, its freshness shortened by up to a tenth so that entries do not end together."""
+    fresh = now + made.fresh * (1.0 - JITTER * draw)
+    return Entry(made.value, now, fresh, fresh + made.swr, fresh + made.swr + made.keep, cost)
+
+
+def pack(item: Entry, key: str, generation: bytes) -> bytes:
+    """Return an entry's bytes for Redis; they are valid under this key only."""
+    times = (item.made, item.fresh_until, item.swr_until, item.keep_until, item.cost)
+    head = _HEAD.pack(_MAGIC, *times, generation)
+    return b"".join((head, _digest(key, head, item.value), item.value))
+
+
+def unpack(data: bytes, key: str, generation: bytes) -> Entry | None:
+    """Return the entry, or None if it is of another format, key or generation, or damaged."""
+    if len(data) < _HEAD.size + _DIGEST or data[:4] != _MAGIC:
+        return None
+    head, digest, value = data[: _HEAD.size], data[_HEAD.size : _HEAD.size + _DIGEST], data[_HEAD.size + _DIGEST :]
+    _, made, fresh, swr, keep, cost, written = _HEAD.unpack(head)
+    if written != generation or digest != _digest(key, head, value):
+        return None
+    return Entry(value, made, fresh, swr, keep, cost)
+
+
+def _digest(key: str, head: bytes, value: bytes) -> bytes:
+    digest = hashlib.blake2b(head, digest_size=_DIGEST)
+    digest.update(len(key).to_bytes(4, "little") + key.encode())
+    digest.update(value)
+    return digest.digest()
+
+
+def owner(secret: bytes, credentials: Sequence[tuple[bytes, bytes]]) -> str:
+    """Return the keyed digest that stands for a user's credentials (HMAC-SHA-256); none are a user too.
+
+    Lengths go in with the values, so no two lists of headers make the same message.
+    """
+    message = hmac.new(secret, digestmod="sha256")
+    for name, value in credentials:
+        for part in (name.lower(), value):
+            message.update(len(part).to_bytes(4, "little") + part)
+    return message.hexdigest()[:32]
