@@ -89,15 +89,21 @@ def _framing(headers: Sequence[RawHeader]) -> Framing:
             closes = closes or _announces_close(value)
     if not lengths and not codings:
         return Framing(closes=True) if closes else _NO_BODY
+    length = _body_length(lengths, codings)
+    return Framing(length, length is None, expects_continue, closes)
+
+
+def _body_length(lengths: list[bytes], codings: list[bytes]) -> int | None:
+    """Return the body's length, None if it comes in chunks."""
     if len(lengths) + len(codings) > 1:
         raise InvalidRequest("the body is delimited twice: repeated Content-Length or Transfer-Encoding, or both")
     if codings:
         if codings[0].strip().lower() != b"chunked":
             raise InvalidRequest("Transfer-Encoding is something else than chunked")
-        return Framing(chunked=True, expects_continue=expects_continue, closes=closes)
+        return None
     if _DIGITS.fullmatch(lengths[0]) is None:
         raise InvalidRequest("Content-Length is not a number of bytes")
-    return Framing(length=int(lengths[0]), expects_continue=expects_continue, closes=closes)
+    return int(lengths[0])
 
 
 def _announces_close(value: bytes) -> bool:
