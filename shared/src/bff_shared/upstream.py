@@ -31,7 +31,7 @@ from bff_shared.gate import Gate
 from bff_shared.headers import Header
 from bff_shared.health import CheckFailed
 from bff_shared.metrics import Metrics
-from bff_shared.resilience import Breaker, RetryBudget, Ticket, backoff
+from bff_shared.resilience import Breaker, RetryBudget, backoff
 from bff_shared.settings import Settings
 
 SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
@@ -113,7 +113,7 @@ class Upstream:
         """
         await self._gate.enter()
         try:
-            response = await self._attempts(call)
+            response = await self._guarded(call)
         except BaseException:
             self._gate.leave()
             raise
@@ -154,6 +154,24 @@ class Upstream:
         """Close every connection."""
         await self._carrier.aclose()
 
+    async def _guarded(self, call: Call) -> httpx.Response:
+        """Make a call under its breaker, which counts how the call went, not how often it was tried."""
+        breaker = self._breakers.get(call.circuit) or self._breakers.setdefault(call.circuit, self._new_breaker())
+        ticket = breaker.admit(self._clock())
+        if ticket.wait > 0:
+            self._metrics.upstream_calls.labels("circuit_open").inc()
+            raise CircuitOpen("the backend failed too often; calls to it are paused", ticket.wait)
+        try:
+            response = await self._attempts(call)
+        except BffError as error:
+            breaker.record(ticket, self._clock(), failed=isinstance(error, UpstreamError))
+            raise
+        except BaseException:
+            breaker.abandon(ticket)
+            raise
+        breaker.record(ticket, self._clock(), failed=response.status_code in OVERLOADED)
+        return response
+
     async def _attempts(self, call: Call) -> httpx.Response:
         self._budget.called(self._clock())
         for attempt in range(self._settings.retries + 1):
@@ -168,22 +186,13 @@ class Upstream:
         raise AssertionError("the last attempt returns or raises")
 
     async def _attempt(self, call: Call) -> httpx.Response:
-        """Make one attempt under the breaker, and record how it went."""
-        breaker = self._breakers.get(call.circuit) or self._breakers.setdefault(call.circuit, self._new_breaker())
-        ticket = breaker.admit(self._clock())
-        if ticket.wait > 0:
-            self._metrics.upstream_calls.labels("circuit_open").inc()
-            raise CircuitOpen("the backend failed too often; calls to it are paused", ticket.wait)
         begun = self._clock()
         try:
             response = await self._send(call)
         except BffError as error:
-            self._record(breaker, ticket, error.code.lower(), failed=isinstance(error, UpstreamError))
+            self._metrics.upstream_calls.labels(error.code.lower()).inc()
             raise
-        except BaseException:
-            breaker.abandon(ticket)
-            raise
-        self._record(breaker, ticket, f"{response.status_code // 100}xx", failed=response.status_code in OVERLOADED)
+        self._metrics.upstream_calls.labels(f"{response.status_code // 100}xx").inc()
         self._metrics.upstream_durations.observe(self._clock() - begun)
         return response
 
@@ -191,10 +200,6 @@ class Upstream:
         settings = self._settings
         window, least = settings.breaker_window, settings.breaker_min_calls
         return Breaker(window, least, settings.breaker_failure_share, settings.breaker_open_seconds)
-
-    def _record(self, breaker: Breaker, ticket: Ticket, outcome: str, *, failed: bool) -> None:
-        breaker.record(ticket, self._clock(), failed=failed)
-        self._metrics.upstream_calls.labels(outcome).inc()
 
     async def _send(self, call: Call) -> httpx.Response:
         """Hand one request to the carrier; raise its failures in our terms."""
