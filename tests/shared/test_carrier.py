@@ -442,6 +442,32 @@ async def test_a_slow_reader_is_no_read_timeout(carrier: Carrier, start_raw: Sta
     assert await read_all(response) == b"half"
 
 
+async def test_the_end_of_one_answer_does_not_lift_the_limit_of_the_next(start_raw: StartRaw) -> None:
+    """The connection passes to a waiting request before the reader of the first answer has its turn."""
+    finish = asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha")
+        await finish.wait()
+        writer.write(b"lf")
+        await reader.read()
+
+    async with new_carrier(max_connections=1) as carrier:
+        origin = await start_raw(handle)
+        first = await carrier.handle_async_request(new_request(origin))
+        pieces = pieces_of(first)
+        assert await anext(pieces) == b"ha"
+        rest = asyncio.create_task(read_all(first))
+        second = asyncio.create_task(ask(carrier, origin, timeout={"first_byte": 0.05}))
+        await until(lambda: carrier.stats.waiting == 1)
+        finish.set()
+        assert await rest == b"lf"
+        with pytest.raises(httpx.ReadTimeout):
+            await second
+        assert carrier.stats.created == 1
+
+
 # Requests sent again, and those that are not.
 
 

@@ -8,7 +8,10 @@ import httpx
 import pytest
 import uvloop
 
-from bff_shared.carrier import Carrier, Stage, stage
+from bff_shared.carrier import Carrier, Fault, Stage, fault, stage
+from bff_shared.connection import Connection
+from bff_shared.exchange import Exchange, Order, Timeouts
+from bff_shared.http1 import Framing
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 StartRaw = Callable[[Handler], Awaitable[str]]
@@ -336,6 +339,7 @@ def test_an_early_answer_is_heard_though_a_write_fails_first(
                 body = Pieces(*[b"x" * PIECE] * 1000)
                 response = await post(carrier, origin, body, length(1000 * PIECE))
                 answers.add((response.status_code, await read_all(response)))
+                assert body.given < 1000
             return answers
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -422,6 +426,31 @@ async def test_a_body_that_outlives_its_exchange_reaches_no_other(carrier: Carri
     assert await read_all(await post(carrier, origin, Pieces(), method="GET")) == b"ok"
     assert carrier.stats.created == 1
     assert [request.partition(b" HTTP")[0] for request in seen] == [b"POST /", b"GET /"]
+
+
+async def test_an_exchange_over_a_closed_connection_sends_nothing(start_raw: StartRaw) -> None:
+    """The peer may close between a connection's being handed over and its use."""
+
+    def forget(*_: object) -> None:
+        pass
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        del writer
+        await reader.read()
+
+    def make() -> Connection:
+        return Connection(buffer=memoryview(bytearray(100)), high_water=100, on_free=forget, on_closed=forget)
+
+    url = httpx.URL(await start_raw(handle))
+    _, connection = await asyncio.get_running_loop().create_connection(make, url.host, url.port)
+    connection.served = 1
+    connection.abort()
+    request = httpx.Request("POST", url)
+    timeouts = Timeouts(GUARD, GUARD, GUARD, GUARD, GUARD)
+    order = Order(request, b"POST / HTTP/1.1\r\n\r\n", Framing(), b"", timeouts, None)
+    with pytest.raises(httpx.ReadError) as caught:
+        await Exchange(connection, order, lambda: 0.0, 100).run()
+    assert fault(caught.value) == Fault(Stage.CONNECT, reused=True)
 
 
 # Expect: 100-continue.

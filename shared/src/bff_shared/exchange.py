@@ -247,9 +247,7 @@ class Exchange:
 
     def _write(self, data: bytes) -> None:
         head, self._corked = self._corked, b""
-        # A body stream that goes on when it is cancelled must not reach the connection's next exchange.
-        if not self.over:
-            self._connection.write(head + data if head else data)
+        self._connection.write(head + data if head else data)
 
     async def _send_body(self) -> None:
         order = self._order
