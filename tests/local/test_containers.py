@@ -1,0 +1,110 @@
+"""The container files agree with the packages and with what `make run` does."""
+
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from bff_local import SERVICES
+from bff_local.nginx import split_backend
+from bff_local.origin import ROOT, TEMPLATE
+
+ENTRYPOINT = ROOT / "deploy/nginx/entrypoint.sh"
+COMPOSE = (ROOT / "docker-compose.yml").read_text()
+NAMES = set(re.findall(r"\$\{([A-Z_]+)\}", TEMPLATE.read_text()))
+
+pytestmark = pytest.mark.skipif(shutil.which("sh") is None, reason="needs a shell")
+
+
+def values_of(tmp_path: Path, version: str = "1.28.0", **settings: str) -> dict[str, str]:
+    """Run the container's entrypoint up to where it would start nginx; return what it exports for the template."""
+    programs = tmp_path / "bin"
+    programs.mkdir(exist_ok=True)
+    (programs / "nginx").write_text(f"#!/bin/sh\necho 'nginx version: nginx/{version}' >&2\n")
+    (programs / "nginx").chmod(0o755)
+    script = tmp_path / "entrypoint.sh"
+    script.write_text(ENTRYPOINT.read_text().replace("/docker-entrypoint.sh", "env -0"))
+    done = subprocess.run(  # noqa: S603  our own script
+        ["/bin/sh", str(script)],
+        env={"PATH": f"{programs}:/usr/bin:/bin", **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+    if done.returncode:
+        return {"error": done.stderr}
+    pairs = (pair.partition("=") for pair in done.stdout.split("\0") if pair)
+    return {name: value for name, _, value in pairs if name in NAMES}
+
+
+def test_the_entrypoint_has_a_value_for_every_name_of_the_template(tmp_path: Path) -> None:
+    assert set(values_of(tmp_path, BACKEND_URL="http://127.0.0.1:8000")) == NAMES
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:8000",
+        "http://127.0.0.1/",
+        "https://127.0.0.1",
+        "http://[::1]:8000",
+        "http://[::1]",
+        "http://localhost:1",
+    ],
+)
+def test_the_entrypoint_splits_a_backend_as_the_launcher_does(tmp_path: Path, url: str) -> None:
+    values = values_of(tmp_path, BACKEND_URL=url, NGINX_TLS_VERIFY="off")
+    expected = split_backend(url)
+    assert (values["BACKEND_SCHEME"], values["BACKEND_AUTHORITY"], values["BACKEND_HOST"]) == expected[:3]
+    host = f"[{expected.host}]" if ":" in expected.host else expected.host
+    assert values["BACKEND_SERVERS"].startswith(f"server {host}:{expected.port} ")
+
+
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8000", "ftp://a", "http://", "http://a/base", "http://user@a", "http://a b", "http://$a"]
+)
+def test_the_entrypoint_refuses_what_the_launcher_refuses(tmp_path: Path, url: str) -> None:
+    told = values_of(tmp_path, BACKEND_URL=url)
+    assert told["error"].startswith("error: BACKEND_URL ")
+    assert told["error"].count("\n") == 1
+
+
+def test_names_are_followed_where_nginx_can_follow_them(tmp_path: Path) -> None:
+    settings = {"BACKEND_URL": "http://127.0.0.1:8000", "WSRELAY_UPSTREAM": "one.invalid:1 127.0.0.1:2 localhost:3"}
+    new = values_of(tmp_path, "1.27.3", **settings)
+    follows = bool(new["NGINX_RESOLVER"])
+    assert re.findall(r"server (\S+) [^;]*?( resolve)?;", new["WSRELAY_SERVERS"]) == [
+        ("one.invalid:1", " resolve" if follows else ""),
+        ("127.0.0.1:2", ""),
+        ("localhost:3", ""),
+    ]
+    for version, more in (("1.27.2", {}), ("1.22.1", {}), ("1.28.0", {"NGINX_RESOLVE": "off"})):
+        old = values_of(tmp_path, version, **settings, **more)
+        assert old["NGINX_RESOLVER"] == ""
+        assert "resolve" not in old["WSRELAY_SERVERS"]
+
+
+def test_an_unknown_backend_does_not_keep_an_old_nginx_from_starting(tmp_path: Path) -> None:
+    assert (
+        values_of(tmp_path, "1.22.1", BACKEND_URL="http://nobody.invalid")["BACKEND_SERVERS"]
+        == "server 127.0.0.1:1 down;"
+    )
+
+
+def test_images_carry_the_version_of_the_packages() -> None:
+    folders = [*(f"services/{name}" for name in SERVICES), "demo"]
+    versions = {
+        tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]["version"] for folder in folders
+    }
+    assert {f"${{BFF_VERSION:-{version}}}" for version in versions} == set(
+        re.findall(r"\$\{BFF_VERSION:-[^}]*\}", COMPOSE)
+    )
+
+
+def test_every_part_of_the_compose_file_has_its_lock() -> None:
+    for name in re.findall(r"SERVICE: (\w+)", COMPOSE):
+        assert "--hash=sha256:" in (ROOT / f"requirements/{name}.txt").read_text()
