@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from bff_local import Stack, StackOptions, StartError
+from bff_local import SERVICES, Stack, StackOptions, StartError
 from bff_local.__main__ import main, options_of, parse
 
 
@@ -66,7 +66,8 @@ def test_a_taken_port_is_one_line_and_nothing_starts(
 
 
 def test_a_part_that_fails_leaves_nothing_running(tmp_path: Path) -> None:
-    options = StackOptions(demo_args=["--no-such-argument"], run_dir=tmp_path, ready_timeout=20)
+    elsewhere = {name: ["127.0.0.1:1"] for name in SERVICES}
+    options = StackOptions(demo_args=["--no-such-argument"], upstreams=elsewhere, run_dir=tmp_path)
     stack = Stack(options)
     with pytest.raises(StartError, match=r"backend ended with status 2\n(.*\n)*.*--no-such-argument"):
         stack.start()
