@@ -9,12 +9,12 @@ import random
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bff_aggregator import entries
 from bff_aggregator.cache_metrics import CacheMetrics
 from bff_aggregator.entries import Entry, Made, Scope, State
-from bff_aggregator.store import Claim, Found, Store, Ticket
+from bff_aggregator.store import Claim, Store, Ticket
 from bff_shared.errors import BackendTimeout, Busy, UpstreamError
 
 LEASE = 10.0
@@ -34,24 +34,35 @@ Fill = Callable[[Sequence[str]], Awaitable[Mapping[str, Made | Exception]]]
 class Loaded:
     """The entries of all keys that were asked for.
 
-    `hits` of them were found good, `made` were made for this request, by it or by another; `stale` are past their
-    freshness; `errors` is what made the backend's failure known where a stale entry stood in for it.
+    `hits` of them were found good, `made` were made for this request, by it or by another that it joined; `stale` are
+    past their freshness, and `error` is the failure that they stand in for, if there was one.
     """
 
     entries: dict[str, Entry]
     hits: int = 0
     made: int = 0
     stale: int = 0
-    led: bool = False
     error: Exception | None = None
 
 
 @dataclass(eq=False, slots=True)
 class _Flight:
-    """Keys being made together; `outcomes` is set once, for all of them."""
+    """Keys being looked up in Redis, then made, together.
+
+    `looked` is set when Redis has answered and `found` is filled, `done` when `made` has the outcomes of the others.
+    """
 
     keys: tuple[str, ...]
-    outcomes: "asyncio.Future[Mapping[str, Outcome]]"
+    looked: asyncio.Future[None]
+    done: asyncio.Future[None]
+    found: dict[str, Entry] = field(default_factory=dict)
+    made: dict[str, Outcome] = field(default_factory=dict)
+
+    def settle(self) -> None:
+        """Let everybody go who still waits."""
+        for future in (self.looked, self.done):
+            if not future.done():
+                future.set_result(None)
 
 
 class Loader:
@@ -78,25 +89,12 @@ class Loader:
         Raises what `fill` gave for a key that nothing stale can stand in for, and BackendTimeout at the deadline
         (monotonic seconds). Only an UpstreamError or Busy is ever answered with stale entries.
         """
-        found = await self._store.get(scope, keys)
-        now = self._clock()
         loaded = Loaded({})
-        missing, due = [], []
-        for key in keys:
-            item = found.entries.get(key)
-            state = State.GONE if item is None else item.state(now)
-            if item is None or state in {State.GONE, State.IF_ERROR}:
-                missing.append(key)
-                continue
-            loaded.entries[key] = item
-            if state is State.REVALIDATE or item.refresh_is_due(now, self._draw()):
-                due.append(key)
-            loaded.stale += state is State.REVALIDATE
-        self._count(scope, found, loaded, due)
-        if due:
-            self._refresh(scope, due, fill, found.ticket)
+        kept = self._store.recall(scope, keys)
+        self._use(scope, kept, "memory", loaded, fill, stale_too=False)
+        missing = [key for key in keys if key not in loaded.entries]
         if missing:
-            await self._await(scope, missing, found, fill, deadline, loaded)
+            await self._await(scope, missing, kept, fill, deadline, loaded)
         return loaded
 
     async def aclose(self) -> None:
@@ -105,93 +103,118 @@ class Loader:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _count(self, scope: Scope, found: Found, loaded: Loaded, due: Sequence[str]) -> None:
-        loaded.hits = len(loaded.entries)
-        for layer in ("memory", "redis"):
-            count = sum(found.layers[key] == layer for key in loaded.entries)
-            if count:
-                self._metrics.hits.labels(scope.namespace, layer).inc(count)
-        if loaded.stale:
-            self._metrics.stale.labels(scope.namespace, "revalidate").inc(loaded.stale)
-        early = len(due) - loaded.stale
-        if early:
-            self._metrics.refreshes.labels(scope.namespace, "early").inc(early)
-        if len(due) > early:
-            self._metrics.refreshes.labels(scope.namespace, "stale").inc(loaded.stale)
+    def _use(
+        self, scope: Scope, found: Mapping[str, Entry], layer: str, loaded: Loaded, fill: Fill, *, stale_too: bool
+    ) -> None:
+        """Take what a layer has that may be served; have made anew what is due for it.
 
-    def _refresh(self, scope: Scope, keys: Sequence[str], fill: Fill, ticket: Ticket) -> None:
+        What is stale in memory is not served before Redis was asked, which may have it fresh.
+        """
+        now, stale, early = self._clock(), [], []
+        for key, item in found.items():
+            state = item.state(now)
+            if state is State.FRESH:
+                loaded.entries[key] = item
+                if item.refresh_is_due(now, self._draw()):
+                    early.append(key)
+            elif state is State.REVALIDATE and stale_too:
+                loaded.entries[key] = item
+                stale.append(key)
+        used = sum(key in loaded.entries for key in found)
+        loaded.hits += used
+        loaded.stale += len(stale)
+        if used:
+            self._metrics.hits.labels(scope.namespace, layer).inc(used)
+        for keys, reason in ((stale, "stale"), (early, "early")):
+            if keys:
+                self._refresh(scope, keys, fill, reason)
+        if stale:
+            self._metrics.stale.labels(scope.namespace, "revalidate").inc(len(stale))
+
+    def _refresh(self, scope: Scope, keys: Sequence[str], fill: Fill, reason: str) -> None:
         """Make keys anew in the background, unless that is under way or too much is."""
         idle = [key for key in keys if (scope, key) not in self._flights]
         if idle and len(self._tasks) < MAX_REFRESHES:
-            self._begin(scope, idle, fill, ticket)
+            self._metrics.refreshes.labels(scope.namespace, reason).inc(len(idle))
+            self._begin(scope, idle, fill, refresh=True)
 
     async def _await(
-        self, scope: Scope, keys: Sequence[str], found: Found, fill: Fill, deadline: float, loaded: Loaded
+        self, scope: Scope, keys: Sequence[str], kept: Mapping[str, Entry], fill: Fill, deadline: float, loaded: Loaded
     ) -> None:
         """Add the entries of missing keys to `loaded`: join the flights there are, begin one for the rest."""
         flights = {flight for key in keys if (flight := self._flights.get((scope, key)))}
-        joined = [key for key in keys if (scope, key) in self._flights]
         rest = [key for key in keys if (scope, key) not in self._flights]
+        if len(rest) < len(keys):
+            self._metrics.coalesced.labels(scope.namespace, "process").inc(len(keys) - len(rest))
         if rest:
-            loaded.led = True
-            self._metrics.misses.labels(scope.namespace).inc(len(rest))
-            flights.add(self._begin(scope, rest, fill, found.ticket))
-        if joined:
-            self._metrics.coalesced.labels(scope.namespace, "process").inc(len(joined))
-        left = max(0.0, deadline - self._monotonic() - RESERVE)
-        await asyncio.wait([flight.outcomes for flight in flights], timeout=left)
-        outcomes: dict[str, Outcome] = {}
-        for flight in flights:
-            if flight.outcomes.done() and not flight.outcomes.cancelled():
-                outcomes.update(flight.outcomes.result())
-        late = BackendTimeout("the backend did not answer within the deadline")
-        for key in keys:
-            self._settle(scope, key, outcomes.get(key, late), found, loaded)
+            flights.add(self._begin(scope, rest, fill, refresh=False))
+        until = deadline - RESERVE
+        await self._wait([flight.looked for flight in flights], until)
+        found = {key: item for flight in flights for key, item in flight.found.items() if key in keys}
+        known = {key: newest([kept.get(key), found.get(key)]) for key in {**kept, **found} if key in keys}
+        self._use(scope, known, "redis", loaded, fill, stale_too=True)
+        missing = [key for key in keys if key not in loaded.entries]
+        if not missing:
+            return
+        await self._wait([flight.done for flight in flights], until)
+        made = {key: what for flight in flights if flight.done.done() for key, what in flight.made.items()}
+        for key in missing:
+            self._settle(scope, key, made.get(key), known.get(key), loaded)
 
-    def _settle(self, scope: Scope, key: str, outcome: Outcome, found: Found, loaded: Loaded) -> None:
+    async def _wait(self, futures: Sequence[asyncio.Future[None]], until: float) -> None:
+        await asyncio.wait(futures, timeout=max(0.0, until - self._monotonic()))
+
+    def _settle(self, scope: Scope, key: str, outcome: Outcome | None, known: Entry | None, loaded: Loaded) -> None:
         """Add one outcome to `loaded`: a new entry, a stale one in its place, or raise."""
         if isinstance(outcome, Entry):
             loaded.entries[key] = outcome
             loaded.made += 1
             return
-        stale = found.entries.get(key)
-        if stale is None or not isinstance(outcome, (UpstreamError, Busy)) or self._clock() >= stale.keep_until:
-            raise outcome.with_traceback(None)
+        error = outcome or BackendTimeout("the backend did not answer within the deadline")
+        may_be_stale = isinstance(error, (UpstreamError, Busy))
+        if known is None or not may_be_stale or self._clock() >= known.keep_until:
+            raise error.with_traceback(None)
         self._metrics.stale.labels(scope.namespace, "error").inc()
-        loaded.entries[key] = stale
+        loaded.entries[key] = known
         loaded.stale += 1
-        loaded.error = outcome
+        loaded.error = error
 
-    def _begin(self, scope: Scope, keys: Sequence[str], fill: Fill, ticket: Ticket) -> _Flight:
-        flight = _Flight(tuple(keys), asyncio.get_running_loop().create_future())
+    def _begin(self, scope: Scope, keys: Sequence[str], fill: Fill, *, refresh: bool) -> _Flight:
+        loop = asyncio.get_running_loop()
+        flight = _Flight(tuple(keys), loop.create_future(), loop.create_future())
         for key in keys:
             self._flights[scope, key] = flight
-        task = asyncio.create_task(self._fly(scope, flight, fill, ticket), name="cache-flight")
+        task = asyncio.create_task(self._fly(scope, flight, fill, refresh=refresh), name="cache-flight")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return flight
 
-    async def _fly(self, scope: Scope, flight: _Flight, fill: Fill, ticket: Ticket) -> None:
-        """Make a flight's keys, tell those who wait, and only then what costs time: share, drop, release."""
+    async def _fly(self, scope: Scope, flight: _Flight, fill: Fill, *, refresh: bool) -> None:
+        """Look a flight's keys up, make the others, tell those who wait, and only then what costs time: share, drop."""
         token = secrets.token_bytes(16)
-        claim = Claim(frozenset(), {}, ticket)
+        claim = Claim(frozenset(), {}, self._store.ticket())
         made: dict[str, Entry] = {}
         try:
             async with asyncio.timeout(FLIGHT):
-                claim = await self._store.claim(scope, flight.keys, token, LEASE, ticket)
-                made, outcomes = await self._outcomes(scope, flight.keys, claim, fill)
+                keys = flight.keys if refresh else await self._look(scope, flight, claim.ticket)
+                if keys:
+                    claim = await self._store.claim(scope, keys, token, LEASE, claim.ticket)
+                    made, flight.made = await self._outcomes(scope, keys, claim, fill)
         except TimeoutError:
-            outcomes = dict.fromkeys(flight.keys, BackendTimeout("the backend did not answer in time"))
-        except asyncio.CancelledError:
-            flight.outcomes.cancel()
-            raise
+            flight.made = dict.fromkeys(flight.keys, BackendTimeout("the backend did not answer in time"))
         finally:
             self._end(scope, flight)
-        flight.outcomes.set_result(outcomes)
         await self._store.share(scope, made, claim.ticket)
-        denied = [key for key, what in outcomes.items() if not isinstance(what, (Entry, UpstreamError, Busy))]
+        denied = [key for key, what in flight.made.items() if not isinstance(what, (Entry, UpstreamError, Busy))]
         await self._store.drop(scope, denied)
         await self._store.release(scope, claim, token)
+
+    async def _look(self, scope: Scope, flight: _Flight, ticket: Ticket) -> list[str]:
+        """Look keys up in Redis; return those that have to be made all the same."""
+        flight.found, _ = await self._store.look(scope, flight.keys, ticket)
+        flight.looked.set_result(None)
+        now, usable = self._clock(), (State.FRESH, State.REVALIDATE)
+        return [key for key in flight.keys if key not in flight.found or flight.found[key].state(now) not in usable]
 
     async def _outcomes(
         self, scope: Scope, keys: Sequence[str], claim: Claim, fill: Fill
@@ -202,7 +225,9 @@ class Loader:
         followed: dict[str, Entry] = {}
         if theirs:
             self._metrics.coalesced.labels(scope.namespace, "elsewhere").inc(len(theirs))
-            made, followed = await asyncio.gather(self._make(scope, ours, fill), self._follow(scope, theirs))
+            made, followed = await asyncio.gather(
+                self._make(scope, ours, fill), self._follow(scope, theirs, claim.ticket)
+            )
             made |= await self._make(scope, [key for key in theirs if key not in followed], fill)
         else:
             made = await self._make(scope, ours, fill)
@@ -214,6 +239,7 @@ class Loader:
         """Have keys made; whatever goes wrong is the outcome of the keys that it concerns."""
         if not keys:
             return {}
+        self._metrics.misses.labels(scope.namespace).inc(len(keys))
         begun = self._monotonic()
         try:
             made = await fill(keys)
@@ -229,7 +255,7 @@ class Loader:
         self._metrics.filled_bytes.labels(scope.namespace).inc(size)
         return outcomes
 
-    async def _follow(self, scope: Scope, keys: Sequence[str]) -> dict[str, Entry]:
+    async def _follow(self, scope: Scope, keys: Sequence[str], ticket: Ticket) -> dict[str, Entry]:
         """Wait, a bounded time, for entries that another process makes; return those that came."""
         found: dict[str, Entry] = {}
         until, pause = self._monotonic() + FOLLOW, POLL
@@ -239,13 +265,16 @@ class Loader:
             waiting = [key for key in keys if key not in found]
             # A claim ends after its entry is written: a key that nobody claims has its entry by now, or gets none.
             claimed = await self._store.claimed(scope, waiting)
-            now, looked = self._clock(), (await self._store.get(scope, waiting)).entries
+            looked, _ = await self._store.look(scope, waiting, ticket)
+            now = self._clock()
             found |= {key: item for key, item in looked.items() if item.state(now) is State.FRESH}
             if not claimed:
                 break
         return found
 
     def _end(self, scope: Scope, flight: _Flight) -> None:
+        """Let those who wait go on, and nobody join any more."""
+        flight.settle()
         for key in flight.keys:
             if self._flights.get((scope, key)) is flight:
                 del self._flights[scope, key]
@@ -255,3 +284,8 @@ class Loader:
         for scope, key in list(self._flights):
             if scope.namespace == namespace and scope.subject == subject:
                 del self._flights[scope, key]
+
+
+def newest(items: Sequence[Entry | None]) -> Entry:
+    """Return the one that was made last, of at least one entry."""
+    return max((item for item in items if item is not None), key=lambda item: item.made)

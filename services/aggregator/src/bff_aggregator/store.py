@@ -22,22 +22,13 @@ KEY_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """The moment of a look-up: what was made before a purge must not be kept after it.
+    """The moment before a look-up: what was made before a purge must not be kept after it.
 
     `generation` is None where Redis was not asked; then nothing is written there either.
     """
 
     purges: int
-    generation: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a look-up found, and in which layer."""
-
-    entries: Mapping[str, Entry]
-    layers: Mapping[str, str]
-    ticket: Ticket
+    generation: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,28 +86,32 @@ class Store:
                 self._key = await self._remote.owner_key(self._own_key)
         return entries.owner(self._key or self._own_key, credentials)
 
-    async def get(self, scope: Scope, keys: Sequence[str]) -> Found:
-        """Look keys up in memory, then in Redis; what is stale in memory may be fresh there."""
+    def ticket(self) -> Ticket:
+        """Return a ticket for what is made from now on."""
+        return Ticket(self._purges)
+
+    def recall(self, scope: Scope, keys: Sequence[str]) -> dict[str, Entry]:
+        """Return what memory has of keys."""
         now = self._clock()
-        found = {key: item for key in keys if (item := self._memory.get(scope, key)) and now < item.keep_until}
-        layers = dict.fromkeys(found, "memory")
-        wanted = [key for key in keys if key not in found or found[key].state(now) is not State.FRESH]
-        generation = None
-        if wanted and self._remote.is_usable:
-            purges = self._purges
-            with contextlib.suppress(Away):
-                generation, values = await self._remote.read(scope, wanted)
-                read = self._read(scope, dict(zip(wanted, values, strict=True)), generation, now)
-                for key, item in read.items():
-                    if key not in found or item.made > found[key].made:
-                        found[key], layers[key] = item, "redis"
-                        self._keep(scope, key, item, purges)
-        return Found(found, layers, Ticket(self._purges, generation))
+        return {key: item for key in keys if (item := self._memory.get(scope, key)) and now < item.keep_until}
+
+    async def look(self, scope: Scope, keys: Sequence[str], ticket: Ticket) -> tuple[dict[str, Entry], Ticket]:
+        """Return what Redis has of keys, and keep it in memory too."""
+        if not self._remote.is_usable:
+            return {}, ticket
+        try:
+            generation, values = await self._remote.read(scope, keys)
+        except Away:
+            return {}, ticket
+        found = self._read(scope, keys, values, generation)
+        self.keep(scope, found, ticket)
+        return found, Ticket(ticket.purges, generation)
 
     def keep(self, scope: Scope, items: Mapping[str, Entry], ticket: Ticket) -> None:
         """Keep new entries in memory, unless there was a purge since the look-up."""
-        for key, item in items.items():
-            self._keep(scope, key, item, ticket.purges)
+        if ticket.purges == self._purges:
+            for key, item in items.items():
+                self._memory.put(scope, key, item)
 
     async def share(self, scope: Scope, items: Mapping[str, Entry], ticket: Ticket) -> None:
         """Write new entries to Redis, where it can be had."""
@@ -142,12 +137,13 @@ class Store:
             mine, generation, values = await self._remote.lock(scope, keys, token, lease)
         except Away:
             return Claim(frozenset(keys), {}, ticket)
-        now, made = self._clock(), {}
-        for key, item in self._read(scope, dict(zip(keys, values, strict=True)), generation, now).items():
-            known = self._memory.get(scope, key)
-            if item.state(now) is State.FRESH and (known is None or item.made > known.made):
-                made[key] = item
-                self._keep(scope, key, item, ticket.purges)
+        now, known = self._clock(), self.recall(scope, keys)
+        made = {
+            key: item
+            for key, item in self._read(scope, keys, values, generation).items()
+            if item.state(now) is State.FRESH and (key not in known or item.made > known[key].made)
+        }
+        self.keep(scope, made, ticket)
         return Claim(frozenset(mine), made, Ticket(ticket.purges, generation))
 
     async def release(self, scope: Scope, claim: Claim, token: bytes) -> None:
@@ -179,16 +175,12 @@ class Store:
             return False
         return True
 
-    def _keep(self, scope: Scope, key: str, item: Entry, purges: int) -> None:
-        if purges == self._purges:
-            self._memory.put(scope, key, item)
-
     def _read(
-        self, scope: Scope, values: Mapping[str, bytes | None], generation: bytes, now: float
+        self, scope: Scope, keys: Sequence[str], values: Sequence[bytes | None], generation: bytes
     ) -> dict[str, Entry]:
         """Return the good entries among values from Redis; the others count as absent and are overwritten in time."""
-        good = {}
-        for key, data in values.items():
+        now, good = self._clock(), {}
+        for key, data in zip(keys, values, strict=True):
             if data is None:
                 continue
             item = entries.unpack(data, scope.redis_key(key), generation)
