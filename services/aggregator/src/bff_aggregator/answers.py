@@ -35,7 +35,10 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The encoded sections of an answer, without the closing brace, and what its metadata says of them."""
+    """The encoded sections of an answer, without the closing brace, and what its metadata says of them.
+
+    `digest` is the same for answers that differ in their metadata only.
+    """
 
     text: bytes
     digest: str
@@ -63,13 +66,15 @@ def encode_sections(whole: Whole, shape: Shape) -> Body:
         orders = _named(orders, run.get("symbol"))
     parts += [b',"orders":', *_orders(orders, shape)]
     text = b"".join(parts)
-    digest = blake2b(text, digest_size=8).hexdigest()
-    return Body(text, digest, _count(orders), _count(line), tuple(computed))
+    states = [(name, part.state) for name, part in whole.parts.items()]
+    digest = blake2b(text, digest_size=8)
+    digest.update(orjson.dumps([whole.sighting.revision, states, computed]))
+    return Body(text, digest.hexdigest(), _count(orders), _count(line), tuple(computed))
 
 
-def finish(body: Body, whole: Whole, now: float, load_time_ms: float) -> bytes:
-    """Return a whole answer: the sections and the metadata of this very answer."""
-    metadata = {
+def metadata_text(body: Body, whole: Whole, now: float, load_time_ms: float) -> bytes:
+    """Return the rest of an answer, the metadata that is this very answer's own."""
+    metadata: Json = {
         "load_time_ms": round(load_time_ms, 2),
         "cache_hit": whole.cache_hit,
         "backend_calls": whole.calls,
@@ -84,7 +89,7 @@ def finish(body: Body, whole: Whole, now: float, load_time_ms: float) -> bytes:
         "revision": whole.sighting.revision,
         "parts": sections.report(whole, now),
     }
-    return b"".join((body.text, b',"metadata":', orjson.dumps(metadata), b"}"))
+    return b',"metadata":' + orjson.dumps(metadata) + b"}"
 
 
 def _count(items: Any) -> int | None:

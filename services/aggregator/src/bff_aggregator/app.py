@@ -1,16 +1,24 @@
 """The aggregator's app: the common parts, the backend, and the routes for charts and runs."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
 from bff_aggregator import chart_routes, runs
+from bff_aggregator.cache import Link, Remote
+from bff_aggregator.cache_metrics import CacheMetrics
 from bff_aggregator.charts import Charts
 from bff_aggregator.complete import Runs
+from bff_aggregator.memory import Memory
 from bff_aggregator.parts import RunSource
+from bff_aggregator.replies import Replies
+from bff_aggregator.run_list import RunList
+from bff_aggregator.run_metrics import RunMetrics
 from bff_aggregator.runcache import RunCache
 from bff_aggregator.settings import AggregatorSettings
+from bff_aggregator.store import Store
 from bff_shared.app import create_app as create_common_app
 from bff_shared.metrics import Metrics
 from bff_shared.settings import load
@@ -23,17 +31,30 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
     metrics = Metrics()
     upstream = Upstream(settings, metrics)
 
-    run_source = RunSource(upstream, settings)
-    run_loader = Runs(run_source, RunCache(settings.run_cache_bytes))
+    run_metrics = RunMetrics.create(metrics.registry)
+    run_source = RunSource(upstream, settings, run_metrics)
+    cache_metrics = CacheMetrics.create(metrics.registry)
+    memory = Memory(settings.run_cache_bytes, cache_metrics.evictions.inc)
+    store = Store(memory, Remote(Link(settings.redis_url, cache_metrics, time.monotonic)), b"", cache_metrics)
+    run_cache = RunCache(store)
+    run_loader, run_list = (
+        Runs(run_source, run_cache, run_metrics),
+        RunList(run_source, run_cache, settings.list_fanout),
+    )
+    replies = Replies(settings.run_answer_bytes, run_metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await store.start()
         yield
+        await replies.aclose()
+        await run_list.aclose()
         await run_loader.aclose()
+        await store.aclose()
         await upstream.aclose()
 
     checks = {"backend": upstream.check}
     app = create_common_app("aggregator", settings, metrics=metrics, checks=checks, lifespan=lifespan)
     app.include_router(chart_routes.make_router(Charts(upstream), settings.chart_timeout))
-    app.include_router(runs.make_router(run_loader, run_source, settings.run_timeout))
+    app.include_router(runs.make_router(run_loader, replies, run_list, store, settings.run_timeout))
     return app

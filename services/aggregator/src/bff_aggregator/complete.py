@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from bff_aggregator import sections
 from bff_aggregator.flights import Errands, Flight, Flights
 from bff_aggregator.parts import RunSource, User, describe
-from bff_aggregator.runcache import RunCache
-from bff_aggregator.sections import PARTS, Part, Sighting, State, Whole
+from bff_aggregator.run_metrics import RunMetrics
+from bff_aggregator.runcache import RunCache, Shelf
+from bff_aggregator.sections import PARTS, RUN, Part, Sighting, State, Whole
 from bff_aggregator.sources import Refused
 from bff_shared.errors import BackendTimeout, BffError, RunNotFound
 
@@ -21,12 +22,17 @@ LATE = 64
 
 @dataclass(eq=False, slots=True)
 class Request:
-    """One request: whose it is, until when (monotonic seconds) it may take, what it holds and the calls it began."""
+    """One request: whose it is, until when (monotonic seconds) it may take, what it holds and the calls it began.
+
+    `shelf` is what the cache had when it came.
+    """
 
     user: User
     run_id: str
+    shelf: Shelf
     wanted: Sequence[str]
     deadline: float
+    seen: Sighting | None
     calls: int = 0
     held: list[Flight[Part]] = field(default_factory=list)
 
@@ -42,16 +48,19 @@ class Runs:
     for in vain (no such run, no permission) or too early (a run that is just ending). After that all are asked at once.
     """
 
-    def __init__(self, source: RunSource, cache: RunCache, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, source: RunSource, cache: RunCache, metrics: RunMetrics, clock: Callable[[], float] = time.time
+    ) -> None:
         """Take a clock in seconds since the Unix epoch."""
-        self._source, self._cache, self._clock = source, cache, clock
+        self._source, self._cache, self._metrics, self._clock = source, cache, metrics, clock
         self._looks: Flights[Sighting] = Flights(clock)
         self._flights: Flights[Part] = Flights(clock)
         self._errands = Errands(LATE)
 
     async def aclose(self) -> None:
-        """End all calls and errands."""
+        """End all calls, errands and writes."""
         await self._errands.aclose()
+        await self._cache.aclose()
         await self._flights.aclose()
         await self._looks.aclose()
 
@@ -60,14 +69,20 @@ class Runs:
 
         Raises RunNotFound, Refused, or an UpstreamError or Busy where even the run's detail failed to come.
         """
-        request = Request(user, run_id, wanted, deadline - min(MARGIN, (deadline - time.monotonic()) / 10))
+        shelf = await self._cache.look(user, run_id)
+        margin = min(MARGIN, max(0.0, deadline - time.monotonic()) / 10)
+        request = Request(user, run_id, shelf, wanted, deadline - margin, shelf.sighting)
         try:
             sighting, parts = await self._consistent(request)
         finally:
             for flight in request.held:
                 self._flights.release(flight, request)
         shown = {name: sections.skipped(name) for name in PARTS} | {part.name: part for part in parts}
-        return Whole(sighting, shown, request.calls)
+        whole = Whole(sighting, shown, request.calls)
+        self._metrics.parts.labels(RUN, State.STALE if sighting.error else State.OK, sighting.source).inc()
+        for part in parts:
+            self._metrics.parts.labels(part.name, part.state, part.source).inc()
+        return whole
 
     async def _consistent(self, request: Request) -> tuple[Sighting, list[Part]]:
         """Return a sighting and parts of its revision, begun anew whenever the run has moved on meanwhile."""
@@ -78,14 +93,16 @@ class Runs:
             if later is None:
                 break
             if later.revision == sighting.revision:
-                await asyncio.gather(*(self._keep(request, part, sighting) for part in parts))
+                for part in parts:
+                    self._keep(request, part, sighting)
                 return sighting, parts
+            self._metrics.restarts.inc()
             sighting = later
         return sighting, [_doubtful(part) for part in parts]
 
     async def _first_look(self, request: Request) -> Sighting:
         """Return a sighting that is fresh, or a new one; parts are asked for early where that is no waste."""
-        known = await self._cache.sighting(request.user, request.run_id)
+        known = request.shelf.sighting
         if known is not None and self._clock() - known.at < sections.look_again_after(known):
             return replace(known, source="cache")
         if known is not None and not known.finished:
@@ -93,23 +110,22 @@ class Runs:
         task = asyncio.create_task(self._look(request, known))
         try:
             if not (await asyncio.wait((task,), timeout=LEAD))[0]:
-                await self._ask_early(request, known)
+                self._ask_early(request, known)
             return await task
         finally:
             task.cancel()
 
-    async def _ask_early(self, request: Request, known: Sighting | None) -> None:
+    def _ask_early(self, request: Request, known: Sighting | None) -> None:
         """Begin the calls for parts that are not at hand, before it is known whether they will count."""
         for name in request.wanted:
-            part = None if known is None else await self._recall(request, name, known)
+            part = None if known is None else request.shelf.part(name, known.revision)
             if part is None or self._clock() >= part.fresh_until:
                 self._start(request, name, 0.0)
 
     async def _look(self, request: Request, fallback: Sighting | None, not_before: float = 0.0) -> Sighting:
         """Look at the run; if that fails for the backend's reasons, return the fallback, marked."""
-        user, run_id = request.user, request.run_id
-        key = (user.digest, run_id)
-        flight, begun = self._looks.join(key, request, lambda: self._sight(user, run_id), not_before)
+        key = (request.user.digest, request.run_id)
+        flight, begun = self._looks.join(key, request, lambda: self._sight(request), not_before)
         request.calls += begun
         try:
             await asyncio.wait((flight.task,), timeout=request.left())
@@ -126,15 +142,16 @@ class Runs:
             if flight.task.done() or not self._errands.send(lambda: _ended(flight)):
                 self._looks.release(flight, request)
 
-    async def _sight(self, user: User, run_id: str) -> Sighting:
-        known = await self._cache.sighting(user, run_id)
+    async def _sight(self, request: Request) -> Sighting:
+        """Look at the run now, and keep what is seen; a run that is gone or forbidden is forgotten."""
         try:
-            run = await self._source.look(user, run_id)
+            run = await self._source.look(request.user, request.run_id)
         except (RunNotFound, Refused):
-            await self._cache.drop(user, run_id)
+            await self._cache.forget(request.shelf)
             raise
-        sighting = sections.sight(run, known, self._clock())
-        await self._cache.keep_sighting(user, run_id, sighting)
+        sighting = sections.sight(run, request.seen, self._clock())
+        request.seen = sighting
+        self._cache.keep_sighting(request.shelf, sighting)
         return sighting
 
     async def _collect(self, request: Request, sighting: Sighting) -> list[Part]:
@@ -142,9 +159,9 @@ class Runs:
         return await asyncio.gather(*(self._bring(request, name, sighting) for name in request.wanted))
 
     async def _bring(self, request: Request, name: str, sighting: Sighting) -> Part:
-        known = await self._recall(request, name, sighting)
+        known = request.shelf.part(name, sighting.revision)
         if known is not None and self._clock() < known.fresh_until:
-            return replace(known, source="cache")
+            return known
         if sighting.error is not None and not sighting.finished:
             part = sections.failed(name, State.FAILED, sighting.error, 0.0, 0.0)
         else:
@@ -185,19 +202,10 @@ class Runs:
         except BffError:
             return None
 
-    async def _recall(self, request: Request, name: str, sighting: Sighting) -> Part | None:
-        """Return what is kept of a part in the sighting's revision, fresh or stale."""
-        part = await self._cache.part(request.user, request.run_id, name)
-        return part if part is not None and part.revision == sighting.revision else None
-
-    async def _keep(self, request: Request, part: Part, sighting: Sighting) -> None:
+    def _keep(self, request: Request, part: Part, sighting: Sighting) -> None:
         """Keep a part that has just come from the backend."""
-        if not part.final or part.source != "backend":
-            return
-        now = self._clock()
-        fresh_until = now + sections.lifetime(part, sighting, now)
-        kept = replace(part, revision=sighting.revision, fresh_until=fresh_until)
-        await self._cache.keep_part(request.user, request.run_id, kept)
+        if part.final and part.source == "backend":
+            self._cache.keep_part(request.shelf, part, sighting)
 
     async def _follow(self, request: Request, flight: Flight[Part], sighting: Sighting) -> None:
         """Wait for a part that missed its request's deadline, and keep it if it still belongs to the revision."""
@@ -209,7 +217,8 @@ class Runs:
         request.deadline = time.monotonic() + 1.0
         later = await self._confirm(request, sighting, [part])
         if later is not None and later.revision == sighting.revision:
-            await self._keep(request, part, sighting)
+            self._keep(request, part, sighting)
+            self._metrics.late.labels(part.name).inc(part.final)
 
 
 async def _ended(flight: Flight[Sighting]) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import orjson
 
 from bff_aggregator import curves, sections, vocabulary
+from bff_aggregator.run_metrics import RunMetrics
 from bff_aggregator.sections import Part, State
 from bff_aggregator.settings import AggregatorSettings
 from bff_aggregator.sources import Refused
@@ -44,10 +45,15 @@ class RunSource:
     """
 
     def __init__(
-        self, upstream: Upstream, settings: AggregatorSettings, clock: Callable[[], float] = time.time
+        self,
+        upstream: Upstream,
+        settings: AggregatorSettings,
+        metrics: RunMetrics,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """Take a clock in seconds since the Unix epoch."""
-        self._upstream, self._patience, self._clock = upstream, settings.run_late_timeout, clock
+        self._upstream, self._metrics, self._clock = upstream, metrics, clock
+        self._patience = settings.run_late_timeout
         self._heavy = Gate(settings.equity_calls, 1024, self._patience)
         self._budget = RetryBudget(settings.retry_budget)
 
@@ -56,7 +62,7 @@ class RunSource:
 
         Raises RunNotFound, Refused for another error of the client's, or an UpstreamError or Busy.
         """
-        answer = await self._get(user, path(run_id))
+        answer = await self._get(user, sections.RUN, path(run_id))
         if answer.status in ABSENT:
             raise RunNotFound(f"there is no run {run_id}", {"run_id": run_id})
         check(answer)
@@ -67,7 +73,7 @@ class RunSource:
 
     async def list(self, user: User, query: bytes) -> tuple[list[Json], Json]:
         """Return a page of the list of runs, and the page's other fields; raise as `look` does."""
-        answer = await self._get(user, b"/backtests" + query)
+        answer = await self._get(user, "list", b"/backtests" + query)
         if answer.status != 200:
             check(answer)
             raise Refused(answer)
@@ -78,19 +84,21 @@ class RunSource:
 
     async def part(self, user: User, run_id: str, name: str) -> Part:
         """Return a part of a run, whatever became of it."""
-        began = self._clock()
+        began, begun = self._clock(), time.monotonic()
         try:
             return await self._part(user, run_id, name, began)
         except BffError as error:
             state = State.TIMEOUT if isinstance(error, BackendTimeout) else State.FAILED
             return sections.failed(name, state, describe(error), began, self._clock())
+        finally:
+            self._metrics.seconds.labels(name).observe(time.monotonic() - begun)
 
     async def _part(self, user: User, run_id: str, name: str, began: float) -> Part:
         heavy = name == "equity"
         if heavy:
             await self._heavy.enter()
         try:
-            answer = await self._get(user, path(run_id) + b"/" + name.encode())
+            answer = await self._get(user, name, path(run_id) + b"/" + name.encode())
             if answer.status in ABSENT:
                 return sections.failed(name, State.MISSING, explain(answer), began, self._clock())
             if answer.status != 200:
@@ -103,20 +111,21 @@ class RunSource:
                 self._heavy.leave()
         return Part(name, State.OK, began=began, at=self._clock(), **read)
 
-    async def _get(self, user: User, target: bytes) -> Answer:
+    async def _get(self, user: User, kind: str, target: bytes) -> Answer:
         """Make a call; make it once more if it failed in passing and there is time and budget."""
         headers = credentials_and_ids(user.credentials)
-        deadline = time.monotonic() + self._patience
+        call = Call("GET", target, headers, deadline=time.monotonic() + self._patience, circuit=kind)
         self._budget.called(time.monotonic())
         try:
-            answer = await self._upstream.fetch(Call("GET", target, headers, deadline=deadline))
+            answer = await self._upstream.fetch(call)
             if answer.status not in TRANSIENT or not self._budget.take(time.monotonic()):
                 return answer
         except (BackendUnavailable, Busy):
             if not self._budget.take(time.monotonic()):
                 raise
+        self._metrics.retries.labels(kind).inc()
         await asyncio.sleep(backoff(0, random.random()))  # noqa: S311  jitter
-        return await self._upstream.fetch(Call("GET", target, headers, deadline=deadline))
+        return await self._upstream.fetch(call)
 
 
 async def _read(name: str, text: bytes) -> Json:

@@ -1,72 +1,84 @@
-"""What is known of runs, by credentials, run and part."""
+"""What is kept of runs, by credentials, run and part, in the layers that charts use too."""
 
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
 
+from bff_aggregator import entries, packing, sections
+from bff_aggregator.entries import STALE_IF_ERROR, Made, Scope, State
+from bff_aggregator.flights import Errands
 from bff_aggregator.parts import User
-from bff_aggregator.sections import RUN, Part, Sighting
+from bff_aggregator.sections import PARTS, RUN, Part, Sighting
+from bff_aggregator.store import Store, Ticket
 
-Key = tuple[str, str]
-STALE = 86_400.0
-FLAT_SIZE = 4096
+NAMESPACE: Final = "runs"
+WRITERS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """What is kept of one run for one user, as of one look; `ticket` is for what is to be kept after it."""
+
+    scope: Scope
+    ticket: Ticket
+    sighting: Sighting | None
+    parts: Mapping[str, Part]
+
+    def part(self, name: str, revision: str) -> Part | None:
+        """Return a part of a revision, fresh or stale."""
+        part = self.parts.get(name)
+        return part if part is not None and part.revision == revision else None
 
 
 class RunCache:
-    """Keeps sightings and parts in this process, at most `limit` bytes of them; the least recently used go first."""
+    """Keeps sightings and parts in a store; what goes to Redis goes after the answer. `aclose` ends that."""
 
-    def __init__(self, limit: int, clock: Callable[[], float] = time.time) -> None:
-        self._limit, self._clock = limit, clock
-        self._size = 0
-        self._entries: OrderedDict[Key, dict[str, Sighting | Part]] = OrderedDict()
+    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
+        """Take a clock in seconds since the Unix epoch."""
+        self._store, self._clock = store, clock
+        self._writes = Errands(WRITERS)
 
-    async def sighting(self, user: User, run_id: str) -> Sighting | None:
-        """Return what was last seen of a run, however long ago (a day at most)."""
-        found = self._get(user, run_id, RUN)
-        return found if isinstance(found, Sighting) else None
+    async def aclose(self) -> None:
+        """End the writes that are under way."""
+        await self._writes.aclose()
 
-    async def part(self, user: User, run_id: str, name: str) -> Part | None:
-        """Return a part, fresh or not."""
-        found = self._get(user, run_id, name)
-        return found if isinstance(found, Part) else None
+    async def look(self, user: User, run_id: str, names: tuple[str, ...] = (RUN, *PARTS)) -> Shelf:
+        """Return what is kept of a run."""
+        scope, now, ticket = Scope(NAMESPACE, run_id, user.digest), self._clock(), self._store.ticket()
+        found = self._store.recall(scope, names)
+        wanted = [name for name in names if name not in found or found[name].state(now) is not State.FRESH]
+        if wanted:
+            shared, ticket = await self._store.look(scope, wanted, ticket)
+            found |= {
+                name: entry for name, entry in shared.items() if name not in found or entry.made > found[name].made
+            }
+        parts = {}
+        for name, entry in found.items():
+            part = None if name == RUN else packing.unpack_part(entry.value)
+            if part is not None:
+                parts[name] = replace(part, source="cache", fresh_until=entry.fresh_until)
+        seen = packing.unpack_sighting(found[RUN].value) if RUN in found else None
+        return Shelf(scope, ticket, seen, parts)
 
-    async def keep_sighting(self, user: User, run_id: str, sighting: Sighting) -> None:
-        """Keep a sighting; parts of another revision go at once."""
-        known = self._get(user, run_id, RUN)
-        if isinstance(known, Sighting) and known.revision != sighting.revision:
-            await self.drop(user, run_id)
-        self._put(user, run_id, RUN, sighting)
+    def keep_sighting(self, shelf: Shelf, sighting: Sighting) -> None:
+        """Keep a sighting; parts of another revision count no more from now on."""
+        self._keep(shelf, RUN, packing.pack_sighting(sighting), sighting.at, sections.look_again_after(sighting))
 
-    async def keep_part(self, user: User, run_id: str, part: Part) -> None:
-        """Keep a part for its revision."""
-        self._put(user, run_id, part.name, part)
+    def keep_part(self, shelf: Shelf, part: Part, sighting: Sighting, name: str = "") -> None:
+        """Keep a part for the sighting's revision, unless somebody who waited for the same call has done so."""
+        name = name or part.name
+        known = self._store.recall(shelf.scope, (name,)).get(name)
+        if known is not None and known.made >= part.at:
+            return
+        value = packing.pack_part(replace(part, revision=sighting.revision))
+        self._keep(shelf, name, value, part.at, sections.lifetime(part, sighting, self._clock()))
 
-    async def drop(self, user: User, run_id: str) -> None:
-        """Forget a run."""
-        for item in self._entries.pop((user.digest, run_id), {}).values():
-            self._size -= size_of(item)
+    async def forget(self, shelf: Shelf) -> None:
+        """Forget a run for one user."""
+        await self._store.drop(shelf.scope, (RUN, *PARTS))
 
-    def _get(self, user: User, run_id: str, name: str) -> Sighting | Part | None:
-        entry = self._entries.get((user.digest, run_id), {}).get(name)
-        if entry is None or self._clock() - entry.at > STALE:
-            return None
-        self._entries.move_to_end((user.digest, run_id))
-        return entry
-
-    def _put(self, user: User, run_id: str, name: str, item: Sighting | Part) -> None:
-        items = self._entries.setdefault((user.digest, run_id), {})
-        if name in items:
-            self._size -= size_of(items[name])
-        items[name] = item
-        self._size += size_of(item)
-        self._entries.move_to_end((user.digest, run_id))
-        while self._size > self._limit and self._entries:
-            _, dropped = self._entries.popitem(last=False)
-            self._size -= sum(size_of(old) for old in dropped.values())
-
-
-def size_of(item: Sighting | Part) -> int:
-    """Return about how many bytes an item takes."""
-    if isinstance(item, Sighting) or item.data is None:
-        return FLAT_SIZE
-    return FLAT_SIZE + (item.data.nbytes if hasattr(item.data, "nbytes") else 1024 * (item.count or 1))
+    def _keep(self, shelf: Shelf, name: str, value: bytes, at: float, fresh: float) -> None:
+        items = {name: entries.entry(Made(value, fresh, keep=STALE_IF_ERROR), at, 0.0, 0.0)}
+        self._store.keep(shelf.scope, items, shelf.ticket)
+        self._writes.send(lambda: self._store.share(shelf.scope, items, shelf.ticket))

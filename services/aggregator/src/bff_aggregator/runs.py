@@ -1,21 +1,21 @@
 """The routes for runs: a complete run, its status, the list. I/O."""
 
-import asyncio
-import secrets
 import time
-from hashlib import blake2b
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Path, Query, Request
 from fastapi.responses import Response
 
-from bff_aggregator import answers, deadlines
+from bff_aggregator import deadlines
 from bff_aggregator.answers import Shape
 from bff_aggregator.complete import Runs
-from bff_aggregator.parts import RunSource, User
+from bff_aggregator.parts import User
+from bff_aggregator.replies import Preferences, Replies
+from bff_aggregator.run_list import RunList, page_body
 from bff_aggregator.sections import PARTS, State, Whole
 from bff_aggregator.sources import Refused
+from bff_aggregator.store import Store
 from bff_aggregator.vocabulary import FINISHED, is_number
 from bff_shared.errors import ArtifactMissing, BackendTimeout, BackendUnavailable
 from bff_shared.headers import credentials
@@ -30,15 +30,13 @@ RunId = Annotated[str, Path(pattern=RUN_ID, max_length=128, examples=["05a0b0f6e
 Timeout = Annotated[str | None, Header(alias=deadlines.HEADER, description="seconds; shortens the service's own limit")]
 
 
-def make_router(runs: Runs, source: RunSource, timeout: float) -> APIRouter:
+def make_router(runs: Runs, replies: Replies, run_list: RunList, store: Store, timeout: float) -> APIRouter:
     """Return the routes; an answer may take `timeout` seconds."""
     router = APIRouter(prefix="/api/v1/runs", tags=["runs"])
-    secret = secrets.token_bytes(32)
 
-    def user(request: Request) -> User:
+    async def whose(request: Request) -> User:
         given = tuple(credentials(request.headers.raw))
-        text = b"\n".join(name.lower() + b":" + value for name, value in given)
-        return User(given, blake2b(text, key=secret, digest_size=16).hexdigest())
+        return User(given, await store.owner(given))
 
     @router.get("/{run_id}/complete", summary="A run with its metrics, equity and orders")
     async def complete(
@@ -61,25 +59,25 @@ def make_router(runs: Runs, source: RunSource, timeout: float) -> APIRouter:
         included = dict(zip(PARTS, (include_metrics, include_equity, include_orders), strict=True))
         wanted = [name for name in PARTS if included[name] or name in required]
         try:
-            whole = await runs.load(user(request), run_id, wanted, limit.at)
+            user = await whose(request)
+            whole = await runs.load(user, run_id, wanted, limit.at)
         except Refused as refused:
             return pass_on(refused)
         demand(whole, required)
         shape = Shape(equity_points, orders_limit, orders_offset, format == "columns")
-        body = await asyncio.to_thread(answers.encode_sections, whole, shape)
-        text = answers.finish(body, whole, time.time(), (time.monotonic() - begun) * 1000)
-        return Response(text, media_type="application/json", headers=FRESH)
+        wishes = Preferences(request.headers.get("accept-encoding"), request.headers.get("if-none-match"))
+        return await replies.answer(user, whole, shape, wishes, begun)
 
     @router.get("/{run_id}/status", summary="Where a run is")
     async def status(request: Request, run_id: RunId, x_request_timeout: Timeout = None) -> Response:
         limit = deadlines.deadline(time.monotonic(), timeout, x_request_timeout)
         try:
-            whole = await runs.load(user(request), run_id, (), limit.at)
+            whole = await runs.load(await whose(request), run_id, (), limit.at)
         except Refused as refused:
             return pass_on(refused)
         return JsonResponse(light(whole), headers=FRESH)
 
-    @router.get("", summary="The list of runs")
+    @router.get("", summary="The list of runs, with the key metrics of the finished ones")
     async def list_runs(
         request: Request,
         symbol: Annotated[str | None, Query(max_length=64)] = None,
@@ -91,18 +89,16 @@ def make_router(runs: Runs, source: RunSource, timeout: float) -> APIRouter:
         order: Annotated[Literal["created_at", "-created_at"], Query()] = "-created_at",
         x_request_timeout: Timeout = None,
     ) -> Response:
-        deadline = deadlines.deadline(time.monotonic(), timeout, x_request_timeout)
+        begun = time.monotonic()
+        deadline = deadlines.deadline(begun, timeout, x_request_timeout)
         given = {"symbol": symbol, "strategy_id": strategy_id, "from": from_, "to": to}
         fields = {name: value for name, value in given.items() if value is not None}
         query = urlencode({**fields, "limit": limit, "offset": offset, "order": order})
         try:
-            async with asyncio.timeout_at(deadline.at):
-                items, page = await source.list(user(request), b"?" + query.encode())
-        except TimeoutError as error:
-            raise BackendTimeout("the backend did not answer within the deadline") from error
+            page = await run_list.load(await whose(request), b"?" + query.encode(), deadline.at)
         except Refused as refused:
             return pass_on(refused)
-        return JsonResponse({"items": items, **page}, headers=FRESH)
+        return JsonResponse(page_body(page, (time.monotonic() - begun) * 1000), headers=FRESH)
 
     return router
 

@@ -13,4 +13,6 @@ class AggregatorSettings(Settings):
     run_timeout: Seconds = Field(1.5, description="seconds a complete run may take; `X-Request-Timeout` may shorten it")
     run_late_timeout: Seconds = Field(10.0, description="seconds a part of a run may take to come for the next request")
     run_cache_bytes: int = Field(64 * 1024 * 1024, ge=0, description="bytes of runs kept in this process")
+    run_answer_bytes: int = Field(32 * 1024 * 1024, ge=0, description="bytes of encoded answers kept in this process")
     equity_calls: int = Field(8, ge=1, le=1000, description="equity curves read from the backend at once")
+    list_fanout: int = Field(8, ge=1, le=100, description="runs of a list whose metrics are asked for at once")

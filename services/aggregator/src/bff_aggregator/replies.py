@@ -1,0 +1,146 @@
+"""Encoded answers of whole runs: made beside the event loop, once for all who want the same, and kept. I/O."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Final
+
+import orjson
+from fastapi.responses import Response
+
+from bff_aggregator import answers, gzipping
+from bff_aggregator.answers import Body, Shape
+from bff_aggregator.flights import Flights
+from bff_aggregator.gzipping import Opened
+from bff_aggregator.parts import User
+from bff_aggregator.run_metrics import RunMetrics
+from bff_aggregator.sections import Whole
+from bff_shared.responses import JSON
+
+COMPRESSION: Final = 2
+WORTH_COMPRESSING: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """The sections of an answer, plain and compressed."""
+
+    body: Body
+    gzip: Opened | None
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes."""
+        return len(self.body.text) + (len(self.gzip.data) if self.gzip else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """What the request's headers say of the answer's body: codings, and entity tags that the client has."""
+
+    accept_encoding: str | None
+    if_none_match: str | None
+
+
+class Replies:
+    """Encodes answers, and keeps those of finished runs, at most `limit` bytes of them; `aclose` ends encoding."""
+
+    def __init__(self, limit: int, metrics: RunMetrics) -> None:
+        self._metrics = metrics
+        self._limit, self._size = limit, 0
+        self._kept: OrderedDict[Hashable, Encoded] = OrderedDict()
+        self._flights: Flights[Encoded] = Flights(time.time)
+
+    async def aclose(self) -> None:
+        """End what is under way."""
+        await self._flights.aclose()
+
+    async def answer(self, user: User, whole: Whole, shape: Shape, wishes: Preferences, begun: float) -> Response:
+        """Return the answer to a request that came at `begun` (monotonic seconds): 200, or 304 if it is known."""
+        loaded = time.monotonic()
+        compressed = gzipping.is_accepted(wishes.accept_encoding)
+        encoded = await self._encoded(user, whole, shape, compressed=compressed)
+        now = time.monotonic()
+        headers = {
+            "cache-control": "private, no-cache" if not whole.partial else "no-store",
+            "vary": "Authorization, Cookie, Accept-Encoding",
+            "cache-status": cache_status(whole),
+            "server-timing": f"load;dur={(loaded - begun) * 1e3:.1f}, encode;dur={(now - loaded) * 1e3:.1f}",
+        }
+        rest = answers.metadata_text(encoded.body, whole, time.time(), (now - begun) * 1000)
+        coding = "gzip" if compressed and encoded.gzip else "identity"
+        if whole.settled:
+            known = known_tag(wishes.if_none_match, encoded.body.digest, coding)
+            if known is not None:
+                return Response(None, 304, {**headers, "etag": known})
+            headers["etag"] = tag(encoded.body.digest, coding, rest)
+        if encoded.gzip is None or coding == "identity":
+            return Response(encoded.body.text + rest, 200, headers, JSON)
+        return Response(gzipping.end(encoded.gzip, rest), 200, {**headers, "content-encoding": "gzip"}, JSON)
+
+    async def _encoded(self, user: User, whole: Whole, shape: Shape, *, compressed: bool) -> Encoded:
+        """Return the sections encoded; those that cannot change any more are kept."""
+        states = tuple((part.state, part.at) for part in whole.parts.values())
+        key = (user.digest, orjson.dumps(whole.sighting.run), states, shape, compressed)
+        known = self._kept.get(key)
+        if known is not None:
+            self._kept.move_to_end(key)
+            self._metrics.bodies.labels("kept").inc()
+            return known
+        holder = object()
+        flight, begun = self._flights.join(key, holder, lambda: asyncio.to_thread(encode, whole, shape, compressed))
+        self._metrics.bodies.labels("encoded" if begun else "coalesced").inc()
+        try:
+            await asyncio.wait((flight.task,))
+        finally:
+            self._flights.release(flight, holder)
+        encoded = flight.task.result()
+        if whole.settled:
+            self._keep(key, encoded)
+        return encoded
+
+    def _keep(self, key: Hashable, encoded: Encoded) -> None:
+        if encoded.size > self._limit // 4 or key in self._kept:
+            return
+        self._kept[key] = encoded
+        self._size += encoded.size
+        while self._size > self._limit:
+            self._size -= self._kept.popitem(last=False)[1].size
+
+
+def encode(whole: Whole, shape: Shape, compressed: bool) -> Encoded:
+    """Encode the sections of an answer, and compress them if that is wanted and worth it."""
+    body = answers.encode_sections(whole, shape)
+    worth = compressed and len(body.text) >= WORTH_COMPRESSING
+    return Encoded(body, gzipping.begin(body.text, COMPRESSION) if worth else None)
+
+
+def tag(digest: str, coding: str, rest: bytes) -> str:
+    """Return the strong entity tag of an answer: what it says, how it is coded, and its own metadata."""
+    return f'"{digest}-{coding[0]}-{blake2b(rest, digest_size=6).hexdigest()}"'
+
+
+def known_tag(if_none_match: str | None, digest: str, coding: str) -> str | None:
+    """Return the tag of an answer that the client has and that is still good, None if it has none.
+
+    Answers that differ in nothing but the metadata of the moment (how long it took, how old it was) have a tag each;
+    the one that the client has stays the selected one (RFC 9110 section 13.1.2).
+    """
+    for member in (if_none_match or "").split(","):
+        candidate = member.strip().removeprefix("W/")
+        if candidate.startswith(f'"{digest}-{coding[0]}-') and candidate.endswith('"'):
+            return candidate
+    return None
+
+
+def cache_status(whole: Whole) -> str:
+    """Return the value of `Cache-Status` (RFC 9211)."""
+    if whole.stale:
+        return "bff-aggregator; hit; detail=stale-if-error"
+    if whole.cache_hit:
+        return "bff-aggregator; hit"
+    reused = any(part.source == "cache" for part in whole.parts.values())
+    return f"bff-aggregator; fwd={'partial' if reused else 'uri-miss'}"

@@ -1,0 +1,37 @@
+"""What is counted of runs and their parts."""
+
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from bff_shared.metrics import SECONDS
+
+
+@dataclass(frozen=True)
+class RunMetrics:
+    """Collectors by `part`: run, metrics, equity, orders."""
+
+    parts: Counter
+    seconds: Histogram
+    late: Counter
+    retries: Counter
+    restarts: Counter
+    bodies: Counter
+
+    @classmethod
+    def create(cls, registry: CollectorRegistry) -> "RunMetrics":
+        """Register the collectors."""
+        return cls(
+            parts=Counter("bff_run_parts_total", "Parts of answers", ("part", "state", "source"), registry=registry),
+            seconds=Histogram(
+                "bff_run_part_seconds", "To ask for a part and read it", ("part",), buckets=SECONDS, registry=registry
+            ),
+            late=Counter(
+                "bff_run_late_parts_total", "Parts kept that missed their answer", ("part",), registry=registry
+            ),
+            retries=Counter("bff_run_part_retries_total", "Calls for parts made again", ("part",), registry=registry),
+            restarts=Counter(
+                "bff_run_restarts_total", "Answers begun anew because the run moved on", registry=registry
+            ),
+            bodies=Counter("bff_run_bodies_total", "Encoded answers", ("origin",), registry=registry),
+        )
