@@ -10,7 +10,7 @@ from bff_shared.app import create_app as create_common_app
 from bff_shared.metrics import Metrics
 from bff_shared.settings import load
 from bff_shared.upstream import Upstream
-from bff_wsrelay import door
+from bff_wsrelay import door, streams
 from bff_wsrelay.admission import Doors
 from bff_wsrelay.dial import Dialer, Patience
 from bff_wsrelay.playback import PATH as PLAYBACK_PATH
@@ -46,4 +46,6 @@ def create_app(settings: RelaySettings | None = None) -> FastAPI:
     app.router.routes.append(WebSocketRoute(door.PATH, door.Door.of(settings, doors)))
     app.router.routes.append(WebSocketRoute(PLAYBACK_PATH, playback))
     app.router.routes.append(Route(PLAYBACK_PATH, playback, methods=["GET"]))
+    app.include_router(streams.make_router(playback, shelf, doors))
+    app.state.playback = playback
     return app

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
@@ -107,6 +107,7 @@ class Playback:
     def __init__(self, settings: RelaySettings, doors: Doors, shelf: Shelf, metrics: StreamMetrics) -> None:
         self._settings, self._doors, self._shelf, self._metrics = settings, doors, shelf, metrics
         self._ticker: Ticker | None = None
+        self._connects = 0
         self.spectators: set[Spectator] = set()
         metrics.viewers.set_function(lambda: len(self.spectators))
 
@@ -122,10 +123,18 @@ class Playback:
             self._ticker.close()
             self._metrics.flush()
 
+    def flush(self) -> Mapping[str, int]:
+        """Hand all counts over to the metrics and return them, summed since the start."""
+        tally = self._metrics.tally
+        tally.upstream_connects += self._shelf.connects - self._connects
+        self._connects = self._shelf.connects
+        self._metrics.flush()
+        return self._metrics.totals
+
     async def _flush(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
-            self._metrics.flush()
+            self.flush()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one viewer until it leaves."""
@@ -226,7 +235,9 @@ class Playback:
         spectator = Spectator(recording, player, outlet, self._ticker, self._settings, self._metrics)
         outlet.say(hello(recording, player, resumed=resumed), "hello")
         if resumed is False:
-            outlet.say(status("epoch", epoch=recording.log.epoch, seq=start - 1, reason="unknown"), "status")
+            outlet.say(
+                status("epoch", epoch=recording.log.epoch, ts=_time(recording, start), reason="unknown"), "status"
+            )
         self._metrics.tally.resumes += resumed is True
         if asked.autoplay:
             player.play(now)
@@ -239,6 +250,11 @@ class Playback:
         self._metrics.closes.labels(str(code)).inc()
         figures = spectator.figures() if spectator else {"run_id": run_id}
         log.info("stream ended", extra={"client": address, "close_code": code, **figures})
+
+
+def _time(recording: Recording, start: int) -> str | None:
+    """Return the time after which a viewer goes on that begins at an index."""
+    return stamp(recording.log.time_of(start - 1)) if 0 < start <= len(recording.log) else None
 
 
 async def _messages(receive: Receive, settings: RelaySettings) -> AsyncIterator[str | bytes | Close]:

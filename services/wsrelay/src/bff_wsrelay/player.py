@@ -45,6 +45,7 @@ class Player:
         "_fresh",
         "_pending",
         "_planned",
+        "_shown",
         "_single",
         "_spared",
         "_starved",
@@ -71,6 +72,7 @@ class Player:
         self.dropped = self.jumps = 0
         self.due = NEVER
         self._pending: Position | None = None
+        self._shown: int | None = None
         self._single = False
         self._spared = 0
         self._starved: float | None = None
@@ -136,14 +138,28 @@ class Player:
                 self._begin(now)
             self.due = min(self.due, now)
 
-    def switch(self, log: FrameLog, cursor: int, now: float) -> None:
-        """Go on in the log of another epoch."""
+    def switch(self, log: FrameLog, shown: int | None, now: float) -> None:
+        """Go on in the log of another epoch, after the time in µs that was shown last (None: nothing was)."""
         self.log = log
-        self._jump(cursor)
+        self._jump(0 if shown is None else self.cursor)
+        self._shown = shown
         if self.state == "playing":
-            self._begin(now)
+            self._begin(now, 1 / self.fps)
         elif self.state == "ended":
             self.state = "paused"
+        self._find()
+
+    def _find(self) -> bool:
+        """Take the place after what was shown in the epoch before; tell whether the log has come so far."""
+        if self._shown is None:
+            return True
+        index = self.log.after(self._shown)
+        if index >= len(self.log) and not self.log.ended:
+            return False
+        self.cursor = self._planned = index
+        self._tick, self._shown = self._first_tick(index), None
+        self._anchor_tick = self._tick
+        return True
 
     def advance(self, now: float, *, room: bool) -> Emission | Literal["end"] | None:
         """Return what to send now, if anything; `due` then says when to ask again."""
@@ -187,6 +203,9 @@ class Player:
         return emission
 
     def _advance_playing(self, now: float, *, room: bool) -> Emission | Literal["end"] | None:
+        if not self._find():
+            self._starved, self.due = now, NEVER
+            return None
         available, ended = len(self.log), self.log.ended
         target = self._boundary(self._tick)
         if target > available:
@@ -282,6 +301,7 @@ class Player:
         """Go elsewhere: what was held back is not owed any more."""
         self.cursor = self._planned = index
         self._spared, self._starved, self._single, self._pending = 0, None, False, None
+        self._shown = None
         self.jumps += 1
 
     def _show(self, index: int, now: float) -> None:

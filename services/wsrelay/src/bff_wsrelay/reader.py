@@ -25,7 +25,7 @@ from bff_wsrelay.settings import RelaySettings
 
 log = logging.getLogger(__name__)
 
-SCHEDULE = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
+SCHEDULE = (0.05, 0.25, 0.5, 1.0, 2.0, 4.0)
 SLICE = 64
 """Frames taken before viewers get their turn."""
 DETAIL_SECONDS = 10.0
@@ -96,15 +96,11 @@ class Reader:
     async def _attempt(self) -> bool:
         """Make one pass; tell whether the run has ended. Waits after whatever went wrong."""
         recording = self._recording
-        finished = True
+        finished, known = True, len(recording.log)
         try:
             finished = (await self.look()).finished
-            before = len(recording.log)
-            ended = await self._pass(finished=finished)
-            if ended:
+            if await self._pass(finished=finished):
                 return True
-            if len(recording.log) > before:
-                self._backoff.reset()
             if not finished:
                 await asyncio.sleep(self._settings.read_poll_seconds)
                 return False
@@ -113,6 +109,8 @@ class Reader:
             return False
         except (BffError, Unreachable, LinkClosed, Malformed, TimeoutError) as error:
             log.info("reading broke off", extra={"run_id": recording.run_id, "reason": str(error)})
+        if len(recording.log) > known:
+            self._backoff.reset()
         delay = self._backoff.next()
         recording.enter("reconnecting", attempt=self._backoff.attempt, retry_ms=round(delay * 1000))
         await asyncio.sleep(delay)

@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bff_shared.errors import BffError
 from bff_shared.headers import Header
@@ -44,6 +45,7 @@ class Shelf:
         self._settings, self._upstream, self._dialer, self._metrics = settings, upstream, dialer, metrics
         self._secret = settings.digest_key.get_secret_value().encode() or secrets.token_bytes(32)
         self._kept: dict[Key, Kept] = {}
+        self._past_connects = 0
         self.cache = ByteLru(CACHE_BYTES)
         metrics.recordings.set_function(lambda: len(self._kept))
         metrics.log_bytes.set_function(lambda: self.size)
@@ -54,9 +56,26 @@ class Shelf:
         return sum(kept.recording.log.size for kept in self._kept.values())
 
     @property
-    def recordings(self) -> list[Recording]:
-        """All that are held."""
-        return [kept.recording for kept in self._kept.values()]
+    def connects(self) -> int:
+        """Connections made to the backend's stream so far."""
+        return self._past_connects + sum(kept.recording.connects for kept in self._kept.values())
+
+    def figures(self) -> list[dict[str, Any]]:
+        """Return what is known of each log."""
+        return [
+            {
+                "run_id": recording.run_id,
+                "epoch": recording.log.epoch,
+                "state": recording.state,
+                "frames": len(recording.log),
+                "total": recording.log.total,
+                "bytes": recording.log.size,
+                "viewers": kept.viewers,
+                "connects": recording.connects,
+            }
+            for kept in self._kept.values()
+            for recording in (kept.recording,)
+        ]
 
     @contextlib.contextmanager
     def open(self, run_id: str, credentials: Sequence[Header]) -> Iterator[Kept]:
@@ -123,6 +142,8 @@ class Shelf:
     def _stop(self, kept: Kept) -> None:
         if kept.timer is not None:
             kept.timer.cancel()
+        self._past_connects += kept.recording.connects
+        kept.recording.connects = 0
         kept.task.cancel()
 
     def _limit(self, growing: Recording) -> None:

@@ -133,12 +133,11 @@ class Spectator:
     def changed(self) -> None:
         """Go on after the time that was shown last, now that the run is another one."""
         now, player, log = self._clock(), self.player, self.recording.log
-        shown = player.cursor - 1
-        cursor = min(player.cursor, len(log))
-        if 0 <= shown < len(player.log):
-            cursor = log.after(player.log.time_of(shown))
-        player.switch(log, cursor, now)
-        self._outlet.say(status("epoch", epoch=log.epoch, seq=player.cursor - 1, reason="changed"), "status")
+        last = player.cursor - 1
+        shown = player.log.time_of(last) if 0 <= last < len(player.log) else None
+        player.switch(log, shown, now)
+        after = stamp(shown) if shown is not None else None
+        self._outlet.say(status("epoch", epoch=log.epoch, ts=after, reason="changed"), "status")
         player.grown(now)
         self._turn(now)
 

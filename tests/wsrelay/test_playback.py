@@ -1,0 +1,394 @@
+"""The playback door through real sockets: a relay, a backend with the deployed one's habits, unmodified clients."""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from tests.support.playback import Client, Relay, relaying, watching
+from tests.support.runs import Fate, RunBackend, assert_conserved, source
+
+FAST = "?speed=3600"
+
+
+@asynccontextmanager
+async def playing(backend: RunBackend, **options: Any) -> AsyncIterator[Relay]:
+    """Run a backend and a relay in front of it."""
+    await backend.start()
+    try:
+        async with relaying(backend.url, **options) as relay:
+            yield relay
+    finally:
+        await backend.stop()
+
+
+async def play_through(client: Client) -> None:
+    await client.control(cmd="play")
+    await client.until_type("end")
+
+
+async def test_every_frame_of_the_run_arrives_once_and_then_the_end() -> None:
+    backend = RunBackend(source(3000))
+    async with playing(backend) as relay, watching(relay.stream("?speed=600")) as client:
+        hello = await client.next()
+        assert hello["t"] == "hello"
+        assert hello["seq"] == -1
+        assert (hello["fps"], hello["speed"]) == (30, 600)
+        await play_through(client)
+        assert_conserved(client.frames, backend.frames)
+        assert relay.value("bff_stream_imbalances_total") == 0
+        assert relay.value("bff_stream_source_frames_total") == 3000
+
+
+async def test_the_end_is_found_by_quiet_where_the_backend_never_says_it() -> None:
+    backend = RunBackend(source(300), says_end=False)
+    async with playing(backend) as relay, watching(relay.stream(FAST)) as client:
+        await play_through(client)
+        assert_conserved(client.frames, backend.frames)
+
+
+async def test_a_hundred_upstream_kills_at_random_frames_are_not_noticed() -> None:
+    draw = random.Random(3)  # noqa: S311  test data
+    moments = sorted(draw.sample(range(1, 2000), 100))
+    backend = RunBackend(source(2000), lambda n: Fate(kill_after=moments[n]) if n < 100 else Fate())
+    async with playing(backend) as relay, watching(relay.stream("?speed=60")) as client:
+        await play_through(client)
+        assert backend.connections == 101
+        assert_conserved(client.frames, backend.frames)
+
+
+async def test_a_backend_that_is_restarted_is_found_again_at_its_port() -> None:
+    backend = RunBackend(source(2000), lambda n: Fate(stall_after=500) if n == 0 else Fate())
+    async with playing(backend, read_quiet_seconds=30) as relay, watching(relay.stream(FAST)) as client:
+        await client.control(cmd="play")
+        await client.until(lambda message: message["t"] == "frame" and message["seq"] == 499)
+        await backend.stop()
+        await client.until(lambda message: message.get("state") == "reconnecting")
+        await backend.start()
+        await client.until_type("end")
+        assert_conserved(client.frames, backend.frames)
+
+
+async def test_a_backend_that_falls_silent_is_dialled_again() -> None:
+    backend = RunBackend(source(800), lambda n: Fate(stall_after=400) if n == 0 else Fate(), beat_seconds=1000)
+    async with playing(backend, read_stall_seconds=0.3) as relay, watching(relay.stream(FAST)) as client:
+        await play_through(client)
+        assert backend.connections == 2
+        assert_conserved(client.frames, backend.frames)
+
+
+async def test_viewers_resume_on_another_relay_where_the_first_was_told_to_stop() -> None:
+    backend = RunBackend(source(3000))
+    await backend.start()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(backend.stop)
+        first = await stack.enter_async_context(relaying(backend.url))
+        clients = [await stack.enter_async_context(watching(first.stream(FAST))) for _ in range(50)]
+        for client in clients:
+            await client.control(cmd="speed", val=20)
+            await client.control(cmd="play")
+            await client.until_type("frame")
+        draining = asyncio.create_task(first.drain())
+        codes = await asyncio.gather(*(client.until_closed() for client in clients))
+        await draining
+        assert set(codes) == {1012}
+        second = await stack.enter_async_context(relaying(backend.url))
+        await asyncio.gather(*(resume(second, client, backend) for client in clients))
+        assert backend.connections == 2
+        assert second.value("bff_stream_resumes_total") == 50
+
+
+async def resume(relay: Relay, client: Client, backend: RunBackend) -> None:
+    told = client.messages[-1]
+    assert told["state"] == "draining"
+    assert told["retry_ms"] > 0
+    hello = next(message for message in client.messages if message["t"] == "hello")
+    seq = client.frames[-1]["seq"]
+    query = f"?speed=3600&epoch={hello['epoch']}&seq={seq}&autoplay=1"
+    async with watching(relay.stream(query)) as again:
+        welcome = await again.next()
+        assert (welcome["epoch"], welcome["seq"], welcome["resumed"]) == (hello["epoch"], seq, True)
+        await again.until_type("end")
+        dropped = client.frames[-1]["dropped"]
+        rest = [{**frame, "dropped": frame["dropped"] + dropped} for frame in again.frames]
+        assert_conserved(client.frames + rest, backend.frames)
+
+
+async def test_an_unknown_epoch_is_said_and_starts_at_the_nearest_time() -> None:
+    backend = RunBackend(source(300))
+    async with playing(backend) as relay:
+        async with watching(relay.stream(FAST)) as client:
+            await play_through(client)
+        ts = backend.frames[120]["ts"]
+        async with watching(relay.stream(f"?epoch=other&seq=7&ts={ts}")) as client:
+            hello = await client.next()
+            assert (hello["resumed"], hello["seq"], hello["total"]) == (False, 119, 300)
+            assert (await client.next())["reason"] == "unknown"
+
+
+async def test_viewers_of_one_run_share_a_connection_and_credentials_do_not() -> None:
+    backend = RunBackend(source(300), tokens={"a": 200, "b": 200})
+    async with playing(backend) as relay, AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(watching(relay.stream(FAST), "a")) for _ in range(100)]
+        await asyncio.gather(*(play_through(client) for client in clients))
+        for client in clients:
+            assert_conserved(client.frames, backend.frames)
+        assert backend.connections == 1
+        async with watching(relay.stream(FAST), "b") as other:
+            await play_through(other)
+        assert backend.connections == 2
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, "UNAUTHORIZED"), (403, "FORBIDDEN")])
+async def test_refused_credentials_get_nothing_from_the_log(status: int, code: str) -> None:
+    backend = RunBackend(source(300), tokens={"good": 200, "bad": status})
+    async with playing(backend) as relay, watching(relay.stream(FAST), "good") as client:
+        await play_through(client)
+        async with watching(relay.stream("?autoplay=1"), "bad") as refused:
+            assert await refused.until_closed() == 4000 + status
+            assert [message["t"] for message in refused.messages] == ["err"]
+            assert refused.messages[0]["code"] == code
+
+
+async def test_credentials_that_were_good_are_judged_again_for_new_viewers() -> None:
+    backend = RunBackend(source(300), tokens={"good": 200})
+    async with playing(backend, log_recheck_seconds=0) as relay, watching(relay.stream(FAST), "good") as client:
+        await play_through(client)
+        backend.tokens["good"] = 401
+        async with watching(relay.stream(FAST), "good") as refused:
+            assert await refused.until_closed() == 4401
+            assert not refused.frames
+
+
+async def test_a_log_outlives_its_backend() -> None:
+    backend = RunBackend(source(300))
+    async with playing(backend, log_recheck_seconds=0) as relay, watching(relay.stream(FAST)) as client:
+        await play_through(client)
+        await backend.stop()
+        async with watching(relay.stream(FAST)) as other:
+            await play_through(other)
+            assert_conserved(other.frames, backend.frames)
+
+
+async def test_an_unknown_run_is_an_error_and_a_close_that_says_do_not_come_back() -> None:
+    async with playing(RunBackend(source(3))) as relay, watching(relay.stream(run="nowhere")) as client:
+        assert await client.until_closed() == 4404
+        assert client.messages[-1]["code"] == "RUN_NOT_FOUND"
+
+
+async def test_a_run_that_is_not_ready_is_waited_for_and_starts_by_itself() -> None:
+    backend = RunBackend([], status="QUEUED")
+    async with playing(backend) as relay, watching(relay.stream(FAST)) as client:
+        await client.control(cmd="play")
+        await client.until(lambda message: message.get("state") == "waiting")
+        backend.frames, backend.status = source(400), "RUNNING"
+        await client.until(lambda message: message["t"] == "frame" and message["seq"] == 399)
+        backend.frames, backend.status = source(900), "DONE"
+        await client.until_type("end")
+        assert_conserved(client.frames, backend.frames)
+
+
+async def test_a_run_that_changed_is_announced() -> None:
+    backend = RunBackend(source(400), status="RUNNING")
+    async with playing(backend) as relay, watching(relay.stream(FAST)) as client:
+        await client.control(cmd="play")
+        hello = await client.next()
+        await client.until(lambda message: message["t"] == "frame" and message["seq"] == 399)
+        backend.frames, backend.status = source(500, seed=2), "DONE"
+        told = await client.until(lambda message: message.get("state") == "epoch")
+        assert told["epoch"] != hello["epoch"]
+        assert told["reason"] == "changed"
+        await client.until_type("end")
+        following = client.frames[client.frames.index(next(f for f in client.frames if f["seq"] > 399)) :]
+        assert_conserved(following, backend.frames, start=400)
+
+
+@pytest.mark.parametrize("needs_ready", [True, False])
+@pytest.mark.parametrize("says_ready", [True, False])
+@pytest.mark.parametrize("spelling", [("pos", "val"), ("ts", "speed")])
+async def test_a_client_of_the_backend_works_unchanged(
+    needs_ready: bool, says_ready: bool, spelling: tuple[str, str]
+) -> None:
+    backend = RunBackend(source(600), needs_ready=needs_ready)
+    position, value = spelling
+    async with playing(backend) as relay, watching(relay.stream()) as client:
+        if says_ready:
+            await client.connection.send('{"t":"ready"}')
+            await client.until_type("ready_ack")
+        await client.control(cmd="speed", **{value: 3600})
+        assert (await client.until_type("ctrl"))["echo"] is True
+        await client.control(cmd="play")
+        await client.until_type("end")
+        assert_conserved(client.frames, backend.frames)
+        await client.control(cmd="seek", **{position: backend.frames[100]["ts"]})
+        assert (await client.until_type("ctrl"))[position] == backend.frames[100]["ts"]
+        shown = await client.until_type("frame")
+        assert (shown["seq"], shown["n"], shown["ohlc"]) == (100, 1, backend.frames[100]["ohlc"])
+
+
+async def test_bad_messages_are_answered_and_the_connection_stays_open() -> None:
+    backend = RunBackend(source(100))
+    wrong: list[tuple[str, str]] = [
+        ("not json", "VALIDATION"),
+        ('{"t":"hello"}', "VALIDATION"),
+        ('{"t":"ctrl","cmd":"dance"}', "VALIDATION"),
+        ('{"t":"ctrl","cmd":"speed","val":"fast"}', "VALIDATION"),
+        ('{"t":"ctrl","cmd":"seek","pos":"someday"}', "VALIDATION"),
+        ('{"t":"ctrl","cmd":"speed","val":4000}', "RANGE"),
+        ('{"t":"ctrl","cmd":"fps","val":0}', "RANGE"),
+        ('{"t":"ctrl","cmd":"seek","pos":100}', "RANGE"),
+        ('{"t":"ctrl","cmd":"seek","pos":"1990-01-01T00:00:00Z"}', "RANGE"),
+        ('{"t":"ctrl","cmd":"step","val":3}', "RANGE"),
+    ]
+    async with playing(backend) as relay, watching(relay.stream(FAST)) as client:
+        await play_through(client)
+        for text, code in wrong:
+            await client.connection.send(text)
+            assert (await client.until_type("err"))["code"] == code, text
+        assert client.messages[-2]["details"] == {"min": "2025-01-02T14:30:00Z", "max": backend.frames[-1]["ts"]}
+        await play_through(client)
+
+
+async def test_step_shows_one_frame_in_either_direction() -> None:
+    async with playing(RunBackend(source(100))) as relay, watching(relay.stream(FAST)) as client:
+        await play_through(client)
+        await client.control(cmd="seek", pos=50)
+        for value, seq in ((1, 51), (1, 52), (-1, 51), (-1, 50)):
+            await client.control(cmd="step", val=value)
+            while (frame := await client.until_type("frame"))["seq"] != seq:
+                assert frame["seq"] == 50
+            assert frame["n"] == 1
+
+
+async def test_pause_holds_and_play_goes_on_where_it_was() -> None:
+    backend = RunBackend(source(1200))
+    async with playing(backend) as relay, watching(relay.stream("?speed=10")) as client:
+        await client.control(cmd="play")
+        await client.until_type("frame")
+        await client.control(cmd="pause")
+        await client.until(lambda message: message.get("cmd") == "pause")
+        count = len(client.frames)
+        await client.control(cmd="speed", val=3600)
+        assert (await client.next())["cmd"] == "speed"
+        assert len(client.frames) == count
+        await play_through(client)
+        assert_conserved(client.frames, backend.frames)
+
+
+async def test_heartbeats_come_while_nothing_else_does() -> None:
+    async with playing(RunBackend(source(10)), stream_heartbeat=0.05) as relay, watching(relay.stream()) as client:
+        for _ in range(3):
+            await client.until_type("hb")
+
+
+async def test_a_viewer_that_says_too_much_is_closed() -> None:
+    async with playing(RunBackend(source(10)), stream_max_controls=5) as relay, watching(relay.stream()) as client:
+        for _ in range(10):
+            await client.connection.send('{"t":"hb"}')
+        assert await client.until_closed() == 1008
+
+
+async def test_server_sent_events_play_and_resume_by_last_event_id() -> None:
+    backend = RunBackend(source(900))
+    async with playing(backend) as relay, httpx.AsyncClient(timeout=30) as http:
+        url = f"{relay.url}/api/v1/runs/run/stream{FAST}"
+        accept = {"Accept": "text/event-stream"}
+        events = await read_events(http, url, accept, lambda event, _: event == "end")
+        frames = [json.loads(data) for event, data, _ in events if event == "frame"]
+        assert_conserved(frames, backend.frames)
+        middle = frames[len(frames) // 2]
+        last_id = next(name for event, data, name in events if event == "frame" and json.loads(data) == middle)
+        headers = {**accept, "Last-Event-ID": last_id}
+        rest = await read_events(http, url, headers, lambda event, _: event == "end")
+        again = [json.loads(data) for event, data, _ in rest if event == "frame"]
+        assert_conserved(again, backend.frames, start=middle["seq"] + 1)
+
+
+async def read_events(
+    http: httpx.AsyncClient, url: str, headers: dict[str, str], last: Callable[[str, str], bool]
+) -> list[tuple[str, str, str]]:
+    """Return events as (event, data, id) up to the last."""
+    events = []
+    fields: dict[str, str] = {}
+    async with http.stream("GET", url, headers=headers) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        async for line in answer.aiter_lines():
+            if line:
+                name, _, value = line.partition(": ")
+                fields[name] = value
+                continue
+            if "data" in fields:
+                events.append((fields.get("event", ""), fields["data"], fields.get("id", "")))
+                if last(events[-1][0], events[-1][1]):
+                    break
+            fields = {}
+    return events
+
+
+async def test_a_plain_request_is_told_what_the_resource_is() -> None:
+    async with playing(RunBackend(source(3))) as relay, httpx.AsyncClient() as http:
+        answer = await http.get(f"{relay.url}/api/v1/runs/run/stream")
+        assert answer.status_code == 426
+        assert answer.json()["error"]["code"] == "UPGRADE_REQUIRED"
+        assert (
+            await http.get(f"{relay.url}/api/v1/runs/run/stream?speed=x", headers={"Accept": "text/event-stream"})
+        ).status_code == 422
+
+
+async def test_a_full_relay_refuses_the_handshake_and_says_when_to_come_back() -> None:
+    async with playing(RunBackend(source(3)), stream_max_connections=1) as relay, watching(relay.stream()):
+        with pytest.raises(InvalidStatus) as refused:
+            async with watching(relay.stream()):
+                pass
+    assert refused.value.response.status_code == 503
+    assert int(refused.value.response.headers["Retry-After"]) >= 1
+
+
+async def test_a_page_of_another_origin_is_refused() -> None:
+    async with playing(RunBackend(source(3)), allowed_origins=("https://good.example",)) as relay:
+        with pytest.raises(InvalidStatus) as refused:
+            async with watching(relay.stream(), origin="https://evil.example"):
+                pass
+        assert refused.value.response.status_code == 403
+        async with watching(relay.stream(), origin="https://good.example") as client:
+            assert (await client.next())["t"] == "hello"
+
+
+async def test_streams_are_listed_with_their_figures() -> None:
+    backend = RunBackend(source(300))
+    async with playing(backend) as relay, watching(relay.stream(FAST)) as client, httpx.AsyncClient() as http:
+        await play_through(client)
+        body = (await http.get(f"{relay.url}/api/v1/streams")).json()
+        assert body["viewers"] == 1
+        assert body["imbalances"] == 0
+        (stream,) = body["streams"]
+        assert (stream["run_id"], stream["state"], stream["seq"]) == ("run", "ended", 299)
+        (recording,) = body["recordings"]
+        assert (recording["frames"], recording["state"], recording["viewers"]) == (300, "finished", 1)
+
+
+async def test_a_log_is_dropped_some_time_after_its_last_viewer() -> None:
+    backend = RunBackend(source(300))
+    async with playing(backend, log_linger=0.05) as relay:
+        async with watching(relay.stream(FAST)) as client:
+            await play_through(client)
+        async with asyncio.timeout(10):
+            while relay.value("bff_stream_recordings"):
+                await asyncio.sleep(0.01)
+        assert relay.value("bff_stream_log_bytes") == 0
+
+
+async def test_what_nobody_watches_is_evicted_for_what_somebody_does() -> None:
+    backend = RunBackend(source(12_000), tokens={"a": 200, "b": 200})
+    async with playing(backend, log_total_bytes=1024 * 1024) as relay:
+        for token in ("a", "b"):
+            async with watching(relay.stream(FAST), token) as client:
+                await play_through(client)
+                assert_conserved(client.frames, backend.frames)
+        assert relay.value("bff_stream_log_bytes") <= 1024 * 1024
