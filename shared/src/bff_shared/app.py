@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bff_shared.errors import BadRequest, BffError, InvalidRequest, MethodNotAllowed, NotFound, wants_problem
 from bff_shared.health import Check, Health
@@ -36,6 +37,24 @@ class Service:
     server: Mapping[str, Any]
 
 
+class App(FastAPI):
+    """A service's app, with a way past FastAPI's own layers for paths that plain ASGI serves as it comes.
+
+    `direct` is the app for those paths (it must observe requests itself), `is_direct` tells which they are.
+    """
+
+    direct: ASGIApp | None = None
+    is_direct: Callable[[str], bool]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection scope."""
+        if self.direct is not None and scope["type"] == "http" and self.is_direct(scope["path"]):
+            scope["app"] = self
+            await self.direct(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
@@ -48,7 +67,7 @@ def create_app(
     lifespan: Lifespan,
     description: str = "",
     server: Mapping[str, Any] | None = None,
-) -> FastAPI:
+) -> App:
     """Return a service's app with ids, request logs, metrics, health and error answers in place; it adds its routes.
 
     `name` is the service's folder; its version is that of the distribution `bff-{name}`. `server` holds uvicorn options
@@ -57,7 +76,7 @@ def create_app(
     release = version(f"bff-{name}")
     health = Health(name, release, checks, time.monotonic)
     service = Service(name, settings, metrics, health, [], server or {})
-    app = FastAPI(
+    app = App(
         title=f"bff-{name}",
         version=release,
         description=description,

@@ -4,6 +4,7 @@ A header list is `[(name, value)]` in bytes, in the order received, repeats kept
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from ipaddress import ip_address
 
 from bff_shared.settings import Network
@@ -32,8 +33,9 @@ def end_to_end(headers: Sequence[Header]) -> list[Header]:
     return [(key, value) for key, value in headers if (low := key.lower()) not in HOP_BY_HOP and low not in named]
 
 
-def is_trusted(peer: str | None, networks: Sequence[Network]) -> bool:
-    """Tell whether a peer's address lies in one of the configured proxies' networks."""
+@lru_cache(maxsize=1024)
+def is_trusted(peer: str | None, networks: tuple[Network, ...]) -> bool:
+    """Tell whether a peer's address lies in one of the configured proxies' networks; peers are few and come back."""
     try:
         address = ip_address(peer or "")
     except ValueError:
@@ -41,7 +43,7 @@ def is_trusted(peer: str | None, networks: Sequence[Network]) -> bool:
     return any(address in network for network in networks)
 
 
-def forwarded(headers: Sequence[Header], peer: str | None, scheme: str, networks: Sequence[Network]) -> list[Header]:
+def forwarded(headers: Sequence[Header], peer: str | None, scheme: str, networks: tuple[Network, ...]) -> list[Header]:
     """Return the `X-Forwarded-*` headers for the next hop.
 
     The chain of a trusted peer is continued; anybody else's is dropped and begun anew with the peer itself.

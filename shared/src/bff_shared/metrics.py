@@ -27,6 +27,7 @@ class Metrics:
     breaker_open: Gauge = field(init=False)
     upstream_active: Gauge = field(init=False)
     upstream_waiting: Gauge = field(init=False)
+    _children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Register the collectors."""
@@ -48,6 +49,15 @@ class Metrics:
         add(self, "breaker_open", _gauge("bff_upstream_breaker_open", "1 open, 0.5 half-open, 0 closed", registry))
         add(self, "upstream_active", _gauge("bff_upstream_calls_active", "Calls being made", registry))
         add(self, "upstream_waiting", _gauge("bff_upstream_calls_waiting", "Calls waiting for a place", registry))
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request; the labels' lookup is remembered, since it costs more than the counting."""
+        known = self._children.get((method, route, status))
+        if known is None:
+            known = self.requests.labels(method, route, status), self.durations.labels(method, route)
+            self._children[method, route, status] = known
+        known[0].inc()
+        known[1].observe(seconds)
 
     def render(self) -> bytes:
         """Return the text exposition, summed over the workers when there are several."""

@@ -69,8 +69,7 @@ class Observe:
         route = getattr(scope.get("route"), "path", request.route)
         status = exchange.status or NO_ANSWER
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-        self._metrics.requests.labels(method, route, status).inc()
-        self._metrics.durations.labels(method, route).observe(seconds)
+        self._metrics.answered(method, route, status, seconds)
         level = logging.DEBUG if scope["path"] in QUIET else logging.INFO
         if log.isEnabledFor(level):
             fields: dict[str, Any] = {"method": method, "route": route, "status": status, "bytes": exchange.size}

@@ -11,6 +11,7 @@ from bff_proxy.stream import Forward
 from bff_proxy.wire import Wire
 from bff_shared.app import create_app as create_common_app
 from bff_shared.metrics import Metrics
+from bff_shared.observe import Observe
 from bff_shared.settings import load
 from bff_shared.upstream import Upstream
 
@@ -35,5 +36,8 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
         # The backend's own Date is passed on; nginx adds one where an answer has none.
         server={"http": Wire, "date_header": False},
     )
-    app.router.default = Forward(upstream, settings, ProxyCounters(metrics.registry))
+    forward = Forward(upstream, settings, ProxyCounters(metrics.registry))
+    health, own = app.state.service.health, {getattr(route, "path", "") for route in app.routes}
+    app.direct = Observe(forward, metrics, lambda: health.draining)
+    app.is_direct = lambda path: path not in own
     return app

@@ -13,7 +13,7 @@ REPLACED = FORWARDED | {b"host", b"x-request-id", b"traceparent", CLIENT_CONNECT
 
 
 def request_head(
-    headers: Sequence[Header], ids: Sequence[Header], peer: str | None, scheme: str, trusted: Sequence[Network]
+    headers: Sequence[Header], ids: Sequence[Header], peer: str | None, scheme: str, trusted: tuple[Network, ...]
 ) -> list[Header]:
     """Return the headers for the backend: the end-to-end ones in their order, then what a proxy adds.
 

@@ -1,5 +1,8 @@
 """uvicorn's HTTP/1.1 server, made transparent: the request target as it came, and a bound on the head's size."""
 
+import asyncio
+from typing import Any, cast
+
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 TARGET = "bff.target"
@@ -9,6 +12,34 @@ _STAND_INS = bytes(byte if byte < 0x80 else ord("~") for byte in range(256))
 
 class HeadTooLarge(Exception):
     """The request's head is larger than MAX_HEAD bytes."""
+
+
+class Cork:
+    """A transport that writes once per turn of the event loop: uvicorn writes heads and bodies one by one."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._parts: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        """Be the transport in all else."""
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Write by the end of this turn."""
+        if not self._parts:
+            self._loop.call_soon(self._flush)
+        self._parts.append(data)
+
+    def close(self) -> None:
+        """Write what is left and close."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._parts:
+            self._transport.write(b"".join(self._parts))
+            self._parts.clear()
 
 
 class Wire(HttpToolsProtocol):
@@ -21,6 +52,10 @@ class Wire(HttpToolsProtocol):
     _head = 0
     _between = True
     _line = b""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        """Take a new connection."""
+        super().connection_made(cast("asyncio.Transport", Cork(transport, self.loop)))
 
     def data_received(self, data: bytes) -> None:
         """Take what the client sent."""
