@@ -2,8 +2,10 @@
 const MOST_POINTS = 4000;
 const element = (id) => document.getElementById(id);
 const [canvas, play, seek, speed, run] = ["chart", "play", "seek", "speed", "run"].map(element);
-const state = { socket: null, id: null, playing: false, ended: false, seeking: false, points: [], total: 0, epoch: null };
+const state = { socket: null, id: null, playing: false, ended: false, seeking: false, points: [] };
 
+// The seek bar counts minutes, because the number of frames is not known before a run has been read to its end.
+const minutes = (time) => Math.floor(Date.parse(time) / 60000);
 const number = (value) => value.toLocaleString(undefined, { maximumFractionDigits: 2, minimumFractionDigits: 2 });
 
 function send(message) {
@@ -34,11 +36,20 @@ function onFrame(frame) {
   element("price").value = number(close);
   element("equity").value = number(equity);
   element("time").value = frame.ts.replace("T", " ").replace("Z", " UTC");
-  const at = frame.seq ?? state.points.length;
-  state.total = Math.max(frame.total_frames ?? 0, state.total, at + 1);
-  seek.max = state.total - 1;
+  const at = minutes(frame.ts);
+  if (frame.seq !== undefined && frame.n === frame.seq + 1) seek.min = at;
+  if (at > Number(seek.max)) seek.max = at;
   if (!state.seeking) seek.value = at;
+  seek.ariaValueText = element("time").value;
   requestDraw();
+}
+
+function onError(error) {
+  // The bar ends with the last day of the run, the run itself some hours earlier.
+  if (error.code === "RANGE" && typeof error.details?.max === "string") {
+    seek.max = minutes(error.details.max);
+    control("seek", { pos: error.details.max });
+  } else run.textContent = `${error.code}: ${error.msg}`;
 }
 
 function onMessage(message) {
@@ -46,9 +57,9 @@ function onMessage(message) {
   else if (message.t === "hb") send({ t: "hb" });
   else if (message.t === "end") {
     state.ended = true;
+    seek.max = seek.value;
     setPlaying(false);
-  } else if (message.t === "err") run.textContent = `${message.code}: ${message.msg}`;
-  if (Number.isFinite(message.total_frames)) state.total = Math.max(state.total, message.total_frames);
+  } else if (message.t === "err") onError(message);
 }
 
 let drawing = false;
@@ -122,7 +133,8 @@ function toggle() {
 function goTo(position) {
   state.points = [];
   state.ended = false;
-  control("seek", { pos: Number(position) });
+  const at = Math.min(Number(seek.max), Math.max(Number(seek.min), Number(position)));
+  control("seek", { pos: at === Number(seek.min) ? 0 : new Date(at * 60000).toISOString() });
 }
 
 async function newestFinished() {
@@ -142,6 +154,11 @@ async function begin() {
     state.id = found.run_id;
     run.textContent = `${found.symbol ?? ""} ${found.strategy_id}, ${found.run_from ?? "?"} to ${found.run_to ?? "?"} (${found.run_id})`;
     element("complete").href = `/api/v1/runs/${encodeURIComponent(found.run_id)}/complete`;
+    if (found.run_from && found.run_to) {
+      seek.min = minutes(`${found.run_from}T00:00Z`);
+      seek.max = minutes(`${found.run_to}T23:59Z`);
+      seek.value = seek.min;
+    }
     for (const part of [play, seek, speed]) part.disabled = false;
   } catch (error) {
     run.textContent = `No run to play: ${error.message}. Trying again in 5 seconds.`;
@@ -159,10 +176,10 @@ speed.addEventListener("change", () => control("speed", { val: Number(speed.valu
 document.addEventListener("keydown", (event) => {
   const typing = event.target instanceof HTMLElement && event.target.closest("input, select, button, a");
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
-  const step = Math.max(1, Math.round(state.total / 20));
+  const step = Math.max(1, Math.round((Number(seek.max) - Number(seek.min)) / 20));
   if (event.key === " ") toggle();
-  else if (event.key === "ArrowRight") goTo(Math.min(state.total - 1, Number(seek.value) + step));
-  else if (event.key === "ArrowLeft") goTo(Math.max(0, Number(seek.value) - step));
+  else if (event.key === "ArrowRight") goTo(Number(seek.value) + step);
+  else if (event.key === "ArrowLeft") goTo(Number(seek.value) - step);
   else return;
   event.preventDefault();
 });
