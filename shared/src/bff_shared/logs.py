@@ -59,6 +59,11 @@ def configure(service: str, level: str, style: Literal["auto", "json", "console"
     console = style == "console" or (style == "auto" and sys.stderr.isatty())
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(ConsoleFormatter() if console else JsonFormatter(service))
+    # None of this is shown, and finding it out costs as much as the rest of a line (logging's docs, "Optimization").
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
+    if sys.version_info >= (3, 12):
+        logging.logAsyncioTasks = False
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
