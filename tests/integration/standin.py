@@ -6,6 +6,7 @@ import hashlib
 import json
 import socket
 import socketserver
+import struct
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -79,6 +80,7 @@ class StandIn:
 
     name: str
     port: int
+    host: str = "127.0.0.1"
     requests: list[Message] = field(default_factory=list)
     connections: int = 0
     health: dict[str, Any] = field(default_factory=dict)
@@ -88,7 +90,7 @@ class StandIn:
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def start(self) -> Self:
         owner = self
@@ -113,7 +115,7 @@ class StandIn:
             block_on_close = False
             request_queue_size = 64
 
-        self.server = Server(("127.0.0.1", self.port), Handler)
+        self.server = Server((self.host, self.port), Handler)
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
         return self
 
@@ -225,3 +227,41 @@ class Client:
         sized = [f"Content-Length: {len(body)}"] if body else []
         head = [f"{method} {target} HTTP/1.1", f"Host: origin.test:{self.port}", *sized, *headers, "", ""]
         return self.raw("\r\n".join(head).encode("latin-1") + body)
+
+
+@dataclass
+class NameServer:
+    """Answers every question for an IPv4 address (RFC 1035 section 4) with the addresses it is given at the moment."""
+
+    addresses: list[str]
+    port: int = 0
+    server: socketserver.ThreadingUDPServer | None = None
+
+    def start(self) -> Self:
+        owner = self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                data, wire = self.request
+                wire.sendto(owner.answer(data), self.client_address)
+
+        self.server = socketserver.ThreadingUDPServer(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def stop(self) -> None:
+        if self.server:
+            self.server.shutdown()
+            self.server.server_close()
+
+    def answer(self, asked: bytes) -> bytes:
+        question = asked[12 : asked.index(b"\0", 12) + 5]
+        is_ipv4 = question[-4:-2] == b"\0\1"
+        records = [
+            b"\xc0\x0c" + struct.pack("!HHIH4s", 1, 1, 1, 4, socket.inet_aton(address))
+            for address in self.addresses
+            if is_ipv4
+        ]
+        head = asked[:2] + struct.pack("!HHHHH", 0x8180, 1, len(records), 0, 0)
+        return head + question + b"".join(records)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,8 +10,10 @@ from dataclasses import dataclass
 import pytest
 
 from bff_local import Stack, StackOptions
+from bff_local.nginx import RESOLVE_SINCE
 from bff_local.ports import free_ports
-from tests.integration.standin import WAIT_S, Client, MakeStack, Message, StandIn, read_chunk, read_head
+from bff_local.servers import find_nginx, nginx_version
+from tests.integration.standin import WAIT_S, Client, MakeStack, Message, NameServer, StandIn, read_chunk, read_head
 
 SERVICES = ("proxy", "aggregator", "wsrelay")
 
@@ -506,3 +509,39 @@ def test_nginx_starts_in_front_of_a_name_that_nobody_knows(make_stack: MakeStack
     answer = Client(stack.origin_port).ask("/backtests")
     assert (answer.status, answer.json()["error"]["code"]) == (502, "BACKEND_UNAVAILABLE")
     assert "nobody" not in answer.body.decode()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has 127.0.0.2 ready")
+@pytest.mark.skipif(nginx_version(find_nginx()) < RESOLVE_SINCE, reason="this nginx looks names up once, at start")
+def test_replicas_come_and_go_behind_a_name(make_stack: MakeStack) -> None:
+    (port,) = free_ports(1)
+    parts = [StandIn(f"proxy-{n}", port, f"127.0.0.{n}").start() for n in (1, 2)]
+    names = NameServer(["127.0.0.1"]).start()
+    values = {
+        "NGINX_RESOLVER": f"resolver 127.0.0.1:{names.port} valid=1s ipv6=off;",
+        "PROXY_SERVERS": f"server proxy.test:{port} max_fails=1 fail_timeout=1s resolve;",
+    }
+    elsewhere = {name: ["127.0.0.1:1"] for name in SERVICES}
+    options = StackOptions(backend_url="http://127.0.0.1:1", upstreams=elsewhere, route_map=values)
+    client = Client(make_stack(options).origin_port)
+
+    def reached() -> set[object]:
+        answers = [client.ask("/api/v1/x") for _ in range(4)]
+        return {answer.json()["who"] if answer.status == 200 else answer.status for answer in answers}
+
+    def eventually_reached(expected: set[object]) -> None:
+        until = time.monotonic() + WAIT_S
+        while (found := reached()) != expected:
+            assert time.monotonic() < until, found
+            time.sleep(0.05)
+
+    try:
+        eventually_reached({"proxy-1"})
+        names.addresses = ["127.0.0.1", "127.0.0.2"]
+        eventually_reached({"proxy-1", "proxy-2"})
+        names.addresses = ["127.0.0.2"]
+        eventually_reached({"proxy-2"})
+    finally:
+        names.stop()
+        for part in parts:
+            part.stop()
