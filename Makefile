@@ -38,8 +38,12 @@ lock: ## resolve requirements/*.txt anew (make lock UPGRADE=1 takes newer versio
 	@$(BOOTSTRAP) dev
 	@$(BIN)/python requirements/lock.py $(if $(UPGRADE),--upgrade)
 
+docs: ## write the table of settings into the README
+	@$(BOOTSTRAP) dev
+	@$(BIN)/python docs/settings_table.py
+
 bench: ## measure the project beside its peers in one run
 	@$(BOOTSTRAP) bench
 	@$(BIN)/python -m bench $(ARGS)
 
-.PHONY: help run test lint format lock bench
+.PHONY: help run test lint format lock docs bench
