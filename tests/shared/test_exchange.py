@@ -442,7 +442,7 @@ async def test_an_exchange_over_a_closed_connection_sends_nothing(start_raw: Sta
         return Connection(buffer=memoryview(bytearray(100)), high_water=100, on_free=forget, on_closed=forget)
 
     url = httpx.URL(await start_raw(handle))
-    _, connection = await asyncio.get_running_loop().create_connection(make, url.host, url.port)
+    _, connection = await asyncio.get_running_loop().create_connection(make, url.host, url.port or 0)
     connection.served = 1
     connection.abort()
     request = httpx.Request("POST", url)
