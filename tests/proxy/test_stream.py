@@ -284,12 +284,15 @@ async def test_debug_log_shows_bodies_with_secrets_masked(
     start_proxy: StartProxy, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "bff_proxy")
-    origin = await start_proxy(Peer(b"HTTP/1.1 200 OK\r\nSet-Cookie: s3cret\r\ncontent-length: 0\r\n\r\n"))
+    answer = b'{"told":1,"api_token":"s3cret"}'
+    head = b"HTTP/1.1 200 OK\r\nSet-Cookie: s3cret\r\ncontent-length: %d\r\n\r\n" % len(answer)
+    origin = await start_proxy(Peer(head + answer))
     body = b'{"strategy":"shown","password":"s3cret"}'
     headers = [b"authorization: Bearer s3cret", b"cookie: a=s3cret", b"content-length: %d" % len(body)]
     await exchange(origin, get(b"/api/v1/x?token=s3cret", *headers, method=b"POST", body=body))
     shown = str([vars(record) for record in caplog.records if record.name.startswith("bff_proxy")])
     assert "shown" in shown
+    assert "told" in shown
     assert "s3cret" not in shown
 
 

@@ -35,12 +35,13 @@ class Observe:
             return
         exchange = _Exchange(send, request.request_id.encode(), self._draining)
         self._metrics.in_flight.inc()
+        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         begun = time.perf_counter()
         try:
             await self._answer(scope, receive, exchange)
         finally:
             self._metrics.in_flight.dec()
-            self._end(scope, request, exchange, time.perf_counter() - begun)
+            self._end(scope, method, request, exchange, time.perf_counter() - begun)
 
     def _begin(self, scope: Scope) -> RequestContext:
         given = trace = None
@@ -65,10 +66,9 @@ class Observe:
             known = error if isinstance(error, BffError) else Internal("the service failed to answer")
             await send_error(exchange.send, known, problem=_wants_problem(scope))
 
-    def _end(self, scope: Scope, request: RequestContext, exchange: "_Exchange", seconds: float) -> None:
+    def _end(self, scope: Scope, method: str, request: RequestContext, exchange: "_Exchange", seconds: float) -> None:
         route = getattr(scope.get("route"), "path", request.route)
         status = exchange.status or NO_ANSWER
-        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         self._metrics.answered(method, route, status, seconds)
         level = logging.DEBUG if scope["path"] in QUIET else logging.INFO
         if log.isEnabledFor(level):

@@ -77,16 +77,21 @@ class Forward:
         if status == httpx.codes.NOT_MODIFIED:
             # RFC 9110 section 8.6: a 304 may tell the length of what it does not send; uvicorn knows this of HEAD only.
             scope["method"] = "HEAD"
+        keep, start = redact.SHOWN_BYTES + 1 if log.isEnabledFor(logging.DEBUG) else 0, b""
         try:
             await send({"type": "http.response.start", "status": status, "headers": headers})
             async for part in response.stream:  # type: ignore[union-attr]  # a carrier's stream is always async
                 self._counters.answer_bytes.inc(len(part))
+                if len(start) < keep:
+                    start += part[: keep - len(start)]
                 await send({"type": "http.response.body", "body": part, "more_body": True})
         except BffError as error:
             log.warning("the answer broke off", extra={"code": error.code, "reason": error.message})
             return "broke_off"
         finally:
             await response.aclose()
+            if start:
+                log.debug("answer body", extra={"body": redact.text(start)})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return "ok"
 
