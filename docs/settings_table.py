@@ -13,7 +13,11 @@ from bff_wsrelay.settings import RelaySettings
 
 README = Path(__file__).parent.parent / "README.md"
 BEGIN, END = "<!-- settings: begin -->\n", "<!-- settings: end -->"
-SERVICES = {"proxy": ProxySettings, "aggregator": AggregatorSettings, "wsrelay": RelaySettings}
+SERVICES: dict[str, type[Settings]] = {
+    "proxy": ProxySettings,
+    "aggregator": AggregatorSettings,
+    "wsrelay": RelaySettings,
+}
 
 
 def default(field: FieldInfo) -> str:
