@@ -57,13 +57,31 @@ class Viewer:
 
     async def send(self, batch: Sequence[Message]) -> None:
         """Send messages in their order, waiting for a viewer that is slow. Raises ViewerGone."""
-        wire = self._wire
-        if wire is not None and len(batch) > 1 and not wire.is_paused and all(isinstance(one, str) for one in batch):
-            wire.write(b"".join(encode_text(one.encode()) for one in batch[:-1] if isinstance(one, str)))
-            batch = batch[-1:]
+        if self._wire is not None and all(isinstance(message, str) for message in batch):
+            await self._write(self._wire, b"".join([encode_text(str(message).encode()) for message in batch]))
+            return
         for message in batch:
             kind = "text" if isinstance(message, str) else "bytes"
             await self._emit({"type": "websocket.send", kind: message})
+
+    async def _write(self, wire: Wire, frames: bytes) -> None:
+        if wire.is_paused:
+            await self._room(wire)
+        if not wire.is_open:
+            raise ViewerGone
+        wire.write(frames)
+
+    async def _room(self, wire: Wire) -> None:
+        """Wait until the transport has drained; a connection that is lost meanwhile is noticed by `receive`."""
+        drained = asyncio.Event()
+        wire.on_writable(drained.set)
+        try:
+            async with asyncio.timeout(STALLED_SECONDS):
+                await drained.wait()
+        except TimeoutError as error:
+            raise ViewerGone from error
+        finally:
+            wire.on_writable(None)
 
     async def close(self, close: Close) -> None:
         """Close the connection, or refuse a handshake that was not answered; a viewer that is gone stays gone."""
