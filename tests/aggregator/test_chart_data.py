@@ -72,7 +72,7 @@ def random_query(rng: random.Random) -> ChartQuery:
 async def test_answer_is_the_one_computed_from_direct_calls(
     demo: Demo, start_aggregator: StartAggregator, seed: int
 ) -> None:
-    client = await start_aggregator(backend_url=demo.url)
+    client = await start_aggregator(backend_url=demo.url, chart_timeout=30)
     query = random_query(random.Random(seed))  # noqa: S311  repeatable windows, no secret
     answer = await client.get(PATH, params=parameters(query))
     expected = direct(demo, query)
@@ -82,7 +82,7 @@ async def test_answer_is_the_one_computed_from_direct_calls(
 
 
 async def test_bad_fields_are_all_named(demo: Demo, start_aggregator: StartAggregator) -> None:
-    client = await start_aggregator(backend_url=demo.url)
+    client = await start_aggregator(backend_url=demo.url, chart_timeout=30)
     answer = await client.get(
         PATH, params={"symbol": "A B", "timeframe": "2D", "from": "x", "target": 99, "format": "csv"}
     )
@@ -101,7 +101,7 @@ async def test_bad_fields_are_all_named(demo: Demo, start_aggregator: StartAggre
 
 
 async def test_unknown_symbol_is_not_found(demo: Demo, start_aggregator: StartAggregator) -> None:
-    client = await start_aggregator(backend_url=demo.url)
+    client = await start_aggregator(backend_url=demo.url, chart_timeout=30)
     for timeframe in Timeframe:
         answer = await client.get(
             PATH, params={"symbol": "NOPE", "timeframe": timeframe, "from": "2024-01-01", "to": "2024-01-31"}
@@ -114,7 +114,7 @@ async def test_unknown_symbol_is_not_found(demo: Demo, start_aggregator: StartAg
 async def test_window_outside_of_the_data_is_not_found_and_tells_what_there_is(
     demo: Demo, start_aggregator: StartAggregator
 ) -> None:
-    client = await start_aggregator(backend_url=demo.url)
+    client = await start_aggregator(backend_url=demo.url, chart_timeout=30)
     answer = await client.get(
         PATH, params={"symbol": "AAPL", "timeframe": "1H", "from": "2019-01-01", "to": "2019-02-01"}
     )
@@ -123,7 +123,7 @@ async def test_window_outside_of_the_data_is_not_found_and_tells_what_there_is(
 
 
 async def test_weekend_inside_of_the_data_has_no_bars(demo: Demo, start_aggregator: StartAggregator) -> None:
-    client = await start_aggregator(backend_url=demo.url)
+    client = await start_aggregator(backend_url=demo.url, chart_timeout=30)
     for timeframe in Timeframe:
         answer = await client.get(
             PATH, params={"symbol": "AAPL", "timeframe": timeframe, "from": "2024-07-06", "to": "2024-07-07"}
@@ -133,7 +133,7 @@ async def test_weekend_inside_of_the_data_has_no_bars(demo: Demo, start_aggregat
 
 
 async def test_daily_bars_keep_the_number_of_trades(demo: Demo, start_aggregator: StartAggregator) -> None:
-    client = await start_aggregator(backend_url=demo.url)
+    client = await start_aggregator(backend_url=demo.url, chart_timeout=30)
     answer = await client.get(
         PATH, params={"symbol": "aapl ", "timeframe": "1d", "from": "2024-02-01", "to": "2024-02-02"}
     )

@@ -9,8 +9,11 @@ from fastapi import FastAPI
 from bff_aggregator import chart_routes, runs
 from bff_aggregator.cache import Link, Remote
 from bff_aggregator.cache_metrics import CacheMetrics
-from bff_aggregator.charts import Charts
+from bff_aggregator.chart_routes import ChartEndpoint
+from bff_aggregator.charts import NAMESPACE, Charts
 from bff_aggregator.complete import Runs
+from bff_aggregator.kept import Kept
+from bff_aggregator.loading import Loader
 from bff_aggregator.memory import Memory
 from bff_aggregator.parts import RunSource
 from bff_aggregator.replies import Replies
@@ -34,8 +37,14 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
     run_metrics = RunMetrics.create(metrics.registry)
     run_source = RunSource(upstream, settings, run_metrics)
     cache_metrics = CacheMetrics.create(metrics.registry)
-    memory = Memory(settings.run_cache_bytes, cache_metrics.evictions.inc)
-    store = Store(memory, Remote(Link(settings.redis_url, cache_metrics, time.monotonic)), b"", cache_metrics)
+    memory = Memory(settings.cache_bytes, cache_metrics.evictions.inc)
+    remote = Remote(Link(settings.redis_url, cache_metrics, time.monotonic))
+    store = Store(memory, remote, settings.cache_secret.get_secret_value().encode(), cache_metrics)
+    loader = Loader(store, cache_metrics)
+    kept = Kept(settings.chart_answer_bytes, time.time)
+    store.on_purge(lambda namespace, subject: kept.purge(subject) if namespace == NAMESPACE else None)
+    charts = Charts(upstream, store, loader, settings.chart_timeout, chart_routes.utc_today)
+    endpoint = ChartEndpoint(charts, kept, cache_metrics, settings.chart_timeout, chart_routes.utc_today)
     run_cache = RunCache(store)
     run_loader, run_list = (
         Runs(run_source, run_cache, run_metrics),
@@ -50,11 +59,12 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
         await replies.aclose()
         await run_list.aclose()
         await run_loader.aclose()
+        await loader.aclose()
         await store.aclose()
         await upstream.aclose()
 
-    checks = {"backend": upstream.check}
+    checks = {"backend": upstream.check, **({"redis": remote.check} if settings.redis_url else {})}
     app = create_common_app("aggregator", settings, metrics=metrics, checks=checks, lifespan=lifespan)
-    app.include_router(chart_routes.make_router(Charts(upstream), settings.chart_timeout))
+    app.include_router(chart_routes.make_router(endpoint, store, settings.admin_token))
     app.include_router(runs.make_router(run_loader, replies, run_list, store, settings.run_timeout))
     return app

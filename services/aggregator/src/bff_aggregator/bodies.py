@@ -1,11 +1,13 @@
 """The bodies of chart answers: what stands in them and how each format spells it. Pure."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import orjson
 
+from bff_aggregator import arrow
 from bff_aggregator.bars import Bars
 from bff_aggregator.query import ChartQuery, Format
 
@@ -48,6 +50,21 @@ class Facts:
         }
 
 
+def encode(query: ChartQuery, bars: Bars, facts: Facts) -> tuple[bytes, str]:
+    """Return the body in the query's format, and a digest of what it says without how it was come by."""
+    writers = {Format.ROWS: rows, Format.COLUMNS: columns, Format.ARROW: table}
+    return writers[query.format](query, bars, facts), content_digest(query, bars, facts)
+
+
+def content_digest(query: ChartQuery, bars: Bars, facts: Facts) -> str:
+    """Return 16 hex digits that are the same for answers with the same bars to the same question."""
+    lasting = (facts.decimated, facts.stride, facts.source_bars, facts.rejected_bars, facts.stale)
+    digest = hashlib.blake2b(repr((query, lasting)).encode(), digest_size=8)
+    for column in bars.columns:
+        digest.update(np.ascontiguousarray(column).data)
+    return digest.hexdigest()
+
+
 def rows(query: ChartQuery, bars: Bars, facts: Facts) -> bytes:
     """Return the default format: one JSON object per bar, times in ISO 8601 with `Z`."""
     names = ["timestamp", "open", "high", "low", "close", "volume", *(["trades"] if bars.n is not None else [])]
@@ -68,6 +85,11 @@ def columns(query: ChartQuery, bars: Bars, facts: Facts) -> bytes:
     arrays = dict(zip(names, map(np.ascontiguousarray, bars.columns), strict=False))
     status = "ok" if len(bars) else "no_data"
     return orjson.dumps({"s": status, **_head(query), **arrays, "metadata": facts.metadata()}, option=_OPTIONS)
+
+
+def table(query: ChartQuery, bars: Bars, facts: Facts) -> bytes:
+    """Return an Arrow IPC stream; what the others have beside their bars is in its schema's metadata."""
+    return arrow.stream(bars, orjson.dumps({**_head(query), "metadata": facts.metadata()}, option=_OPTIONS))
 
 
 def _head(query: ChartQuery) -> dict[str, Any]:

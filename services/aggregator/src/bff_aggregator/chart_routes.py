@@ -1,17 +1,29 @@
 """The routes of chart data."""
 
+import hmac
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from functools import lru_cache
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
+from pydantic import SecretStr
 
-from bff_aggregator import deadlines, query
+from bff_aggregator import chart_docs, codings, deadlines
 from bff_aggregator.bodies import MEDIA_TYPES
-from bff_aggregator.charts import Charts
+from bff_aggregator.cache_metrics import CacheMetrics
+from bff_aggregator.charts import NAMESPACE, Chart, Charts
+from bff_aggregator.kept import Answer, Kept
+from bff_aggregator.query import ChartQuery, parse, parse_symbol
 from bff_aggregator.sources import Refused
+from bff_aggregator.store import Store
+from bff_shared.errors import NotFound, Unauthorized
 from bff_shared.headers import credentials
+from bff_shared.responses import JsonResponse
+
+CACHE = "bff-aggregator"
+VARY = "Accept-Encoding, Authorization, Cookie"
 
 
 def utc_today() -> date:
@@ -19,18 +31,96 @@ def utc_today() -> date:
     return datetime.now(UTC).date()
 
 
-def make_router(charts: Charts, timeout: float, today: Callable[[], date] = utc_today) -> APIRouter:
-    """Return the routes; a chart may take `timeout` seconds."""
-    router = APIRouter(prefix="/api/v1", tags=["charts"])
+class ChartEndpoint:
+    """Answers chart requests: from kept answers, from chunks, or with 304 where the client has the answer already."""
 
-    @router.get("/chart-data", summary="Bars of a symbol for a chart")
-    async def chart_data(request: Request) -> Response:
-        limit = deadlines.deadline(time.monotonic(), timeout, request.headers.get(deadlines.HEADER))
-        wanted = query.parse(request.scope["query_string"], today())
-        try:
-            body = await charts.answer(wanted, credentials(request.headers.raw), limit)
-        except Refused as refused:
-            return Response(refused.content, refused.status, {**refused.headers, "cache-control": "no-store"})
-        return Response(body, media_type=MEDIA_TYPES[wanted.format])
+    def __init__(
+        self, charts: Charts, kept: Kept, metrics: CacheMetrics, timeout: float, today: Callable[[], date]
+    ) -> None:
+        self._charts, self._kept, self._timeout, self._today = charts, kept, timeout, today
+        self._hits = metrics.hits.labels("answer", "memory")
+        self._parse = lru_cache(maxsize=1024)(parse)
+
+    async def respond(self, request: Request) -> Response:
+        """Return the answer to one request."""
+        begun = time.perf_counter()
+        deadline = deadlines.deadline(time.monotonic(), self._timeout, request.headers.get(deadlines.HEADER))
+        query = self._parse(request.scope["query_string"], self._today())
+        user = credentials(request.headers.raw)
+        scope = await self._charts.scope(query, user)
+        answer = self._kept.get(scope.owner, query)
+        if answer is not None:
+            self._hits.inc()
+            status, steps = f"{CACHE}; hit; ttl={_ttl(answer.fresh_until)}", ""
+        else:
+            try:
+                chart = await self._charts.chart(query, scope, user, deadline.at)
+            except Refused as refused:
+                return Response(refused.content, refused.status, {**refused.headers, "cache-control": "no-store"})
+            answer = Answer(chart.body, chart.content, chart.fresh_until)
+            if chart.facts.hit and not chart.facts.stale:
+                self._kept.put(scope.owner, query, answer)
+            status = cache_status(chart)
+            steps = f"load;dur={chart.timings.load:.2f}, make;dur={chart.timings.make:.2f}, "
+        return await self._send(request, query, answer, status, steps, begun)
+
+    async def _send(
+        self, request: Request, query: ChartQuery, answer: Answer, status: str, steps: str, begun: float
+    ) -> Response:
+        coding = codings.choose(request.headers.get("accept-encoding"), len(answer.body))
+        headers = {
+            "cache-control": f"private, max-age={max(0, _ttl(answer.fresh_until))}",
+            "cache-status": status,
+            "vary": VARY,
+        }
+        asked = request.headers.getlist("if-none-match")
+        tag = answer.tag(coding)
+        known = codings.matching_tag(asked, tag) if asked else None
+        headers["etag"] = known or tag
+        body = b"" if known else await answer.bytes_in(coding)
+        headers["server-timing"] = f"{steps}total;dur={(time.perf_counter() - begun) * 1000:.2f}"
+        if known:
+            return Response(status_code=304, headers=headers)
+        if coding != codings.IDENTITY:
+            headers["content-encoding"] = coding
+        return Response(body, headers=headers, media_type=MEDIA_TYPES[query.format])
+
+
+def cache_status(chart: Chart) -> str:
+    """Return the `Cache-Status` of an answer out of chunks (RFC 9211)."""
+    loaded, ttl = chart.loaded, _ttl(chart.fresh_until)
+    if loaded.error is not None:
+        return f"{CACHE}; fwd=stale; ttl={ttl}; detail=backend-failed"
+    if not loaded.made:
+        return f"{CACHE}; hit; ttl={ttl}"
+    forwarded = "partial" if loaded.hits else "miss"
+    return f"{CACHE}; fwd={forwarded}; {'stored' if chart.facts.backend_calls else 'collapsed'}; ttl={ttl}"
+
+
+def _ttl(fresh_until: float) -> int:
+    return int(fresh_until - time.time())
+
+
+def make_router(endpoint: ChartEndpoint, store: Store, admin_token: SecretStr) -> APIRouter:
+    """Return the routes of chart data; the purge is there only where an admin token is set."""
+    router = APIRouter(prefix="/api/v1", tags=["charts"])
+    router.add_api_route("/chart-data", endpoint.respond, methods=["GET"], **chart_docs.CHART_DATA)
+    router.add_api_route("/chart-data", endpoint.respond, methods=["HEAD"], include_in_schema=False)
+
+    @router.delete("/cache/chart-data", **chart_docs.PURGE)
+    async def purge(request: Request, symbol: str = Query(description="what to forget, for every user")) -> Response:
+        _require_admin(request.headers.get("authorization", ""), admin_token.get_secret_value())
+        wanted = parse_symbol(symbol)
+        everywhere = await store.purge(NAMESPACE, wanted)
+        return JsonResponse({"symbol": wanted, "purged": True, "everywhere": everywhere})
 
     return router
+
+
+def _require_admin(authorization: str, token: str) -> None:
+    """Raise NotFound where there is no token to have, Unauthorized unless it was given."""
+    if not token:
+        raise NotFound("no such resource")
+    scheme, _, given = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):
+        raise Unauthorized("the admin token is required")

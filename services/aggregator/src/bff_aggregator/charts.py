@@ -1,85 +1,177 @@
-"""Chart answers: the bars of a window, decimated, with what is to be told about them."""
+"""Chart answers: the bars of a window out of cached chunks, decimated, with what is to be told about them."""
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 
-from bff_aggregator import bodies, sources
-from bff_aggregator.bars import Bars
-from bff_aggregator.bodies import Facts
-from bff_aggregator.deadlines import Deadline
+from bff_aggregator import chunks, fills, windows
+from bff_aggregator.bodies import Facts, encode
 from bff_aggregator.decimate import Clock, decimate
-from bff_aggregator.query import ChartQuery, Format, Timeframe
-from bff_aggregator.sources import Range, Source
-from bff_shared.errors import DatasetNotFound
+from bff_aggregator.entries import Entry, Made, Scope, State
+from bff_aggregator.fills import Filler
+from bff_aggregator.loading import Loaded, Loader
+from bff_aggregator.query import ChartQuery, Timeframe
+from bff_aggregator.sources import Source
+from bff_aggregator.store import Store
 from bff_shared.headers import Header
 from bff_shared.upstream import Upstream
 
+NAMESPACE = "chart"
 SOURCES = {
     Timeframe.DAY: Source.DAILY,
     Timeframe.HOUR: Source.HOUR,
     Timeframe.MINUTE: Source.MINUTE,
     Timeframe.DECIMATED: Source.MINUTE,
 }
+_MINUTES = {Source.DAILY: 390, Source.HOUR: 60, Source.MINUTE: 1}
+_DAY = 86_400
+_THREAD_BYTES = 256 * 1024
 
 
 def clock_of(query: ChartQuery) -> Clock:
     """Return what the bars of a query's source mean."""
-    minutes = {Source.DAILY: 390, Source.HOUR: 60, Source.MINUTE: 1}[SOURCES[query.timeframe]]
-    return Clock(minutes, daily=query.timeframe is Timeframe.DAY, extended=not query.rth_only)
+    source = SOURCES[query.timeframe]
+    return Clock(_MINUTES[source], daily=source is Source.DAILY, extended=not query.rth_only)
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Milliseconds that the steps of an answer took."""
+
+    load: float
+    make: float
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """An answer in its format, not yet compressed.
+
+    `content` is a digest of what is asked and answered without what differs from one answer to the next; `fresh_until`
+    is the Unix time at which the first of its chunks ends.
+    """
+
+    body: bytes
+    content: str
+    facts: Facts
+    loaded: Loaded
+    fresh_until: float
+    timings: Timings
 
 
 class Charts:
-    """Answers chart queries from the backend."""
+    """Answers chart queries; a backend call may take `timeout` seconds, whoever waits for it."""
 
-    def __init__(self, upstream: Upstream) -> None:
-        self._upstream = upstream
+    def __init__(
+        self,
+        upstream: Upstream,
+        store: Store,
+        loader: Loader,
+        timeout: float,
+        today: Callable[[], date],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._upstream, self._store, self._loader = upstream, store, loader
+        self._timeout, self._today, self._clock = timeout, today, clock
 
-    async def answer(self, query: ChartQuery, credentials: Sequence[Header], deadline: Deadline) -> bytes:
-        """Return the body for a query."""
-        begun = time.monotonic()
+    async def scope(self, query: ChartQuery, credentials: Sequence[Header]) -> Scope:
+        """Return where a user's chunks of a symbol are."""
+        return Scope(NAMESPACE, query.symbol, await self._store.owner(credentials))
+
+    async def chart(self, query: ChartQuery, scope: Scope, credentials: Sequence[Header], deadline: float) -> Chart:
+        """Return the answer to a query. Raises DatasetNotFound, Refused, an UpstreamError or Busy."""
+        begun = time.perf_counter()
+        filler = self._filler(scope, credentials)
+        self._deny_unknown(scope)
+        loaded = await self._load(query, scope, filler, deadline)
+        got = time.perf_counter()
+        chart = await self._make(query, loaded, filler, (got - begun) * 1000)
+        if not chart.facts.source_bars:
+            await self._require_extent(query, scope, credentials, deadline)
+        return chart
+
+    def _filler(self, scope: Scope, credentials: Sequence[Header]) -> Filler:
+        limit = time.monotonic() + self._timeout
+        return Filler(self._upstream, self._loader, scope, credentials, limit, self._today())
+
+    def _deny_unknown(self, scope: Scope) -> None:
+        """Spare the backend the question for a symbol that it has just denied."""
+        known = self._store.recall(scope, [fills.EXTENT]).get(fills.EXTENT)
+        if known is not None and known.value == fills.UNKNOWN and known.state(self._clock()) is State.FRESH:
+            raise fills.unknown_symbol(scope.subject)
+
+    async def _load(self, query: ChartQuery, scope: Scope, filler: Filler, deadline: float) -> Loaded:
         source = SOURCES[query.timeframe]
         rth_only = None if source is Source.DAILY else query.rth_only
-        wanted = Range(query.symbol, source, rth_only, query.first, query.last)
-        parsed = await sources.fetch(self._upstream, wanted, credentials, deadline.at)
-        if parsed is None:
-            await self._require_known(query, credentials, deadline)
-            parsed = sources.nothing(source)
-        done = decimate(parsed.bars, query.target, clock_of(query))
-        facts = Facts(
-            total_bars=len(done.bars),
-            source_bars=len(parsed.bars),
-            decimated=done.decimated,
-            stride=done.stride,
-            rejected_bars=parsed.rejected,
-            source="backend",
-            hit=False,
-            stale=False,
-            backend_calls=1,
-            load_ms=(time.monotonic() - begun) * 1000,
-        )
-        return encode(query, done.bars, facts)
+        prefix = f"{source}{'' if rth_only is None else '-rth' if rth_only else '-all'}"
+        wanted = {f"{prefix}:{chunk.key}": chunk for chunk in windows.chunks(source, query.first, query.last)}
 
-    async def _require_known(self, query: ChartQuery, credentials: Sequence[Header], deadline: Deadline) -> None:
-        """Raise DatasetNotFound unless the window lies within what the backend has of the symbol."""
-        everything = Range(query.symbol, Source.DAILY, None)
-        known = await sources.fetch(self._upstream, everything, credentials, deadline.at)
-        extent = None if known is None or not len(known.bars) else day_range(known.bars)
+        async def fill(keys: Sequence[str]) -> Mapping[str, Made | Exception]:
+            return await filler.chunks(source, rth_only, {key: wanted[key] for key in keys})
+
+        return await self._loader.load(scope, list(wanted), fill, deadline)
+
+    async def _make(self, query: ChartQuery, loaded: Loaded, filler: Filler, load_ms: float) -> Chart:
+        found = [loaded.entries[key] for key in sorted(loaded.entries)]
+        begun = time.perf_counter()
+        facts = _Origin(loaded, filler.calls, load_ms)
+        if sum(len(item.value) for item in found) < _THREAD_BYTES:
+            body, content, told = assemble(query, found, facts)
+        else:  # Many thousands of bars would hold up every other request of this process.
+            body, content, told = await asyncio.to_thread(assemble, query, found, facts)
+        timings = Timings(load_ms, (time.perf_counter() - begun) * 1000)
+        fresh_until = min(item.fresh_until for item in found)
+        return Chart(body, content, told, loaded, fresh_until, timings)
+
+    async def _require_extent(
+        self, query: ChartQuery, scope: Scope, credentials: Sequence[Header], deadline: float
+    ) -> None:
+        """Raise DatasetNotFound for an empty window that is not within what the backend has of the symbol."""
+        filler = self._filler(scope, credentials)
+        filler.deadline = min(filler.deadline, deadline)
+        extent = await filler.extent()
         if extent is None:
-            raise DatasetNotFound("the backend has no bars of this symbol", {"symbol": query.symbol, "known": None})
-        if query.last < extent[0] or query.first > extent[1]:
-            known_range = {"from_date": extent[0].isoformat(), "to_date": extent[1].isoformat()}
-            details = {"symbol": query.symbol, "known": known_range}
-            raise DatasetNotFound("the backend has no bars of this symbol in this range", details)
+            raise fills.unknown_symbol(query.symbol)
+        if query.last < extent.first or query.first > extent.last:
+            raise fills.outside(query.symbol, extent)
 
 
-def day_range(daily: Bars) -> tuple[date, date]:
-    """Return the first and last date of daily bars, at least one."""
-    first, last = (int(t) // 86_400 for t in (daily.t[0], daily.t[-1]))
-    epoch = date(1970, 1, 1).toordinal()
-    return date.fromordinal(epoch + first), date.fromordinal(epoch + last)
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Where the chunks of an answer came from."""
+
+    loaded: Loaded
+    calls: int
+    load_ms: float
+
+    @property
+    def name(self) -> str:
+        """The `data_source` of an answer."""
+        if not self.loaded.made:
+            return "cache"
+        return "mixed" if self.loaded.hits or self.loaded.error else "backend"
 
 
-def encode(query: ChartQuery, bars: Bars, facts: Facts) -> bytes:
-    """Return the body in the query's format."""
-    return bodies.columns(query, bars, facts) if query.format is Format.COLUMNS else bodies.rows(query, bars, facts)
+def assemble(query: ChartQuery, found: Sequence[Entry], origin: _Origin) -> tuple[bytes, str, Facts]:
+    """Return the body of an answer, the digest of its content, and its facts. Pure."""
+    piece = chunks.join([item.value for item in found])
+    bars = piece.bars.between(_seconds(query.first), _seconds(query.last) + _DAY)
+    done = decimate(bars, query.target, clock_of(query))
+    facts = Facts(
+        total_bars=len(done.bars),
+        source_bars=len(bars),
+        decimated=done.decimated,
+        stride=done.stride,
+        rejected_bars=piece.rejected,
+        source=origin.name,
+        hit=not origin.loaded.made,
+        stale=origin.loaded.stale > 0,
+        backend_calls=origin.calls,
+        load_ms=origin.load_ms,
+    )
+    return (*encode(query, done.bars, facts), facts)
+
+
+def _seconds(day: date) -> int:
+    return (day.toordinal() - date(1970, 1, 1).toordinal()) * _DAY

@@ -151,6 +151,15 @@ def parse(query_string: bytes, today: date) -> ChartQuery:
     return query
 
 
+def parse_symbol(text: str) -> str:
+    """Return one symbol in upper case; raise InvalidRequest."""
+    fields = _Fields({"symbol": [text]})
+    symbol = fields.symbol()
+    if fields.wrong:
+        raise InvalidRequest("invalid: symbol", fields.wrong)
+    return symbol
+
+
 def _decode(query_string: bytes) -> dict[str, list[str]]:
     if len(query_string) > MAX_QUERY:
         raise InvalidRequest("invalid: the query", {"query": f"longer than {MAX_QUERY} bytes"})

@@ -1,6 +1,6 @@
 """The aggregator's own settings."""
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from bff_shared.settings import Seconds, Settings
 
@@ -10,9 +10,13 @@ class AggregatorSettings(Settings):
 
     port: int = Field(8102, ge=0, le=65_535, description="port to listen on; 0 takes any free one")
     chart_timeout: Seconds = Field(2.0, description="seconds a chart may take; `X-Request-Timeout` may shorten it")
+    chart_answer_bytes: int = Field(32 * 1024 * 1024, ge=0, description="bytes of encoded charts kept in this process")
+    cache_bytes: int = Field(64 * 1024 * 1024, ge=0, description="bytes of chunks and runs kept in this process")
+    cache_secret: SecretStr = Field(
+        SecretStr(""), description="key of the digests that stand for credentials; empty: agreed on through Redis"
+    )
     run_timeout: Seconds = Field(1.5, description="seconds a complete run may take; `X-Request-Timeout` may shorten it")
     run_late_timeout: Seconds = Field(10.0, description="seconds a part of a run may take to come for the next request")
-    run_cache_bytes: int = Field(64 * 1024 * 1024, ge=0, description="bytes of runs kept in this process")
     run_answer_bytes: int = Field(32 * 1024 * 1024, ge=0, description="bytes of encoded answers kept in this process")
     equity_calls: int = Field(8, ge=1, le=1000, description="equity curves read from the backend at once")
     list_fanout: int = Field(8, ge=1, le=100, description="runs of a list whose metrics are asked for at once")
