@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bff_aggregator.equity import Curve, make_curve
 from bff_aggregator.times import NOWHEN, WIDTH, parse_table, parse_times
-from bff_aggregator.vocabulary import POINT_TIMES, POINT_VALUES, UnexpectedShape, is_number
+from bff_aggregator.vocabulary import POINT_TIMES, POINT_VALUES, UnexpectedShape, is_number, read_json
 
 PIECE: Final = 512 * 1024
 _HEAD = re.compile(rb'\s*(?:\{\s*"equity"\s*:\s*)?\[\s*(?=\{)')
@@ -63,16 +63,13 @@ def parse_curve(text: bytes) -> tuple[Curve, dict[str, Any]]:
     if head is not None and _TAIL.fullmatch(text, tail + 1):
         try:
             return _join([_columns(piece) for piece in pieces(text, head.end(), tail + 1)]), {}
-        except orjson.JSONDecodeError:
+        except UnexpectedShape:
             pass  # a piece ended inside of a point: the text as a whole says whether it is JSON
     return _parse_whole(text)
 
 
 def _parse_whole(text: bytes) -> tuple[Curve, dict[str, Any]]:
-    try:
-        answer = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise UnexpectedShape("the equity is not JSON") from error
+    answer = read_json(text)
     rows = answer.get("equity") if isinstance(answer, dict) else answer
     if not isinstance(rows, list):
         raise UnexpectedShape("the equity is a list of points")
@@ -94,7 +91,7 @@ def _columns(piece: bytes) -> Columns:
         found = cut(piece, Template(point[1], point[3], point[5]))
         if found is not None:
             return found
-    return _plain(orjson.loads(b"[" + piece + b"]"))
+    return _plain(read_json(b"[" + piece + b"]"))
 
 
 def cut(piece: bytes, template: Template) -> Columns | None:

@@ -47,7 +47,7 @@ class Curve:
 def drawdowns(value: Floats) -> Floats:
     """Return the drawdown at each point, NaN where the peak so far is not positive."""
     peak = np.maximum.accumulate(value)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return np.where(peak > 0, (peak - value) / peak, np.nan)
 
 

@@ -6,7 +6,6 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
 import orjson
@@ -67,7 +66,7 @@ class RunSource:
             raise RunNotFound(f"there is no run {run_id}", {"run_id": run_id})
         check(answer)
         try:
-            return vocabulary.run_of(decode(answer.content))
+            return vocabulary.run_of(vocabulary.read_json(answer.content))
         except UnexpectedShape as error:
             raise BackendMalformed(f"the backend's answer is not a run: {error}") from error
 
@@ -78,7 +77,7 @@ class RunSource:
             check(answer)
             raise Refused(answer)
         try:
-            return vocabulary.items_of(decode(answer.content))
+            return vocabulary.items_of(vocabulary.read_json(answer.content))
         except UnexpectedShape as error:
             raise BackendMalformed(f"the backend's answer is not a list of runs: {error}") from error
 
@@ -143,20 +142,12 @@ def read_part(name: str, text: bytes) -> Json:
     if name == "equity":
         curve, rest = curves.parse_curve(text)
         return {"data": curve, "extra": rest or None, "count": len(curve), "rejected": curve.rejected}
-    answer = decode(text)
+    answer = vocabulary.read_json(text)
     if name == "metrics":
         return {"data": vocabulary.metrics_of(answer)}
     orders = vocabulary.orders_of(answer)
     rest = {key: value for key, value in answer.items() if key != "orders"} if isinstance(answer, dict) else {}
     return {"data": orders, "extra": rest or None, "count": len(orders)}
-
-
-def decode(text: bytes) -> Any:
-    """Return the value of a JSON text. Raises UnexpectedShape."""
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise UnexpectedShape("it is not JSON") from error
 
 
 def check(answer: Answer) -> None:

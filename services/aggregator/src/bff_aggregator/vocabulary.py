@@ -3,10 +3,13 @@
 Nothing that the backend says is lost: what has no name here is kept, as it came, under `extra`.
 """
 
+import json
 import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
+
+import orjson
 
 Json = dict[str, Any]
 
@@ -111,6 +114,21 @@ POINT_VALUES: Final = ("value", "equity")
 
 class UnexpectedShape(ValueError):
     """An answer of the backend is JSON, but not what its contract says; the text names what is wrong."""
+
+
+def read_json(text: bytes) -> Any:
+    """Return the value of a JSON text, in which NaN and Infinity, as Python writes them, may stand for numbers.
+
+    Raises UnexpectedShape.
+    """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UnexpectedShape("it is not JSON") from error
 
 
 def status_of(value: object) -> str:
