@@ -20,8 +20,10 @@ from bff_shared.metrics import Metrics
 from bff_shared.observe import Observe
 from bff_shared.serve import uvicorn_options
 from bff_wsrelay.admission import Doors
+from bff_wsrelay.conversation import DoorLimits
 from bff_wsrelay.dial import Backoff, Dialer, Patience
-from bff_wsrelay.door import Door, DoorLimits
+from bff_wsrelay.door import Door
+from bff_wsrelay.door_metrics import DoorMetrics
 from bff_wsrelay.settings import RelaySettings
 from bff_wsrelay.wire import WireProtocol
 
@@ -80,6 +82,7 @@ class Relay:
 
     url: str
     doors: Doors
+    metrics: Metrics
 
     @asynccontextmanager
     async def watch(self, path: str = "", **options: Any) -> AsyncIterator[Watcher]:
@@ -149,9 +152,11 @@ async def relaying(
     chosen = RelaySettings(backend_url=backend_url, **settings)
     doors = Doors(chosen)
     dialer = Dialer(backend_url, patience or Patience(max_message=MAX_MESSAGE))
-    door = Door(doors, dialer, limits or DoorLimits(), chosen.trusted_proxies, lambda: Backoff(schedule, lambda: 1.0))
+    metrics = Metrics()
+    bounds, counts = limits or DoorLimits(), DoorMetrics(metrics.registry)
+    door = Door(doors, dialer, bounds, chosen.trusted_proxies, counts, lambda: Backoff(schedule, lambda: 1.0))
     app = Starlette(routes=[WebSocketRoute("/api/v1/backtests/{run_id}/ws", door)])
-    observed = Observe(app, Metrics(), lambda: False)
+    observed = Observe(app, metrics, lambda: False)
     options = {**uvicorn_options(chosen), "lifespan": "off", "ws": WireProtocol, "ws_max_size": MAX_MESSAGE}
     config = uvicorn.Config(observed, port=0, **options)
     config.load()
@@ -159,7 +164,10 @@ async def relaying(
     server.lifespan = config.lifespan_class(config)
     await server.startup()  # without the main loop, whose ticks would cost every test a fifth of a second
     try:
-        yield Relay(f"ws://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}{PATH}", doors)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield Relay(f"ws://127.0.0.1:{port}{PATH}", doors, metrics)
     finally:
-        server.force_exit = True
-        await server.shutdown()
+        for listening in server.servers:
+            listening.close()
+        for connection in list(server.server_state.connections):
+            connection.shutdown()

@@ -63,6 +63,9 @@ async def test_a_conversation_is_the_same_as_without_the_relay(
     said = [READY, *controls, {"t": "ctrl", "cmd": "dance"}, PLAY]
     async with watching(f"{demo.ws_url}{run_path}") as direct, watching(f"{base}/api/v1{run_path}") as relayed:
         assert await converse(relayed, *said, frames=500) == await converse(direct, *said, frames=500)
+        async with httpx.AsyncClient(base_url=base.replace("ws", "http", 1)) as client:
+            [shown] = (await client.get("/api/v1/streams")).json()["transparent"]
+    assert (shown["state"], shown["from_viewer"], shown["breaks"]) == ("live", len(said), 0)
 
 
 async def test_a_client_that_never_says_ready_hears_the_same(

@@ -10,8 +10,8 @@ from websockets.datastructures import Headers
 from websockets.exceptions import InvalidStatus
 from websockets.http11 import Request, Response
 
+from bff_wsrelay.conversation import DoorLimits
 from bff_wsrelay.dial import Patience
-from bff_wsrelay.door import DoorLimits
 from tests.support.door import StartBackend, StartRelay
 
 READY, PLAY = {"t": "ready"}, {"t": "ctrl", "cmd": "play"}
@@ -72,6 +72,9 @@ async def test_every_frame_arrives_once_through_breaks(
     async with relay.watch() as viewer:
         await viewer.says(READY, SPEED, PLAY)
         heard = await viewer.hears_until(is_end)
+        text = relay.metrics.render().decode()
+        assert "bff_door_viewers 1.0" in text
+        assert "bff_door_breaks_total 5.0" in text
     assert [message for message in heard if message["t"] == "frame"] == FRAMES
     assert kinds(heard) == ["ready_ack", "ctrl", "ctrl", *["reconnecting", "live"] * 5, "end"]
     assert player.heard == [[READY, SPEED, PLAY]] * 6

@@ -13,6 +13,7 @@ from bff_shared.upstream import Upstream
 from bff_wsrelay import door, streams
 from bff_wsrelay.admission import Doors
 from bff_wsrelay.dial import Dialer, Patience
+from bff_wsrelay.door_metrics import DoorMetrics
 from bff_wsrelay.playback import PATH as PLAYBACK_PATH
 from bff_wsrelay.playback import Playback
 from bff_wsrelay.settings import RelaySettings
@@ -31,6 +32,7 @@ def create_app(settings: RelaySettings | None = None) -> FastAPI:
     dialer = Dialer(settings.backend_url, Patience(connect=settings.connect_timeout))
     shelf = Shelf(settings, upstream, dialer, stream_metrics)
     playback = Playback(settings, doors, shelf, stream_metrics)
+    transparent = door.Door.of(settings, doors, DoorMetrics(metrics.registry))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -43,9 +45,9 @@ def create_app(settings: RelaySettings | None = None) -> FastAPI:
     server = {"ws": WireProtocol, "ws_max_size": settings.door_max_message}
     app = create_common_app("wsrelay", settings, metrics=metrics, checks=checks, lifespan=lifespan, server=server)
     app.state.service.on_drain.append(doors.drain)
-    app.router.routes.append(WebSocketRoute(door.PATH, door.Door.of(settings, doors)))
+    app.router.routes.append(WebSocketRoute(door.PATH, transparent))
     app.router.routes.append(WebSocketRoute(PLAYBACK_PATH, playback))
     app.router.routes.append(Route(PLAYBACK_PATH, playback, methods=["GET"]))
-    app.include_router(streams.make_router(playback, shelf, doors))
+    app.include_router(streams.make_router(playback, shelf, transparent, doors))
     app.state.playback = playback
     return app

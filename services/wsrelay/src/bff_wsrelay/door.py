@@ -1,76 +1,22 @@
-"""The transparent door: one viewer and its own connection to the backend, which may break without the viewer's. I/O.
+"""The transparent door: who is let in, and how the backend is called on a viewer's behalf. I/O."""
 
-Two tasks per viewer. One listens to the viewer and sends on, or keeps what it says while the backend is away. The other
-opens the connection to the backend, lets the viewer in, passes on what the backend says and opens it again when it
-breaks. The first of them to end says how the conversation ended, and the other side is told.
-
-What the conversation means is `Dialogue`'s affair; what a close means is `closecodes`'.
-"""
-
-import asyncio
-import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Callable
 
 from starlette.types import Receive, Scope, Send
 
 from bff_shared import context
-from bff_shared.errors import BackendUnavailable, BffError
-from bff_shared.responses import error_response
+from bff_shared.errors import BffError
 from bff_shared.settings import Network
 from bff_wsrelay import handshake
 from bff_wsrelay.admission import Doors, refuse
-from bff_wsrelay.closecodes import (
-    ABNORMAL,
-    COME_BACK,
-    GOING_AWAY,
-    INTERNAL_ERROR,
-    RESTART,
-    TRY_AGAIN_LATER,
-    Close,
-    of_status,
-    to_backend,
-    to_viewer,
-)
-from bff_wsrelay.dial import Backoff, Dialer, Patience, Refused, Unreachable
-from bff_wsrelay.dialogue import Dialogue, Message, Overflow, busy, status
-from bff_wsrelay.link import Link, LinkClosed
+from bff_wsrelay.conversation import Conversation, Dial, DoorLimits
+from bff_wsrelay.dial import Backoff, Dialer, Patience
+from bff_wsrelay.door_metrics import DoorMetrics
+from bff_wsrelay.link import Link
 from bff_wsrelay.settings import RelaySettings
-from bff_wsrelay.viewer import Viewer, ViewerGone
-
-log = logging.getLogger("bff.access")
-
-Dial = Callable[[], Awaitable[Link]]
+from bff_wsrelay.viewer import Viewer
 
 PATH = "/api/v1/backtests/{run_id}/ws"
-
-FRUITLESS = 4
-"""Connections in a row that brought the viewer nothing, after which opening one is no success any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class DoorLimits:
-    """Bounds of one conversation.
-
-    Its handshake waits `admit` seconds for the backend, or `negotiate` where a subprotocol has to be agreed with it; a
-    backend that is away is redialled for `reconnect` seconds, and `max_held` messages of `max_held_bytes` bytes
-    together are kept for it.
-    """
-
-    admit: float = 2.0
-    negotiate: float = 30.0
-    reconnect: float = 3600.0
-    max_held: int = 256
-    max_held_bytes: int = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """How a conversation ended, and who ended it."""
-
-    close: Close
-    by: Literal["viewer", "backend", "relay"]
 
 
 class Door:
@@ -82,13 +28,16 @@ class Door:
         dialer: Dialer,
         limits: DoorLimits,
         trusted: tuple[Network, ...],
+        metrics: DoorMetrics,
         make_backoff: Callable[[], Backoff] = Backoff,
     ) -> None:
         self._doors, self._dialer, self._limits, self._trusted = doors, dialer, limits, trusted
-        self._make_backoff = make_backoff
+        self._metrics, self._make_backoff = metrics, make_backoff
+        self.conversations: set[Conversation] = set()
+        metrics.viewers.set_function(lambda: len(self.conversations))
 
     @classmethod
-    def of(cls, settings: RelaySettings, doors: Doors) -> "Door":
+    def of(cls, settings: RelaySettings, doors: Doors, metrics: DoorMetrics) -> "Door":
         """Return the door that the settings describe."""
         patience = Patience(
             connect=settings.connect_timeout,
@@ -104,7 +53,7 @@ class Door:
             max_held=settings.door_held_messages,
             max_held_bytes=settings.door_held_bytes,
         )
-        return cls(doors, Dialer(settings.backend_url, patience), limits, settings.trusted_proxies)
+        return cls(doors, Dialer(settings.backend_url, patience), limits, settings.trusted_proxies, metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one viewer from its handshake to the end of both its sides."""
@@ -116,9 +65,14 @@ class Door:
         dial, negotiates = self._dialling(scope)
         with place:
             viewer = Viewer(scope, receive, send)
-            conversation = Conversation(viewer, dial, self._limits, self._make_backoff(), negotiates=negotiates)
-            with self._doors.attended(conversation):
-                await conversation.run()
+            backoff = self._make_backoff()
+            conversation = Conversation(viewer, dial, self._limits, backoff, self._metrics, negotiates=negotiates)
+            self.conversations.add(conversation)
+            try:
+                with self._doors.attended(conversation):
+                    await conversation.run()
+            finally:
+                self.conversations.discard(conversation)
 
     def _dialling(self, scope: Scope) -> tuple[Dial, bool]:
         """Return how this viewer's connection to the backend is opened, and whether it negotiates a subprotocol."""
@@ -132,203 +86,3 @@ class Door:
             return await self._dialer.dial(target, headers, offered)
 
         return dial, bool(offered)
-
-
-class Conversation:
-    """One viewer and the backend, from handshake to close."""
-
-    def __init__(self, viewer: Viewer, dial: Dial, limits: DoorLimits, backoff: Backoff, *, negotiates: bool) -> None:
-        self._viewer, self._dial, self._limits, self._backoff = viewer, dial, limits, backoff
-        self._negotiates = negotiates
-        self._dialogue = Dialogue(limits.max_held, limits.max_held_bytes)
-        self._link: Link | None = None
-        self._open: Link | None = None
-        self._fruitless = 0
-        self._drained: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-
-    async def run(self) -> None:
-        """Serve the viewer until one side ends it, then end the other and leave nothing behind."""
-        begun = asyncio.get_running_loop().time()
-        tasks = [asyncio.create_task(part) for part in (self._listen(), self._serve(), self._drain())]
-        end: End | None = None
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            end = next(task for task in tasks if task.done()).result()
-        except ViewerGone:
-            end = End(Close(ABNORMAL), "viewer")
-        finally:
-            await _cancel(tasks)
-            await self._part(end)
-        self._report(end, asyncio.get_running_loop().time() - begun)
-
-    def drain(self, retry_ms: int) -> None:
-        """Ask the viewer to come back after this time, here or at another replica, and close."""
-        if not self._drained.done():
-            self._drained.set_result(retry_ms)
-
-    async def _drain(self) -> End:
-        retry_ms = await self._drained
-        await self._tell(status("draining", 0, retry_ms / 1000))
-        return End(Close(RESTART, "the relay restarts"), "relay")
-
-    async def _listen(self) -> End:
-        """Send on what the viewer says, in order; return how it left."""
-        while True:
-            message = await self._viewer.receive()
-            if isinstance(message, Close):
-                return End(message, "viewer")
-            link = self._open
-            try:
-                if link is None:
-                    self._dialogue.hold(message)
-                else:
-                    await self._forward(link, message)
-            except Overflow:
-                if not self._dialogue.is_ours:
-                    return End(Close(TRY_AGAIN_LATER, "the backend is away"), "relay")
-                await self._tell(busy())
-
-    async def _forward(self, link: Link, message: Message) -> None:
-        """Send a message to the backend, or keep it for the next connection."""
-        said_again = self._dialogue.sending(message)
-        try:
-            await link.transmit(message)
-        except LinkClosed:
-            if not said_again:
-                self._dialogue.hold(message, first=True)
-
-    async def _serve(self) -> End:
-        """Reach the backend, let the viewer in, relay until it ends."""
-        try:
-            link = await self._reach()
-        except Refused as refusal:
-            headers = handshake.answer_head(refusal.headers, context.correlation_id().encode())
-            await self._viewer.refuse(refusal.status, headers, refusal.body)
-            return End(Close(of_status(refusal.status)), "backend")
-        except BffError as error:
-            response = error_response(error)
-            await self._viewer.refuse(response.status_code, response.raw_headers, bytes(response.body))
-            return End(Close(of_status(response.status_code)), "relay")
-        await self._let_in(link)
-        return await self._follow(link)
-
-    async def _reach(self) -> Link | None:
-        """Return the first connection to the backend, or None: it is away, and the viewer may wait for it inside.
-
-        A viewer that offers subprotocols cannot be let in before the backend chose one.
-        """
-        limit = self._limits.negotiate if self._negotiates else self._limits.admit
-        try:
-            async with asyncio.timeout(limit):
-                while True:
-                    try:
-                        self._link = await self._dial()
-                    except Unreachable:
-                        if not self._negotiates:
-                            return None
-                    except Refused as refusal:
-                        if not refusal.is_gateway:
-                            raise
-                        if not self._negotiates:
-                            return None
-                    else:
-                        return self._link
-                    await asyncio.sleep(self._backoff.next())
-        except TimeoutError:
-            if self._negotiates:
-                raise BackendUnavailable("the backend is not reachable") from None
-            return None
-
-    async def _let_in(self, link: Link | None) -> None:
-        answered = [] if link is None or link.response is None else list(link.response.headers.raw_items())
-        raw = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in answered]
-        headers = handshake.answer_head(raw, context.correlation_id().encode())
-        await self._viewer.accept(link.subprotocol if link else None, headers)
-
-    async def _follow(self, link: Link | None) -> End:
-        """Relay over one connection after the other, until the backend means the close it sends."""
-        while True:
-            if link is None:
-                outcome = await self._redial()
-                if isinstance(outcome, Close):
-                    return End(outcome, "relay")
-                link = outcome
-            close = await self._relay(link)
-            if close.code not in COME_BACK or not self._dialogue.is_ours:
-                return End(to_viewer(close), "backend")
-            self._dialogue.broke()
-            self._fruitless += 1
-            link.transport.close()
-            link = self._link = None
-
-    async def _redial(self) -> Link | Close:
-        """Return a new connection as soon as there is one, or the close for a viewer that need not wait for one."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._limits.reconnect
-        while loop.time() < deadline:
-            delay = self._backoff.next()
-            await self._tell(status("reconnecting", self._backoff.attempt, delay))
-            await asyncio.sleep(delay)
-            try:
-                link = self._link = await self._dial()
-            except Unreachable:
-                continue
-            except Refused as refusal:
-                if refusal.is_passing:
-                    continue
-                return Close(of_status(refusal.status), "the backend refused the connection")
-            await self._tell(status("live", self._backoff.attempt))
-            if self._fruitless < FRUITLESS:
-                self._backoff.reset()
-            return link
-        return Close(TRY_AGAIN_LATER, "the backend did not come back")
-
-    async def _relay(self, link: Link) -> Close:
-        """Bring a connection up to date, pass on what the backend says, and return how it ended."""
-        keeper: list[asyncio.Task[None]] = []
-        try:
-            for message in self._dialogue.restore():
-                await link.transmit(message)
-            if self._dialogue.holds:
-                keeper.append(asyncio.create_task(self._send_held(link)))
-            else:
-                self._open = link
-            while True:
-                batch = [message for message in await link.receive() if self._dialogue.passes(message)]
-                if batch:
-                    self._fruitless = 0
-                    await self._viewer.send(batch)
-        except LinkClosed:
-            return link.end
-        finally:
-            self._open = None
-            await _cancel(keeper)
-
-    async def _send_held(self, link: Link) -> None:
-        """Send what was kept; only then may the viewer's next words follow."""
-        while (message := self._dialogue.next_held()) is not None:
-            await self._forward(link, message)
-        self._open = link
-
-    async def _tell(self, text: str) -> None:
-        if self._dialogue.is_ours:
-            await self._viewer.send([text])
-
-    async def _part(self, end: End | None) -> None:
-        """Close both sides as the end says."""
-        if end is None or end.by != "viewer":
-            await self._viewer.close(end.close if end else Close(INTERNAL_ERROR))
-        if self._link is not None:
-            await self._link.hang_up(to_backend(end.close) if end and end.by == "viewer" else Close(GOING_AWAY))
-
-    def _report(self, end: End, seconds: float) -> None:
-        fields: dict[str, Any] = {"door": "transparent", "code": end.close.code, "ended_by": end.by}
-        fields |= {"duration_ms": round(seconds * 1000, 2), **asdict(self._dialogue.tally)}
-        log.info("stream", extra=fields)
-
-
-async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
-    """Cancel tasks and wait until they have ended; how does not matter any more."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

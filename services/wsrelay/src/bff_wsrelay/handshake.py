@@ -22,7 +22,7 @@ def target(raw_path: str, query: str) -> str:
 
 
 def request_head(
-    headers: Sequence[Header], ids: Sequence[Header], peer: str | None, scheme: str, trusted: Sequence[Network]
+    headers: Sequence[Header], ids: Sequence[Header], peer: str | None, scheme: str, trusted: tuple[Network, ...]
 ) -> list[Header]:
     """Return the headers for the backend's handshake; `scheme` is `ws` or `wss`."""
     kept = [pair for pair in _kept(headers) if pair[0].lower() not in _REPLACED]

@@ -1,11 +1,13 @@
 """`GET /api/v1/streams`: what is being watched and read, without credentials or addresses."""
 
+from itertools import islice
 from typing import Any
 
 from fastapi import APIRouter
 
 from bff_shared.responses import JsonResponse
 from bff_wsrelay.admission import Doors
+from bff_wsrelay.door import Door
 from bff_wsrelay.playback import Playback
 from bff_wsrelay.shelf import Shelf
 
@@ -13,7 +15,7 @@ MOST = 1000
 """Streams that one answer lists; the counts are of all."""
 
 
-def make_router(playback: Playback, shelf: Shelf, doors: Doors) -> APIRouter:
+def make_router(playback: Playback, shelf: Shelf, door: Door, doors: Doors) -> APIRouter:
     """Return the route."""
     router = APIRouter()
 
@@ -31,6 +33,7 @@ def make_router(playback: Playback, shelf: Shelf, doors: Doors) -> APIRouter:
             "log_bytes": shelf.size,
             "recordings": shelf.figures(),
             "streams": [spectator.figures() for spectator in watched],
+            "transparent": [one.figures() for one in islice(door.conversations, MOST)],
         }
         return JsonResponse(body)
 
