@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from bff_aggregator import compact
 from bff_aggregator.bars import Bars, empty
 
 _PRICES = ("o", "h", "l", "c")
@@ -29,7 +30,8 @@ class Parsed:
 
 def parse(content: bytes, *, trades: bool) -> Parsed:
     """Read a body of the bars endpoints; `trades` asks for `n`, 0 where the backend has none. Raises Malformed."""
-    return tidy(*_columns(_rows(content), trades=trades))
+    bars = compact.read(content, trades=trades)
+    return tidy(bars, 0) if bars is not None else tidy(*_columns(_rows(content), trades=trades))
 
 
 def _rows(content: bytes) -> list[Any]:
