@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from bff_shared.cors import Cors
 from bff_shared.errors import BadRequest, BffError, InvalidRequest, MethodNotAllowed, NotFound, wants_problem
 from bff_shared.health import Check, Health
 from bff_shared.metrics import CONTENT_TYPE, Metrics
@@ -90,6 +91,7 @@ def create_app(
     app.state.service = service
     _add_errors(app)
     _add_health(app, service)
+    app.add_middleware(Cors, settings=settings)
     app.add_middleware(Observe, metrics=metrics, draining=lambda: health.draining)
     return app
 

@@ -14,11 +14,14 @@ def is_allowed(origin: str | None, host: str | None, scheme: str, allowed: Seque
         return True
     if host is not None and origin.lower() == f"{scheme}://{host}".lower():
         return True
-    return any(_matches(origin.lower(), pattern.lower()) for pattern in allowed)
+    return re.fullmatch(expression(allowed), origin, re.IGNORECASE) is not None
 
 
-def _matches(origin: str, pattern: str) -> bool:
-    if pattern == "*":
-        return True
-    expression = "[a-z0-9.-]+".join(re.escape(part) for part in pattern.split("*"))
-    return re.fullmatch(expression, origin) is not None
+def expression(allowed: Sequence[str]) -> str:
+    """Return a regular expression for the configured origins, to be matched whole and without regard to case."""
+    if not allowed:
+        return "(?!)"
+    return "|".join(".*" if pattern == "*" else _LABELS.join(map(re.escape, pattern.split("*"))) for pattern in allowed)
+
+
+_LABELS = "[A-Za-z0-9.-]+"

@@ -10,6 +10,7 @@ from bff_proxy.settings import ProxySettings
 from bff_proxy.stream import Forward
 from bff_proxy.wire import Wire
 from bff_shared.app import create_app as create_common_app
+from bff_shared.cors import Cors
 from bff_shared.metrics import Metrics
 from bff_shared.observe import Observe
 from bff_shared.settings import load
@@ -38,6 +39,6 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
     )
     forward = Forward(upstream, settings, ProxyCounters(metrics.registry))
     health, own = app.state.service.health, {getattr(route, "path", "") for route in app.routes}
-    app.direct = Observe(forward, metrics, lambda: health.draining)
+    app.direct = Observe(Cors(forward, settings), metrics, lambda: health.draining)
     app.is_direct = lambda path: path not in own
     return app
