@@ -192,9 +192,7 @@ def _counts(words: Words, starts: Places, ends: Places, content: bytes, begin: i
 def _times(words: Words, at: Places, content: bytes, begin: int) -> Ints | None:
     """Return `YYYY-MM-DDTHH:MM:SSZ` as UTC seconds; dates, of which there are few, by the standard library."""
     year, clock, tail = words[at], words[at + 8], words[at + 12]
-    clock_digits = clock ^ _word(b"\0\0T\0\0:\0\0") ^ _word(b"\0\x000\0\x000\0\0")
-    tail_digits = tail ^ _word(b"\0:\0\0:\0\0Z") ^ _word(b"\x000\0\x000\0\x000")
-    if not (_are_digits(clock_digits) and _are_digits(tail_digits)):
+    if not (_are_stamps(clock, b"00T00:00", b"..T..:..") and _are_stamps(tail, b"0:00:00Z", b".:..:..Z")):
         return None
     hour, minute, second = _two(clock, 3), _two(clock, 6), _two(tail, 5)
     if bool(np.any((hour > 23) | (minute > 59) | (second > 59))):
@@ -207,6 +205,12 @@ def _times(words: Words, at: Places, content: bytes, begin: int) -> Ints | None:
         return None
     day = np.repeat(np.array(days, np.int64), np.diff(first, append=len(at)))
     return day * _DAY + (hour * 3600 + minute * 60 + second)
+
+
+def _are_stamps(word: Words, zeros: bytes, pattern: bytes) -> bool:
+    """Tell whether words are digits where `pattern` has a dot, and what it says elsewhere."""
+    fixed = _word(bytes(0 if byte == ord(".") else 0xFF for byte in pattern))
+    return bool(np.all(word & fixed == _word(zeros) & fixed)) and _are_digits(word & ~fixed | _ZEROS & fixed)
 
 
 def _two(word: Words, byte: int) -> Ints:
