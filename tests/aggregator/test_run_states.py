@@ -3,12 +3,14 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 
 from bff_aggregator import sections
+from bff_aggregator.complete import LEAD
 from bff_demo.options import Options
 from bff_demo.server import DemoServer
 
@@ -31,13 +33,15 @@ class Shifty:
     """A backend with one run, which moves on to its next state around its n-th call.
 
     Each state has parts of its own: as many points and orders as the state's number, and that as the total return.
-    `early` evaluates an answer before the move, else after it.
+    Answers of the kinds in `early` (run, parts) are evaluated before the move, others after it; the detail takes
+    `pause` seconds, so that the parts are asked for without waiting for it.
     """
 
     STATES = ("QUEUED", "RUNNING", "DONE")
 
-    def __init__(self, moves: list[int], *, early: bool = True, partial: bool = True) -> None:
-        self.moves, self.early, self.partial = moves, early, partial
+    def __init__(self, moves: list[int], *, early: str = "run parts", partial: bool = True, pause: float = 0.0) -> None:
+        self.moves, self.early, self.partial, self.pause = moves, early, partial, pause
+        self.created_at = datetime.now(UTC).isoformat()
         self.calls = 0
         self.revoked = False
 
@@ -49,8 +53,9 @@ class Shifty:
         path = scope["path"]
         before = self.evaluate(path)
         self.calls += 1
-        await asyncio.sleep(0)
-        status, body = before if self.early else self.evaluate(path)
+        await asyncio.sleep(0 if path.endswith(PARTS) else self.pause)
+        kind = "parts" if path.endswith(PARTS) else "run"
+        status, body = before if kind in self.early else self.evaluate(path)
         head = {"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]}
         await send(head)
         await send({"type": "http.response.body", "body": json.dumps(body).encode()})
@@ -61,7 +66,7 @@ class Shifty:
         number, status = self.state + 1, self.STATES[self.state]
         part = path.rpartition("/")[2]
         if part not in PARTS:
-            return 200, {"run_id": "r", "status": status, "created_at": "2026-01-01T00:00:00+00:00"}
+            return 200, {"run_id": "r", "status": status, "created_at": self.created_at}
         if not self.partial and status != "DONE":
             return 404, {"error": {"code": "ARTIFACT_MISSING", "message": "not yet"}}
         rows = [{"timestamp": f"2025-01-02T14:3{i}:00Z", "equity": 1.0, "price": 1.0} for i in range(number)]
@@ -88,19 +93,28 @@ def check_one_revision(body: dict[str, Any], shifty: Shifty) -> None:
 
 
 @pytest.mark.usefixtures("_impatient")
-@pytest.mark.parametrize("early", [True, False])
-@pytest.mark.parametrize("partial", [True, False])
+@pytest.mark.parametrize(
+    ("pause", "partial", "early"),
+    [
+        (0.0, True, "run parts"),
+        (0.0, False, "run parts"),
+        (8 * LEAD, True, "run parts"),
+        (8 * LEAD, True, "parts"),
+        (8 * LEAD, True, "run"),
+        (8 * LEAD, False, "parts"),
+    ],
+)
 async def test_answer_never_mixes_two_states_whenever_the_run_moves_on(
-    start_app: StartApp, start_aggregator: StartAggregator, partial: bool, early: bool
+    start_app: StartApp, start_aggregator: StartAggregator, pause: float, partial: bool, early: str
 ) -> None:
-    runs = {f"r{move}": Shifty([0, move], early=early, partial=partial) for move in range(1, 14)}
+    runs = {f"r{move}": Shifty([0, move], early=early, partial=partial, pause=pause) for move in range(1, 10)}
 
     async def backend(scope: Any, receive: Any, send: Any) -> None:
         await runs[scope["path"].split("/")[2]](scope, receive, send)
 
     client = await start_aggregator(backend_url=await start_app(backend))
     for name, shifty in runs.items():
-        for _ in range(4):
+        for _ in range(2):
             check_one_revision((await client.get(f"/api/v1/runs/{name}/complete")).json(), shifty)
         shifty.calls = 100
         body = (await client.get(f"/api/v1/runs/{name}/complete")).json()

@@ -182,7 +182,10 @@ class Runs:
         return sections.failed(name, State.TIMEOUT, describe(error), flight.began, self._clock())
 
     def _start(self, request: Request, name: str, not_before: float) -> Flight[Part]:
-        """Join or begin the call for a part, and hold it until the request ends."""
+        """Return the call that the request has for a part, or join or begin one; it is held until the request ends."""
+        for held in request.held:
+            if held.key[2] == name and held.began >= not_before:
+                return held
         user, run_id = request.user, request.run_id
         key = (user.digest, run_id, name)
         flight, begun = self._flights.join(key, request, lambda: self._source.part(user, run_id, name), not_before)

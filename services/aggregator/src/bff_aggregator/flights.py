@@ -15,6 +15,7 @@ T = TypeVar("T")
 class Flight(Generic[T]):
     """One piece of work under way. `began` is when, in seconds since the Unix epoch; `holders` are who wants it."""
 
+    key: Any
     task: asyncio.Task[T]
     began: float
     holders: set[object] = field(default_factory=set)
@@ -42,9 +43,9 @@ class Flights(Generic[T]):
             return flight, False
         began = self._clock()
         task = asyncio.create_task(start())
-        flight = self._latest[key] = Flight(task, began, {holder})
+        flight = self._latest[key] = Flight(key, task, began, {holder})
         self._all.add(task)
-        task.add_done_callback(functools.partial(self._end, key, flight))
+        task.add_done_callback(functools.partial(self._end, flight))
         return flight, True
 
     def release(self, flight: Flight[T], holder: object) -> None:
@@ -59,10 +60,10 @@ class Flights(Generic[T]):
             task.cancel()
         await asyncio.gather(*self._all, return_exceptions=True)
 
-    def _end(self, key: Any, flight: Flight[T], task: asyncio.Task[T]) -> None:
+    def _end(self, flight: Flight[T], task: asyncio.Task[T]) -> None:
         self._all.discard(task)
-        if self._latest.get(key) is flight:
-            del self._latest[key]
+        if self._latest.get(flight.key) is flight:
+            del self._latest[flight.key]
         if not task.cancelled():
             task.exception()  # a failure that nobody waited for is no news
 
