@@ -25,7 +25,7 @@ from bff_wsrelay.dial import Backoff, Dialer, Patience
 from bff_wsrelay.door import Door
 from bff_wsrelay.door_metrics import DoorMetrics
 from bff_wsrelay.settings import RelaySettings
-from bff_wsrelay.wire import WireProtocol
+from bff_wsrelay.wire import WireProtocol, allow_long_lines
 
 PATH = "/api/v1/backtests/run-1/ws"
 MAX_MESSAGE = 1024 * 1024
@@ -149,6 +149,7 @@ async def relaying(
     limits: DoorLimits | None = None,
     **settings: Any,
 ) -> AsyncIterator[Relay]:
+    allow_long_lines()
     chosen = RelaySettings(backend_url=backend_url, **settings)
     doors = Doors(chosen)
     dialer = Dialer(backend_url, patience or Patience(max_message=MAX_MESSAGE))

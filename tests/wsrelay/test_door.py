@@ -48,6 +48,27 @@ async def test_path_query_and_credentials_reach_the_backend(
     assert len(request.headers.get_all("Sec-WebSocket-Key")) == 1
 
 
+async def test_a_cookie_of_32_kilobytes_reaches_the_backend(
+    start_relay: StartRelay, start_backend: StartBackend
+) -> None:
+    async def script(backend: ServerConnection) -> None:
+        await backend.send(str(len(backend.request.headers["Cookie"])) if backend.request else "")
+        await backend.wait_closed()
+
+    relay = await start_relay((await start_backend(script)).url)
+    async with relay.watch(additional_headers={"Cookie": "a=" + "x" * 32_766}) as viewer:
+        assert await viewer.hears() == ["32768"]
+
+
+async def test_a_header_line_that_is_too_long_is_answered_431(
+    start_relay: StartRelay, start_backend: StartBackend
+) -> None:
+    relay = await start_relay((await start_backend(wait_closed)).url)
+    with pytest.raises(InvalidStatus) as caught:
+        await relay.watch(additional_headers={"Cookie": "a=" + "x" * 70_000}).__aenter__()
+    assert caught.value.response.status_code == 431
+
+
 async def test_cookies_set_by_the_backends_handshake_reach_the_viewer(
     start_relay: StartRelay, start_backend: StartBackend
 ) -> None:

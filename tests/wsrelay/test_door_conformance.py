@@ -1,6 +1,7 @@
 """RFC 6455 through the door, in frames: an echo server behind it, and backends that break the rules."""
 
 import asyncio
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -77,6 +78,23 @@ async def test_fragments_make_one_message(echo_relay: Relay, size: int) -> None:
     async with client(echo_relay) as peer:
         await peer.send(*frames, frame(CONT))
         assert await peer.frame() == Seen(TEXT, text)
+
+
+async def test_tiny_fragments_cost_no_more_memory_than_their_bytes(echo_relay: Relay) -> None:
+    async with client(echo_relay) as peer:
+        await peer.send(frame(TEXT, b"a", fin=False))
+        tracemalloc.start()
+        try:
+            for _ in range(10):
+                await peer.send(*[frame(CONT, b"ab", fin=False)] * 2000)
+                await peer.send(frame(PING))
+                assert await peer.frame() == Seen(PONG, b"")
+            grown, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert grown < 300_000
+        await peer.send(frame(CONT, b"b"))
+        assert await peer.frame() == Seen(TEXT, b"a" + b"ab" * 20_000 + b"b")
 
 
 async def test_pings_between_fragments_are_answered_at_once(echo_relay: Relay) -> None:

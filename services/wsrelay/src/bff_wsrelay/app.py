@@ -19,12 +19,13 @@ from bff_wsrelay.playback import Playback
 from bff_wsrelay.settings import RelaySettings
 from bff_wsrelay.shelf import Shelf
 from bff_wsrelay.tally import StreamMetrics
-from bff_wsrelay.wire import WireProtocol
+from bff_wsrelay.wire import WireProtocol, allow_long_lines
 
 
 def create_app(settings: RelaySettings | None = None) -> FastAPI:
     """Return the relay; settings come from the environment unless given."""
     settings = settings or load(RelaySettings)
+    allow_long_lines()
     metrics = Metrics()
     upstream = Upstream(settings, metrics)
     doors = Doors(settings)

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets import http11
 from websockets.exceptions import InvalidState
 
 EXTENSION = "bff.wire"
@@ -26,8 +27,19 @@ ABNORMAL = 1006
 LINGER = 5.0
 """Seconds that a closing connection may take to deliver what was written before it is cut."""
 
+MAX_LINE = 64 * 1024
+"""Bytes of a header line in a handshake."""
+
 _log = logging.getLogger("bff.websocket")
 _log.setLevel(logging.WARNING)  # the relay writes one line per connection itself, without the query string
+
+
+def allow_long_lines() -> None:
+    """Let handshakes carry header lines as long as nginx and the other services take, such as large cookies.
+
+    The websockets library reads its limit, 8 KiB, from the environment when it is imported, which is too early for us.
+    """
+    http11.MAX_LINE_LENGTH = MAX_LINE
 
 
 def encode_text(payload: bytes) -> bytes:
@@ -128,6 +140,22 @@ class WireProtocol(WebSocketsSansIOProtocol):
             await super().run_asgi()
         finally:
             self._expect_end()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes, and send the library's refusal of a handshake it cannot take, which uvicorn leaves unsent."""
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated and not self.transport.is_closing():
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
+
+    def handle_cont(self, event: Any) -> None:
+        """Put fragments together as they come: a list of tiny ones would far outgrow the limit of a message."""
+        parts = cast("list[bytes | bytearray]", self.frames)
+        if isinstance(parts[0], bytes):
+            parts[0] = bytearray(parts[0])
+        parts[0] += event.data
+        if event.fin:
+            self.send_receive_event_to_app()
 
     def resume_writing(self) -> None:
         """Tell whoever writes directly that there is room again."""
