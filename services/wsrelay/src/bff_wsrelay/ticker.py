@@ -11,7 +11,7 @@ from typing import Protocol
 
 log = logging.getLogger(__name__)
 EARLY = 0.0005
-"""A turn may come this much early, in seconds, rather than wake the loop twice."""
+"""A turn may come this much early, in seconds, rather than wake the loop twice; its member is told the due time."""
 
 
 class Ticking(Protocol):
@@ -71,7 +71,7 @@ class Ticker:
             if member.scheduled != due:
                 continue
             try:
-                following = member.tick(now)
+                following = max(member.tick(max(now, due)), due + EARLY)
             except Exception:
                 log.exception("a viewer's turn failed")
                 following = float("inf")

@@ -1,0 +1,371 @@
+"""Measure the playback door: cost and memory of a viewer, evenness of the pace, a year, seeks, one slow viewer.
+
+Usage: python bench/playback.py [--seconds 20] [--viewers 1000] [--quick]
+
+The demo backend, the relay and the viewers are a process each. The viewers speak just enough WebSocket to count frames,
+so that the relay's core is the one that is measured: CPU is that of its process alone, over the frames it sent
+meanwhile. Beside it, in the same run, stand a FastAPI app on uvicorn and `broadcast` of the websockets library, which
+send one ready-made frame of the same size.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import random
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import uvloop
+
+YEAR = ("2024-01-01", "2024-12-31")
+PAYLOAD = json.dumps({"t": "frame", "ts": "2025-01-02T14:30:00Z", "ohlc": None, "orders": [], "pad": "x" * 110})
+HEAD = (
+    "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+FASTAPI = """
+import asyncio, sys, uvicorn
+from fastapi import FastAPI, WebSocket
+app = FastAPI()
+@app.websocket("/")
+async def stream(ws: WebSocket):
+    await ws.accept()
+    loop = asyncio.get_running_loop()
+    due = loop.time()
+    while True:
+        await ws.send_text(sys.argv[2])
+        due += 1 / 30
+        await asyncio.sleep(max(0, due - loop.time()))
+uvicorn.run(app, port=int(sys.argv[1]), ws="websockets-sansio", ws_per_message_deflate=False, log_level="critical")
+"""
+BROADCAST = """
+import asyncio, sys
+from websockets.asyncio.server import broadcast, serve
+async def main():
+    async with serve(lambda ws: ws.wait_closed(), "127.0.0.1", int(sys.argv[1]), compression=None) as server:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            broadcast(server.connections, sys.argv[2])
+            due += 1 / 30
+            await asyncio.sleep(max(0, due - loop.time()))
+asyncio.run(main())
+"""
+
+
+class Viewer(asyncio.Protocol):
+    """A viewer that counts the frames it gets, or keeps all messages with their times."""
+
+    def __init__(self, path: str, *, keep: bool = False) -> None:
+        self._path, self._keep = path, keep
+        self._buffer = bytearray()
+        self._open = False
+        self.frames = 0
+        self.times: list[float] = []
+        self.messages: list[dict[str, Any]] = []
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Shake hands."""
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.write(HEAD.format(path=self._path, host="127.0.0.1").encode())
+
+    def data_received(self, data: bytes) -> None:
+        """Take messages."""
+        buffer = self._buffer
+        buffer += data
+        if not self._open:
+            end = buffer.find(b"\r\n\r\n")
+            if end < 0:
+                return
+            if not buffer.startswith(b"HTTP/1.1 101"):
+                raise RuntimeError(bytes(buffer[:100]).decode())
+            del buffer[: end + 4]
+            self._open = True
+        now, start, size = time.perf_counter(), 0, len(buffer)
+        while size - start >= 2:
+            length, begin = buffer[start + 1], start + 2
+            if length >= 126:
+                wide = 2 if length == 126 else 8
+                if size - begin < wide:
+                    break
+                length, begin = int.from_bytes(buffer[begin : begin + wide], "big"), begin + wide
+            if size - begin < length:
+                break
+            if buffer[begin : begin + 12] == b'{"t":"frame"' or length == len(PAYLOAD):
+                self.frames += 1
+                self.times.append(now)
+            if self._keep:
+                self.messages.append(json.loads(buffer[begin : begin + length]))
+            start = begin + length
+        del buffer[:start]
+
+    def say(self, **message: Any) -> None:
+        """Send a control, masked with zeros, which changes nothing."""
+        assert self.transport is not None  # noqa: S101  connected before anybody speaks
+        body = json.dumps({"t": "ctrl", **message}).encode()
+        self.transport.write(bytes((0x81, 0x80 | len(body), 0, 0, 0, 0)) + body)
+
+
+class Process:
+    """A process that is measured."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
+        self.process, self.port = process, port
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of CPU used so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
+    def resident(self) -> float:
+        """Resident memory in KiB."""
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return float(next(line for line in lines if line.startswith("VmRSS")).split()[1])
+
+
+@contextlib.contextmanager
+def running(arguments: Callable[[int], Sequence[str]], **environment: str) -> Iterator[Process]:
+    """Run a Python process that listens on the port it is given."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "BFF_PORT": str(port), "BFF_LOG_LEVEL": "WARNING", **environment}
+    process = subprocess.Popen([sys.executable, *arguments(port)], env=environment, stdout=subprocess.DEVNULL)  # noqa: S603  our own programs
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"{arguments(port)[:3]} did not start") from None
+                time.sleep(0.05)
+        yield Process(process, port)
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+async def connect(port: int, path: str, *, keep: bool = False) -> Viewer:
+    """Open a viewer's connection."""
+    loop = asyncio.get_running_loop()
+    _, viewer = await loop.create_connection(lambda: Viewer(path, keep=keep), "127.0.0.1", port)
+    return viewer
+
+
+async def until(found: Callable[[], Any], seconds: float = 120.0) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(seconds):
+        while not found():  # noqa: ASYNC110  viewers have no event for each question
+            await asyncio.sleep(0.002)
+
+
+def close(viewers: Sequence[Viewer]) -> None:
+    """Cut connections."""
+    for viewer in viewers:
+        if viewer.transport is not None:
+            viewer.transport.abort()
+
+
+async def cost(server: Process, paths: Sequence[str], seconds: float) -> tuple[float, float, float, list[Viewer]]:
+    """Return µs of CPU per frame, frames a second per viewer, KiB of memory per viewer, and the viewers."""
+    before = server.resident
+    viewers = []
+    for path in paths:
+        viewers.append(await connect(server.port, path))
+        if len(viewers) % 50 == 0:
+            await asyncio.sleep(0.02)
+    await until(lambda: all(viewer.frames for viewer in viewers))
+    await asyncio.sleep(2)
+    cpu, frames, begun = server.cpu, sum(viewer.frames for viewer in viewers), time.perf_counter()
+    await asyncio.sleep(seconds)
+    count, spent = sum(viewer.frames for viewer in viewers) - frames, time.perf_counter() - begun
+    used = server.cpu - cpu
+    memory = (server.resident - before) / len(viewers)
+    return used / count * 1e6, count / spent / len(viewers), memory, viewers
+
+
+def gaps(viewers: Sequence[Viewer]) -> list[float]:
+    """Return all gaps between two frames in ms, sorted."""
+    return sorted(
+        1000 * (late - early) for viewer in viewers for early, late in zip(viewer.times, viewer.times[1:], strict=False)
+    )
+
+
+def share(values: Sequence[float], part: float) -> float:
+    """Return a quantile of sorted values."""
+    return values[min(len(values) - 1, int(part * len(values)))]
+
+
+def report(name: str, value: str) -> None:
+    """Print a line."""
+    print(f"{name:<62} {value}", flush=True)
+
+
+async def read_whole(relay: Process, run: str) -> tuple[float, int]:
+    """Have the relay read a run; return the seconds to the first frame and the number of frames."""
+    begun = time.perf_counter()
+    viewer = await connect(relay.port, f"/api/v1/runs/{run}/stream?speed=3600&autoplay=1", keep=True)
+    await until(lambda: viewer.frames)
+    first = time.perf_counter() - begun
+    await until(lambda: viewer.messages[-1]["t"] == "end" or {"t": "end"} in viewer.messages, 180)
+    close([viewer])
+    return first, sum(message["n"] for message in viewer.messages if message["t"] == "frame")
+
+
+async def latencies(relay: Process, run: str, frames: int, rounds: int = 50) -> None:
+    """Measure the first frame of a run that is in the log, and seeks."""
+    starts = []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        viewer = await connect(relay.port, f"/api/v1/runs/{run}/stream?autoplay=1", keep=True)
+        await until(lambda viewer=viewer: viewer.frames)  # type: ignore[misc]  # mypy cannot infer a bound default
+        starts.append(1000 * (viewer.times[0] - begun))
+        close([viewer])
+    report("first frame of a run in the log, from connect (p50, max)", _spread(starts))
+    viewer = await connect(relay.port, f"/api/v1/runs/{run}/stream?speed=1&autoplay=1", keep=True)
+    await until(lambda: viewer.frames)
+    seeks, draw = [], random.Random(1)  # noqa: S311  positions of a benchmark
+    for _ in range(rounds):
+        target = draw.randrange(frames)
+        begun = time.perf_counter()
+        viewer.say(cmd="seek", pos=target)
+        await until(lambda target=target: any(m.get("seq") == target for m in viewer.messages[-4:]))  # type: ignore[misc]  # as above
+        seeks.append(1000 * (time.perf_counter() - begun))
+    close([viewer])
+    report("seek to its first frame, playing (p50, max)", _spread(seeks))
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{statistics.median(values):.1f} ms, {max(values):.1f} ms"
+
+
+async def year(relay: Process, run: str) -> None:
+    """Play a year at speed 60."""
+    viewer = await connect(relay.port, f"/api/v1/runs/{run}/stream?speed=60&autoplay=1", keep=True)
+    begun = time.perf_counter()
+    await until(lambda: viewer.messages and viewer.messages[-1] == {"t": "end"}, 120)
+    spent, frames = time.perf_counter() - begun, [m for m in viewer.messages if m["t"] == "frame"]
+    total = sum(frame["n"] for frame in frames)
+    rate = (len(frames) - 1) / (viewer.times[-1] - viewer.times[0])
+    close([viewer])
+    report(f"a year ({total} frames) at speed 60", f"{spent:.2f} s, {rate:.2f} frames/s, seq {frames[-1]['seq']}")
+
+
+async def pace(relay: Process, run: str, seconds: float, *, slow: bool) -> None:
+    """Measure the evenness of 200 viewers' frames, with one more that reads 1 kB/s or without."""
+    viewers = []
+    for _ in range(200):
+        viewers.append(await connect(relay.port, f"/api/v1/runs/{run}/stream?speed=1&autoplay=1"))
+        await asyncio.sleep(0.005)
+    reader = asyncio.create_task(asyncio.to_thread(_read_slowly, relay.port, run, seconds)) if slow else None
+    await asyncio.sleep(1)
+    for viewer in viewers:
+        viewer.times.clear()
+    begun = time.perf_counter()
+    await asyncio.sleep(seconds)
+    spent = time.perf_counter() - begun
+    rates = [len(viewer.times) / spent for viewer in viewers]
+    between = gaps(viewers)
+    close(viewers)
+    name = "200 viewers and one at 1 kB/s" if slow else "200 viewers"
+    report(f"{name}: frames/s of a viewer (min, max)", f"{min(rates):.2f}, {max(rates):.2f}")
+    figures = f"{share(between, 0.5):.1f}, {share(between, 0.99):.1f}, {between[-1]:.1f} ms"
+    report(f"{name}: gap between frames (p50, p99, max)", figures)
+    if reader is not None:
+        frames, dropped, covered, seq = await reader
+        exact = "exact" if covered == seq + 1 else f"{covered - seq - 1:+d}"
+        report("the slow viewer: frames, dropped, sum of n against seq + 1", f"{frames}, {dropped}, {exact}")
+
+
+def _read_slowly(port: int, run: str, seconds: float) -> tuple[int, int, int, int]:
+    """Read a stream at 1 kB/s; return frames, dropped, sum of n and the last seq."""
+    viewer = Viewer("", keep=True)
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        connection.connect(("127.0.0.1", port))
+        path = f"/api/v1/runs/{run}/stream?speed=60&autoplay=1"
+        connection.sendall(HEAD.format(path=path, host="127.0.0.1").encode())
+        until_then = time.monotonic() + seconds + 2
+        while time.monotonic() < until_then:
+            viewer.data_received(connection.recv(100))
+            time.sleep(0.1)
+    frames = [message for message in viewer.messages if message["t"] == "frame"]
+    return len(frames), frames[-1]["dropped"], sum(frame["n"] for frame in frames), frames[-1]["seq"]
+
+
+async def crowd(relay: Process, run: str, frames: int, count: int, seconds: float) -> None:
+    """Measure the cost of many viewers: all at about one place, and each at a place of its own."""
+    draw = random.Random(2)  # noqa: S311  positions of a benchmark
+    base = f"/api/v1/runs/{run}/stream?speed=1&autoplay=1"
+    places = [draw.randrange(frames // 2) for _ in range(count)]
+    for name, paths in (("together", [base] * count), ("apart", [f"{base}&seq={place}" for place in places])):
+        cpu, rate, memory, viewers = await cost(relay, paths, seconds)
+        between = gaps(viewers)
+        close(viewers)
+        await asyncio.sleep(1)
+        figures = f"{cpu:.1f} µs a frame, {rate:.2f} frames/s each, {memory:.0f} KiB a viewer"
+        report(f"relay, {count} viewers {name}", f"{figures}, gap p99 {share(between, 0.99):.1f} ms")
+
+
+async def peers(count: int, seconds: float) -> None:
+    """Measure bare servers at the same load."""
+    for name, program in (("FastAPI on uvicorn, send", FASTAPI), ("websockets, broadcast", BROADCAST)):
+        with running(lambda port, program=program: ["-c", program, str(port), PAYLOAD]) as server:  # type: ignore[misc]  # as above
+            cpu, rate, memory, viewers = await cost(server, ["/"] * count, seconds)
+            close(viewers)
+        report(f"{name}, {count} viewers", f"{cpu:.1f} µs a frame, {rate:.2f} frames/s each, {memory:.0f} KiB a viewer")
+
+
+def _fetch(address: str) -> Any:
+    with urllib.request.urlopen(address, timeout=10) as answer:  # noqa: S310  our own backend
+        return json.load(answer)
+
+
+async def measure(options: argparse.Namespace) -> None:
+    """Make all measurements, one after the other."""
+    with running(lambda port: ["-m", "bff_demo", "--port", str(port)]) as demo:
+        address = f"http://127.0.0.1:{demo.port}"
+        items = (await asyncio.to_thread(_fetch, f"{address}/backtests?limit=100"))["items"]
+        run = next(item["run_id"] for item in items if (item["run_from"], item["run_to"]) == YEAR)
+        limits = {"BFF_STREAM_MAX_PER_CLIENT": "20000", "BFF_STREAM_MAX_CONNECTIONS": "20000"}
+        with running(lambda _: ["-m", "bff_wsrelay"], BFF_BACKEND_URL=address, **limits) as relay:
+            first, frames = await read_whole(relay, run)
+            report(f"first frame of a run of {frames} that nobody has read", f"{1000 * first:.0f} ms")
+            await latencies(relay, run, frames)
+            await pace(relay, run, options.seconds, slow=False)
+            await pace(relay, run, options.seconds, slow=True)
+            await crowd(relay, run, frames, options.viewers, options.seconds)
+            if not options.quick:
+                await year(relay, run)
+    await peers(options.viewers, min(options.seconds, 10))
+
+
+def main() -> None:
+    """Read the command line and measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=20, help="length of each measurement")
+    parser.add_argument("--viewers", type=int, default=1000, help="size of the crowd")
+    parser.add_argument("--quick", action="store_true", help="leave out the year")
+    uvloop.run(measure(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
