@@ -16,7 +16,9 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-WORKSPACE = sorted(p.relative_to(ROOT) for p in [ROOT / "shared", ROOT / "demo", ROOT / "deploy/local", *ROOT.glob("services/*")])
+WORKSPACE = sorted(
+    p.relative_to(ROOT) for p in [ROOT / "shared", ROOT / "demo", ROOT / "deploy/local", *ROOT.glob("services/*")]
+)
 LOCAL_PACKAGES = [f"bff-{path.name}" for path in WORKSPACE]
 BUILD_BACKEND = "flit-core>=3.12"
 
@@ -33,7 +35,12 @@ def inputs() -> dict[str, list[str]]:
     shared = declared(Path("shared"))
     run = [BUILD_BACKEND, *(d for path in WORKSPACE for d in declared(path))]
     dev = [*run, *groups["dev"]]
-    files = {"bench": [*dev, *groups["bench"]], "dev": dev, "run": run, "demo": [BUILD_BACKEND, *declared(Path("demo"))]}
+    files = {
+        "bench": [*dev, *groups["bench"]],
+        "dev": dev,
+        "run": run,
+        "demo": [BUILD_BACKEND, *declared(Path("demo"))],
+    }
     for service in WORKSPACE:
         if service.parts[0] == "services":
             files[service.name] = [BUILD_BACKEND, *shared, *declared(service)]
@@ -51,12 +58,15 @@ def lock(upgrade: bool) -> int:
         target = HERE / f"{name}.txt"
         constraints = [] if name == "bench" else ["--constraint", str(HERE.relative_to(ROOT) / "bench.txt")]
         command = [
-            "uv", "pip", "compile", "-", "--universal", "--generate-hashes", "--python-version", "3.11", "--quiet",
-            "--no-emit-index-url", "--no-emit-find-links", "--no-annotate", "--no-header", "--output-file", str(target.relative_to(ROOT)),
-            *(["--upgrade"] if upgrade else []), *constraints,
-        ]  # fmt: skip
-        command[0] = str(Path(sys.executable).with_name("uv"))
-        done = subprocess.run(command, input="\n".join(requirements), text=True, cwd=ROOT, check=False)  # noqa: S603  the command is built above
+            str(Path(sys.executable).with_name("uv")),
+            *("pip", "compile", "-", "--universal", "--generate-hashes", "--python-version", "3.11", "--quiet"),
+            *("--no-emit-index-url", "--no-emit-find-links", "--no-annotate", "--no-header"),
+            *("--output-file", str(target.relative_to(ROOT))),
+            *(["--upgrade"] if upgrade else []),
+            *constraints,
+        ]
+        wanted = "\n".join(requirements)
+        done = subprocess.run(command, input=wanted, text=True, cwd=ROOT, check=False)  # noqa: S603  built above
         if done.returncode:
             return done.returncode
         target.write_text(f"# Made by `make lock`.\n{digest(requirements)}\n{target.read_text()}")

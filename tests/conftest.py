@@ -34,7 +34,7 @@ async def _uvicorn(app: Any) -> AsyncIterator[str]:
     task = asyncio.create_task(server._serve())  # serve() would take over the test's signals
     try:
         async with asyncio.timeout(10):
-            while not server.started:  # noqa: ASYNC110  uvicorn has no event for it
+            while not server.started:
                 await asyncio.sleep(0.005)
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:

@@ -203,7 +203,7 @@ async def test_stalled_socket_can_be_left(client: httpx.Client, socket_url: str)
         while '"t": "frame"' not in str(await socket.recv(decode=True)):
             pass
     async with asyncio.timeout(20):
-        while show(client, "/__requests")["in_flight"]:  # noqa: ASYNC110  the demo has no event for it
+        while show(client, "/__requests")["in_flight"]:
             await asyncio.sleep(0.01)
 
 
