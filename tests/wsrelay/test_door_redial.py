@@ -90,6 +90,8 @@ async def test_a_status_says_attempt_and_delay(start_relay: StartRelay, start_ba
         lost = await viewer.hears(4)
         await backend.start()
         back = await viewer.hears_until(lambda message: message["state"] == "live")
+        await viewer.says(SPEED)
+        await viewer.hears()
         backend.kill()
         again = await viewer.hears(2)
     assert [(one["state"], one["attempt"], one["retry_ms"]) for one in lost] == [
@@ -276,11 +278,11 @@ async def test_a_silent_backend_that_answers_pings_is_left_alone(
     async def script(backend: ServerConnection) -> None:
         for _ in range(4):
             await (await backend.ping())
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.9)
         await backend.send('{"t": "hb"}')
         await backend.wait_closed()
 
-    patience = Patience(ping_interval=0.04, ping_timeout=0.1)
+    patience = Patience(ping_interval=0.1, ping_timeout=0.5)
     backend = await start_backend(script)
     relay = await start_relay(backend.url, patience=patience)
     async with relay.watch() as viewer:
