@@ -130,6 +130,11 @@ def test_both_doors_and_the_legacy_path_play_the_same_run(faulty_stack: Stack, b
         assert last is None or frame["ohlc"]["c"] == last["ohlc"]["c"]
 
 
+@pytest.mark.parametrize("service", ["proxy", "aggregator", "wsrelay"])
+def test_each_service_describes_itself(origin: httpx.Client, service: str) -> None:
+    assert origin.get(f"/api/v1/openapi/{service}.json").json()["info"]["title"] == f"bff-{service}"
+
+
 def log_of(stack: Stack, name: str, request_id: str) -> bool:
     return request_id in (stack.folder / f"{name}.log").read_text()
 
