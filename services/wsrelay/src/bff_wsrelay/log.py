@@ -84,6 +84,7 @@ class FrameLog:
         self.epoch = epoch
         self.ended = False
         self.expected: int | None = None
+        self.length = 0
         self.serial = next(_serials)
         self._limit, self._cache = limit, cache
         self._times: array[int] = array("q")
@@ -95,7 +96,7 @@ class FrameLog:
 
     def __len__(self) -> int:
         """How many frames there are."""
-        return len(self._times)
+        return self.length
 
     @property
     def size(self) -> int:
@@ -120,6 +121,7 @@ class FrameLog:
         """Add the next frame; raise Full when it does not fit."""
         if self.size > self._limit:
             raise Full
+        self.length += 1
         self._times.append(frame.micros)
         self._digests.append(frame.digest)
         self._tail.append(frame.head)
@@ -150,6 +152,7 @@ class FrameLog:
         """Return a log of another epoch that begins with the first `length` frames of this one."""
         fork = FrameLog(epoch, self._limit, self._cache)
         whole = length // BLOCK
+        fork.length = length
         fork._times, fork._digests = self._times[:length], self._digests[:length]
         fork._blocks = self._blocks[:whole]
         fork._packed = sum(block.size for block in fork._blocks)

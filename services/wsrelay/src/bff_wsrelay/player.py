@@ -9,8 +9,7 @@ drifts; after a stall frames follow each other at most CATCH_UP times as fast as
 """
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from bff_wsrelay.frames import stamp
 from bff_wsrelay.log import FrameLog
@@ -27,8 +26,7 @@ NEVER = math.inf
 DAY = 86_400_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Emission:
+class Emission(NamedTuple):
     """Send one frame that covers `[start, end)`; `dropped` frames have been spared so far."""
 
     start: int
@@ -49,6 +47,7 @@ class Player:
         "_single",
         "_spared",
         "_starved",
+        "_target",
         "_then",
         "_tick",
         "cursor",
@@ -78,7 +77,7 @@ class Player:
         self._starved: float | None = None
         self._fresh = True
         self._anchor = self._then = 0.0
-        self._tick = self._anchor_tick = 0
+        self._tick = self._anchor_tick = self._target = 0
 
     @property
     def is_starved(self) -> bool:
@@ -157,8 +156,8 @@ class Player:
         if index >= len(self.log) and not self.log.ended:
             return False
         self.cursor = self._planned = index
-        self._tick, self._shown = self._first_tick(index), None
-        self._anchor_tick = self._tick
+        self._aim(index)
+        self._shown, self._anchor_tick = None, self._tick
         return True
 
     def advance(self, now: float, *, room: bool) -> Emission | Literal["end"] | None:
@@ -176,7 +175,7 @@ class Player:
         """Return the range that is sent next if nothing changes, so that it can be made ready early."""
         if self.state != "playing" or self._starved is not None or self._single:
             return None
-        end = min(self._boundary(self._tick), len(self.log))
+        end = min(self._target, self.log.length)
         return (self.cursor, end) if end > self.cursor else None
 
     def _advance_single(self, now: float, *, room: bool) -> Emission | None:
@@ -203,20 +202,19 @@ class Player:
         return emission
 
     def _advance_playing(self, now: float, *, room: bool) -> Emission | Literal["end"] | None:
-        if not self._find():
+        if self._shown is not None and not self._find():
             self._starved, self.due = now, NEVER
             return None
-        available, ended = len(self.log), self.log.ended
-        target = self._boundary(self._tick)
+        available, target = self.log.length, self._target
         if target > available:
-            if not ended:
+            if not self.log.ended:
                 return self._starve(now, available, room=room)
             target = available
+            if self._planned >= available:
+                return self._finish(now, room=room)
         self._starved = None
-        if self._planned >= available and ended:
-            return self._finish(now, room=room)
         self._planned = target
-        late = now - self._due_of(self._tick)
+        late = now - self._anchor - (self._tick - self._anchor_tick) / self.fps
         if late > MAX_LAG:
             self._anchor += late - MAX_LAG
         self._plan_next(now)
@@ -255,15 +253,16 @@ class Player:
         return "end"
 
     def _emit(self, end: int) -> Emission:
-        self.dropped += max(0, self._spared)
-        self._spared = 0
+        if self._spared:
+            self.dropped += max(0, self._spared)
+            self._spared = 0
         emission = Emission(self.cursor, end, self.dropped)
         self.cursor = end
         return emission
 
     def _begin(self, now: float, delay: float = 0.0) -> None:
         """Start the schedule: the next boundary is due after `delay` seconds."""
-        self._tick = self._first_tick(self._planned)
+        self._aim(self._planned)
         self._anchor, self._anchor_tick = now + delay, self._tick
         self._then = self._anchor - 1 / self.fps
         self._fresh, self._starved = delay == 0, None
@@ -271,23 +270,23 @@ class Player:
 
     def _plan_next(self, now: float) -> None:
         """Set `due` for the boundary after the one just reached, no sooner than catching up allows."""
-        tick = self._first_tick(self._planned)
-        gap = (tick - self._tick) / self.fps
-        self._tick, self._then = tick, now
-        self.due = max(self._due_of(tick), now + gap / CATCH_UP)
+        before = self._tick
+        if self._target == self._planned and self.stride >= 1:
+            self._tick = before + 1
+            self._target = int(self._tick * self.stride + 1e-9)
+        else:
+            self._aim(self._planned)
+        self._then = now
+        scheduled = self._anchor + (self._tick - self._anchor_tick) / self.fps
+        soonest = now + (self._tick - before) / self.fps / CATCH_UP
+        self.due = max(soonest, scheduled)
 
-    def _due_of(self, tick: int) -> float:
-        return self._anchor + (tick - self._anchor_tick) / self.fps
-
-    def _boundary(self, tick: int) -> int:
-        return math.floor(tick * self.stride + 1e-9)
-
-    def _first_tick(self, position: int) -> int:
-        """Return the first tick whose boundary lies beyond a position."""
+    def _aim(self, position: int) -> None:
+        """Set the first tick whose boundary, the target, lies beyond a position."""
         tick = max(0, math.ceil((position + 1 - 1e-9) / self.stride) - 1)
-        while self._boundary(tick) <= position:
+        while int(tick * self.stride + 1e-9) <= position:
             tick += 1
-        return tick
+        self._tick, self._target = tick, int(tick * self.stride + 1e-9)
 
     def _set_rate(self, speed: float, fps: float, now: float) -> None:
         self.speed, self.fps = speed, fps

@@ -59,7 +59,7 @@ class Spectator:
         self.told: bytes | None = None
         self.closed: Close | None = None
         self._outlet, self._ticker, self._settings, self._metrics = outlet, ticker, settings, metrics
-        self._clock = clock
+        self._clock, self._room = clock, settings.stream_viewer_bytes
         self._allowance = Allowance(settings.stream_max_controls, now)
         self._beat = now + settings.stream_heartbeat
         self._pressed = False
@@ -120,8 +120,7 @@ class Spectator:
 
     def prepare(self) -> None:
         """Merge the next frame's sources now, while there is time."""
-        coming = self.player.peek()
-        if coming is not None and coming[1] - coming[0] > 1:
+        if self.player.stride > 1 and (coming := self.player.peek()) is not None:
             self.player.log.head(*coming)
 
     def grown(self) -> None:
@@ -213,7 +212,7 @@ class Spectator:
     def _has_room(self, now: float) -> bool:
         """Tell whether the connection takes more; close one that takes nothing for too long."""
         buffered = self._outlet.buffered
-        if buffered <= self._settings.stream_viewer_bytes:
+        if buffered <= self._room:
             self._pressed = False
             return True
         if not self._pressed or buffered < self._buffered:

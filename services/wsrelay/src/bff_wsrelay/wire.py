@@ -80,7 +80,8 @@ class Wire:
         transport takes what the kernel does not. A descriptor is only used while its transport is not closing, so it
         cannot be somebody else's by then.
         """
-        if not self.is_open:
+        protocol = self._protocol
+        if protocol.close_sent or not protocol.handshake_complete or self._is_closing():
             return
         if self._descriptor < 0 or self._get_size():
             self._write(frame)
@@ -90,7 +91,7 @@ class Wire:
         except BlockingIOError:
             sent = 0
         except OSError:
-            self._protocol.transport.abort()
+            protocol.transport.abort()
             return
         if sent < len(frame):
             self._write(frame[sent:])
