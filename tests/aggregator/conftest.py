@@ -11,6 +11,8 @@ from bff_aggregator.app import create_app
 from bff_aggregator.settings import AggregatorSettings
 from bff_demo.options import Options
 from bff_demo.server import DemoServer
+from tests.support import redis_server
+from tests.support.redis_server import RedisServer
 
 StartAggregator = Callable[..., Awaitable[httpx.AsyncClient]]
 
@@ -72,3 +74,26 @@ async def start_aggregator(start_app: Callable[[Any], Awaitable[str]]) -> AsyncI
             return await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=30))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def redis_process() -> Iterator[RedisServer]:
+    """Run one Redis-protocol server for all tests of this process."""
+    with redis_server.running() as server:
+        yield server
+
+
+@pytest.fixture
+def redis(redis_process: RedisServer) -> Iterator[RedisServer]:
+    """Return the Redis server, empty."""
+    with redis_process.client() as client:
+        client.flushall()
+    yield redis_process
+    redis_process.thaw()
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[RedisServer]:
+    """Run a Redis Cluster of one node for all tests of this process."""
+    with redis_server.cluster() as server:
+        yield server

@@ -128,7 +128,7 @@ class Link:
 async def connect(url: str) -> Client:
     """Return a client of the server at `url`, or of the cluster that it belongs to."""
     # Without a library name a new connection costs two round trips less.
-    options: dict[str, Any] = {"max_connections": CONNECTIONS, "lib_name": None, "lib_version": None, "protocol": 2}
+    options: dict[str, Any] = {"max_connections": CONNECTIONS, "driver_info": None, "protocol": 2}
     pool: Any = BlockingConnectionPool.from_url(url, timeout=None, retry=Retry(NoBackoff(), 1), **options)
     single = Redis.from_pool(pool)
     try:
@@ -139,7 +139,7 @@ async def connect(url: str) -> Client:
         await single.aclose()
         raise
     await single.aclose()
-    cluster = RedisCluster.from_url(url, cluster_error_retry_attempts=1, **options)
+    cluster = RedisCluster.from_url(url, retry=Retry(NoBackoff(), 1), **options)
     await cluster.initialize()
     return cluster
 

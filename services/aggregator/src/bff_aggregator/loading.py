@@ -141,25 +141,40 @@ class Loader:
     async def _await(
         self, scope: Scope, keys: Sequence[str], kept: Mapping[str, Entry], fill: Fill, deadline: float, loaded: Loaded
     ) -> None:
-        """Add the entries of missing keys to `loaded`: join the flights there are, begin one for the rest."""
+        """Add the entries of missing keys to `loaded`: join the flights there are, begin one for the rest.
+
+        A flight that was joined may run out of its time when this request still has some: then one is begun for it.
+        """
+        until = deadline - RESERVE
+        joined = {key for key in keys if (scope, key) in self._flights}
+        known, made = await self._fetch(scope, keys, kept, fill, until, loaded)
+        late = [key for key in keys if key in joined and isinstance(made.get(key), BackendTimeout)]
+        if late and self._monotonic() < until:
+            newer, again = await self._fetch(scope, late, known, fill, until, loaded)
+            known, made = {**known, **newer}, {**made, **again}
+        for key in keys:
+            if key not in loaded.entries:
+                self._settle(scope, key, made.get(key), known.get(key), loaded)
+
+    async def _fetch(
+        self, scope: Scope, keys: Sequence[str], kept: Mapping[str, Entry], fill: Fill, until: float, loaded: Loaded
+    ) -> tuple[dict[str, Entry], dict[str, Outcome]]:
+        """Take what Redis has; return what else is known of the keys, stale, and what has come of making them."""
         flights = {flight for key in keys if (flight := self._flights.get((scope, key)))}
         rest = [key for key in keys if (scope, key) not in self._flights]
         if len(rest) < len(keys):
             self._metrics.coalesced.labels(scope.namespace, "process").inc(len(keys) - len(rest))
         if rest:
             flights.add(self._begin(scope, rest, fill, refresh=False))
-        until = deadline - RESERVE
         await self._wait([flight.looked for flight in flights], until)
-        found = {key: item for flight in flights for key, item in flight.found.items() if key in keys}
-        known = {key: newest([kept.get(key), found.get(key)]) for key in {**kept, **found} if key in keys}
+        wanted = set(keys)
+        found = {key: item for flight in flights for key, item in flight.found.items() if key in wanted}
+        known = {key: newest([kept.get(key), found.get(key)]) for key in {**kept, **found} if key in wanted}
         self._use(scope, known, "redis", loaded, fill, stale_too=True)
-        missing = [key for key in keys if key not in loaded.entries]
-        if not missing:
-            return
+        if wanted <= loaded.entries.keys():
+            return known, {}
         await self._wait([flight.done for flight in flights], until)
-        made = {key: what for flight in flights if flight.done.done() for key, what in flight.made.items()}
-        for key in missing:
-            self._settle(scope, key, made.get(key), known.get(key), loaded)
+        return known, {key: what for flight in flights if flight.done.done() for key, what in flight.made.items()}
 
     async def _wait(self, futures: Sequence[asyncio.Future[None]], until: float) -> None:
         await asyncio.wait(futures, timeout=max(0.0, until - self._monotonic()))
