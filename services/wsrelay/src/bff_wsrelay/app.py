@@ -16,6 +16,7 @@ from bff_wsrelay.dial import Dialer, Patience
 from bff_wsrelay.door_metrics import DoorMetrics
 from bff_wsrelay.playback import PATH as PLAYBACK_PATH
 from bff_wsrelay.playback import Playback
+from bff_wsrelay.replicas import Replicas
 from bff_wsrelay.settings import RelaySettings
 from bff_wsrelay.shelf import Shelf
 from bff_wsrelay.tally import StreamMetrics
@@ -31,7 +32,8 @@ def create_app(settings: RelaySettings | None = None) -> FastAPI:
     doors = Doors(settings)
     stream_metrics = StreamMetrics(metrics.registry)
     dialer = Dialer(settings.backend_url, Patience(connect=settings.connect_timeout))
-    shelf = Shelf(settings, upstream, dialer, stream_metrics)
+    replicas = Replicas(settings) if settings.redis_url else None
+    shelf = Shelf(settings, upstream, dialer, stream_metrics, replicas)
     playback = Playback(settings, doors, shelf, stream_metrics)
     transparent = door.Door.of(settings, doors, DoorMetrics(metrics.registry))
 
@@ -40,6 +42,8 @@ def create_app(settings: RelaySettings | None = None) -> FastAPI:
         async with playback.running():
             yield
         await shelf.aclose()
+        if replicas is not None:
+            await replicas.aclose()
         await upstream.aclose()
 
     checks = {"backend": upstream.check}

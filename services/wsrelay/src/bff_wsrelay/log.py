@@ -73,6 +73,16 @@ class Block:
         return len(self.heads) + len(self.orders) + OVERHEAD
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Everything in a log that has ended: times (µs, int64) and digests (uint64) of all frames, blocks, the rest."""
+
+    times: bytes
+    digests: bytes
+    blocks: Sequence[Block]
+    tail: Sequence[bytes]
+
+
 class FrameLog:
     """All frames of one reading of a run, from the first; grows at its end until `ended`.
 
@@ -159,6 +169,21 @@ class FrameLog:
         fork._tail = list(self._heads(whole))[: length - whole * BLOCK] if length > whole * BLOCK else []
         fork._tail_size = sum(len(head) + 33 for head in fork._tail)
         return fork
+
+    def content(self) -> Content:
+        """Return what the log holds, to be kept elsewhere."""
+        return Content(self._times.tobytes(), self._digests.tobytes(), tuple(self._blocks), tuple(self._tail))
+
+    def restore(self, content: Content) -> None:
+        """Take over what a whole log held; this one must be empty. Raises Full when it does not fit."""
+        self._times.frombytes(content.times)
+        self._digests.frombytes(content.digests)
+        self._blocks, self._tail = list(content.blocks), list(content.tail)
+        self._packed = sum(block.size for block in self._blocks)
+        self._tail_size = sum(len(head) + 33 for head in self._tail)
+        self.length, self.ended = len(self._times), True
+        if self.size > self._limit:
+            raise Full
 
     def head(self, start: int, end: int) -> bytes:
         """Return the JSON head of one frame that covers `[start, end)`, which must be in the log and not empty."""

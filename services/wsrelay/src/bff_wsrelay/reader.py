@@ -21,6 +21,7 @@ from bff_wsrelay.link import Link, LinkClosed, Message
 from bff_wsrelay.log import Full
 from bff_wsrelay.reading import Detail, Reading, Silence, detail
 from bff_wsrelay.recording import Failure, Recording
+from bff_wsrelay.replicas import Replicas
 from bff_wsrelay.settings import RelaySettings
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,9 @@ class Reader:
         dialer: Dialer,
         settings: RelaySettings,
         on_growth: Callable[[], None],
+        replicas: Replicas | None = None,
     ) -> None:
+        self._replicas = replicas
         self._recording, self._credentials = recording, list(credentials)
         self._upstream, self._dialer, self._settings = upstream, dialer, settings
         self._on_growth = on_growth
@@ -99,7 +102,10 @@ class Reader:
         finished, known = True, len(recording.log)
         try:
             finished = (await self.look()).finished
+            if finished and await self._borrow():
+                return True
             if await self._pass(finished=finished):
+                await self._lend()
                 return True
             if not finished:
                 await asyncio.sleep(self._settings.read_poll_seconds)
@@ -115,6 +121,22 @@ class Reader:
         recording.enter("reconnecting", attempt=self._backoff.attempt, retry_ms=round(delay * 1000))
         await asyncio.sleep(delay)
         return False
+
+    async def _borrow(self) -> bool:
+        """Take the whole log from another relay that has read it with the same credentials, if there is one."""
+        recording = self._recording
+        if self._replicas is None or len(recording.log):
+            return False
+        if not await self._replicas.fetch(recording.run_id, self._credentials, recording.log):
+            return False
+        recording.feed(recording.log)
+        recording.enter("finished")
+        self._on_growth()
+        return True
+
+    async def _lend(self) -> None:
+        if self._replicas is not None:
+            await self._replicas.offer(self._recording.run_id, self._credentials, self._recording.log)
 
     async def _refused(self, message: str, *, finished: bool) -> None:
         """Wait for a run that is not ready; give up one that never will be."""

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import hashlib
-import hmac
 import secrets
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +16,7 @@ from bff_wsrelay.dial import Dialer
 from bff_wsrelay.log import ByteLru, FrameLog
 from bff_wsrelay.reader import Reader
 from bff_wsrelay.recording import Failure, Recording
+from bff_wsrelay.replicas import Replicas, digest
 from bff_wsrelay.settings import RelaySettings
 from bff_wsrelay.tally import StreamMetrics
 
@@ -41,7 +40,15 @@ class Kept:
 class Shelf:
     """Hands out recordings; `aclose` ends their readers."""
 
-    def __init__(self, settings: RelaySettings, upstream: Upstream, dialer: Dialer, metrics: StreamMetrics) -> None:
+    def __init__(
+        self,
+        settings: RelaySettings,
+        upstream: Upstream,
+        dialer: Dialer,
+        metrics: StreamMetrics,
+        replicas: Replicas | None = None,
+    ) -> None:
+        self._replicas = replicas
         self._settings, self._upstream, self._dialer, self._metrics = settings, upstream, dialer, metrics
         self._secret = settings.digest_key.get_secret_value().encode() or secrets.token_bytes(32)
         self._kept: dict[Key, Kept] = {}
@@ -80,7 +87,7 @@ class Shelf:
     @contextlib.contextmanager
     def open(self, run_id: str, credentials: Sequence[Header]) -> Iterator[Kept]:
         """Hold the recording of a run for a viewer as long as the context lasts; the first one starts its reader."""
-        key = (run_id, digest(self._secret, credentials))
+        key = (run_id, digest(self._secret, "", credentials))
         kept = self._kept.get(key)
         if kept is None:
             kept = self._kept[key] = self._start(run_id, credentials)
@@ -123,7 +130,13 @@ class Shelf:
     def _start(self, run_id: str, credentials: Sequence[Header]) -> Kept:
         recording = Recording(run_id, FrameLog("", self._settings.log_max_bytes, self.cache))
         reader = Reader(
-            recording, credentials, self._upstream, self._dialer, self._settings, lambda: self._limit(recording)
+            recording,
+            credentials,
+            self._upstream,
+            self._dialer,
+            self._settings,
+            lambda: self._limit(recording),
+            self._replicas,
         )
         return Kept(recording, reader, asyncio.create_task(reader.run(), name=f"read {run_id}"))
 
@@ -159,9 +172,3 @@ class Shelf:
                 self._drop(key, kept)
         if excess > 0:
             raise Failure("BUSY", "the relay holds as many runs as it can", TRY_AGAIN_LATER)
-
-
-def digest(secret: bytes, credentials: Sequence[Header]) -> str:
-    """Return what stands for credentials in keys: a keyed digest of them; having none is a value too."""
-    message = b"\n".join(name.lower() + b":" + value for name, value in credentials)
-    return hmac.new(secret, message, hashlib.sha256).hexdigest()[:32]

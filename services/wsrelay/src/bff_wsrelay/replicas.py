@@ -1,0 +1,138 @@
+"""Whole logs shared between relays through Redis, so that a fleet reads a run once. The only importer of redis here.
+
+Optional in every respect: each command has a deadline, a failure keeps Redis out of the way for a while, and a relay
+without it reads for itself. Keys hold a keyed digest of run and credentials; the digest's key is BFF_DIGEST_KEY, or one
+that the relays agree on in Redis itself.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from redis.asyncio import Redis, RedisCluster
+from redis.exceptions import RedisClusterException, RedisError
+
+from bff_shared.headers import Header
+from bff_wsrelay.log import FrameLog, Full
+from bff_wsrelay.packing import Damaged, pack, part_count, stored_head, unpack
+from bff_wsrelay.settings import RelaySettings
+
+log = logging.getLogger(__name__)
+
+DEADLINE = 2.0
+PAUSE = 10.0
+"""Seconds for which Redis is left alone after a failure."""
+SECRET = "bff:stream:secret"  # noqa: S105  the name of a key, not a secret
+T = TypeVar("T")
+
+
+def digest(secret: bytes, run_id: str, credentials: Sequence[Header]) -> str:
+    """Return what stands for credentials in keys: a keyed digest of them; having none is a value too."""
+    message = b"\n".join([run_id.encode(), *(name.lower() + b":" + value for name, value in credentials)])
+    return hmac.new(secret, message, hashlib.sha256).hexdigest()[:32]
+
+
+class Replicas:
+    """Offers and fetches whole logs; `aclose` ends its connections."""
+
+    def __init__(self, settings: RelaySettings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._url, self._seconds, self._clock = settings.redis_url, int(settings.log_share_seconds), clock
+        self._secret = settings.digest_key.get_secret_value().encode()
+        self._client: Any = None
+        self._aside_until = float("-inf")
+
+    async def fetch(self, run_id: str, credentials: Sequence[Header], into: FrameLog) -> bool:
+        """Fill an empty log with what another relay has read of its epoch; False if there is nothing or Redis is away.
+
+        Raises Full.
+        """
+        found = await self._try(lambda: self._read(run_id, credentials))
+        if found is None:
+            return False
+        head, parts, secret = found
+        try:
+            content = await asyncio.to_thread(unpack, head, parts, into.epoch, secret)
+        except Damaged:
+            return False
+        try:
+            into.restore(content)
+        except Full:
+            log.warning("a shared log is larger than this relay keeps", extra={"run_id": run_id})
+            raise
+        return True
+
+    async def offer(self, run_id: str, credentials: Sequence[Header], whole: FrameLog) -> None:
+        """Share a whole log for a while."""
+        await self._try(lambda: self._write(run_id, credentials, whole))
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        if self._client is not None:
+            await self._try(self._client.aclose)
+
+    async def _read(self, run_id: str, credentials: Sequence[Header]) -> tuple[bytes, list[bytes], bytes] | None:
+        client, secret = await self._open()
+        name = _name(secret, run_id, credentials)
+        head = await client.get(name)
+        if head is None:
+            return None
+        parts = []
+        for number in range(part_count(head)):
+            part = await client.get(f"{name}:{number}")
+            if part is None:
+                return None
+            parts.append(part)
+        return head, parts, secret
+
+    async def _write(self, run_id: str, credentials: Sequence[Header], whole: FrameLog) -> None:
+        client, secret = await self._open()
+        name = _name(secret, run_id, credentials)
+        head, parts = await asyncio.to_thread(pack, whole, secret)
+        for number, part in enumerate(parts):
+            await client.set(f"{name}:{number}", part, ex=self._seconds)
+        await client.set(name, stored_head(head, parts), ex=self._seconds)
+
+    async def _open(self) -> tuple[Any, bytes]:
+        """Return the client and the key of digests."""
+        if self._client is None:
+            self._client = await _connect(self._url)
+        if not self._secret:
+            await self._client.set(SECRET, secrets.token_bytes(32), nx=True)
+            self._secret = await self._client.get(SECRET)
+        return self._client, self._secret
+
+    async def _try(self, work: Callable[[], Awaitable[T]]) -> T | None:
+        if self._clock() < self._aside_until:
+            return None
+        try:
+            async with asyncio.timeout(DEADLINE):
+                return await work()
+        except (RedisError, RedisClusterException, OSError, TimeoutError, Damaged) as error:
+            log.warning("redis is left alone", extra={"reason": type(error).__name__, "seconds": PAUSE})
+            self._aside_until = self._clock() + PAUSE
+            return None
+
+
+def _name(secret: bytes, run_id: str, credentials: Sequence[Header]) -> str:
+    """Return the key of a log's head; its parts hash to the same slot of a cluster."""
+    return f"bff:stream:{{{digest(secret, run_id, credentials)}}}"
+
+
+async def _connect(url: str) -> Any:
+    """Return a client of the server at `url`, or of the cluster that it belongs to."""
+    options: dict[str, Any] = {"socket_timeout": DEADLINE, "socket_connect_timeout": DEADLINE, "protocol": 2}
+    single = Redis.from_url(url, **options)
+    try:
+        facts: Any = await single.info("cluster")
+    except BaseException:
+        await single.aclose()
+        raise
+    if not facts.get("cluster_enabled"):
+        return single
+    await single.aclose()
+    return RedisCluster.from_url(url, **options)
