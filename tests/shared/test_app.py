@@ -79,6 +79,7 @@ async def test_errors_have_the_canonical_shape(client: httpx.AsyncClient, path: 
 async def test_wrong_method_is_told(client: httpx.AsyncClient) -> None:
     answer = await client.post("/things/a")
     assert (answer.status_code, answer.json()["error"]["code"]) == (405, "METHOD_NOT_ALLOWED")
+    assert answer.headers["allow"] == "GET"
 
 
 async def test_bad_field_is_named(client: httpx.AsyncClient) -> None:

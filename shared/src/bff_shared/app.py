@@ -116,7 +116,8 @@ def _add_errors(app: FastAPI) -> None:
         if error.status_code == 404:
             return respond(request, NotFound("no such resource"))
         if error.status_code == 405:
-            return respond(request, MethodNotAllowed("the resource does not support this method"))
+            message = "the resource does not support this method"
+            return respond(request, MethodNotAllowed(message, (error.headers or {}).get("Allow", "")))
         return respond(request, BadRequest("the request cannot be understood"))
 
 

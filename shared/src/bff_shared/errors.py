@@ -113,9 +113,17 @@ class DatasetNotFound(NotFound):
 
 
 class MethodNotAllowed(RequestError):
-    """The resource does not support the method."""
+    """The resource does not support the method; `allow` lists those that it does."""
 
     code, status = "METHOD_NOT_ALLOWED", 405
+
+    def __init__(self, message: str, allow: str = "") -> None:
+        super().__init__(message)
+        self.allow = allow
+
+    def headers(self) -> dict[str, str]:
+        """Name the methods, as RFC 9110 section 15.5.6 asks."""
+        return {"allow": self.allow} if self.allow else {}
 
 
 class PayloadTooLarge(RequestError):

@@ -1,44 +1,71 @@
 """The routes for runs: a complete run, its status, the list. I/O."""
 
 import time
+from datetime import date
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Path, Query, Request
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
+from pydantic.json_schema import SkipJsonSchema
 
-from bff_aggregator import deadlines
+from bff_aggregator import deadlines, run_docs
 from bff_aggregator.answers import Shape
 from bff_aggregator.complete import Runs
 from bff_aggregator.parts import User
 from bff_aggregator.replies import Preferences, Replies
+from bff_aggregator.run_docs import CompleteRun, RunPage, RunStatus
 from bff_aggregator.run_list import RunList, page_body
 from bff_aggregator.sections import PARTS, State, Whole
 from bff_aggregator.sources import Refused
 from bff_aggregator.store import Store
 from bff_aggregator.vocabulary import FINISHED, is_number
-from bff_shared.errors import ArtifactMissing, BackendTimeout, BackendUnavailable
+from bff_shared.errors import ArtifactMissing, BackendTimeout, BackendUnavailable, InvalidRequest
 from bff_shared.headers import credentials
 from bff_shared.responses import JsonResponse
 
 RUN_ID = r"^(\.{0,2}[A-Za-z0-9_-][A-Za-z0-9._-]*|\.{3}[A-Za-z0-9._-]*)$"
 REQUIRE = r"^((run|metrics|equity|orders)(,(run|metrics|equity|orders))*)?$"
+ERRORS, LIST_ERRORS = run_docs.answers(one_run=True), run_docs.answers(one_run=False)
 DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+DATE: dict[str, Any] = {"format": "date"}
+MOST = 10_000_000
+UNLIMITED = 86_400.0
 FRESH = {"cache-control": "private, no-cache", "vary": "Authorization, Cookie"}
 
+Day = str | SkipJsonSchema[None]
 RunId = Annotated[str, Path(pattern=RUN_ID, max_length=128, examples=["05a0b0f6e429450f95d2598db225778b"])]
-Timeout = Annotated[str | None, Header(alias=deadlines.HEADER, description="seconds; shortens the service's own limit")]
+Timeout = Annotated[
+    float,
+    Header(
+        alias=deadlines.HEADER,
+        description="seconds the answer may take; only shortens the service's own limit",
+        gt=0,
+        le=UNLIMITED,
+        allow_inf_nan=False,
+        examples=[1.5],
+        json_schema_extra={"minimum": 0.1},
+    ),
+]
 
 
 def make_router(runs: Runs, replies: Replies, run_list: RunList, store: Store, timeout: float) -> APIRouter:
-    """Return the routes; an answer may take `timeout` seconds."""
-    router = APIRouter(prefix="/api/v1/runs", tags=["runs"])
+    """Return the routes; an answer may take `timeout` seconds.
+
+    The models and the class of answers are for OpenAPI: every route returns its bytes itself.
+    """
+    router = APIRouter(prefix="/api/v1/runs", tags=["runs"], default_response_class=JSONResponse)
 
     async def whose(request: Request) -> User:
         given = tuple(credentials(request.headers.raw))
         return User(given, await store.owner(given))
 
-    @router.get("/{run_id}/complete", summary="A run with its metrics, equity and orders")
+    @router.get(
+        "/{run_id}/complete",
+        summary="A run with its metrics, equity and orders",
+        response_model=CompleteRun,
+        responses=ERRORS,
+    )
     async def complete(
         request: Request,
         run_id: RunId,
@@ -46,15 +73,15 @@ def make_router(runs: Runs, replies: Replies, run_list: RunList, store: Store, t
         include_metrics: bool = True,
         include_equity: bool = True,
         include_orders: bool = True,
-        equity_points: Annotated[int, Query(ge=0, le=10_000_000, description="most points of equity; 0: all")] = 2000,
-        orders_limit: Annotated[int | None, Query(ge=0, le=10_000_000, description="most orders; none: all")] = None,
-        orders_offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
+        equity_points: Annotated[int, Query(ge=0, le=MOST, description="most points of equity; 0: all")] = 2000,
+        orders_limit: Annotated[int, Query(ge=0, le=MOST, description="most orders")] = MOST,
+        orders_offset: Annotated[int, Query(ge=0, le=MOST, description="orders to leave out before")] = 0,
         require: Annotated[str, Query(pattern=REQUIRE, description="parts without which the answer is an error")] = "",
         format: Annotated[Literal["rows", "columns"], Query()] = "rows",  # noqa: A002  the parameter's name
-        x_request_timeout: Timeout = None,
+        x_request_timeout: Timeout = UNLIMITED,
     ) -> Response:
         begun = time.monotonic()
-        limit = deadlines.deadline(begun, timeout, x_request_timeout)
+        limit = deadlines.deadline(begun, timeout, repr(x_request_timeout))
         required = set(require.split(","))
         included = dict(zip(PARTS, (include_metrics, include_equity, include_orders), strict=True))
         wanted = [name for name in PARTS if included[name] or name in required]
@@ -68,31 +95,36 @@ def make_router(runs: Runs, replies: Replies, run_list: RunList, store: Store, t
         wishes = Preferences(request.headers.get("accept-encoding"), request.headers.get("if-none-match"))
         return await replies.answer(user, whole, shape, wishes, begun)
 
-    @router.get("/{run_id}/status", summary="Where a run is")
-    async def status(request: Request, run_id: RunId, x_request_timeout: Timeout = None) -> Response:
-        limit = deadlines.deadline(time.monotonic(), timeout, x_request_timeout)
+    @router.get("/{run_id}/status", summary="Where a run is", response_model=RunStatus, responses=ERRORS)
+    async def status(request: Request, run_id: RunId, x_request_timeout: Timeout = UNLIMITED) -> Response:
+        limit = deadlines.deadline(time.monotonic(), timeout, repr(x_request_timeout))
         try:
             whole = await runs.load(await whose(request), run_id, (), limit.at)
         except Refused as refused:
             return pass_on(refused)
         return JsonResponse(light(whole), headers=FRESH)
 
-    @router.get("", summary="The list of runs, with the key metrics of the finished ones")
+    @router.get(
+        "",
+        summary="The list of runs",
+        response_model=RunPage,
+        responses=LIST_ERRORS,
+    )
     async def list_runs(
         request: Request,
-        symbol: Annotated[str | None, Query(max_length=64)] = None,
-        strategy_id: Annotated[str | None, Query(max_length=128)] = None,
-        from_: Annotated[str | None, Query(alias="from", pattern=DAY)] = None,
-        to: Annotated[str | None, Query(pattern=DAY)] = None,
+        symbol: Annotated[str, Query(max_length=64)] = "",
+        strategy_id: Annotated[str, Query(max_length=128)] = "",
+        from_: Annotated[Day, Query(alias="from", pattern=DAY, json_schema_extra=DATE)] = None,
+        to: Annotated[Day, Query(pattern=DAY, json_schema_extra=DATE)] = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 20,
-        offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
+        offset: Annotated[int, Query(ge=0, le=MOST)] = 0,
         order: Annotated[Literal["created_at", "-created_at"], Query()] = "-created_at",
-        x_request_timeout: Timeout = None,
+        x_request_timeout: Timeout = UNLIMITED,
     ) -> Response:
         begun = time.monotonic()
-        deadline = deadlines.deadline(begun, timeout, x_request_timeout)
-        given = {"symbol": symbol, "strategy_id": strategy_id, "from": from_, "to": to}
-        fields = {name: value for name, value in given.items() if value is not None}
+        deadline = deadlines.deadline(begun, timeout, repr(x_request_timeout))
+        given = {"symbol": symbol, "strategy_id": strategy_id, "from": day("from", from_), "to": day("to", to)}
+        fields = {name: value for name, value in given.items() if value}
         query = urlencode({**fields, "limit": limit, "offset": offset, "order": order})
         try:
             page = await run_list.load(await whose(request), b"?" + query.encode(), deadline.at)
@@ -101,6 +133,14 @@ def make_router(runs: Runs, replies: Replies, run_list: RunList, store: Store, t
         return JsonResponse(page_body(page, (time.monotonic() - begun) * 1000), headers=FRESH)
 
     return router
+
+
+def day(name: str, text: str | None) -> str:
+    """Return a date YYYY-MM-DD, or nothing, as it is. Raises InvalidRequest where there is no such day."""
+    try:
+        return date.fromisoformat(text).isoformat() if text else ""
+    except ValueError as error:
+        raise InvalidRequest(f"invalid: {name}", {name: "expected a date YYYY-MM-DD"}) from error
 
 
 def pass_on(refused: Refused) -> Response:
