@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -174,6 +175,7 @@ async def test_a_log_outlives_its_backend() -> None:
         async with watching(relay.stream(FAST)) as other:
             await play_through(other)
             assert_conserved(other.frames, backend.frames)
+            assert "status" not in [message["t"] for message in other.messages]
 
 
 async def test_an_unknown_run_is_an_error_and_a_close_that_says_do_not_come_back() -> None:
@@ -264,6 +266,47 @@ async def test_step_shows_one_frame_in_either_direction() -> None:
             while (frame := await client.until_type("frame"))["seq"] != seq:
                 assert frame["seq"] == 50
             assert frame["n"] == 1
+
+
+async def test_a_slow_viewer_gets_everything_in_fewer_frames_and_others_are_not_delayed() -> None:
+    backend = RunBackend(source(20_000))
+    async with (
+        playing(backend, stream_viewer_bytes=1024) as relay,
+        watching(relay.stream("?speed=600&fps=60")) as swift,
+    ):
+        with socket.socket() as narrow:
+            narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            narrow.connect(("127.0.0.1", relay.port))
+            url = relay.stream("?speed=600&fps=60&autoplay=1")
+            async with watching(url, sock=narrow, max_queue=1) as slow:
+                await slow.next()
+                await play_through(swift)
+                await slow.until_type("end")
+        assert_conserved(swift.frames, backend.frames)
+        assert_conserved(slow.frames, backend.frames)
+        assert swift.frames[-1]["dropped"] == 0
+        assert slow.frames[-1]["dropped"] > 0
+        assert relay.value("bff_stream_dropped_total") == slow.frames[-1]["dropped"]
+
+
+async def test_nothing_is_left_of_viewers_that_come_and_go() -> None:
+    backend = RunBackend(source(300))
+    async with playing(backend, log_linger=0, stream_max_per_client=10_000) as relay:
+        before = len(asyncio.all_tasks())
+        for _ in range(10):
+            await asyncio.gather(*(come_and_go(relay, number) for number in range(50)))
+        async with asyncio.timeout(10):
+            while relay.app.state.playback.spectators or relay.value("bff_stream_recordings"):
+                await asyncio.sleep(0.01)
+            while len(asyncio.all_tasks()) > before or backend.open:
+                await asyncio.sleep(0.01)
+
+
+async def come_and_go(relay: Relay, number: int) -> None:
+    async with watching(relay.stream("?autoplay=1")) as client:
+        await client.next()
+        if number % 2:
+            client.connection.transport.abort()
 
 
 async def test_pause_holds_and_play_goes_on_where_it_was() -> None:

@@ -63,6 +63,7 @@ class Spectator:
         self._allowance = Allowance(settings.stream_max_controls, now)
         self._beat = now + settings.stream_heartbeat
         self._pressed = False
+        self._dropped = 0
         self._buffered, self._moved = 0, now
 
     def attach(self) -> None:
@@ -197,6 +198,9 @@ class Spectator:
         self.balance.enter(emission, self.player.jumps)
         tally.imbalances += self.balance.faults - faults
         tally.frames += 1
+        if emission.dropped != self._dropped:
+            tally.dropped += emission.dropped - self._dropped
+            self._dropped = emission.dropped
         tally.source_frames += emission.end - emission.start
 
     def _tell(self) -> None:
