@@ -186,3 +186,26 @@ async def test_answer_says_how_it_came_about(demo: Any, start_aggregator: StartA
     assert warm.headers["cache-status"] == "bff-aggregator; hit"
     assert "load;dur=" in warm.headers["server-timing"]
     assert warm.headers["cache-control"] == "private, no-cache"
+
+
+async def test_purged_run_is_read_anew(demo: Any, start_aggregator: StartAggregator) -> None:
+    client = await start_aggregator(backend_url=demo.url, admin_token="sesame")
+    run = small(demo)
+    await client.get(f"/api/v1/runs/{run}/complete")
+    purge = f"/api/v1/cache/runs?run_id={run}"
+    assert (await client.delete(purge)).status_code == 401
+    answer = await client.delete(purge, headers={"authorization": "Bearer sesame"})
+    assert (answer.status_code, answer.json()["purged"]) == (200, True)
+    again = (await client.get(f"/api/v1/runs/{run}/complete")).json()
+    assert again["metadata"]["backend_calls"] == 4
+
+
+async def test_openapi_describes_the_answers(start_aggregator: StartAggregator) -> None:
+    client = await start_aggregator(backend_url="http://127.0.0.1:9")
+    paths = (await client.get("/api/v1/openapi/aggregator.json")).json()["paths"]
+    route = paths["/api/v1/runs/{run_id}/complete"]["get"]
+    assert {parameter["name"] for parameter in route["parameters"]} >= {"run_id", "equity_points", "require", "format"}
+    assert set(route["responses"]) >= {"200", "304", "401", "403", "404", "422", "502", "503", "504"}
+    assert route["responses"]["200"]["content"]["application/json"]["schema"] == {
+        "$ref": "#/components/schemas/CompleteRun"
+    }

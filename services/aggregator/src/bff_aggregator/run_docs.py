@@ -237,6 +237,14 @@ class RunPage(BaseModel):
     metadata: ListMetadata
 
 
+class Purged(BaseModel):
+    """What was forgotten, and whether every process has heard of it."""
+
+    run_id: str
+    purged: bool
+    everywhere: bool
+
+
 def _error(text: str, code: str, message: str) -> dict[str, Any]:
     example = {"error": {"code": code, "message": message, "details": {"correlation_id": "4bf92f3577b34da6"}}}
     return {"description": text, "content": {JSON: {"schema": {"type": "object"}, "example": example}}}

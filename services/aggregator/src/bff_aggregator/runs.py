@@ -10,13 +10,16 @@ from fastapi.responses import JSONResponse, Response
 from pydantic.json_schema import SkipJsonSchema
 
 from bff_aggregator import deadlines, run_docs
+from bff_aggregator.admin import require_admin
 from bff_aggregator.answers import Shape
 from bff_aggregator.complete import Runs
 from bff_aggregator.parts import User
 from bff_aggregator.replies import Preferences, Replies
-from bff_aggregator.run_docs import CompleteRun, RunPage, RunStatus
+from bff_aggregator.run_docs import CompleteRun, Purged, RunPage, RunStatus
 from bff_aggregator.run_list import RunList, page_body
+from bff_aggregator.runcache import NAMESPACE
 from bff_aggregator.sections import PARTS, State, Whole
+from bff_aggregator.settings import AggregatorSettings
 from bff_aggregator.sources import Refused
 from bff_aggregator.store import Store
 from bff_aggregator.vocabulary import FINISHED, is_number
@@ -26,7 +29,7 @@ from bff_shared.responses import JsonResponse
 
 RUN_ID = r"^(\.{0,2}[A-Za-z0-9_-][A-Za-z0-9._-]*|\.{3}[A-Za-z0-9._-]*)$"
 REQUIRE = r"^((run|metrics|equity|orders)(,(run|metrics|equity|orders))*)?$"
-ERRORS, LIST_ERRORS = run_docs.answers(one_run=True), run_docs.answers(one_run=False)
+ERRORS, LIST_ERRORS, PURGE_ERRORS = (run_docs.answers(one_run=one) for one in (True, False, True))
 DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 DATE: dict[str, Any] = {"format": "date"}
 MOST = 10_000_000
@@ -49,19 +52,21 @@ Timeout = Annotated[
 ]
 
 
-def make_router(runs: Runs, replies: Replies, run_list: RunList, store: Store, timeout: float) -> APIRouter:
-    """Return the routes; an answer may take `timeout` seconds.
+def make_router(
+    runs: Runs, replies: Replies, run_list: RunList, store: Store, settings: AggregatorSettings
+) -> APIRouter:
+    """Return the routes; an answer may take `run_timeout` seconds.
 
     The models and the class of answers are for OpenAPI: every route returns its bytes itself.
     """
-    router = APIRouter(prefix="/api/v1/runs", tags=["runs"], default_response_class=JSONResponse)
+    router = APIRouter(prefix="/api/v1", tags=["runs"], default_response_class=JSONResponse)
 
     async def whose(request: Request) -> User:
         given = tuple(credentials(request.headers.raw))
         return User(given, await store.owner(given))
 
     @router.get(
-        "/{run_id}/complete",
+        "/runs/{run_id}/complete",
         summary="A run with its metrics, equity and orders",
         response_model=CompleteRun,
         responses=ERRORS,
@@ -81,7 +86,7 @@ def make_router(runs: Runs, replies: Replies, run_list: RunList, store: Store, t
         x_request_timeout: Timeout = UNLIMITED,
     ) -> Response:
         begun = time.monotonic()
-        limit = deadlines.deadline(begun, timeout, repr(x_request_timeout))
+        limit = deadlines.deadline(begun, settings.run_timeout, repr(x_request_timeout))
         required = set(require.split(","))
         included = dict(zip(PARTS, (include_metrics, include_equity, include_orders), strict=True))
         wanted = [name for name in PARTS if included[name] or name in required]
@@ -95,9 +100,9 @@ def make_router(runs: Runs, replies: Replies, run_list: RunList, store: Store, t
         wishes = Preferences(request.headers.get("accept-encoding"), request.headers.get("if-none-match"))
         return await replies.answer(user, whole, shape, wishes, begun)
 
-    @router.get("/{run_id}/status", summary="Where a run is", response_model=RunStatus, responses=ERRORS)
+    @router.get("/runs/{run_id}/status", summary="Where a run is", response_model=RunStatus, responses=ERRORS)
     async def status(request: Request, run_id: RunId, x_request_timeout: Timeout = UNLIMITED) -> Response:
-        limit = deadlines.deadline(time.monotonic(), timeout, repr(x_request_timeout))
+        limit = deadlines.deadline(time.monotonic(), settings.run_timeout, repr(x_request_timeout))
         try:
             whole = await runs.load(await whose(request), run_id, (), limit.at)
         except Refused as refused:
@@ -105,7 +110,7 @@ def make_router(runs: Runs, replies: Replies, run_list: RunList, store: Store, t
         return JsonResponse(light(whole), headers=FRESH)
 
     @router.get(
-        "",
+        "/runs",
         summary="The list of runs",
         response_model=RunPage,
         responses=LIST_ERRORS,
@@ -122,7 +127,7 @@ def make_router(runs: Runs, replies: Replies, run_list: RunList, store: Store, t
         x_request_timeout: Timeout = UNLIMITED,
     ) -> Response:
         begun = time.monotonic()
-        deadline = deadlines.deadline(begun, timeout, repr(x_request_timeout))
+        deadline = deadlines.deadline(begun, settings.run_timeout, repr(x_request_timeout))
         given = {"symbol": symbol, "strategy_id": strategy_id, "from": day("from", from_), "to": day("to", to)}
         fields = {name: value for name, value in given.items() if value}
         query = urlencode({**fields, "limit": limit, "offset": offset, "order": order})
@@ -131,6 +136,12 @@ def make_router(runs: Runs, replies: Replies, run_list: RunList, store: Store, t
         except Refused as refused:
             return pass_on(refused)
         return JsonResponse(page_body(page, (time.monotonic() - begun) * 1000), headers=FRESH)
+
+    @router.delete("/cache/runs", summary="Forget a run for every user", response_model=Purged, responses=PURGE_ERRORS)
+    async def purge(request: Request, run_id: Annotated[str, Query(pattern=RUN_ID, max_length=128)]) -> Response:
+        require_admin(request.headers.get("authorization", ""), settings.admin_token.get_secret_value())
+        everywhere = await store.purge(NAMESPACE, run_id)
+        return JsonResponse({"run_id": run_id, "purged": True, "everywhere": everywhere})
 
     return router
 

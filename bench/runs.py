@@ -1,0 +1,274 @@
+"""Measure complete runs beside the four calls that they replace, and how long reading equity holds up the event loop.
+
+Usage: python bench/runs.py [--quick]
+
+The demo backend and the aggregator are a process each; the client reads every byte and parses none. Cold answers are
+made cold by purging the run from the cache. Ratios are of medians from the same minute.
+"""
+
+import argparse
+import asyncio
+import http.client
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from socket import create_server
+from typing import Any
+
+import orjson
+
+from bff_aggregator import answers, curves, equity, sections
+from bff_aggregator.answers import Shape
+from bff_aggregator.sections import Part, State, Whole
+
+Answer = tuple[int, bytes, dict[str, str]]
+PARTS = ("", "/metrics", "/equity", "/orders")
+TOKEN = "bench-token"  # noqa: S105  of a server that lives as long as this script
+LATE = 1000
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def server(module: str, port: int, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `python -m module` until the block ends."""
+    variables = {**os.environ, **environment}
+    command = [sys.executable, "-m", module, *arguments]
+    null = subprocess.DEVNULL
+    process = subprocess.Popen(command, env=variables, stdout=null, stderr=null)  # noqa: S603  our own modules
+    try:
+        wait_for(port)
+        yield process
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def wait_for(port: int) -> None:
+    """Wait until something listens."""
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        try:
+            http.client.HTTPConnection("127.0.0.1", port, timeout=5).connect()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise SystemExit(f"nothing listens on {port}")
+
+
+class Client:
+    """Asks one server; a connection for each thread."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.pool = ThreadPoolExecutor(50)
+
+    def ask(
+        self, path: str, method: str = "GET", body: Any = None, **headers: str
+    ) -> tuple[int, bytes, dict[str, str]]:
+        """Return status, body and headers."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
+        text = None if body is None else json.dumps(body)
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, text, {"content-type": "application/json", **sent})
+        answer = connection.getresponse()
+        content = answer.read()
+        connection.close()
+        return answer.status, content, {name.lower(): value for name, value in answer.getheaders()}
+
+    def all(self, paths: list[str]) -> list[Answer]:
+        """Ask for several things at once."""
+        return list(self.pool.map(self.ask, paths))
+
+
+def median_ms(times: int, action: Callable[[], Any], before: Callable[[], Any] = lambda: None) -> float:
+    """Return the median milliseconds of an action."""
+    taken = []
+    for _ in range(times):
+        before()
+        begun = time.perf_counter()
+        action()
+        taken.append((time.perf_counter() - begun) * 1000)
+    return statistics.median(taken)
+
+
+def memory_mb(process: subprocess.Popen[bytes], field: str = "VmRSS") -> float:
+    """Return a process's resident memory, or with `VmHWM` the most it ever had."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith(field)).split()[1]) / 1024
+
+
+def one_run(backend: Client, aggregator: Client, run: str, times: int) -> None:
+    """Print how a complete run compares with its four calls."""
+    direct = [f"/backtests/{run}{part}" for part in PARTS]
+    complete = f"/api/v1/runs/{run}/complete"
+
+    def purge() -> None:
+        aggregator.ask(f"/api/v1/cache/runs?run_id={run}", "DELETE", authorization=f"Bearer {TOKEN}")
+
+    points = len(json.loads(backend.ask(direct[2])[1])["equity"])
+    sequence = median_ms(times, lambda: [backend.ask(path) for path in direct])
+    parallel = median_ms(times, lambda: backend.all(direct))
+    slowest = max(median_ms(times, lambda path=path: backend.ask(path)) for path in direct)  # type: ignore[misc]
+    cold = median_ms(times, lambda: aggregator.ask(complete), purge)
+    etag = aggregator.ask(complete)[2]["etag"]
+    warm = median_ms(times * 10, lambda: aggregator.ask(complete))
+    known = median_ms(times * 10, lambda: aggregator.ask(complete, if_none_match=etag))
+    print(f"{points:,} points of equity")
+    print(f"  four calls: in sequence {sequence:.0f} ms, in parallel {parallel:.0f} ms, slowest alone {slowest:.0f} ms")
+    print(f"  complete, cold: {cold:.0f} ms = {cold / slowest:.2f} x slowest, {cold / parallel:.2f} x parallel")
+    print(f"  complete, warm: {warm:.2f} ms ({sequence / warm:.0f} times faster than in sequence); 304: {known:.2f} ms")
+
+
+def one_late_part(backend: Client, aggregator: Client, run: str) -> None:
+    """Print what one part that is a second late costs."""
+    for part in ("metrics", "equity"):
+        backend.ask("/__faults", "PUT", {"path_pattern": f"{run}/{part}$", "latency_ms": LATE})
+        direct = median_ms(1, lambda: backend.all([f"/backtests/{run}{part}" for part in PARTS]))
+        for timeout in ("1.5", "0.5"):
+            aggregator.ask(f"/api/v1/cache/runs?run_id={run}", "DELETE", authorization=f"Bearer {TOKEN}")
+            begun = time.perf_counter()
+            answer = json.loads(aggregator.ask(f"/api/v1/runs/{run}/complete", x_request_timeout=timeout)[1])
+            taken = (time.perf_counter() - begun) * 1000
+            states = {name: told["state"] for name, told in answer["metadata"]["parts"].items()}
+            print(f"{part} {LATE} ms late, deadline {timeout} s: {taken:.0f} ms (direct {direct:.0f} ms), {states}")
+            time.sleep(LATE / 1000)
+    backend.ask("/__faults", "DELETE")
+
+
+def bytes_on_the_wire(backend: Client, aggregator: Client, run: str) -> None:
+    """Print sizes per format and coding."""
+    direct = sum(len(content) for _, content, _ in backend.all([f"/backtests/{run}{part}" for part in PARTS]))
+    print(f"four calls {direct:,} bytes")
+    for query in ("", "?format=columns", "?equity_points=0", "?equity_points=0&format=columns"):
+        plain = len(aggregator.ask(f"/api/v1/runs/{run}/complete{query}")[1])
+        packed = len(aggregator.ask(f"/api/v1/runs/{run}/complete{query}", accept_encoding="gzip")[1])
+        print(f"  complete{query}: {plain:,}, gzip {packed:,} ({direct / packed:.0f} times less)")
+
+
+def many_runs(backend: Client, aggregator: Client, process: subprocess.Popen[bytes], count: int) -> None:
+    """Print how many different runs at once fare, and the memory that they take."""
+    runs = []
+    for number in range(count):
+        inputs = {
+            "strategy_id": "sma_crossover",
+            "symbol": "SPY",
+            "year": 2024,
+            "params": {"fast": 5, "slow": 20 + number},
+        }
+        window = {"from": "2024-03-01", "to": "2024-05-31"}
+        runs.append(json.loads(backend.ask("/backtests", "POST", {**inputs, **window})[1])["run_id"])
+    while json.loads(backend.ask(f"/backtests/{runs[-1]}")[1])["status"] != "DONE":
+        time.sleep(0.1)
+    idle = memory_mb(process)
+    direct = median_ms(1, lambda: backend.all([f"/backtests/{run}{part}" for run in runs for part in PARTS]))
+    for name in ("cold", "again"):
+        begun = time.perf_counter()
+        found = aggregator.all([f"/api/v1/runs/{run}/complete" for run in runs])
+        taken = (time.perf_counter() - begun) * 1000
+        kinds = Counter(kind_of(status, content) for status, content, _ in found)
+        print(f"{count} runs at once, {name}: {taken:.0f} ms, {dict(kinds)} (direct calls: {direct:.0f} ms)")
+        time.sleep(10 if name == "cold" else 0)
+    most = memory_mb(process, "VmHWM")
+    print(f"memory of the aggregator: {idle:.0f} MB before, {memory_mb(process):.0f} MB after, {most:.0f} MB at most")
+
+
+def kind_of(status: int, content: bytes) -> str:
+    """Name what became of an answer."""
+    if status != http.client.OK:
+        return str(status)
+    return "partial" if json.loads(content)["metadata"]["partial_data"] else "whole"
+
+
+async def largest_gap(work: Callable[[], Any]) -> tuple[float, float]:
+    """Return the milliseconds that a loop beating every millisecond stood still at most while `work` ran beside it."""
+    done = False
+    gaps: list[float] = []
+
+    async def beat() -> None:
+        before = time.perf_counter()
+        while not done:
+            await asyncio.sleep(0.001)
+            now = time.perf_counter()
+            gaps.append((now - before) * 1000 - 1)
+            before = now
+
+    heart = asyncio.create_task(beat())
+    await asyncio.sleep(0.01)
+    begun = time.perf_counter()
+    result = work()
+    if asyncio.iscoroutine(result):
+        await result
+    taken = (time.perf_counter() - begun) * 1000
+    await asyncio.sleep(0.01)
+    done = True
+    await heart
+    return max(gaps), taken
+
+
+def read_whole(text: bytes) -> None:
+    """Read, thin out and encode a curve, as one answer does."""
+    curve, _ = curves.parse_curve(text)
+    part = Part("equity", State.OK, curve, count=len(curve))
+    rest = {name: sections.skipped(name) for name in ("metrics", "orders")}
+    sighting = sections.sight({"run_id": "r", "status": "DONE"}, None, 0.0)
+    answers.encode_sections(Whole(sighting, {**rest, "equity": part}), Shape())
+
+
+def hold_ups(text: bytes, times: int) -> None:
+    """Print how long the loop stands still for a year of minutes, by ways to read it."""
+    ways: dict[str, Callable[[], Any]] = {
+        "orjson in the loop": lambda: orjson.loads(text),
+        "orjson in a thread": lambda: asyncio.to_thread(orjson.loads, text),
+        "columns in the loop": lambda: read_whole(text),
+        "columns in a thread (ours)": lambda: asyncio.to_thread(read_whole, text),
+    }
+    print(f"equity of {len(text):,} bytes; the last two include thinning out and encoding")
+    for name, way in ways.items():
+        found = [asyncio.run(largest_gap(way)) for _ in range(times)]
+        gap, taken = (statistics.median(values) for values in zip(*found, strict=True))
+        worst = max(found)[0]
+        print(f"  {name}: {taken:.0f} ms, the loop stood still for {gap:.1f} ms (worst of {times}: {worst:.1f})")
+    curve, _ = curves.parse_curve(text)
+    thin = median_ms(times, lambda: equity.decimate(curve, 2000))
+    print(f"  decimating {len(curve):,} points to 2,000: {thin:.2f} ms")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    times = 3 if parser.parse_args().quick else 7
+    ports = free_port(), free_port()
+    demo = ("--host", "127.0.0.1", "--port", str(ports[0]), "--faults")
+    settings = {"BFF_BACKEND_URL": f"http://127.0.0.1:{ports[0]}", "BFF_PORT": str(ports[1]), "BFF_ADMIN_TOKEN": TOKEN}
+    settings |= {"BFF_LOG_LEVEL": "ERROR"}
+    with server("bff_demo", ports[0], *demo), server("bff_aggregator", ports[1], **settings) as process:
+        backend, aggregator = Client(ports[0]), Client(ports[1])
+        items = json.loads(backend.ask("/backtests?limit=100")[1])["items"]
+        windows = {(item["symbol"], item["run_from"], item["run_to"]): item["run_id"] for item in items}
+        months, year = windows["TSLA", "2025-01-01", "2025-09-17"], windows["NVDA", "2024-01-01", "2024-12-31"]
+        for run in (months, year):
+            one_run(backend, aggregator, run, times)
+        one_late_part(backend, aggregator, months)
+        bytes_on_the_wire(backend, aggregator, months)
+        many_runs(backend, aggregator, process, 50)
+        text = backend.ask(f"/backtests/{year}/equity")[1]
+    hold_ups(text, times)
+
+
+if __name__ == "__main__":
+    main()
