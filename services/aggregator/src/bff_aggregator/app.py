@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 
 from bff_aggregator import chart_routes, runs
 from bff_aggregator.cache import Link, Remote
 from bff_aggregator.cache_metrics import CacheMetrics
-from bff_aggregator.chart_routes import ChartEndpoint
+from bff_aggregator.chart_routes import ChartDoor, ChartEndpoint
 from bff_aggregator.charts import NAMESPACE, Charts
 from bff_aggregator.complete import Runs
 from bff_aggregator.kept import Kept
@@ -65,6 +66,8 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
 
     checks = {"backend": upstream.check, **({"redis": remote.check} if settings.redis_url else {})}
     app = create_common_app("aggregator", settings, metrics=metrics, checks=checks, lifespan=lifespan)
+    # The last middleware of the list is the innermost: ids, log line, metrics and errors stand around it.
+    app.user_middleware.append(Middleware(ChartDoor, endpoint=endpoint))
     app.include_router(chart_routes.make_router(endpoint, store, settings.admin_token))
     app.include_router(runs.make_router(run_loader, replies, run_list, store, settings))
     return app

@@ -66,17 +66,26 @@ def content_digest(query: ChartQuery, bars: Bars, facts: Facts) -> str:
 
 
 def rows(query: ChartQuery, bars: Bars, facts: Facts) -> bytes:
-    """Return the default format: one JSON object per bar, times in ISO 8601 with `Z`."""
-    names = ["timestamp", "open", "high", "low", "close", "volume", *(["trades"] if bars.n is not None else [])]
-    columns = [bars.t.astype("M8[s]").tolist(), *(column.tolist() for column in bars.columns[1:])]
-    if bars.n is None:
-        objects: list[dict[str, Any]] = [
-            {"timestamp": t, "open": o, "high": h, "low": low, "close": c, "volume": v}
-            for t, o, h, low, c, v in zip(*columns, strict=True)
-        ]
-    else:
-        objects = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
-    return orjson.dumps({**_head(query), "bars": objects, "metadata": facts.metadata()}, option=_OPTIONS)
+    """Return the default format: one JSON object per bar, times in ISO 8601 with `Z`.
+
+    The columns are encoded whole and then dealt out, which takes half the time of encoding an object per bar.
+    """
+    head, tail = orjson.dumps(_head(query), option=_OPTIONS), orjson.dumps(facts.metadata())
+    return b"".join((head[:-1], b',"bars":[', _objects(bars), b'],"metadata":', tail, b"}"))
+
+
+def _objects(bars: Bars) -> bytes:
+    """Return one JSON object per bar, with commas between them."""
+    if not len(bars):
+        return b""
+    names = ("timestamp", "open", "high", "low", "close", "volume", "trades")
+    step = 2 * len(bars.columns)
+    pieces: list[bytes] = [b""] * (step * len(bars))
+    for index, column in enumerate((bars.t.astype("M8[s]"), *bars.columns[1:])):
+        key = (b',"' if index else b'},{"') + names[index].encode() + b'":'
+        pieces[2 * index :: step] = [key] * len(bars)
+        pieces[2 * index + 1 :: step] = orjson.dumps(np.ascontiguousarray(column), option=_OPTIONS)[1:-1].split(b",")
+    return b"".join(pieces)[2:] + b"}"
 
 
 def columns(query: ChartQuery, bars: Bars, facts: Facts) -> bytes:

@@ -1,0 +1,54 @@
+import gzip
+import sys
+
+import pytest
+
+from bff_aggregator.codings import choose, compress, entity_tag, matching_tag
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+
+@pytest.mark.parametrize(
+    ("header", "coding"),
+    [
+        (None, "identity"),
+        ("", "identity"),
+        ("gzip, deflate, br, zstd", "zstd"),
+        ("gzip, deflate", "gzip"),
+        ("x-gzip", "gzip"),
+        ("br", "identity"),
+        ("*", "zstd"),
+        ("gzip;q=1.0, zstd;q=0.5", "gzip"),
+        ("zstd;q=0, gzip;q=0.1", "gzip"),
+        ("gzip;q=0.5, identity", "identity"),
+        ("gzip;q=0", "identity"),
+        ("gzip;q=nonsense", "identity"),
+        ("GZIP ; Q=1", "gzip"),
+    ],
+)
+def test_coding_is_the_clients_choice(header: str | None, coding: str) -> None:
+    assert choose(header, 10_000) == coding
+
+
+def test_small_bodies_are_not_compressed() -> None:
+    assert choose("gzip", 100) == "identity"
+
+
+def test_coded_bytes_are_the_body_again() -> None:
+    body = b"abc" * 1000
+    assert gzip.decompress(compress(body, "gzip")) == body
+    assert zstd.decompress(compress(body, "zstd")) == body
+    assert compress(body, "identity") is body
+
+
+def test_tag_matches_the_same_content_in_the_same_coding() -> None:
+    tag, colder = entity_tag("c0", b"warm", "gzip"), entity_tag("c0", b"cold", "gzip")
+    assert tag != colder
+    assert matching_tag([f'"x", {colder}'], tag) == colder
+    assert matching_tag([f"W/{tag}"], tag) == tag
+    assert matching_tag(["*"], tag) == tag
+    assert matching_tag([entity_tag("c0", b"warm", "zstd")], tag) is None
+    assert matching_tag([entity_tag("c1", b"warm", "gzip"), '"-"', "x"], tag) is None
