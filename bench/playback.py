@@ -27,6 +27,7 @@ from typing import Any, cast
 import uvloop
 
 YEAR = ("2024-01-01", "2024-12-31")
+PING, PONG = 0x89, 0x8A
 PAYLOAD = json.dumps({"t": "frame", "ts": "2025-01-02T14:30:00Z", "ohlc": None, "orders": [], "pad": "x" * 110})
 HEAD = (
     "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -101,6 +102,10 @@ class Viewer(asyncio.Protocol):
                 length, begin = int.from_bytes(buffer[begin : begin + wide], "big"), begin + wide
             if size - begin < length:
                 break
+            if buffer[start] == PING and self.transport is not None:
+                self.transport.write(bytes((PONG, 0x80 | length, 0, 0, 0, 0)) + buffer[begin : begin + length])
+                start = begin + length
+                continue
             if buffer[begin : begin + 12] == b'{"t":"frame"' or length == len(PAYLOAD):
                 self.frames += 1
                 self.times.append(now)

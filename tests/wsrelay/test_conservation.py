@@ -40,8 +40,7 @@ class Viewer:
     messages: list[dict[str, Any]] = field(default_factory=list)
     closes: list[Close] = field(default_factory=list)
 
-    @property
-    def buffered(self) -> int:
+    def buffered_now(self) -> int:
         return MEBI if self.stuck else 0
 
     @property

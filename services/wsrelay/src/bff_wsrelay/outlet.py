@@ -18,11 +18,11 @@ def frame_json(log: FrameLog, emission: Emission) -> bytes:
 
 
 class Outlet(Protocol):
-    """Where messages go. Nothing here waits; `buffered` bytes are not on their way yet."""
+    """Where messages go. Nothing here waits; `buffered_now()` bytes are not on their way yet."""
 
     @property
-    def buffered(self) -> int:
-        """Bytes that the connection has not taken."""
+    def buffered_now(self) -> Callable[[], int]:
+        """Return the bytes that the connection has not taken, when called."""
 
     def say(self, payload: bytes, event: str = "") -> None:
         """Send a message; `event` names it where the format has names."""
@@ -37,13 +37,11 @@ class Outlet(Protocol):
 class WireOutlet:
     """A WebSocket whose server offers a wire; frames are encoded once for all viewers, in the shared cache."""
 
-    def __init__(self, wire: Wire, cache: ByteLru) -> None:
-        self._wire, self._cache = wire, cache
+    __slots__ = ("_cache", "_wire", "_write", "buffered_now")
 
-    @property
-    def buffered(self) -> int:
-        """Bytes that the connection has not taken."""
-        return self._wire.buffered
+    def __init__(self, wire: Wire, cache: ByteLru) -> None:
+        self._wire, self._cache, self._write = wire, cache, wire.write
+        self.buffered_now = wire.get_buffered
 
     def say(self, payload: bytes, event: str = "") -> None:
         """Send a text message."""
@@ -52,15 +50,16 @@ class WireOutlet:
 
     def show(self, log: FrameLog, emission: Emission) -> int:
         """Send a frame."""
-        if emission.dropped:
+        start, end, dropped = emission
+        if dropped:
             encoded = encode_text(frame_json(log, emission))
         else:
-            key = (log.serial, emission.start, emission.end, "wire")
+            key = (log.serial, start, end, "wire")
             encoded = self._cache.get(key)
             if encoded is None:
                 encoded = encode_text(frame_json(log, emission))
                 self._cache.put(key, encoded, len(encoded) + 250)
-        self._wire.write(encoded)
+        self._write(encoded)
         return len(encoded)
 
     def close(self, close: Close) -> None:
@@ -81,9 +80,8 @@ class QueueOutlet:
         self._there = asyncio.Event()
         self.closed: Close | None = None
 
-    @property
-    def buffered(self) -> int:
-        """Bytes that nobody has taken."""
+    def buffered_now(self) -> int:
+        """Return the bytes that nobody has taken."""
         return self._size
 
     def say(self, payload: bytes, event: str = "") -> None:

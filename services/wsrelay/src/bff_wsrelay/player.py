@@ -21,6 +21,8 @@ MAX_LAG = 10.0
 """Seconds behind its schedule that a player will make up for; what is beyond is forgotten."""
 PATIENCE = 0.5
 """Seconds after which a player that waits for the log shows what is there, though it fills no whole frame."""
+GRID = 240
+"""Schedules begin at multiples of 1/240 s, so that viewers at usual rates (30, 60, 24) have their turns together."""
 SLACK = 0.0005
 NEVER = math.inf
 DAY = 86_400_000_000
@@ -169,7 +171,27 @@ class Player:
         if self.state != "playing":
             self.due = NEVER
             return None
+        target = self._target
+        if room and self._planned == self.cursor and target <= self.log.length and self._shown is None:
+            return self._advance_steadily(now, target)
         return self._advance_playing(now, room=room)
+
+    def _advance_steadily(self, now: float, target: int) -> Emission:
+        """Send the next frame where nothing is in the way: `_advance_playing` for this case, in one piece."""
+        fps, tick, emission = self.fps, self._tick, Emission(self.cursor, target, self.dropped)
+        late = now - self._anchor - (tick - self._anchor_tick) / fps
+        if late > MAX_LAG:
+            self._anchor += late - MAX_LAG
+        self.cursor = self._planned = target
+        self._starved, self._fresh, self._then = None, False, now
+        if self.stride >= 1:
+            self._tick = tick + 1
+            self._target = int(self._tick * self.stride + 1e-9)
+        else:
+            self._aim(target)
+        scheduled = self._anchor + (self._tick - self._anchor_tick) / fps
+        self.due = max(scheduled, now + (self._tick - tick) / fps / CATCH_UP)
+        return emission
 
     def peek(self) -> tuple[int, int] | None:
         """Return the range that is sent next if nothing changes, so that it can be made ready early."""
@@ -263,10 +285,10 @@ class Player:
     def _begin(self, now: float, delay: float = 0.0) -> None:
         """Start the schedule: the next boundary is due after `delay` seconds."""
         self._aim(self._planned)
-        self._anchor, self._anchor_tick = now + delay, self._tick
-        self._then = self._anchor - 1 / self.fps
+        self.due = now + delay
+        self._anchor, self._anchor_tick = math.ceil(self.due * GRID) / GRID, self._tick
+        self._then = self.due - 1 / self.fps
         self._fresh, self._starved = delay == 0, None
-        self.due = self._anchor
 
     def _plan_next(self, now: float) -> None:
         """Set `due` for the boundary after the one just reached, no sooner than catching up allows."""

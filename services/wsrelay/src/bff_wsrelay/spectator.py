@@ -29,17 +29,42 @@ class Balance:
     covered: int = 0
     faults: int = 0
 
-    def enter(self, emission: Emission, jumps: int) -> None:
-        """Book a frame."""
-        if jumps == self.jumps and emission.start != self.expected:
-            self.faults += 1
-        self.jumps, self.expected = jumps, emission.end
+    def enter(self, emission: Emission, jumps: int) -> bool:
+        """Book a frame; tell whether it continues where the one before ended, or the viewer went elsewhere."""
+        start, end, _ = emission
+        fits = start == self.expected or jumps != self.jumps
+        self.faults += not fits
+        self.jumps, self.expected = jumps, end
         self.frames += 1
-        self.covered += emission.end - emission.start
+        self.covered += end - start
+        return fits
 
 
 class Spectator:
     """Gives a player its turns and sends what it says. Times are those of its clock."""
+
+    __slots__ = (
+        "_allowance",
+        "_beat",
+        "_buffered",
+        "_clock",
+        "_dropped",
+        "_get_buffered",
+        "_metrics",
+        "_moved",
+        "_outlet",
+        "_pressed",
+        "_room",
+        "_settings",
+        "_ticker",
+        "balance",
+        "closed",
+        "opened",
+        "player",
+        "recording",
+        "scheduled",
+        "told",
+    )
 
     def __init__(
         self,
@@ -59,6 +84,7 @@ class Spectator:
         self.told: bytes | None = None
         self.closed: Close | None = None
         self._outlet, self._ticker, self._settings, self._metrics = outlet, ticker, settings, metrics
+        self._get_buffered = outlet.buffered_now
         self._clock, self._room = clock, settings.stream_viewer_bytes
         self._allowance = Allowance(settings.stream_max_controls, now)
         self._beat = now + settings.stream_heartbeat
@@ -100,24 +126,25 @@ class Spectator:
         """Send what is due; return when to come again."""
         if self.closed is not None:
             return float("inf")
-        room = self._has_room(now)
+        room = self._get_buffered() == 0 or self._has_room(now)
         if now >= self._beat:
             if room:
                 self._outlet.say(HEARTBEAT, "hb")
             self._beat = max(self._beat + self._settings.stream_heartbeat, now)
-        step = self.player.advance(now, room=room)
+        player = self.player
+        step = player.advance(now, room=room)
         while step is not None:
             if step == "end":
                 self._outlet.say(END, "end")
                 break
             self._show(step)
-            if self.player.due > now:
+            if player.due > now:
                 break
-            step = self.player.advance(now, room=room)
-        if self.player.is_starved:
+            step = player.advance(now, room=room)
+        if player.is_starved:
             self.recording.hungry.add(self)
             self._tell()
-        return min(self.player.due, self._beat)
+        return min(player.due, self._beat)
 
     def prepare(self) -> None:
         """Merge the next frame's sources now, while there is time."""
@@ -180,7 +207,7 @@ class Spectator:
             "jumps": player.jumps,
             "imbalances": self.balance.faults,
             "lag_ms": round(1000 * player.lag(now), 1),
-            "buffered": self._outlet.buffered,
+            "buffered": self._get_buffered(),
             "seconds": round(now - self.opened, 3),
         }
 
@@ -189,14 +216,13 @@ class Spectator:
             self._ticker.schedule(self, self.tick(now))
 
     def _show(self, emission: Emission) -> None:
-        faults = self.balance.faults
+        balance, tally = self.balance, self._metrics.tally
         if self.told is not None:
             self.told = None
             self._outlet.say(status("live"), "status")
-        tally = self._metrics.tally
         tally.bytes += self._outlet.show(self.player.log, emission)
-        self.balance.enter(emission, self.player.jumps)
-        tally.imbalances += self.balance.faults - faults
+        if not balance.enter(emission, self.player.jumps):
+            tally.imbalances += 1
         tally.frames += 1
         if emission.dropped != self._dropped:
             tally.dropped += emission.dropped - self._dropped
@@ -215,7 +241,7 @@ class Spectator:
 
     def _has_room(self, now: float) -> bool:
         """Tell whether the connection takes more; close one that takes nothing for too long."""
-        buffered = self._outlet.buffered
+        buffered = self._get_buffered()
         if buffered <= self._room:
             self._pressed = False
             return True

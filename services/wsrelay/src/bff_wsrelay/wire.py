@@ -55,13 +55,13 @@ def encode_text(payload: bytes) -> bytes:
 class Wire:
     """Direct access to one accepted connection. Not for use from other threads."""
 
-    __slots__ = ("_descriptor", "_get_size", "_is_closing", "_protocol", "_write")
+    __slots__ = ("_descriptor", "_is_closing", "_protocol", "_write", "get_buffered")
 
     def __init__(self, protocol: "WireProtocol") -> None:
         transport = protocol.transport
         self._protocol = protocol
         self._write = transport.write
-        self._get_size = transport.get_write_buffer_size
+        self.get_buffered: Callable[[], int] = transport.get_write_buffer_size
         self._is_closing = transport.is_closing
         plain = transport.get_extra_info("sslcontext") is None
         connection = transport.get_extra_info("socket")
@@ -83,7 +83,7 @@ class Wire:
         protocol = self._protocol
         if protocol.close_sent or not protocol.handshake_complete or self._is_closing():
             return
-        if self._descriptor < 0 or self._get_size():
+        if self._descriptor < 0 or self.get_buffered():
             self._write(frame)
             return
         try:
@@ -99,7 +99,7 @@ class Wire:
     @property
     def buffered(self) -> int:
         """Bytes written that the operating system has not taken yet."""
-        return self._get_size()
+        return self.get_buffered()
 
     @property
     def is_paused(self) -> bool:
