@@ -5,7 +5,7 @@ from typing import Any
 from bff_aggregator.query import DEFAULT_TARGET, MAX_TARGET, MIN_TARGET, Format, Timeframe
 
 _SYMBOL = {"type": "string", "pattern": r"^[A-Za-z0-9.\-_/]{1,15}$", "minLength": 1, "maxLength": 15}
-_DATE = {"type": "string", "format": "date", "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
+_DATE = {"type": "string", "format": "date", "pattern": r"^(19[7-9]|20[0-9])[0-9]-[0-9]{2}-[0-9]{2}$"}
 _TARGET = {"type": "integer", "minimum": MIN_TARGET, "maximum": MAX_TARGET, "default": DEFAULT_TARGET}
 
 
@@ -27,7 +27,7 @@ _PARAMETERS = [
         "in": "header",
         "required": False,
         "description": "seconds the answer may take; only shortens the service's own limit",
-        "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": 86_400},
+        "schema": {"type": "number", "exclusiveMinimum": 0},
         "example": 1.5,
     },
 ]
@@ -179,7 +179,7 @@ CHART_DATA: dict[str, Any] = {
                 "headers": _HEADERS,
                 "content": {
                     "application/json": {
-                        "schema": {"anyOf": [_ROWS_SCHEMA, _COLUMNS_SCHEMA]},
+                        "schema": {"type": "object", "anyOf": [_ROWS_SCHEMA, _COLUMNS_SCHEMA]},
                         "examples": {
                             "rows": {"summary": "format=rows", "value": _ROWS_EXAMPLE},
                             "columns": {"summary": "format=columns", "value": _COLUMNS_EXAMPLE},

@@ -18,7 +18,7 @@ from bff_aggregator.bodies import MEDIA_TYPES
 from bff_aggregator.cache_metrics import CacheMetrics
 from bff_aggregator.charts import NAMESPACE, Chart, Charts
 from bff_aggregator.kept import Answer, Kept
-from bff_aggregator.query import ChartQuery, parse, parse_symbol
+from bff_aggregator.query import SYMBOL_PATTERN, ChartQuery, parse, parse_symbol
 from bff_aggregator.sources import Refused
 from bff_aggregator.store import Store
 from bff_shared.headers import credentials
@@ -134,7 +134,9 @@ def make_router(endpoint: ChartEndpoint, store: Store, admin_token: SecretStr) -
     router.add_api_route("/chart-data", endpoint.respond, methods=["GET"], **chart_docs.CHART_DATA)
 
     @router.delete("/cache/chart-data", **chart_docs.PURGE)
-    async def purge(request: Request, symbol: str = Query(description="what to forget, for every user")) -> Response:
+    async def purge(
+        request: Request, symbol: str = Query(description="what to forget", pattern=SYMBOL_PATTERN, max_length=15)
+    ) -> Response:
         require_admin(request.headers.get("authorization", ""), admin_token.get_secret_value())
         wanted = parse_symbol(symbol)
         everywhere = await store.purge(NAMESPACE, wanted)

@@ -14,6 +14,8 @@ FIRST_DATE = date(1970, 1, 1)
 FUTURE_DAYS = 366
 MAX_QUERY = 4096
 
+SYMBOL_PATTERN = r"^[A-Za-z0-9.\-_/]{1,15}$"
+
 _SYMBOL = re.compile(r"[A-Za-z0-9.\-_/]{1,15}")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _NUMBER = re.compile(r"[0-9]{1,6}")
