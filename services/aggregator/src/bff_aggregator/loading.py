@@ -8,7 +8,7 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bff_aggregator import entries
@@ -91,7 +91,7 @@ class Loader:
         """
         loaded = Loaded({})
         kept = self._store.recall(scope, keys)
-        self._use(scope, kept, "memory", loaded, fill, stale_too=False)
+        self._use(scope, kept, "memory", loaded, fill)
         missing = [key for key in keys if key not in loaded.entries]
         if missing:
             await self._await(scope, missing, kept, fill, deadline, loaded)
@@ -104,11 +104,18 @@ class Loader:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _use(
-        self, scope: Scope, found: Mapping[str, Entry], layer: str, loaded: Loaded, fill: Fill, *, stale_too: bool
+        self,
+        scope: Scope,
+        found: Mapping[str, Entry],
+        layer: str,
+        loaded: Loaded,
+        fill: Fill,
+        in_redis: Container[str] | None = None,
     ) -> None:
         """Take what a layer has that may be served; have made anew what is due for it.
 
-        What is stale in memory is not served before Redis was asked, which may have it fresh.
+        What is stale in memory is not served before Redis was asked (`in_redis` is what it has), which may have it
+        fresh; what Redis does not have either is being made already.
         """
         now, stale, early = self._clock(), [], []
         for key, item in found.items():
@@ -117,7 +124,7 @@ class Loader:
                 loaded.entries[key] = item
                 if item.refresh_is_due(now, self._draw()):
                     early.append(key)
-            elif state is State.REVALIDATE and stale_too:
+            elif state is State.REVALIDATE and in_redis is not None:
                 loaded.entries[key] = item
                 stale.append(key)
         used = sum(key in loaded.entries for key in found)
@@ -125,7 +132,8 @@ class Loader:
         loaded.stale += len(stale)
         if used:
             self._metrics.hits.labels(scope.namespace, layer).inc(used)
-        for keys, reason in ((stale, "stale"), (early, "early")):
+        due = [key for key in stale if in_redis is not None and key in in_redis]
+        for keys, reason in ((due, "stale"), (early, "early")):
             if keys:
                 self._refresh(scope, keys, fill, reason)
         if stale:
@@ -170,7 +178,7 @@ class Loader:
         wanted = set(keys)
         found = {key: item for flight in flights for key, item in flight.found.items() if key in wanted}
         known = {key: newest([kept.get(key), found.get(key)]) for key in {**kept, **found} if key in wanted}
-        self._use(scope, known, "redis", loaded, fill, stale_too=True)
+        self._use(scope, known, "redis", loaded, fill, found)
         if wanted <= loaded.entries.keys():
             return known, {}
         await self._wait([flight.done for flight in flights], until)
