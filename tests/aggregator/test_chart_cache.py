@@ -6,13 +6,14 @@ import random
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
-from bff_aggregator.entries import Scope
+from bff_aggregator.entries import NO_GENERATION, Scope, pack, unpack
 from bff_aggregator.query import ChartQuery, Timeframe
 from bff_demo.options import Options
 from bff_demo.server import DemoServer
@@ -319,3 +320,29 @@ async def test_metrics_tell_what_the_cache_did(demo: Demo, start_aggregator: Sta
         assert f"bff_cache_{name}_total" in text
     assert "bff_cache_fill_seconds_bucket" in text
     assert Scope("chart", "A/B", "x").redis_key("k") == "bff:1:{chart:A%2FB}:x:k"
+
+
+async def test_stale_chart_stands_in_for_a_failed_backend_and_is_marked(
+    demo: Demo, redis: RedisServer, start_aggregator: StartAggregator
+) -> None:
+    client = await start_aggregator(backend_url=demo.url, redis_url=redis.url, **SETTINGS)
+    first = await client.get(PATH, params=WEEK)
+    with redis.client() as look:
+        while look.dbsize() < 7 or any(b":lock" in key for key in look.keys()):  # noqa: SIM118  Redis's command
+            await asyncio.sleep(0.005)
+        for name in [key for key in look.keys("*minute*") if b"lock" not in key]:
+            item = unpack(look.get(name) or b"", name.decode(), NO_GENERATION)
+            assert item is not None
+            expired = replace(item, fresh_until=item.made, swr_until=item.made)
+            look.set(name, pack(expired, name.decode(), NO_GENERATION))
+    other = await start_aggregator(backend_url=demo.url, redis_url=redis.url, **SETTINGS)
+    demo.faults({"path_prefix": "/bars", "error_status": 500})
+    stale = await other.get(PATH, params=WEEK)
+    assert stale.status_code == 200
+    assert stale.json()["bars"] == first.json()["bars"]
+    assert stale.json()["metadata"]["stale"]
+    assert "fwd=stale" in stale.headers["cache-status"]
+    assert "max-age=0" in stale.headers["cache-control"]
+    demo.faults()
+    again = await other.get(PATH, params=WEEK)
+    assert not again.json()["metadata"]["stale"]

@@ -158,6 +158,10 @@ class Remote:
         """Whether it is worth asking."""
         return self._link.is_usable
 
+    async def open(self) -> None:
+        """Connect ahead of the first command, which has less time."""
+        await self._link.client()
+
     async def read(self, scope: Scope, keys: Sequence[str]) -> tuple[bytes, list[bytes | None]]:
         """Return the subject's generation, and the bytes under each key."""
         generation, found = NO_GENERATION, []

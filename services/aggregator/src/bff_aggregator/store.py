@@ -68,8 +68,10 @@ class Store:
         self._on_purge.append(hook)
 
     async def start(self) -> None:
-        """Begin to hear of purges by other processes."""
+        """Connect, and begin to hear of purges by other processes."""
         if self._remote.is_usable:
+            with contextlib.suppress(Away):
+                await self._remote.open()
             self._listener = asyncio.create_task(self._listen(), name="cache-purges")
 
     async def aclose(self) -> None:
