@@ -47,7 +47,7 @@ def test_sighting_goes_both_ways() -> None:
     assert packing.unpack_sighting(packing.pack_sighting(sighting)) == sighting
 
 
-@pytest.mark.parametrize("data", [b"", b"garbage", b"{}\n", b'{"v":0}\n', b"[]\n", b'{"v":1,"name":"equity"}\nxx'])
+@pytest.mark.parametrize("data", [b"", b"garbage", b"{}\n", b'{"v":0}\n', b"[]\n", b'{"v":2,"name":"equity"}\nxx'])
 def test_foreign_bytes_are_nothing(data: bytes) -> None:
     assert packing.unpack_part(data) is None
     assert packing.unpack_sighting(data) is None

@@ -53,7 +53,7 @@ def encode_sections(whole: Whole, shape: Shape) -> Body:
     curve, orders = data_of(whole.parts["equity"]), data_of(whole.parts["orders"])
     metrics = data_of(whole.parts["metrics"])
     if metrics is not None:
-        found = figures.complete(metrics, None if curve is None else curve.value, orders)
+        found = figures.complete(metrics, None if curve is None else curve.value, whole.parts["orders"].facts)
         metrics = {**metrics, **found}
         computed += sorted(found)
     line = None

@@ -15,7 +15,7 @@ import orjson
 from numpy.typing import NDArray
 
 from bff_aggregator.equity import Curve, make_curve
-from bff_aggregator.times import NOWHEN, WIDTH, parse_table, parse_times
+from bff_aggregator.times import NOWHEN, ROW, WIDTH, parse_rows, parse_times
 from bff_aggregator.vocabulary import POINT_TIMES, POINT_VALUES, UnexpectedShape, is_number, read_json
 
 PIECE: Final = 512 * 1024
@@ -97,21 +97,23 @@ def _columns(piece: bytes) -> Columns:
 def cut(piece: bytes, template: Template) -> Columns | None:
     """Return the columns of points that all have the shape of `template`, None if one has not."""
     text = np.frombuffer(piece + bytes(_WIDEST + len(template.value) + WIDTH), np.uint8)
-    starts, ends = np.flatnonzero(text == ord("{")), np.flatnonzero(text == ord("}"))
-    if len(starts) != len(ends) or not _has(text, starts, template.time):
+    ends = np.flatnonzero(text == ord("}"))
+    seam = piece.find(b"{", 1) - int(ends[0]) if len(ends) > 1 else 1
+    if seam < 1 or ends[-1] != len(piece) - 1:
         return None
-    times = starts + len(template.time)
-    if not _has(text, times + WIDTH, template.value):
+    times = np.append(0, ends[:-1] + seam) + len(template.time)
+    if piece.count(piece[ends[0] : ends[0] + seam] + template.time) != len(ends) - 1:
         return None
-    at = parse_table(_bytes_at(text, times, WIDTH))
     values = times + WIDTH + len(template.value)
-    stops, drawdown = ends, np.full(len(starts), np.nan)
+    if values[-1] >= len(piece) or not _has(text, times + WIDTH, template.value):
+        return None
+    at = parse_rows(_windows(text, ROW)[times])
+    stops, drawdown = ends, np.full(len(ends), np.nan)
     if template.drawdown is not None:
+        mark = template.drawdown.lstrip()
         commas = np.flatnonzero(text == ord(","))
         stops = commas[np.minimum(np.searchsorted(commas, values), len(commas) - 1)]
-        if not _has(text, stops, template.drawdown.lstrip()):
-            return None
-        losses = _numbers_at(text, stops + len(template.drawdown.lstrip()), ends)
+        losses = _numbers_at(text, stops + len(mark), ends) if _has(text, stops, mark) else None
         if losses is None:
             return None
         drawdown = losses
@@ -119,17 +121,17 @@ def cut(piece: bytes, template: Template) -> Columns | None:
     return None if at is None or value is None else Columns(at, value, drawdown)
 
 
-def _bytes_at(text: NDArray[np.uint8], starts: NDArray[np.intp], width: int) -> NDArray[np.uint8]:
-    """Return `width` bytes from each of `starts`, a row each."""
-    windows = np.ndarray((len(text) - width,), f"V{width}", text, strides=(1,))
-    return windows[starts].view(np.uint8).reshape(len(starts), width)
+def _windows(text: NDArray[np.uint8], kind: Any) -> NDArray[Any]:
+    """Return the bytes from each position on as records of a kind, without copying any."""
+    dtype = np.dtype(kind)
+    return np.ndarray((len(text) - dtype.itemsize,), dtype, text, strides=(1,))
 
 
 def _has(text: NDArray[np.uint8], starts: NDArray[np.intp], wanted: bytes) -> bool:
     """Tell whether the bytes from each of `starts` are `wanted`."""
     if starts[-1] + len(wanted) >= len(text):
         return False
-    return bool(np.all(_bytes_at(text, starts, len(wanted)) == np.frombuffer(wanted, np.uint8)))
+    return bool(np.all(_windows(text, f"S{len(wanted)}")[starts] == wanted))
 
 
 def _numbers_at(
@@ -143,7 +145,7 @@ def _numbers_at(
     widest = int(lengths.max())
     if lengths.min() < 1 or widest >= _WIDEST:
         return None
-    table = _bytes_at(text, starts, widest + 1)
+    table = _windows(text, f"V{widest + 1}")[starts].view(np.uint8).reshape(len(starts), widest + 1)
     table[np.arange(len(starts)), lengths] = ord(",")
     joined = table[np.arange(widest + 1) <= lengths[:, None]].tobytes()
     if joined.translate(None, _NUMERIC):

@@ -81,14 +81,18 @@ def _is_fill(order: Mapping[str, Any]) -> bool:
     return is_number(order["quantity"]) and order["quantity"] > 0 and is_number(order["price"])
 
 
-def complete(metrics: Mapping[str, Any], value: Floats | None, orders: list[dict[str, Any]] | None) -> dict[str, Any]:
-    """Return the figures that `metrics` lacks and that equity and orders (None: not at hand) determine."""
+def trade_figures(orders: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the orders determine: how many trades there were, and their win rate."""
+    profits = trade_profits(orders)
+    return {"total_trades": len(profits), "win_rate": win_rate(profits)}
+
+
+def complete(metrics: Mapping[str, Any], value: Floats | None, trades: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the figures that `metrics` lacks and that equity and `trade_figures` (None: not at hand) determine."""
     found: dict[str, Any] = {}
     if value is not None:
         found |= {name: rule(value) for name, rule in _FROM_EQUITY.items() if metrics.get(name) is None}
-    if orders is not None and any(metrics.get(name) is None for name in ("total_trades", "win_rate")):
-        profits = trade_profits(orders)
-        found |= {"total_trades": len(profits), "win_rate": win_rate(profits)}
+    found |= trades or {}
     return {name: figure for name, figure in found.items() if figure is not None and metrics.get(name) is None}
 
 

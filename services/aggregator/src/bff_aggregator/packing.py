@@ -13,9 +13,9 @@ import orjson
 from bff_aggregator.equity import Curve
 from bff_aggregator.sections import Part, Sighting, State
 
-VERSION: Final = 1
+VERSION: Final = 2
 _ALIGNMENT: Final = 16
-_PART_FIELDS: Final = ("name", "state", "began", "at", "error", "extra", "count", "rejected", "revision")
+_PART_FIELDS: Final = ("name", "state", "began", "at", "error", "extra", "count", "rejected", "facts", "revision")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import orjson
 
-from bff_aggregator import curves, sections, vocabulary
+from bff_aggregator import curves, figures, sections, vocabulary
 from bff_aggregator.run_metrics import RunMetrics
 from bff_aggregator.sections import Part, State
 from bff_aggregator.settings import AggregatorSettings
@@ -147,7 +147,7 @@ def read_part(name: str, text: bytes) -> Json:
         return {"data": vocabulary.metrics_of(answer)}
     orders = vocabulary.orders_of(answer)
     rest = {key: value for key, value in answer.items() if key != "orders"} if isinstance(answer, dict) else {}
-    return {"data": orders, "extra": rest or None, "count": len(orders)}
+    return {"data": orders, "extra": rest or None, "count": len(orders), "facts": figures.trade_figures(orders)}
 
 
 def check(answer: Answer) -> None:

@@ -35,7 +35,8 @@ class Part:
     """One part of a run. Times are seconds since the Unix epoch.
 
     `began` is when it was asked for and `at` when it had come; `data` depends on the part (None unless ok or stale);
-    `count` is how many points or orders there are, `rejected` how many of the backend's were left out.
+    `count` is how many points or orders there are, `rejected` how many of the backend's were left out, `facts` are the
+    figures that follow from it alone.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Part:
     extra: Json | None = None
     count: int | None = None
     rejected: int = 0
+    facts: Json | None = None
     revision: str = ""
     fresh_until: float = 0.0
 

@@ -1,5 +1,6 @@
 """ISO 8601 times by the ten thousand, to microseconds since the Unix epoch and back. Pure, NumPy."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -11,43 +12,63 @@ from bff_aggregator.vocabulary import instant
 MICROSECONDS: Final = 1_000_000
 NOWHEN: Final = np.iinfo(np.int64).min
 WIDTH: Final = 20  # of 2025-01-02T14:31:00Z
-_DIGITS: Final = np.array([0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18])
-_OTHERS: Final = np.array([4, 7, 10, 13, 16, 19])
-_MARKS: Final = np.frombuffer(b"--T::Z", np.uint8)
+ROW: Final = np.dtype([("month", "<u8"), ("day", "<u2"), ("t", "u1"), ("clock", "<u8"), ("z", "u1")])
+_DATE = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DAY_SECONDS: Final = 86_400
+
+# HH:MM:SS as one little-endian number, a byte per character: which bits tell a digit or a colon, and what they are.
+_KINDS, _KIND = np.uint64(0xF0F0FFF0F0FFF0F0), np.uint64(0x30303A30303A3030)
+_VALUES, _CARRY, _CARRIED = (np.uint64(n) for n in (0x0F0F000F0F000F0F, 0x0606000606000606, 0x1010001010001010))
 
 
 def parse_times(texts: list[Any]) -> NDArray[np.int64]:
     """Return times in any spelling of ISO 8601, UTC unless they say otherwise; `NOWHEN` for what is none."""
     try:
-        table = np.frombuffer("".join(texts).encode("ascii"), np.uint8).reshape(len(texts), WIDTH)
+        rows = np.frombuffer("".join(texts).encode("ascii"), ROW) if all(len(text) == WIDTH for text in texts) else None
     except (TypeError, ValueError):
-        table = None
-    found = None if table is None else parse_table(table)
+        rows = None
+    found = None if rows is None else parse_rows(rows)
     if found is not None:
         return found
     seconds = [instant(text) for text in texts]
     return np.array([NOWHEN if s is None else round(s * MICROSECONDS) for s in seconds], dtype=np.int64)
 
 
-def parse_table(table: NDArray[np.uint8]) -> NDArray[np.int64] | None:
-    """Return the times of rows of 20 bytes, all spelled `2025-01-02T14:31:00Z`; None if any is not."""
-    if not len(table):
+def parse_rows(rows: NDArray[np.void]) -> NDArray[np.int64] | None:
+    """Return the times of records of 20 bytes, all spelled `2025-01-02T14:31:00Z`; None if any is not."""
+    if not len(rows):
         return np.empty(0, np.int64)
-    digits = table[:, _DIGITS] - np.uint8(48)
-    if np.any(digits > 9) or np.any(table[:, _OTHERS] != _MARKS):
+    clock = _clock_seconds(rows["clock"])
+    if clock is None or np.any(rows["t"] != ord("T")) or np.any(rows["z"] != ord("Z")):
         return None
-    clock = digits[:, 8:].astype(np.int32) @ np.array([36_000, 3600, 600, 60, 10, 1], dtype=np.int32)
-    if np.any(digits[:, 8:10] @ np.array([10, 1], np.uint8) > 23) or np.any(digits[:, [10, 12]] > 5):
+    month, day = rows["month"], rows["day"]
+    firsts = np.flatnonzero(np.append(True, (day[1:] != day[:-1]) | (month[1:] != month[:-1])))
+    texts = [row.tobytes()[:10] for row in rows[firsts]]
+    if not all(_DATE.fullmatch(text) for text in texts):
         return None
-    dates = np.ascontiguousarray(table[:, :10]).view("S10").ravel()
-    firsts = np.flatnonzero(np.append(True, dates[1:] != dates[:-1]))
     try:
-        days = dates[firsts].astype("U10").astype("M8[D]").astype(np.int64)
+        days = np.array([text.decode() for text in texts], "M8[D]").astype(np.int64)
     except ValueError:
         return None
-    day = np.repeat(days, np.diff(np.append(firsts, len(dates))))
-    return np.asarray((day * _DAY_SECONDS + clock) * MICROSECONDS)
+    seconds = np.repeat(days, np.diff(np.append(firsts, len(rows)))) * _DAY_SECONDS + clock
+    return np.asarray(seconds * MICROSECONDS)
+
+
+def _clock_seconds(clock: NDArray[np.uint64]) -> NDArray[np.int64] | None:
+    """Return the seconds of the day of times HH:MM:SS, eight at a stroke; None if any is none."""
+    clock = np.ascontiguousarray(clock)
+    values = clock & _VALUES
+    if np.any((clock & _KINDS) != _KIND) or np.any((values + _CARRY) & _CARRIED):
+        return None
+    hours, minutes, seconds = (_two_digits(values >> np.uint64(shift)) for shift in (0, 24, 48))
+    if hours.max() > 23 or minutes.max() > 59 or seconds.max() > 59:
+        return None
+    return hours * 3600 + minutes * 60 + seconds
+
+
+def _two_digits(values: NDArray[np.uint64]) -> NDArray[np.int64]:
+    low = (values & np.uint64(0xFFFF)).astype(np.int64)
+    return (low & 15) * 10 + (low >> 8)
 
 
 def iso_times(at: NDArray[np.int64]) -> list[str]:
