@@ -82,6 +82,9 @@ class World:
     def schedule(self, member: Any, due: float) -> None:
         member.scheduled = due
 
+    def flush(self) -> None:
+        pass
+
     def forget(self, member: Any) -> None:
         member.scheduled = float("inf")
 

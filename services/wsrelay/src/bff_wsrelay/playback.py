@@ -17,7 +17,7 @@ from bff_shared.headers import credentials, get
 from bff_wsrelay.admission import Doors, refuse
 from bff_wsrelay.closecodes import NO_STATUS, TRY_AGAIN_LATER, Close
 from bff_wsrelay.frames import instant, stamp
-from bff_wsrelay.outlet import Outlet, QueueOutlet, WireOutlet, empty
+from bff_wsrelay.outlet import Batch, Outlet, QueueOutlet, WireOutlet, empty
 from bff_wsrelay.player import Player
 from bff_wsrelay.protocol import DEFAULT_FPS, DEFAULT_SPEED, RATES, SPEEDS, Refused, err, number, status
 from bff_wsrelay.recording import Failure, Recording
@@ -108,13 +108,14 @@ class Playback:
         self._settings, self._doors, self._shelf, self._metrics = settings, doors, shelf, metrics
         self._ticker: Ticker | None = None
         self._connects = 0
+        self._batch = Batch()
         self.spectators: set[Spectator] = set()
         metrics.viewers.set_function(lambda: len(self.spectators))
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Give viewers their turns as long as the context lasts."""
-        self._ticker = Ticker(asyncio.get_running_loop())
+        self._ticker = Ticker(asyncio.get_running_loop(), self._batch.flush)
         flusher = asyncio.create_task(self._flush(), name="flush stream metrics")
         try:
             yield
@@ -166,7 +167,11 @@ class Playback:
         if wire is not None:
             wire.limit_unsent(UNSENT)
             await self._watch(
-                scope, WireOutlet(wire, self._shelf.cache), asked, address, _messages(receive, self._settings)
+                scope,
+                WireOutlet(wire, self._shelf.cache, self._batch),
+                asked,
+                address,
+                _messages(receive, self._settings),
             )
             return
 

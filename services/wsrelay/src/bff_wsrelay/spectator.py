@@ -214,6 +214,7 @@ class Spectator:
     def _turn(self, now: float) -> None:
         if self.closed is None:
             self._ticker.schedule(self, self.tick(now))
+            self._ticker.flush()
 
     def _show(self, emission: Emission) -> None:
         balance, tally = self.balance, self._metrics.tally

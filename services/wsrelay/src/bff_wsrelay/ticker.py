@@ -6,6 +6,7 @@ A task per frame would cost more than the frame. Lateness of one round never add
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Protocol
 
@@ -27,10 +28,13 @@ class Ticking(Protocol):
 
 
 class Ticker:
-    """Give turns; `schedule` sets when somebody is due next, `forget` ends it."""
+    """Give turns; `schedule` sets when somebody is due next, `forget` ends it.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    `flush` is called when all who were due have had their turn, to write what they decided to send.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, flush: Callable[[], None] = lambda: None) -> None:
+        self._loop, self.flush = loop, flush
         self._heap: list[tuple[float, int, Ticking]] = []
         self._count = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -80,6 +84,7 @@ class Ticker:
                 self._count += 1
                 heappush(heap, (following, self._count, member))
             served.append(member)
+        self.flush()
         for member in served:
             member.prepare()
         if heap:
