@@ -1,0 +1,28 @@
+"""An ASGI app behind the relay's own WebSocket server."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+
+from bff_shared.serve import uvicorn_options
+from bff_shared.settings import Settings
+from bff_wsrelay.wire import WireProtocol
+
+
+@asynccontextmanager
+async def serving(app: Any) -> AsyncIterator[str]:
+    """Serve an app until the context ends; yields the address of its root."""
+    config = uvicorn.Config(app, port=0, **{**uvicorn_options(Settings()), "ws": WireProtocol, "lifespan": "off"})
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server._serve())  # serve() would take over the test's signals
+    try:
+        async with asyncio.timeout(10):
+            while not server.started:
+                await asyncio.sleep(0.005)
+        yield f"ws://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
+    finally:
+        server.should_exit = True
+        await task
