@@ -84,14 +84,8 @@ class Viewer(asyncio.Protocol):
         """Take messages."""
         buffer = self._buffer
         buffer += data
-        if not self._open:
-            end = buffer.find(b"\r\n\r\n")
-            if end < 0:
-                return
-            if not buffer.startswith(b"HTTP/1.1 101"):
-                raise RuntimeError(bytes(buffer[:100]).decode())
-            del buffer[: end + 4]
-            self._open = True
+        if not self._open and not self._welcomed():
+            return
         now, start, size = time.perf_counter(), 0, len(buffer)
         while size - start >= 2:
             length, begin = buffer[start + 1], start + 2
@@ -114,6 +108,17 @@ class Viewer(asyncio.Protocol):
             start = begin + length
         del buffer[:start]
 
+    def _welcomed(self) -> bool:
+        """Take the answer to the handshake; tell whether it is there."""
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0:
+            return False
+        if not self._buffer.startswith(b"HTTP/1.1 101"):
+            raise RuntimeError(bytes(self._buffer[:100]).decode())
+        del self._buffer[: end + 4]
+        self._open = True
+        return True
+
     def say(self, **message: Any) -> None:
         """Send a control, masked with zeros, which changes nothing."""
         assert self.transport is not None  # noqa: S101  connected before anybody speaks
@@ -132,6 +137,11 @@ class Process:
         """Seconds of CPU used so far."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
+    def descriptors(self) -> int:
+        """Open file descriptors."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
 
     @property
     def resident(self) -> float:
@@ -312,6 +322,9 @@ def _read_slowly(port: int, run: str, seconds: float) -> tuple[int, int, int, in
         while time.monotonic() < until_then:
             viewer.data_received(connection.recv(100))
             time.sleep(0.1)
+        until_then += 10  # what it was spared is told by a frame that is still on its way: read on, faster
+        while time.monotonic() < until_then and not any(message.get("dropped") for message in viewer.messages):
+            viewer.data_received(connection.recv(65_536))
     frames = [message for message in viewer.messages if message["t"] == "frame"]
     return len(frames), frames[-1]["dropped"], sum(frame["n"] for frame in frames), frames[-1]["seq"]
 
@@ -328,6 +341,31 @@ async def crowd(relay: Process, run: str, frames: int, count: int, seconds: floa
         await asyncio.sleep(1)
         figures = f"{cpu:.1f} µs a frame, {rate:.2f} frames/s each, {memory:.0f} KiB a viewer"
         report(f"relay, {count} viewers {name}", f"{figures}, gap p99 {share(between, 0.99):.1f} ms")
+
+
+async def churn(relay: Process, run: str, count: int) -> None:
+    """Let viewers come and go, every other one without a word; print what stays behind after the first thousand."""
+
+    async def come_and_go(number: int) -> None:
+        viewer = await connect(relay.port, f"/api/v1/runs/{run}/stream?autoplay=1")
+        await until(lambda: viewer.frames)
+        assert viewer.transport is not None  # noqa: S101  connected
+        if number % 2:
+            viewer.transport.write(bytes((0x88, 0x80, 0, 0, 0, 0)))
+            await until(lambda: viewer.transport is None or viewer.transport.is_closing(), 5)
+        viewer.transport.abort()
+
+    async def batch(size: int) -> tuple[int, float]:
+        for start in range(0, size, 50):
+            await asyncio.gather(*(come_and_go(number) for number in range(start, start + 50)))
+        await asyncio.sleep(7)
+        return relay.descriptors, relay.resident
+
+    sockets, memory = await batch(1000)
+    sockets_after, memory_after = await batch(count)
+    left = (await asyncio.to_thread(_fetch, f"http://127.0.0.1:{relay.port}/api/v1/streams"))["viewers"]
+    figures = f"{left} viewers, {sockets_after - sockets:+d} descriptors, {memory_after - memory:+.0f} KiB"
+    report(f"left after {count} connects and disconnects", figures)
 
 
 async def peers(count: int, seconds: float) -> None:
@@ -360,6 +398,7 @@ async def measure(options: argparse.Namespace) -> None:
             await crowd(relay, run, frames, options.viewers, options.seconds)
             if not options.quick:
                 await year(relay, run)
+                await churn(relay, run, 10_000)
     await peers(options.viewers, min(options.seconds, 10))
 
 
