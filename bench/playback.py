@@ -96,8 +96,9 @@ class Viewer(asyncio.Protocol):
                 length, begin = int.from_bytes(buffer[begin : begin + wide], "big"), begin + wide
             if size - begin < length:
                 break
-            if buffer[start] == PING and self.transport is not None:
-                self.transport.write(bytes((PONG, 0x80 | length, 0, 0, 0, 0)) + buffer[begin : begin + length])
+            if buffer[start] == PING:
+                if self.transport is not None:
+                    self.transport.write(bytes((PONG, 0x80 | length, 0, 0, 0, 0)) + buffer[begin : begin + length])
                 start = begin + length
                 continue
             if buffer[begin : begin + 12] == b'{"t":"frame"' or length == len(PAYLOAD):

@@ -13,9 +13,10 @@ from bff_wsrelay.wire import WireProtocol
 
 
 @asynccontextmanager
-async def serving(app: Any) -> AsyncIterator[str]:
-    """Serve an app until the context ends; yields the address of its root."""
-    config = uvicorn.Config(app, port=0, **{**uvicorn_options(Settings()), "ws": WireProtocol, "lifespan": "off"})
+async def serving(app: Any, **options: Any) -> AsyncIterator[str]:
+    """Serve an app until the context ends, uvicorn's options at will; yields the address of its root."""
+    own = {"ws": WireProtocol, "lifespan": "off", **options}
+    config = uvicorn.Config(app, port=0, **{**uvicorn_options(Settings()), **own})
     server = uvicorn.Server(config)
     task = asyncio.create_task(server._serve())  # serve() would take over the test's signals
     try:

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from websockets.asyncio.client import connect
 
-from bff_wsrelay.wire import EXTENSION, Wire, encode_text
+from bff_wsrelay.wire import EXTENSION, Wire, WireProtocol, encode_text
 from tests.support.serving import serving
 
 App = Callable[[Wire, Any, Any], Awaitable[None]]
@@ -115,3 +115,30 @@ async def test_a_connection_that_vanishes_is_reported_as_1006_and_a_close_as_wha
             async with asyncio.timeout(10):
                 await endpoint.done.wait()
         assert endpoint.received[-1]["code"] == code
+
+
+async def test_a_viewer_is_not_cut_while_the_ping_waits_behind_messages_it_still_takes() -> None:
+    expired = asyncio.Event()
+
+    class Counting(WireProtocol):
+        expiries = 0
+
+        def keepalive_timeout(self) -> None:
+            super().keepalive_timeout()
+            self.expiries += 1
+            if self.expiries == 3:
+                expired.set()
+
+    async def script(wire: Wire, receive: Any, send: Any) -> None:
+        for _ in range(200):
+            wire.write(encode_text(b"x" * 60_000))
+        await listen(wire, receive, send)
+
+    options: dict[str, Any] = {"ws": Counting, "ws_ping_interval": 0.02, "ws_ping_timeout": 0.05}
+    async with (
+        serving(Endpoint(script).app, **options) as url,
+        connect(url, compression=None, proxy=None, max_queue=1, ping_interval=None) as client,
+    ):
+        async with asyncio.timeout(10):
+            await expired.wait()
+        assert {len(await client.recv()) for _ in range(200)} == {60_000}

@@ -32,7 +32,7 @@ log = logging.getLogger("bff.stream")
 PATH = "/api/v1/runs/{run_id}/stream"
 FLUSH_SECONDS = 1.0
 EVENT_STREAM = "text/event-stream"
-UNSENT = 16 * 1024
+UNSENT = 8 * 1024
 """Bytes that the kernel may hold unsent for a viewer: what is there already cannot be coalesced any more."""
 
 

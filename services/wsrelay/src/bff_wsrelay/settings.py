@@ -21,7 +21,7 @@ class RelaySettings(Settings):
     stream_max_message: int = Field(64 * 1024, ge=256, le=16 * MEBI, description="bytes of a playback viewer's message")
     stream_heartbeat: Seconds = Field(5.0, description="seconds between two heartbeats to a playback viewer")
     stream_viewer_bytes: int = Field(
-        32 * 1024, ge=1024, le=16 * MEBI, description="unsent bytes above which a viewer's frames are coalesced"
+        8 * 1024, ge=1024, le=16 * MEBI, description="unsent bytes above which a viewer's frames are coalesced"
     )
     stream_stuck_seconds: Seconds = Field(30.0, description="a viewer that takes nothing for so long is closed (1013)")
     stream_drain_spread: float = Field(2.0, ge=0, le=600, description="seconds over which a drain closes viewers")

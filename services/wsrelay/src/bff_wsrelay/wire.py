@@ -177,7 +177,13 @@ class WireProtocol(WebSocketsSansIOProtocol):
         self._expect_end()
 
     def keepalive_timeout(self) -> None:
-        """Cut a viewer that does not even answer pings, whatever is still buffered for it."""
+        """Cut a viewer that does not answer pings.
+
+        One that still has messages before the ping has not had it yet; whether it takes any is its door's affair.
+        """
+        if self.ping_timeout is not None and self.transport.get_write_buffer_size():
+            self.pong_timer = self.loop.call_later(self.ping_timeout, self.keepalive_timeout)
+            return
         super().keepalive_timeout()
         self._expect_end()
 
