@@ -211,8 +211,11 @@ class Upstream:
             extensions={"target": call.target, "timeout": self._timeouts(call)},
         )
         try:
-            async with asyncio.timeout(self._left(call)):
+            if call.deadline is None:
                 response = await self._carrier.handle_async_request(request)
+            else:
+                async with asyncio.timeout(self._left(call)):
+                    response = await self._carrier.handle_async_request(request)
         except TimeoutError as error:
             raise BackendTimeout("the backend did not answer within the deadline") from error
         except httpx.TransportError as error:
