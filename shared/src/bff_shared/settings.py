@@ -76,6 +76,10 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least severe level logged")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="`auto`: console on a terminal")
     admin_token: SecretStr = Field(SecretStr(""), description="bearer token of admin routes; empty: they are off")
+    digest_key: SecretStr = Field(
+        SecretStr(""),
+        description="key of the digests that stand for credentials in caches; empty: agreed on through Redis",
+    )
     drain_seconds: float = Field(0.0, ge=0, le=600, description="how long to answer on while not ready, after SIGTERM")
     shutdown_seconds: Seconds = Field(30.0, description="longest wait for running requests at shutdown")
 

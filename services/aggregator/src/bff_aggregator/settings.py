@@ -1,6 +1,6 @@
 """The aggregator's own settings."""
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from bff_shared.settings import Seconds, Settings
 
@@ -12,11 +12,8 @@ class AggregatorSettings(Settings):
     chart_timeout: Seconds = Field(2.0, description="seconds a chart may take; `X-Request-Timeout` may shorten it")
     chart_answer_bytes: int = Field(32 * 1024 * 1024, ge=0, description="bytes of encoded charts kept in this process")
     cache_bytes: int = Field(64 * 1024 * 1024, ge=0, description="bytes of chunks and runs kept in this process")
-    cache_secret: SecretStr = Field(
-        SecretStr(""), description="key of the digests that stand for credentials; empty: agreed on through Redis"
-    )
     run_timeout: Seconds = Field(1.5, description="seconds a complete run may take; `X-Request-Timeout` may shorten it")
     run_late_timeout: Seconds = Field(10.0, description="seconds a part of a run may take to come for the next request")
     run_answer_bytes: int = Field(32 * 1024 * 1024, ge=0, description="bytes of encoded answers kept in this process")
-    equity_calls: int = Field(8, ge=1, le=1000, description="equity curves read from the backend at once")
+    equity_calls: int = Field(16, ge=1, le=1000, description="equity curves read from the backend at once")
     list_fanout: int = Field(8, ge=1, le=100, description="runs of a list whose metrics are asked for at once")

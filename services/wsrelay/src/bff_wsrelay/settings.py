@@ -1,6 +1,6 @@
 """The relay's own settings."""
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from bff_shared.settings import Seconds, Settings
 
@@ -11,10 +11,6 @@ class RelaySettings(Settings):
     """What the relay reads besides the common settings."""
 
     port: int = Field(8103, ge=0, le=65_535, description="port to listen on; 0 takes any free one")
-    digest_key: SecretStr = Field(
-        SecretStr(""), description="key of the digest of credentials that logs are kept under; empty: a random one"
-    )
-
     stream_max_connections: int = Field(5_000, ge=1, le=100_000, description="viewers of one process")
     stream_max_per_client: int = Field(1_000, ge=1, le=100_000, description="viewers from one client address")
     stream_max_controls: int = Field(50, ge=1, le=10_000, description="messages a second that a viewer may send")
