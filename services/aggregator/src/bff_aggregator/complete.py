@@ -18,6 +18,7 @@ LEAD = 0.01
 MARGIN = 0.04
 ROUNDS = 4
 LATE = 64
+LOOK_JOINABLE, PART_JOINABLE = 0.5, 1.0
 
 
 @dataclass(eq=False, slots=True)
@@ -53,8 +54,8 @@ class Runs:
     ) -> None:
         """Take a clock in seconds since the Unix epoch."""
         self._source, self._cache, self._metrics, self._clock = source, cache, metrics, clock
-        self._looks: Flights[Sighting] = Flights(clock)
-        self._flights: Flights[Part] = Flights(clock)
+        self._looks: Flights[Sighting] = Flights(clock, LOOK_JOINABLE)
+        self._flights: Flights[Part] = Flights(clock, PART_JOINABLE)
         self._errands = Errands(LATE)
 
     async def aclose(self) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import logging
+import math
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -22,11 +23,15 @@ class Flight(Generic[T]):
 
 
 class Flights(Generic[T]):
-    """At most one flight per key at a time, unless a newer one is asked for; `aclose` ends what is still under way."""
+    """At most one flight per key at a time, unless a newer one is asked for; `aclose` ends what is still under way.
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    A flight can be joined for `joinable` seconds: one that hangs for longer may never end, and must not take along
+    everybody who comes after.
+    """
+
+    def __init__(self, clock: Callable[[], float], joinable: float = math.inf) -> None:
         """Take the clock that `began` is read from (seconds since the Unix epoch)."""
-        self._clock = clock
+        self._clock, self._joinable = clock, joinable
         self._latest: dict[Any, Flight[T]] = {}
         self._all: set[asyncio.Task[T]] = set()
 
@@ -37,11 +42,11 @@ class Flights(Generic[T]):
 
         One that began before `not_before` will not do: another is begun.
         """
-        flight = self._latest.get(key)
-        if flight is not None and flight.began >= not_before and not flight.task.cancelling():
+        flight, began = self._latest.get(key), self._clock()
+        oldest = max(not_before, began - self._joinable)
+        if flight is not None and flight.began >= oldest and not flight.task.cancelling():
             flight.holders.add(holder)
             return flight, False
-        began = self._clock()
         task = asyncio.create_task(start())
         flight = self._latest[key] = Flight(key, task, began, {holder})
         self._all.add(task)

@@ -70,9 +70,9 @@ class RunSource:
         except UnexpectedShape as error:
             raise BackendMalformed(f"the backend's answer is not a run: {error}") from error
 
-    async def list(self, user: User, query: bytes) -> tuple[list[Json], Json]:
+    async def list(self, user: User, query: str) -> tuple[list[Json], Json]:
         """Return a page of the list of runs, and the page's other fields; raise as `look` does."""
-        answer = await self._get(user, "list", b"/backtests" + query)
+        answer = await self._get(user, "list", b"/backtests?" + query.encode())
         if answer.status != 200:
             check(answer)
             raise Refused(answer)

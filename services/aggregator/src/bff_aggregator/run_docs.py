@@ -211,6 +211,7 @@ class ListMetadata(BaseModel):
     load_time_ms: float
     backend_calls: int
     metrics_pending: int
+    stale: bool
     partial_data: bool
 
 
@@ -225,7 +226,13 @@ class RunPage(BaseModel):
                 "total": 16,
                 "limit": 20,
                 "offset": 0,
-                "metadata": {"load_time_ms": 4.2, "backend_calls": 1, "metrics_pending": 0, "partial_data": False},
+                "metadata": {
+                    "load_time_ms": 4.2,
+                    "backend_calls": 1,
+                    "metrics_pending": 0,
+                    "stale": False,
+                    "partial_data": False,
+                },
             }
         },
     )

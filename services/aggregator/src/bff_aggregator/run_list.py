@@ -10,14 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+import orjson
+
 from bff_aggregator import sections
 from bff_aggregator.flights import Errands, Flight, Flights
 from bff_aggregator.packing import data_of
-from bff_aggregator.parts import RunSource, User
+from bff_aggregator.parts import RunSource, User, describe
 from bff_aggregator.runcache import RunCache
 from bff_aggregator.sections import Part, State
+from bff_aggregator.sources import Refused
 from bff_aggregator.vocabulary import FINISHED, Json
-from bff_shared.errors import BackendTimeout
+from bff_shared.errors import BackendTimeout, UpstreamError
 
 KEY_METRICS: Final = (
     "total_return",
@@ -29,17 +32,23 @@ KEY_METRICS: Final = (
     "total_trades",
 )
 ENTRY: Final = "metrics-of-list"
-SHARE: Final = 0.8  # of the plain list's time: the rest is for putting the answer together
+SHARE: Final = 0.5  # of the plain list's time: the rest is for putting the answer together
+FRESH: Final = 1.0
 PENDING: Final = 1000
+JOINABLE: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of the list: its runs with `metrics` and `metrics_state`, its other fields, and what it took."""
+    """A page of the list: its runs with `metrics` and `metrics_state`, its other fields, and what it took.
+
+    `error` is why it is not the newest one.
+    """
 
     items: list[Json]
     rest: Json
-    calls: int
+    calls: int = 0
+    error: Json | None = None
 
     @property
     def pending(self) -> int:
@@ -53,7 +62,7 @@ class RunList:
     def __init__(self, source: RunSource, cache: RunCache, fanout: int, clock: Callable[[], float] = time.time) -> None:
         """Take a clock in seconds since the Unix epoch."""
         self._source, self._cache, self._clock = source, cache, clock
-        self._lists: Flights[tuple[list[Json], Json]] = Flights(clock)
+        self._lists: Flights[Page] = Flights(clock, JOINABLE)
         self._metrics: Flights[Part] = Flights(clock)
         self._fanout = asyncio.Semaphore(fanout)
         self._errands = Errands(PENDING)
@@ -64,48 +73,58 @@ class RunList:
         await self._metrics.aclose()
         await self._lists.aclose()
 
-    async def load(self, user: User, query: bytes, deadline: float) -> Page:
+    async def load(self, user: User, query: str, deadline: float) -> Page:
         """Return a page by the `deadline` (monotonic seconds); raise as `RunSource.list` does."""
         begun = time.monotonic()
-        items, rest, calls = await self._plain(user, query, deadline)
+        plain = await self._plain(user, query, deadline)
         now = time.monotonic()
         until = min(deadline, now + SHARE * (now - begun))
-        kept = await asyncio.gather(*(self._kept(user, item, until) for item in items))
-        flights = {
-            index: self._start(user, item)
-            for index, (item, part) in enumerate(zip(items, kept, strict=True))
-            if part is None and item["status"] in FINISHED
-        }
-        tasks = [flight.task for flight in flights.values() if flight is not None]
-        if tasks:
+        kept = [self._kept(user, item) for item in plain.items]
+        missing = [item for item, part in zip(plain.items, kept, strict=True) if part is None and _is_over(item)]
+        flights = {item["run_id"]: flight for item in missing if (flight := self._start(user, item)) is not None}
+        if flights:
+            tasks = [flight.task for flight in flights.values()]
             await asyncio.wait(tasks, timeout=max(0.0, until - time.monotonic()))
-        shown = []
-        for index, (item, part) in enumerate(zip(items, kept, strict=True)):
-            flight = flights.get(index)
-            shown.append({**item, **_shown(item, part or _result(flight))})
-        return Page(shown, rest, calls + len(tasks))
+        shown = [
+            {**item, **_shown(item, part or _result(flights.get(item["run_id"])))}
+            for item, part in zip(plain.items, kept, strict=True)
+        ]
+        return replace(plain, items=shown, calls=plain.calls + len(flights))
 
-    async def _plain(self, user: User, query: bytes, deadline: float) -> tuple[list[Json], Json, int]:
+    async def _plain(self, user: User, query: str, deadline: float) -> Page:
+        """Return the page as the backend has it, or a kept one: for a second, and when the backend fails."""
+        kept = self._cache.page(user, query)
+        if kept is not None and self._clock() < kept.fresh_until:
+            return Page(*orjson.loads(kept.value))
         holder = object()
-        flight, begun = self._lists.join((user.digest, query), holder, lambda: self._source.list(user, query))
+        flight, begun = self._lists.join((user.digest, query), holder, lambda: self._ask(user, query))
         try:
             await asyncio.wait((flight.task,), timeout=max(0.0, deadline - time.monotonic()))
             if not flight.task.done():
                 raise BackendTimeout("the backend did not answer within the deadline")
-            return *flight.task.result(), int(begun)
+            return replace(flight.task.result(), calls=int(begun))
+        except UpstreamError as error:
+            if kept is None:
+                raise
+            items, rest = orjson.loads(kept.value)
+            return Page(items, rest, int(begun), describe(error))
         finally:
             self._lists.release(flight, holder)
 
-    async def _kept(self, user: User, item: Json, until: float) -> Part | None:
-        """Return a finished run's metrics if they are at hand."""
-        if item["status"] not in FINISHED:
-            return None
+    async def _ask(self, user: User, query: str) -> Page:
         try:
-            async with asyncio.timeout_at(until):
-                shelf = await self._cache.look(user, item["run_id"], (ENTRY,))
-        except TimeoutError:
+            items, rest = await self._source.list(user, query)
+        except Refused:
+            await self._cache.forget_page(user, query)
+            raise
+        self._cache.keep_page(user, query, orjson.dumps([items, rest]), FRESH)
+        return Page(items, rest)
+
+    def _kept(self, user: User, item: Json) -> Part | None:
+        """Return a finished run's metrics if they are in memory."""
+        if not _is_over(item):
             return None
-        part = shelf.parts.get(ENTRY)
+        part = self._cache.peek(user, item["run_id"], ENTRY)
         current = part is not None and part.revision == sections.revision_of(item)
         return part if current and part is not None and self._clock() < part.fresh_until else None
 
@@ -119,16 +138,25 @@ class RunList:
         return flight
 
     async def _fetch(self, user: User, item: Json) -> Part:
+        """Return a run's metrics from the shared cache, or from the backend."""
+        shelf = await self._cache.look(user, item["run_id"], (ENTRY,))
+        kept = shelf.part(ENTRY, sections.revision_of(item))
+        if kept is not None and self._clock() < kept.fresh_until:
+            return kept
         async with self._fanout:
             return await self._source.part(user, item["run_id"], "metrics")
 
     async def _keep(self, user: User, item: Json, flight: Flight[Part]) -> None:
         await asyncio.wait((flight.task,))
         part = flight.task.result()
-        if part.final:
+        if part.final and part.source == "backend":
             shelf = await self._cache.look(user, item["run_id"], (ENTRY,))
             sighting = sections.sight(item, None, part.began)
             self._cache.keep_part(shelf, replace(part, data=_key_metrics(part)), sighting, ENTRY)
+
+
+def _is_over(item: Json) -> bool:
+    return item["status"] in FINISHED
 
 
 def _result(flight: Flight[Part] | None) -> Part | None:
@@ -141,7 +169,7 @@ def _key_metrics(part: Part) -> Json | None:
 
 
 def _shown(item: Json, part: Part | None) -> Json:
-    if item["status"] not in FINISHED:
+    if not _is_over(item):
         return {"metrics": None, "metrics_state": State.SKIPPED}
     if part is None:
         return {"metrics": None, "metrics_state": "pending"}
@@ -154,6 +182,7 @@ def page_body(page: Page, load_time_ms: float) -> Json:
         "load_time_ms": round(load_time_ms, 2),
         "backend_calls": page.calls,
         "metrics_pending": page.pending,
+        "stale": page.error is not None,
         "partial_data": any(item["metrics_state"] in {State.FAILED, State.TIMEOUT} for item in page.items),
     }
     return {"items": page.items, **page.rest, "metadata": metadata}

@@ -132,7 +132,7 @@ def make_router(
         fields = {name: value for name, value in given.items() if value}
         query = urlencode({**fields, "limit": limit, "offset": offset, "order": order})
         try:
-            page = await run_list.load(await whose(request), b"?" + query.encode(), deadline.at)
+            page = await run_list.load(await whose(request), query, deadline.at)
         except Refused as refused:
             return pass_on(refused)
         return JsonResponse(page_body(page, (time.monotonic() - begun) * 1000), headers=FRESH)
