@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class Forward:
-    """The ASGI app behind every path that no other route takes."""
+    """The ASGI app behind every HTTP path that no other route takes."""
 
     def __init__(self, upstream: Upstream, settings: ProxySettings, counters: ProxyCounters) -> None:
         self._upstream, self._settings, self._counters = upstream, settings, counters
@@ -31,9 +31,6 @@ class Forward:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward one request; raises BffError while no byte of an answer went out."""
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close"})
-            return
         call = self._call(scope, receive)
         body = call.body if isinstance(call.body, RequestBody) else None
         outcome = "cancelled"
