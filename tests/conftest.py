@@ -7,10 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
-import uvicorn
 
-from bff_shared.serve import uvicorn_options
-from bff_shared.settings import Settings
+from tests.support.serving import listening
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Start = Callable[[Any], Awaitable[str]]
@@ -28,18 +26,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 async def _uvicorn(app: Any) -> AsyncIterator[str]:
     service = getattr(getattr(app, "state", None), "service", None)
     own = service.server if service else {}
-    options = {**uvicorn_options(Settings()), **own}
-    config = uvicorn.Config(app, port=0, **{**options, "lifespan": "auto"})
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server._serve())  # serve() would take over the test's signals
-    try:
-        async with asyncio.timeout(10):
-            while not server.started:
-                await asyncio.sleep(0.005)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = server.force_exit = True
-        await task
+    async with listening(app, force=True, **{**own, "lifespan": "auto"}) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @asynccontextmanager

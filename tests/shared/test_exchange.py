@@ -1,8 +1,7 @@
 import asyncio
 import socket
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
@@ -12,38 +11,12 @@ from bff_shared.carrier import Carrier, Fault, Stage, fault, stage
 from bff_shared.connection import Connection
 from bff_shared.exchange import Exchange, Order, Timeouts
 from bff_shared.http1 import Framing
+from tests.support.carrier import GUARD, OK, Handler, Pieces, StartRaw, new_carrier
 
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-StartRaw = Callable[[Handler], Awaitable[str]]
-
-GUARD = 10.0  # seconds within which anything has happened, or never will
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno"
 CHUNKED = (b"Transfer-Encoding", b"chunked")
 EXPECT = (b"Expect", b"100-continue")
 PIECE = 64 * 1024
-
-
-class Pieces(httpx.AsyncByteStream):
-    """A body that arrives piece by piece; a future among the pieces is waited for, an exception is raised."""
-
-    def __init__(self, *pieces: Any) -> None:
-        self.pieces = pieces
-        self.given = 0
-        self.stopped = asyncio.Event()
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            for piece in self.pieces:
-                if isinstance(piece, BaseException):
-                    raise piece
-                if isinstance(piece, asyncio.Future):
-                    await piece
-                else:
-                    self.given += 1
-                    yield piece
-        finally:
-            self.stopped.set()
 
 
 def pending() -> asyncio.Future[None]:
@@ -52,23 +25,6 @@ def pending() -> asyncio.Future[None]:
 
 def length(size: int) -> tuple[bytes, bytes]:
     return (b"Content-Length", b"%d" % size)
-
-
-def new_carrier() -> Carrier:
-    return Carrier(
-        max_connections=20,
-        max_idle=20,
-        idle_seconds=5.0,
-        max_head_bytes=16 * 1024,
-        high_water=256 * 1024,
-        ssl_context=None,
-    )
-
-
-@pytest.fixture
-async def carrier() -> AsyncIterator[Carrier]:
-    async with new_carrier() as carrier:
-        yield carrier
 
 
 async def post(

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
 
@@ -7,22 +7,7 @@ import httpx
 import pytest
 
 from bff_shared.carrier import Carrier, Stage, Stats, stage
-
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-StartRaw = Callable[[Handler], Awaitable[str]]
-
-GUARD = 10.0  # seconds within which anything has happened, or never will
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-class Clock:
-    """Monotonic seconds that move only when told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.carrier import GUARD, OK, Clock, Handler, StartRaw
 
 
 @pytest.fixture
