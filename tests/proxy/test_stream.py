@@ -193,6 +193,12 @@ async def test_ids_reach_the_backend_and_the_client(start_proxy: StartProxy) -> 
     assert sent.split(b"-")[1] == b"0af7651916cd43dd8448eb211c80319c"
 
 
+async def test_refused_method_is_told_which_are_allowed(start_bare_proxy: StartProxy) -> None:
+    answer = await exchange(await start_bare_proxy(Peer()), get(method=b"TRACE"))
+    assert (answer.status, error_of(answer)) == (405, "METHOD_NOT_ALLOWED")
+    assert b"GET" in answer.values(b"allow")[0].split(b", ")
+
+
 @pytest.mark.parametrize("method", [b"TRACE", b"CONNECT"])
 async def test_trace_and_connect_are_refused(start_proxy: StartProxy, method: bytes) -> None:
     peer = Peer()

@@ -19,6 +19,7 @@ from bff_shared.errors import BffError, MethodNotAllowed, PayloadTooLarge
 from bff_shared.upstream import Call, Upstream
 
 REFUSED = frozenset(("TRACE", "CONNECT"))
+ALLOWED = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 log = logging.getLogger(__name__)
 
 
@@ -48,7 +49,7 @@ class Forward:
         """Return the call that a request amounts to; raise before anything of it is sent."""
         method, headers, settings = scope["method"], scope["headers"], self._settings
         if method in REFUSED:
-            raise MethodNotAllowed("this method is not forwarded")
+            raise MethodNotAllowed("this method is not forwarded", ALLOWED)
         to = route(scope[TARGET], settings.proxy_prefixes)
         if context := current():
             context.route = to.template
