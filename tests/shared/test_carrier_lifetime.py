@@ -29,7 +29,6 @@ from tests.support.carrier import (
     read_all,
     read_head,
     resets,
-    silence,
     until,
 )
 
@@ -92,10 +91,18 @@ async def test_a_whole_answer_frees_its_connection_without_being_closed(carrier:
 
 
 async def test_closing_the_carrier_fails_what_is_under_way(start_raw: StartRaw) -> None:
+    asked = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        asked.set()
+        await reader.read()
+
     carrier = new_carrier(max_connections=1)
-    origin = await start_raw(silence)
+    origin = await start_raw(silent)
     running = asyncio.create_task(ask(carrier, origin))
     waiting = asyncio.create_task(ask(carrier, origin))
+    await asyncio.wait_for(asked.wait(), GUARD)
     await until(lambda: carrier.stats.waiting == 1)
     await carrier.aclose()
     with pytest.raises(httpx.ReadError):
