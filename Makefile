@@ -19,7 +19,7 @@ run: ## start everything behind one origin: make run [ORIGIN_PORT=8080] [BACKEND
 
 test: ## run every test
 	@$(BOOTSTRAP) dev
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 lint: ## ruff, mypy strict, import directions, locks
 	@$(BOOTSTRAP) dev
