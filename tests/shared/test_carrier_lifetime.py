@@ -176,7 +176,7 @@ async def test_a_thousand_faults_leave_no_connection_and_no_task(start_raw: Star
         # Some are cancelled before their connection is made.
         assert 450 <= carrier.stats.created <= 1000
         # What an earlier test left behind may have gone meanwhile.
-            await until(lambda: open_sockets() <= sockets and len(asyncio.all_tasks()) <= tasks)
+        await until(lambda: open_sockets() <= sockets and len(asyncio.all_tasks()) <= tasks)
 
 
 async def _swallow(carrier: Carrier, request: httpx.Request) -> None:
