@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from bff_shared.metrics import SECONDS
+from bff_shared.metrics import SECONDS, gauge
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,6 @@ class CacheMetrics:
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"bff_cache_{name}_total", text, labels, registry=registry)
 
-        def gauge(name: str, text: str) -> Gauge:
-            return Gauge(f"bff_cache_{name}", text, registry=registry, multiprocess_mode="livesum")
-
         fill = Histogram(
             "bff_cache_fill_seconds", "To make missing entries", ("cache",), buckets=SECONDS, registry=registry
         )
@@ -48,10 +45,12 @@ class CacheMetrics:
             fill_seconds=fill,
             filled_bytes=counter("filled_bytes", "Bytes of entries made", "cache"),
             evictions=counter("evictions", "Entries that went to make room"),
-            memory_bytes=gauge("memory_bytes", "Bytes kept in this process"),
-            memory_entries=gauge("memory_entries", "Entries kept in this process"),
+            memory_bytes=gauge("bff_cache_memory_bytes", "Bytes kept in memory", registry, "livesum"),
+            memory_entries=gauge("bff_cache_memory_entries", "Entries kept in memory", registry, "livesum"),
             redis_errors=counter("redis_errors", "Commands that failed", "kind"),
-            redis_bypassed=gauge("redis_bypassed", "1 while Redis is left alone after a failure"),
+            redis_bypassed=gauge(
+                "bff_cache_redis_bypassed", "1 from a failure of Redis to its next answer", registry, "livemax"
+            ),
             rejected=counter("rejected", "Damaged or foreign entries dropped", "cache"),
             purges=counter("purges", "Subjects purged", "cache", "origin"),
         )

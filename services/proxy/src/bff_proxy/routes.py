@@ -13,7 +13,10 @@ _ABSOLUTE = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a request goes: the backend's request target, and the route's bounded name for metrics and logs."""
+    """Where a request goes: the backend's request target, and the route's bounded name for metrics and logs.
+
+    Event streams have a name of their own: how long they last says nothing about the others.
+    """
 
     target: bytes
     template: str
@@ -36,7 +39,8 @@ def route(target: bytes, prefixes: Sequence[str]) -> Route:
     normal = normalise(path)
     for prefix in prefixes:
         if _is_within(normal, prefix.encode()):
-            return Route(path + mark + query, f"/api/v1{prefix.rstrip('/')}/{{path}}")
+            kind = "{path}/stream" if normal.endswith(b"/stream") else "{path}"
+            return Route(path + mark + query, f"/api/v1{prefix.rstrip('/')}/{kind}")
     raise NotFound("no such resource")
 
 

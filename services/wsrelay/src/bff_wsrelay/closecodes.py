@@ -27,6 +27,7 @@ TLS_FAILURE = 1015
 COME_BACK = frozenset((GOING_AWAY, ABNORMAL, INTERNAL_ERROR, RESTART, TRY_AGAIN_LATER, BAD_GATEWAY, TLS_FAILURE))
 """Codes that say the connection, not the conversation, is over."""
 
+_REFUSALS = frozenset((4401, 4403, 4404))
 MAX_REASON = 123  # a control frame carries 125 bytes (RFC 6455 section 5.5), two of them the code
 
 
@@ -57,6 +58,11 @@ def to_backend(close: Close) -> Close:
 def of_status(status: int) -> int:
     """Return the close code for an HTTP refusal that comes when the viewer's handshake is already over."""
     return 4000 + status if 400 <= status < 500 else BAD_GATEWAY
+
+
+def label(code: int) -> str:
+    """Return the code as a metric's label: those drawn above as they are, all that either end may make up as one."""
+    return str(code) if NORMAL <= code <= TLS_FAILURE or code in _REFUSALS else "other"
 
 
 def cut_reason(reason: str) -> str:

@@ -275,7 +275,7 @@ class Conversation:
 
     def _report(self, end: End) -> None:
         tally, seconds = self._dialogue.tally, asyncio.get_running_loop().time() - self._begun
-        self._metrics.closes.labels(str(end.close.code)).inc()
+        self._metrics.ended(end.close.code)
         self._metrics.skipped.inc(tally.skipped)
         self._metrics.refused.inc(tally.refused)
         fields: dict[str, Any] = {"door": "transparent", "code": end.close.code, "ended_by": end.by}

@@ -107,7 +107,7 @@ class Playback:
     def __init__(self, settings: RelaySettings, doors: Doors, shelf: Shelf, metrics: StreamMetrics) -> None:
         self._settings, self._doors, self._shelf, self._metrics = settings, doors, shelf, metrics
         self._ticker: Ticker | None = None
-        self._connects = 0
+        self._connects = self._refused = 0
         self._batch = Batch()
         self.spectators: set[Spectator] = set()
         metrics.viewers.set_function(lambda: len(self.spectators))
@@ -129,6 +129,8 @@ class Playback:
         tally = self._metrics.tally
         tally.upstream_connects += self._shelf.connects - self._connects
         self._connects = self._shelf.connects
+        tally.refused += self._doors.refused - self._refused
+        self._refused = self._doors.refused
         self._metrics.flush()
         return self._metrics.totals
 
@@ -252,7 +254,7 @@ class Playback:
 
     def _ended(self, spectator: Spectator | None, code: int, address: str, run_id: str) -> None:
         """Write the connection's one line."""
-        self._metrics.closes.labels(str(code)).inc()
+        self._metrics.ended(code)
         figures = spectator.figures() if spectator else {"run_id": run_id}
         log.info("stream ended", extra={"client": address, "close_code": code, **figures})
 

@@ -55,12 +55,13 @@ class Reader:
         dialer: Dialer,
         settings: RelaySettings,
         on_growth: Callable[[], None],
+        on_break: Callable[[], None],
         replicas: Replicas | None = None,
     ) -> None:
         self._replicas = replicas
         self._recording, self._credentials = recording, list(credentials)
         self._upstream, self._dialer, self._settings = upstream, dialer, settings
-        self._on_growth = on_growth
+        self._on_growth, self._on_break = on_growth, on_break
         self._path = f"/backtests/{quote(recording.run_id, safe='')}"
         self._backoff = Backoff(SCHEDULE)
         self._errors = 0
@@ -114,6 +115,7 @@ class Reader:
             await self._refused(str(error), finished=finished)
             return False
         except (BffError, Unreachable, LinkClosed, Malformed, TimeoutError) as error:
+            self._on_break()
             log.info("reading broke off", extra={"run_id": recording.run_id, "reason": str(error)})
         if len(recording.log) > known:
             self._backoff.reset()

@@ -136,9 +136,13 @@ class Shelf:
             self._dialer,
             self._settings,
             lambda: self._limit(recording),
+            self._broke,
             self._replicas,
         )
         return Kept(recording, reader, asyncio.create_task(reader.run(), name=f"read {run_id}"))
+
+    def _broke(self) -> None:
+        self._metrics.tally.upstream_breaks += 1
 
     def _release(self, key: Key, kept: Kept) -> None:
         if kept.recording.failure is not None or self._settings.log_linger == 0:

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass, fields
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter
+
+from bff_shared.metrics import gauge
+from bff_wsrelay.closecodes import label
 
 
 @dataclass(slots=True)
@@ -17,6 +20,8 @@ class Tally:
     resumes: int = 0
     imbalances: int = 0
     upstream_connects: int = 0
+    upstream_breaks: int = 0
+    refused: int = 0
 
 
 _TEXT = {
@@ -28,6 +33,8 @@ _TEXT = {
     "resumes": "Connections that went on where another had ended",
     "imbalances": "Frames that did not continue where the one before ended: must stay 0",
     "upstream_connects": "Connections to the backend's stream",
+    "upstream_breaks": "Readings of the backend's stream that failed or broke off",
+    "refused": "Viewers refused a place, at either door",
 }
 
 
@@ -40,9 +47,9 @@ class StreamMetrics:
             name: Counter(f"bff_stream_{name}_total", text, registry=registry) for name, text in _TEXT.items()
         }
         self.closes = Counter("bff_stream_closes_total", "Ended streams by close code", ("code",), registry=registry)
-        self.viewers = _gauge("bff_stream_viewers", "Viewers of the playback door", registry)
-        self.recordings = _gauge("bff_stream_recordings", "Runs whose frame log is held", registry)
-        self.log_bytes = _gauge("bff_stream_log_bytes", "Bytes of all frame logs", registry)
+        self.viewers = gauge("bff_stream_viewers", "Viewers of the playback door", registry, "livesum")
+        self.recordings = gauge("bff_stream_recordings", "Runs whose frame log is held", registry, "livesum")
+        self.log_bytes = gauge("bff_stream_log_bytes", "Bytes of all frame logs", registry, "livesum")
         self.totals = dict.fromkeys(self._counters, 0)
 
     def flush(self) -> None:
@@ -54,6 +61,6 @@ class StreamMetrics:
                 self.totals[field.name] += amount
                 setattr(self.tally, field.name, 0)
 
-
-def _gauge(name: str, text: str, registry: CollectorRegistry) -> Gauge:
-    return Gauge(name, text, registry=registry, multiprocess_mode="livesum")
+    def ended(self, code: int) -> None:
+        """Count the end of a stream."""
+        self.closes.labels(label(code)).inc()
