@@ -107,7 +107,7 @@ async def test_two_workers_tell_the_same_figures_whichever_is_asked() -> None:
     assert 'bff_http_request_duration_seconds_count{method="GET",route="unmatched"} 7.0' in text
     assert 'bff_http_request_duration_seconds_bucket{le="+Inf",method="GET",route="unmatched"} 7.0' in text
     assert 'bff_upstream_calls_total{outcome="backend_unavailable"} 1.0' in text
-    assert re.search(r'bff_build_info\{service="proxy",version="\d+\.\d+\.\d+"\} 1\.0', text)
+    assert re.search(r'bff_build_info\{version="\d+\.\d+\.\d+"\} 1\.0', text)
     assert "bff_http_requests_in_flight 1.0" in text
     assert "pid=" not in text
     assert "_created" not in text

@@ -75,7 +75,7 @@ def create_app(
     in which it differs from the other services.
     """
     release = version(f"bff-{name}")
-    metrics.build.labels(name, release).set(1)
+    metrics.build.labels(release).set(1)
     health = Health(name, release, checks, time.monotonic)
     service = Service(name, settings, metrics, health, [], server or {})
     app = App(

@@ -90,7 +90,7 @@ class Metrics:
         build = Gauge(
             "bff_build_info",
             "Always 1; the labels tell what runs",
-            ("service", "version"),
+            ("version",),
             registry=registry,
             multiprocess_mode="livemax",
         )
