@@ -1,0 +1,59 @@
+/** Calls to the BFF: one request each, and answers that need no work. */
+
+import type { Exchange } from "./http.ts";
+import type {
+  Chart,
+  ChartQuery,
+  Columns,
+  CompleteRun,
+  CreatedRun,
+  RunOptions,
+  RunPage,
+  RunQuery,
+  RunRequest,
+} from "./types.ts";
+
+/** What both sides can do; a call's requests go through its own exchange. */
+export interface Adapter {
+  listRuns(exchange: Exchange, query: RunQuery): Promise<RunPage>;
+  createRun(exchange: Exchange, request: RunRequest, idempotencyKey: string): Promise<CreatedRun>;
+  getRun(exchange: Exchange, id: string, options: RunOptions): Promise<CompleteRun>;
+  getChart(exchange: Exchange, query: ChartQuery): Promise<Chart>;
+}
+
+/** A chart as it comes: `format=columns`. */
+export type WireChart = Omit<Chart, "columns"> & Columns;
+
+export const bff: Adapter = {
+  listRuns: async (exchange, query) => (await exchange.get("/api/v1/runs", { ...query })) as RunPage,
+
+  createRun: async (exchange, request, key) =>
+    (await exchange.post("/api/v1/backtests", request, {
+      "idempotency-key": key,
+      "x-idempotency-key": key,
+    })) as CreatedRun,
+
+  getRun: async (exchange, id, { include, equityPoints }) =>
+    (await exchange.get(`/api/v1/runs/${encodeURIComponent(id)}/complete`, {
+      ...(include && {
+        include_metrics: include.includes("metrics"),
+        include_equity: include.includes("equity"),
+        include_orders: include.includes("orders"),
+      }),
+      equity_points: equityPoints,
+    })) as CompleteRun,
+
+  getChart: async (exchange, query) => {
+    const answer = (await exchange.get("/api/v1/chart-data", {
+      symbol: query.symbol,
+      timeframe: query.timeframe,
+      from_date: query.from,
+      to_date: query.to,
+      target_points: query.targetPoints,
+      rth_only: query.rthOnly,
+      format: "columns",
+    })) as WireChart;
+    const { t, o, h, l, c, v, symbol, timeframe, from_date, to_date, metadata } = answer;
+    return { symbol, timeframe, from_date, to_date, columns: { t, o, h, l, c, v }, metadata };
+  },
+};

@@ -1,0 +1,181 @@
+/** The BFF's playback door: the relay paces, merges, seeks and resumes, so there is little left to do. */
+
+import { BffError, isObject } from "./errors.ts";
+import { backoff, type Control, type Feed, type FeedOptions, socketUrl } from "./feed.ts";
+import { target } from "./http.ts";
+import type { Frame, Position, StreamState } from "./types.ts";
+
+/** Close codes after which coming back is useless: docs/playback.md. */
+const FINAL: Record<number, string> = {
+  1008: "VALIDATION",
+  1009: "TOO_LARGE",
+  4401: "UNAUTHORIZED",
+  4403: "FORBIDDEN",
+  4404: "RUN_NOT_FOUND",
+  4424: "ARTIFACT_MISSING",
+};
+interface Hello {
+  epoch: string;
+  seq: number;
+  total: number | null;
+  from: string | null;
+  to: string | null;
+}
+
+const QUIET_MS = 15_000;
+
+export class BffFeed implements Feed {
+  readonly #options: FeedOptions;
+  #socket: WebSocket | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #watch: ReturnType<typeof setTimeout> | undefined;
+  #attempt = 0;
+  #retryMs: number | null = null;
+  #epoch: string | null;
+  #going = false;
+  #playing = false;
+  #greeted = false;
+  /** The time of the frame shown last, until the first frame of a connection has been compared with it. */
+  #shown: string | null = null;
+
+  constructor(options: FeedOptions, epoch: string | null) {
+    this.#options = options;
+    this.#epoch = epoch;
+    this.#connect();
+  }
+
+  go(at: Position, playing: boolean): void {
+    this.#going = true;
+    this.#playing = playing;
+    this.#shown = at.ts;
+    if (this.#greeted && playing) this.#say({ cmd: "play" });
+  }
+
+  send(control: Control): void {
+    if (control.cmd === "play" || control.cmd === "pause") this.#playing = control.cmd === "play";
+    if (control.cmd === "step") this.#playing = false;
+    if (control.cmd === "seek" || control.cmd === "step") this.#shown = null;
+    if (this.#greeted) this.#say(control);
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    clearTimeout(this.#watch);
+    const socket = this.#socket;
+    this.#socket = null;
+    socket?.close(1000);
+  }
+
+  #say(control: Control): void {
+    if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify({ t: "ctrl", ...control }));
+  }
+
+  #connect(): void {
+    const { id, baseUrl, host, WebSocket } = this.#options;
+    const { seq, ts } = host.position();
+    const at = seq >= 0 ? { epoch: this.#epoch, seq, ts } : {};
+    const path = target(`/api/v1/runs/${encodeURIComponent(id)}/stream`, { ...host.pace(), ...at });
+    const socket = new WebSocket(socketUrl(baseUrl, path));
+    this.#socket = socket;
+    this.#greeted = false;
+    this.#shown = ts;
+    this.#listen();
+    socket.onmessage = ({ data }) => {
+      if (this.#socket !== socket) return;
+      this.#listen();
+      this.#hear(JSON.parse(String(data)));
+    };
+    socket.onclose = ({ code, reason }) => {
+      if (this.#socket === socket) this.#lost(code, reason);
+    };
+  }
+
+  /** A connection that says nothing, not even its heartbeat of every 5 s, is given up. */
+  #listen(): void {
+    clearTimeout(this.#watch);
+    this.#watch = setTimeout(() => {
+      const socket = this.#socket;
+      this.#lost(1006, "silence");
+      socket?.close();
+    }, QUIET_MS);
+  }
+
+  #lost(code: number, reason: string): void {
+    const { host } = this.#options;
+    clearTimeout(this.#watch);
+    this.#socket = null;
+    const final = FINAL[code];
+    if (final) {
+      host.error({ code: final, message: reason || "the stream is refused", fatal: true });
+      return;
+    }
+    const wait = this.#attempt === 0 && this.#retryMs !== null ? this.#retryMs : backoff(this.#attempt);
+    host.status({ connection: "reconnecting", retryMs: wait });
+    // The first loss of a connection that worked is no failure yet: a relay that drains has a replica beside it.
+    if (this.#attempt > 0 || !this.#greeted) {
+      host.failed(new BffError("NETWORK", reason || "the stream's connection broke", { details: { close: code } }));
+    }
+    this.#attempt++;
+    this.#greeted = false;
+    this.#retryMs = null;
+    this.#timer = setTimeout(() => this.#connect(), wait);
+  }
+
+  #hear(message: unknown): void {
+    if (!isObject(message)) return;
+    const { host } = this.#options;
+    switch (message["t"]) {
+      case "hello":
+        this.#greet(message);
+        break;
+      case "frame":
+        this.#show(message as Frame);
+        break;
+      case "status":
+        this.#status(message);
+        break;
+      case "end":
+        this.#playing = false;
+        host.end();
+        break;
+      case "err":
+        host.error({
+          code: String(message["code"]),
+          message: String(message["msg"]),
+          ...(message["details"] !== undefined && { details: message["details"] }),
+          fatal: false,
+        });
+    }
+  }
+
+  #greet(message: Record<string, unknown>): void {
+    const { epoch, total, from, to, seq } = message as unknown as Hello;
+    this.#attempt = 0;
+    this.#greeted = true;
+    this.#epoch = epoch;
+    this.#options.host.ready({ epoch, total, from, to, seq });
+    if (this.#going && this.#playing) this.#say({ cmd: "play" });
+  }
+
+  #show(frame: Frame): void {
+    const shown = this.#shown;
+    this.#shown = null;
+    if (!this.#going || (shown !== null && Date.parse(frame.ts) <= Date.parse(shown))) return;
+    this.#options.host.frame(frame);
+  }
+
+  #status(message: Record<string, unknown>): void {
+    const { host } = this.#options;
+    const { state, retry_ms: retryMs, epoch } = message;
+    if (typeof retryMs === "number") this.#retryMs = retryMs;
+    if (state === "epoch") {
+      this.#epoch = String(epoch);
+      host.epoch(this.#epoch);
+    } else {
+      host.status({
+        connection: state as StreamState["connection"],
+        retryMs: typeof retryMs === "number" ? retryMs : null,
+      });
+    }
+  }
+}

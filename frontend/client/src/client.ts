@@ -1,0 +1,139 @@
+/** The client: which side a call goes to, what happens when that side fails, and what is told about it. */
+
+import { type Adapter, bff } from "./bff.ts";
+import { BffFeed } from "./bfffeed.ts";
+import { BffError } from "./errors.ts";
+import { Flights } from "./flights.ts";
+import { Exchange, makeWire, requestId } from "./http.ts";
+import { type MakeFeed, PlayedRun } from "./stream.ts";
+import type { CallName, Client, ClientOptions, Group, Report, Side } from "./types.ts";
+
+const ADAPTERS: Record<Side, Adapter> = { bff, legacy: bff };
+const FEEDS: Record<Side, MakeFeed> = {
+  bff: (options, epoch) => new BffFeed(options, epoch),
+  legacy: (options, epoch) => new BffFeed(options, epoch),
+};
+
+/** Return a client. It asks `flags` before each call; whoever made the flags starts and closes them. */
+export function createClient(options: ClientOptions): Client {
+  const { flags, fallback = true } = options;
+  const wire = makeWire(options);
+  const flights = new Flights();
+  const listeners = new Set<(report: Report) => void>();
+  const streams = new Set<PlayedRun>();
+  if (options.onReport) listeners.add(options.onReport);
+  const unsubscribe = flags.subscribe(() => {
+    for (const stream of [...streams]) stream.choose();
+  });
+
+  function tell(report: Report): void {
+    for (const listener of [...listeners]) listener(report);
+  }
+
+  async function call<T>(
+    name: CallName,
+    group: Group,
+    signal: AbortSignal,
+    ask: (adapter: Adapter, exchange: Exchange) => Promise<T>,
+  ): Promise<T> {
+    const since = performance.now();
+    const exchange = new Exchange(wire, signal);
+    let side = flags.side(group);
+    let failure: BffError | undefined;
+    const report = (error?: BffError): void =>
+      tell({
+        call: name,
+        group,
+        side,
+        requests: exchange.requests,
+        bytes: exchange.bytes,
+        ms: performance.now() - since,
+        ...(exchange.cache !== undefined && { cache: exchange.cache }),
+        ...(failure && { fallback: true }),
+        ...(error && { error: { code: error.code, correlationId: error.correlationId } }),
+      });
+    try {
+      let answer: T;
+      try {
+        answer = await ask(ADAPTERS[side], exchange);
+      } catch (error) {
+        if (side === "legacy" || !fallback || !(error instanceof BffError) || !isAway(error)) throw error;
+        side = "legacy";
+        failure = error;
+        exchange.cache = undefined;
+        answer = await ask(ADAPTERS.legacy, exchange);
+      }
+      report(failure);
+      return answer;
+    } catch (error) {
+      if (error instanceof BffError) report(error);
+      throw error;
+    }
+  }
+
+  function shared<T>(
+    name: CallName,
+    group: Group,
+    parameters: unknown,
+    signal: AbortSignal | undefined,
+    ask: (adapter: Adapter, exchange: Exchange) => Promise<T>,
+  ): Promise<T> {
+    const key = JSON.stringify([name, flags.side(group), parameters, wire.headers()]);
+    return flights.join(key, signal, (landing) => call(name, group, landing, ask));
+  }
+
+  return {
+    listRuns: (query = {}, { signal } = {}) =>
+      shared("listRuns", "run_data", query, signal, (side, exchange) => side.listRuns(exchange, query)),
+
+    // Both sides hand the key on to one backend, which makes the run once, so the call may be made again.
+    createRun: (request, { signal, idempotencyKey = requestId() } = {}) =>
+      call("createRun", "run_data", signal ?? new AbortController().signal, (side, exchange) =>
+        side.createRun(exchange, request, idempotencyKey),
+      ),
+
+    getRun: (id, { signal, ...options } = {}) =>
+      shared("getRun", "run_data", [id, options], signal, (side, exchange) => side.getRun(exchange, id, options)),
+
+    getChart: (query, { signal } = {}) =>
+      shared("getChart", "chart_data", query, signal, (side, exchange) => side.getChart(exchange, query)),
+
+    openStream: (id, streamOptions = {}) => {
+      const stream = new PlayedRun(id, streamOptions, {
+        baseUrl: wire.baseUrl,
+        WebSocket: options.WebSocket ?? globalThis.WebSocket,
+        side: () => flags.side("websocket"),
+        fallback,
+        feeds: FEEDS,
+        opened: (side, ms, failed) =>
+          tell({
+            call: "openStream",
+            group: "websocket",
+            side,
+            requests: 1,
+            bytes: 0,
+            ms,
+            ...(failed && { fallback: true, error: { code: failed.code, correlationId: failed.correlationId } }),
+          }),
+        closed: (closed) => streams.delete(closed),
+      });
+      streams.add(stream);
+      return stream;
+    },
+
+    on: (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+
+    close: () => {
+      unsubscribe();
+      for (const stream of [...streams]) stream.close();
+    },
+  };
+}
+
+/** Tell whether it is the BFF (or the way to it) that failed, not the request. */
+function isAway(error: BffError): boolean {
+  return error.status === 0 || error.status >= 500;
+}

@@ -1,0 +1,6 @@
+/** Typed client of the backtest BFF: charts, runs and playback, with the legacy backend as the way back. */
+
+export { createClient } from "./client.ts";
+export { BffError } from "./errors.ts";
+export { FLAG_KEYS, OfrepFlags, type OfrepOptions } from "./flags.ts";
+export type * from "./types.ts";

@@ -1,0 +1,395 @@
+/** The client's public types: what goes in, what comes out, whichever side answers. */
+
+/** A group of calls that a flag moves between the two sides. */
+export type Group = "chart_data" | "run_data" | "websocket";
+/** Where a call goes: to the BFF, or to the backend as it was before there was one. */
+export type Side = "bff" | "legacy";
+/** Names of the flags; `bff` is the master switch. */
+export type FlagKey = "bff" | Group;
+
+/** A flag as it stands for this browser. */
+export interface FlagDetails {
+  key: string;
+  value: boolean;
+  variant: string | null;
+  /** In OpenFeature's words: STATIC, SPLIT, TARGETING_MATCH, DISABLED, CACHED, DEFAULT, ERROR. */
+  reason: string;
+  /** Where it was defined: `file`, `runtime`, `rollback`; `cache` or `default` while no flags can be had. */
+  source: string;
+  /** Whether this browser's own switch is on top; `value` is the result of it. */
+  overridden: boolean;
+}
+
+/** Where the client learns which side a group is on. */
+export interface FlagSource {
+  /** The side of a group now: BFF if the master and the group's flag are on. Legacy where nothing is known. */
+  side(group: Group): Side;
+  details(): FlagDetails[];
+  /** Set a flag for this browser only; `undefined` takes that back. */
+  override(key: FlagKey, value: boolean | undefined): void;
+  /** Be told whenever a flag's value may have changed; returns how to stop. */
+  subscribe(listener: () => void): () => void;
+  /** Resolves once flags are known, or known to be out of reach. Never rejects. */
+  start(): Promise<void>;
+  close(): void;
+}
+
+export type CallName = "listRuns" | "createRun" | "getRun" | "getChart" | "openStream";
+
+/** What a call took: one for each call, and for each connection of a stream. */
+export interface Report {
+  call: CallName;
+  group: Group;
+  /** The side that answered. */
+  side: Side;
+  /** HTTP requests and WebSocket connections. */
+  requests: number;
+  /** Bytes of the answers' bodies as they came over the wire where the browser tells, else after decompression. */
+  bytes: number;
+  ms: number;
+  /** The answer's `Cache-Status`, or `revalidated` after a 304. */
+  cache?: string;
+  /** The BFF failed and legacy answered instead; `error` is what failed. */
+  fallback?: true;
+  error?: { code: string; correlationId: string | null };
+}
+
+export interface ClientOptions {
+  /** Where the origin is; the page's own by default. */
+  baseUrl?: string;
+  flags: FlagSource;
+  fetch?: typeof fetch;
+  WebSocket?: typeof WebSocket;
+  /** Answer from legacy when the BFF fails (network, 5xx, open breaker). Default true. */
+  fallback?: boolean;
+  /** Check answers against the services' schemas; only development builds can. Default: whether this is one. */
+  validate?: boolean;
+  /** Further headers of every request, such as `Authorization`. */
+  headers?: () => Record<string, string>;
+  onReport?: (report: Report) => void;
+}
+
+export interface CallOptions {
+  signal?: AbortSignal | undefined;
+}
+
+export interface Client {
+  listRuns(query?: RunQuery, options?: CallOptions): Promise<RunPage>;
+  createRun(request: RunRequest, options?: CallOptions & { idempotencyKey?: string }): Promise<CreatedRun>;
+  getRun(id: string, options?: RunOptions): Promise<CompleteRun>;
+  getChart(query: ChartQuery, options?: CallOptions): Promise<Chart>;
+  openStream(id: string, options?: StreamOptions): RunStream;
+  /** Hear of every call; returns how to stop. */
+  on(listener: (report: Report) => void): () => void;
+  /** Close every stream and stop listening to the flags; the flag source stays open. */
+  close(): void;
+}
+
+// ── Runs ──
+
+export interface RunQuery {
+  symbol?: string | undefined;
+  strategy_id?: string | undefined;
+  /** `YYYY-MM-DD`, UTC, included. */
+  from?: string | undefined;
+  to?: string | undefined;
+  limit?: number | undefined;
+  offset?: number | undefined;
+  order?: "created_at" | "-created_at" | undefined;
+}
+
+/** QUEUED, RUNNING, DONE, ERROR, CANCELLED, or what the backend says, in capitals. */
+export type RunStatus = "QUEUED" | "RUNNING" | "DONE" | "ERROR" | "CANCELLED" | (string & {});
+export type PartState = "ok" | "missing" | "failed" | "timeout" | "skipped" | "stale";
+export type Part = "metrics" | "equity" | "orders";
+
+export interface ListedRun {
+  run_id: string | null;
+  status: RunStatus;
+  strategy_id: string | null;
+  symbol: string | null;
+  created_at: string | null;
+  run_from: string | null;
+  run_to: string | null;
+  duration_ms: number | null;
+  metrics: Record<string, number> | null;
+  metrics_state: Exclude<PartState, "stale"> | "pending";
+  extra?: Record<string, unknown>;
+}
+
+export interface RunPage {
+  items: ListedRun[];
+  total?: number | null;
+  limit?: number | null;
+  offset?: number | null;
+  metadata: {
+    load_time_ms: number;
+    backend_calls: number;
+    /** Finished runs whose metrics come with a later request. */
+    metrics_pending: number;
+    stale: boolean;
+    partial_data: boolean;
+  };
+}
+
+/** What to run: a dataset, or a symbol and a year. */
+export interface RunRequest {
+  strategy_id: string;
+  params: Record<string, unknown>;
+  dataset_id?: string;
+  symbol?: string;
+  year?: number;
+  from?: string;
+  to?: string;
+  seed?: number;
+  speed?: number;
+  slippage_fees?: Record<string, unknown>;
+}
+
+export interface CreatedRun {
+  run_id: string;
+  /** EXISTS: the same key or the same inputs were sent before. */
+  status: "QUEUED" | "EXISTS" | (string & {});
+}
+
+export interface RunOptions extends CallOptions {
+  /** Parts to answer; all by default. */
+  include?: readonly Part[] | undefined;
+  /** Most points of equity; 2000 by default, 0 for all. */
+  equityPoints?: number | undefined;
+}
+
+export interface Run {
+  run_id: string | null;
+  status: RunStatus;
+  strategy_id: string | null;
+  symbol: string | null;
+  created_at: string | null;
+  run_from: string | null;
+  run_to: string | null;
+  duration_ms: number | null;
+  dataset_id: string | null;
+  params: unknown;
+  seed: unknown;
+  speed: unknown;
+  slippage_fees: unknown;
+  code_hash: string | null;
+  artifacts: unknown;
+  manifest: unknown;
+  extra?: Record<string, unknown>;
+}
+
+/** Shares (0.1 is ten percent); null where unknown or undefined. Other figures of the backend's stand beside these. */
+export interface RunMetrics {
+  total_return: number | null;
+  cagr: number | null;
+  max_drawdown: number | null;
+  sharpe_ratio: number | null;
+  sortino_ratio: number | null;
+  win_rate: number | null;
+  total_trades: number | null;
+  [figure: string]: unknown;
+}
+
+export interface EquityPoint {
+  /** ISO 8601, UTC. */
+  ts: string;
+  value: number;
+  /** (peak - value) / peak. */
+  drawdown: number | null;
+  extra?: Record<string, unknown>;
+}
+
+export interface Order {
+  order_id?: unknown;
+  ts: string | null;
+  symbol: string | null;
+  side: string | null;
+  quantity: number | null;
+  price: number | null;
+  order_type: string | null;
+  status: string | null;
+  commission: number | null;
+  extra?: Record<string, unknown>;
+}
+
+export interface PartReport {
+  state: PartState;
+  age_ms: number | null;
+  source: "backend" | "cache" | null;
+  error?: Record<string, unknown> | null;
+  extra?: Record<string, unknown> | null;
+  rejected?: number | null;
+}
+
+/** A run with its parts; null where `metadata.parts` says that one is not there. */
+export interface CompleteRun {
+  run: Run;
+  metrics: RunMetrics | null;
+  equity: EquityPoint[] | null;
+  orders: Order[] | null;
+  metadata: {
+    load_time_ms: number;
+    cache_hit: boolean;
+    backend_calls: number;
+    data_sources: string[];
+    partial_data: boolean;
+    failed_sources: string[];
+    stale: boolean;
+    orders_count: number | null;
+    equity_points: number | null;
+    equity_source_points: number | null;
+    computed: string[];
+    revision: string;
+    parts: { run: PartReport } & Record<Part, PartReport>;
+  };
+}
+
+// ── Charts ──
+
+export type Timeframe = "1D" | "1H" | "1M";
+
+export interface ChartQuery {
+  symbol: string;
+  timeframe: Timeframe;
+  /** `YYYY-MM-DD`, UTC, included. */
+  from: string;
+  to: string;
+  /** 100 to 50,000; 10,000 by default. */
+  targetPoints?: number | undefined;
+  /** Regular trading hours only; true by default. */
+  rthOnly?: boolean | undefined;
+}
+
+/** Columns of equal length, strictly ascending by `t`: the starts of the bars in UTC seconds. */
+export interface Columns {
+  t: number[];
+  o: number[];
+  h: number[];
+  l: number[];
+  c: number[];
+  v: number[];
+}
+
+export interface Chart {
+  symbol: string;
+  timeframe: string;
+  from_date: string;
+  to_date: string;
+  columns: Columns;
+  metadata: {
+    total_bars: number;
+    source_bars: number;
+    decimated: boolean;
+    /** Minutes of trading per bar. */
+    decimation_stride: number;
+    rejected_bars: number;
+    cache_hit: boolean;
+    /** Some of it is past its freshness: the backend is away. */
+    stale: boolean;
+    load_time_ms: number;
+    backend_calls: number;
+    data_source: string;
+  };
+}
+
+// ── Streams ──
+
+export interface StreamOptions {
+  /** 0.1 to 3,600; the run advances 30 × `speed` source frames a second. 60 by default. */
+  speed?: number;
+  /** 1 to 60 frames a second; 30 by default. */
+  fps?: number;
+  autoplay?: boolean;
+  /** Go on after this frame. */
+  at?: { epoch?: string | null; seq: number; ts?: string | null };
+  signal?: AbortSignal;
+}
+
+export interface Ohlc {
+  o: number;
+  h: number;
+  l: number;
+  c: number;
+  v: number;
+}
+
+/** `n` source frames up to index `seq`, merged. */
+export interface Frame {
+  t: "frame";
+  /** Time of the last frame covered, ISO 8601, UTC. */
+  ts: string;
+  ohlc: Ohlc | null;
+  orders: StreamOrder[];
+  equity: { ts: string; value: number } | null;
+  n: number;
+  seq: number;
+  /** Frames that a slow connection has been spared so far; the next frame covers them. */
+  dropped: number;
+  [field: string]: unknown;
+}
+
+export interface StreamOrder {
+  [field: string]: unknown;
+}
+
+export interface Position {
+  /** Names the reading of the run that `seq` counts in; null on the legacy side. */
+  epoch: string | null;
+  /** Index of the last frame that was shown; -1 before the first. */
+  seq: number;
+  ts: string | null;
+}
+
+export interface StreamState {
+  /** `connecting` until frames can come; `waiting`: the run is not ready yet; `reconnecting`: out of frames, the other end is away. */
+  connection: "connecting" | "live" | "waiting" | "reconnecting" | "draining" | "closed";
+  side: Side;
+  playing: boolean;
+  ended: boolean;
+  speed: number;
+  fps: number;
+  /** Source frames of the run; null until that is known. */
+  total: number | null;
+  /** Times of the run's first and last frame as far as they are known. */
+  from: string | null;
+  to: string | null;
+  dropped: number;
+  /** Milliseconds until the next try, while there is one to come. */
+  retryMs: number | null;
+}
+
+export interface StreamEvents {
+  frame: Frame;
+  /** Whenever anything of the state is different. */
+  state: StreamState;
+  /** Each time frames are about to come from a new connection or epoch. */
+  hello: {
+    epoch: string | null;
+    seq: number;
+    total: number | null;
+    from: string | null;
+    to: string | null;
+    side: Side;
+  };
+  end: { position: Position };
+  /** A refused control, or why the stream is over (then `fatal`). */
+  error: { code: string; message: string; details?: unknown; fatal: boolean };
+}
+
+/** A run being played. Stays the same object while it changes sides. */
+export interface RunStream {
+  readonly id: string;
+  readonly position: Position;
+  readonly state: StreamState;
+  on<K extends keyof StreamEvents>(type: K, listener: (event: StreamEvents[K]) => void): () => void;
+  play(): void;
+  pause(): void;
+  /** A frame's index, or a time: the nearest frame is shown at once, alone. */
+  seek(to: number | string | Date): void;
+  speed(value: number): void;
+  fps(value: number): void;
+  /** Show the frame after or before; playing stops. */
+  step(by: 1 | -1): void;
+  close(): void;
+}
