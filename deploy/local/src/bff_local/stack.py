@@ -32,6 +32,8 @@ class StackOptions:
         replicas: how many processes of a service to start, by its name; one where it is not named.
         upstreams: `host:port` addresses by the name of a service that is not started but running elsewhere.
         redis: whether a Redis-protocol server is started for the services.
+        through: what stands in the way to a process, by its name: takes the port that it listens on, and returns the
+            port to reach it at. Lets tests put faults between any two processes.
         route_map: values of the route map's template by name, such as `NGINX_READ_TIMEOUT`, instead of its usual ones.
         page: the folder served at `/`; None takes the built dashboard, else the welcome page.
         run_dir: where logs and nginx's files go; None makes a temporary folder that `stop` removes.
@@ -46,6 +48,7 @@ class StackOptions:
     replicas: Mapping[str, int] = field(default_factory=dict)
     upstreams: Mapping[str, Sequence[str]] = field(default_factory=dict)
     redis: bool = True
+    through: Mapping[str, Callable[[int], int]] = field(default_factory=dict)
     route_map: Mapping[str, str] = field(default_factory=dict)
     page: Path | None = None
     run_dir: Path | None = None
@@ -178,7 +181,7 @@ class Stack:
             if self.options.redis:
                 self.notes.append("no Redis-protocol server found: every process has a cache of its own")
             return
-        self.redis_url = f"redis://127.0.0.1:{port}/0"
+        self.redis_url = f"redis://127.0.0.1:{self._reached_at('redis', port)}/0"
         settings = {
             "bind": "127.0.0.1", "port": str(port), "save": "", "appendonly": "no", "dir": str(self.folder),
             "loglevel": "warning", "maxmemory": "256mb", "maxmemory-policy": "allkeys-lru",
@@ -190,7 +193,7 @@ class Stack:
         if self.options.backend_url is not None:
             self.backend_url = self.options.backend_url
             return
-        self.backend_url = f"http://127.0.0.1:{port}"
+        self.backend_url = f"http://127.0.0.1:{self._reached_at('backend', port)}"
         command = [
             sys.executable,
             "-m",
@@ -246,7 +249,11 @@ class Stack:
         """Return where a service listens, as nginx wants it."""
         if service in self.options.upstreams:
             return self.options.upstreams[service]
-        return [f"127.0.0.1:{self.children[name].port}" for name, of in self._services().items() if of == service]
+        own = [name for name, of in self._services().items() if of == service]
+        return [f"127.0.0.1:{self._reached_at(name, self.children[name].port)}" for name in own]
+
+    def _reached_at(self, name: str, port: int) -> int:
+        return self.options.through.get(name, lambda direct: direct)(port)
 
     def _page(self) -> Path:
         if self.options.page:
