@@ -21,13 +21,14 @@ test: ## run every test
 	@$(BOOTSTRAP) dev
 	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
-lint: ## ruff, mypy strict, import directions, locks
+lint: ## ruff, mypy strict, import directions, locks, manifests, workflows
 	@$(BOOTSTRAP) dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python requirements/lock.py --check
+	@$(BIN)/python deploy/k8s/manifests.py check
 
 format: ## rewrite the code in the project's format
 	@$(BOOTSTRAP) dev
@@ -42,8 +43,21 @@ docs: ## write the table of settings into the README
 	@$(BOOTSTRAP) dev
 	@$(BIN)/python docs/settings_table.py
 
+audit: ## look for known vulnerabilities in everything that the locks name
+	@$(BOOTSTRAP) audit
+	@for lock in requirements/*.txt; do echo "$$lock"; \
+		$(BIN)/pip-audit --require-hashes --disable-pip --progress-spinner off -r "$$lock" || exit 1; done
+	@if [ -e frontend/package-lock.json ]; then echo frontend/package-lock.json; \
+		npm --prefix frontend audit --audit-level=moderate; fi
+
+deploy: ## deploy one service: make deploy SERVICE=proxy ENVIRONMENT=staging IMAGE=registry/bff-proxy@sha256:…
+	@$(BOOTSTRAP) dev
+	@manifests=$$($(BIN)/python deploy/k8s/manifests.py select "$(ENVIRONMENT)" "$(SERVICE)" "$(IMAGE)") \
+		&& printf '%s\n' "$$manifests" | $(BIN)/kubectl apply -f - \
+		&& $(BIN)/kubectl -n "bff-$(ENVIRONMENT)" rollout status "deployment/bff-$(SERVICE)" --timeout=15m
+
 bench: ## measure the project beside its peers in one run
 	@$(BOOTSTRAP) bench
 	@$(BIN)/python -m bench $(ARGS)
 
-.PHONY: help run test lint format lock docs bench
+.PHONY: help run test lint format lock docs audit deploy bench
