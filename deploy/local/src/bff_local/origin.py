@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[4]
 TEMPLATE = ROOT / "deploy/nginx/default.conf.template"
 WELCOME = ROOT / "deploy/nginx/html"
 DASHBOARD = ROOT / "frontend/dashboard/dist"
+FLAGS = ROOT / "deploy/flags/flags.json"
 RESOLV_CONF = Path("/etc/resolv.conf")
 MOST_FILES = 8192
 

@@ -208,6 +208,7 @@ class Stack:
 
     def _plan_service(self, name: str, service: str, port: int) -> None:
         environment = {
+            "BFF_FLAGS_FILE": os.environ.get("BFF_FLAGS_FILE", str(origin.FLAGS)),
             **self.options.environment.get("*", {}),
             **self.options.environment.get(service, {}),
             "BFF_HOST": "127.0.0.1",

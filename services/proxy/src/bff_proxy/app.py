@@ -1,11 +1,13 @@
-"""The proxy's app: the common parts, and the forwarder behind every path."""
+"""The proxy's app: the common parts, the flags, and the forwarder behind every other path."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from bff_proxy import flag_routes
 from bff_proxy.counters import ProxyCounters
+from bff_proxy.flag_service import FlagService
 from bff_proxy.settings import ProxySettings
 from bff_proxy.stream import Forward
 from bff_proxy.wire import Wire
@@ -22,23 +24,27 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
     settings = settings or load(ProxySettings)
     metrics = Metrics()
     upstream = Upstream(settings, metrics)
+    flags = FlagService(settings, metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await flags.start()
         yield
+        await flags.aclose()
         await upstream.aclose()
 
     app = create_common_app(
         "proxy",
         settings,
         metrics=metrics,
-        checks={"backend": upstream.check},
+        checks={"backend": upstream.check, "flags": flags.sync.check},
         lifespan=lifespan,
         # The backend's own Date is passed on; nginx adds one where an answer has none.
         server={"http": Wire, "date_header": False},
     )
+    flags.add_to(app)
     forward = Forward(upstream, settings, ProxyCounters(metrics.registry))
     health, own = app.state.service.health, {getattr(route, "path", "") for route in app.routes}
     app.direct = Observe(Cors(forward, settings), metrics, lambda: health.draining)
-    app.is_direct = lambda path: path not in own
+    app.is_direct = lambda path: path not in own and not flag_routes.is_path(path)
     return app

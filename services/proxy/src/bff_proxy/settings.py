@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from bff_shared.settings import Prefixes, Settings, Words
+from bff_shared.settings import Prefixes, Seconds, Settings, Words
 
 IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))
 
@@ -31,3 +31,7 @@ class ProxySettings(Settings):
         ("GET", "HEAD", "OPTIONS"), description="methods that may be sent again; `PUT` and `DELETE` may be added"
     )
     max_body_bytes: int = Field(0, ge=0, description="largest request body that is forwarded; 0: no limit")
+    flags_file: str = Field("", description="definitions of flags in flagd's format; empty: every flag is off")
+    flag_poll_seconds: Seconds = Field(1.0, description="seconds between two looks at the file, and at Redis's flags")
+    flag_listeners: int = Field(1_000, ge=0, le=100_000, description="pages of one process that may hear of flags")
+    flag_heartbeat: Seconds = Field(15.0, description="seconds between two signs of life on a stream of flags")

@@ -1,0 +1,52 @@
+"""What is counted about flags; labels are the defined keys, and a few words."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from bff_proxy.flags import Evaluated, FlagSet
+
+
+class FlagMetrics:
+    """The collectors."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        labels = ("key", "variant", "reason")
+        self._evaluations = Counter("bff_flag_evaluations_total", "Evaluations", labels, registry=registry)
+        self._share = Gauge(
+            "bff_flag_share",
+            "Share of targeting keys that are on",
+            ("key",),
+            registry=registry,
+            multiprocess_mode="livemostrecent",
+        )
+        self._changed = Gauge(
+            "bff_flag_source",
+            "1 for where a flag's state comes from",
+            ("key", "source"),
+            registry=registry,
+            multiprocess_mode="livemostrecent",
+        )
+        self.changes = Counter(
+            "bff_flag_changes_total", "Changes made through this process", ("key", "source"), registry=registry
+        )
+        self.rollbacks = Counter("bff_flag_rollbacks_total", "Automatic rollbacks", ("key",), registry=registry)
+        self.refused = _gauge("bff_flag_definitions_refused", "1 while the newest definitions are refused", registry)
+        self.store_away = _gauge("bff_flag_store_away", "1 while Redis does not answer", registry)
+        self.listeners = _gauge("bff_flag_listeners", "Open event streams", registry)
+
+    def evaluated(self, found: Evaluated) -> None:
+        """Count one evaluation of a defined flag."""
+        self._evaluations.labels(found.key, found.variant, found.reason).inc()
+
+    def show(self, flags: FlagSet) -> None:
+        """Show the state of all flags."""
+        self._share.clear()
+        self._changed.clear()
+        for key, flag in flags.flags.items():
+            share = flag.share
+            self._share.labels(key).set(float("nan") if share is None else share)
+            for source in ("file", "runtime", "rollback"):
+                self._changed.labels(key, source).set(source == flags.source(key))
+
+
+def _gauge(name: str, text: str, registry: CollectorRegistry) -> Gauge:
+    return Gauge(name, text, registry=registry, multiprocess_mode="livemax")

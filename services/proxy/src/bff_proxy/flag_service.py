@@ -1,0 +1,58 @@
+"""Everything about flags that a proxy holds, put together: the board, what keeps it in step, and the routes."""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from bff_proxy.flag_admin import FlagAdmin
+from bff_proxy.flag_board import FlagBoard
+from bff_proxy.flag_events import FlagEvents
+from bff_proxy.flag_metrics import FlagMetrics
+from bff_proxy.flag_routes import Evaluator, make_ofrep_router, make_router
+from bff_proxy.flag_store import FlagStore
+from bff_proxy.flag_sync import FlagSync
+from bff_proxy.flags import quiet_library
+from bff_proxy.settings import ProxySettings
+from bff_shared.metrics import Metrics
+
+
+class FlagService:
+    """Owns the flags of one process; `start` and `aclose` belong to the app's lifespan."""
+
+    def __init__(self, settings: ProxySettings, metrics: Metrics) -> None:
+        quiet_library()
+        self._settings = settings
+        self._showing = ExitStack()
+        self.board = FlagBoard()
+        self.metrics = FlagMetrics(metrics.registry)
+        store = FlagStore(settings.redis_url) if settings.redis_url else None
+        path = Path(settings.flags_file) if settings.flags_file else None
+        self.sync = FlagSync(self.board, path, store, settings.flag_poll_seconds)
+        self.events = FlagEvents(self.board, settings.flag_listeners, settings.flag_heartbeat)
+        self.admin = FlagAdmin(self.board, self.sync, self.metrics)
+        self.metrics.listeners.set_function(lambda: len(self.events))
+        self.metrics.refused.set_function(lambda: bool(self.board.problem))
+        self.metrics.store_away.set_function(lambda: self.sync.is_away)
+
+    def add_to(self, app: FastAPI) -> None:
+        """Add the routes, and end the streams when the process is told to stop."""
+        evaluator = Evaluator(self.board, self.sync, self.metrics)
+        settings = self._settings
+        app.include_router(
+            make_router(self.board, self.events, evaluator, self.admin, settings.admin_token, settings.trusted_proxies)
+        )
+        app.include_router(make_ofrep_router(self.board, self.events, evaluator))
+        app.state.service.on_drain.append(self.events.close)
+
+    async def start(self) -> None:
+        """Read the flags and go on looking for changes."""
+        self._showing.enter_context(self.board.heard(lambda _: self.metrics.show(self.board.now)))
+        self.metrics.show(self.board.now)
+        await self.sync.start()
+
+    async def aclose(self) -> None:
+        """Stop looking."""
+        self.events.close()
+        await self.sync.aclose()
+        self._showing.close()
