@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.http11 import Response
 from websockets.typing import Subprotocol
@@ -16,6 +15,7 @@ from websockets.uri import WebSocketURI
 
 from bff_shared.headers import Header, end_to_end
 from bff_wsrelay.link import Link
+from bff_wsrelay.rfc6455 import ClientSide
 
 SCHEDULE = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 
@@ -107,7 +107,7 @@ class Dialer:
         patience = self._patience
 
         def make() -> Link:
-            protocol = ClientProtocol(uri, subprotocols=offered, max_size=patience.max_message, logger=self._log)
+            protocol = ClientSide(uri, subprotocols=offered, max_size=patience.max_message, logger=self._log)
             return Link(protocol, patience.ping_interval, patience.ping_timeout)
 
         loop = asyncio.get_running_loop()

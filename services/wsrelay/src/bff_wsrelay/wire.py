@@ -22,6 +22,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets import http11
 from websockets.exceptions import InvalidState
 
+from bff_wsrelay.rfc6455 import ServerSide
+
 EXTENSION = "bff.wire"
 ABNORMAL = 1006
 LINGER = 5.0
@@ -129,6 +131,7 @@ class WireProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.logger = _log
+        self.conn = ServerSide(extensions=self.conn.available_extensions, max_size=self.config.ws_max_size, logger=_log)
         self.on_writable: Callable[[], None] | None = None
         self._told_end = False
         self._axe: asyncio.TimerHandle | None = None

@@ -1,0 +1,44 @@
+"""Where RFC 6455 asks for more than the websockets library does by itself: two kinds of protocol with both ends' rules.
+
+- A close may come between the fragments of a message (sections 5.4 and 5.5.1); the library takes it for an error.
+- Text that is not UTF-8 fails the connection (section 8.1) as soon as a fragment shows it, not when the message ends.
+"""
+
+import codecs
+
+from websockets.client import ClientProtocol
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Protocol
+from websockets.server import ServerProtocol
+
+_make_decoder = codecs.getincrementaldecoder("utf-8")
+
+
+class _Rules(Protocol):
+    _text: codecs.IncrementalDecoder | None = None
+
+    def recv_frame(self, frame: Frame) -> None:
+        """Take a frame. Raises ProtocolError or UnicodeDecodeError, from which the library makes a close."""
+        if frame.opcode is Opcode.CLOSE:
+            self.current_size = None
+        super().recv_frame(frame)
+        if frame.opcode is Opcode.TEXT and not frame.fin:
+            self._text = _make_decoder()
+        if self._text is not None and frame.opcode in {Opcode.TEXT, Opcode.CONT}:
+            self._text.decode(frame.data, final=frame.fin)
+            if frame.fin:
+                self._text = None
+
+
+class ServerSide(_Rules, ServerProtocol):
+    """The protocol of a connection that somebody opened to us."""
+
+    def recv_frame(self, frame: Frame) -> None:
+        """Take a frame, and see that an unfragmented text is UTF-8: uvicorn would write a traceback where it is not."""
+        super().recv_frame(frame)
+        if frame.opcode is Opcode.TEXT and frame.fin:
+            str(frame.data, "utf-8")
+
+
+class ClientSide(_Rules, ClientProtocol):
+    """The protocol of a connection that we opened."""
