@@ -46,7 +46,7 @@ docs: ## write the table of settings into the README
 audit: ## look for known vulnerabilities in everything that the locks name
 	@$(BOOTSTRAP) audit
 	@for lock in requirements/*.txt; do echo "$$lock"; \
-		$(BIN)/pip-audit --require-hashes --disable-pip --progress-spinner off -r "$$lock" || exit 1; done
+		$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r "$$lock" || exit 1; done
 	@if [ -e frontend/package-lock.json ]; then echo frontend/package-lock.json; \
 		npm --prefix frontend audit --audit-level=moderate; fi
 
