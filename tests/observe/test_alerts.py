@@ -1,0 +1,231 @@
+"""Each alert fires when it has to and is silent otherwise: the rules in deploy/prometheus, judged by promtool."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.observe.promtool import FOLDER, ROOT, RULES, Firing, Situation, alerts, put, run
+
+PROXY = {"service": "proxy"}
+AT = {"service": "proxy", "instance": "proxy:1"}
+RELAY = {"service": "wsrelay"}
+
+
+def requests(status: str, values: str, route: str = "/r") -> dict[str, str]:
+    labels = f'service="proxy", instance="proxy:1", method="GET", route="{route}", status="{status}"'
+    return {f"bff_http_requests_total{{{labels}}}": values}
+
+
+def durations(fast: str, every: str, route: str = "/r") -> dict[str, str]:
+    labels = f'service="proxy", instance="proxy:1", method="GET", route="{route}"'
+    name = "bff_http_request_duration_seconds"
+    return {f'{name}_bucket{{{labels}, le="1.0"}}': fast, f"{name}_count{{{labels}}}": every}
+
+
+def one(metric: str, values: str, service: str = "proxy", more: str = "") -> dict[str, str]:
+    return {f'{metric}{{service="{service}", instance="{service}:1"{more}}}': values}
+
+
+def up(service: str, values: str) -> dict[str, str]:
+    return {f'up{{job="bff", service="{service}", instance="{service}:1"}}': values}
+
+
+HEALTHY = {
+    **requests("200", "0+600x160"),
+    **requests("404", "0+30x160"),
+    **durations("0+628x160", "0+630x160"),
+    **one("process_start_time_seconds", "1000x160", more=', job="bff"'),
+    **one("bff_upstream_breaker_open", "0x160"),
+    **one("bff_upstream_calls_waiting", "0x160"),
+    **one("bff_cache_hits_total", "0+90x160", "aggregator", ', cache="chart", layer="memory"'),
+    **one("bff_cache_misses_total", "0+10x160", "aggregator", ', cache="chart"'),
+    **one("bff_cache_redis_bypassed", "0x160", "aggregator"),
+    **one("bff_stream_imbalances_total", "0x160", "wsrelay"),
+    **one("bff_stream_upstream_breaks_total", "0x160", "wsrelay"),
+    **one("bff_door_breaks_total", "0x160", "wsrelay"),
+    **one("bff_stream_resumes_total", "0x160", "wsrelay"),
+    **one("bff_stream_viewers", "100x160", "wsrelay"),
+}
+ERRORS = Firing("BffErrorBudgetBurnsFast", PROXY, "5%")
+ERRORS_SLOWLY = Firing("BffErrorBudgetBurnsSlowly", PROXY, "5%")
+SLOW = Firing("BffLatencyBudgetBurnsFast", PROXY, "30%")
+SLOW_SLOWLY = Firing("BffLatencyBudgetBurnsSlowly", PROXY, "30%")
+
+SITUATIONS = [
+    Situation("all is well", 160, HEALTHY),
+    Situation("nobody asks for anything", 60, {}),
+    Situation(
+        "one request in twenty fails",
+        120,
+        requests("200", "0+570x120") | requests("503", "0+30x120"),
+        [ERRORS, ERRORS_SLOWLY],
+    ),
+    Situation(
+        "four requests in a thousand fail for hours",
+        160,
+        requests("200", "0+996x160") | requests("502", "0+4x160"),
+        [Firing("BffErrorBudgetBurnsSlowly", PROXY, "0.4%")],
+    ),
+    Situation(
+        "five in ten thousand fail, which the budget is for",
+        160,
+        requests("200", "0+9995x160") | requests("502", "0+5x160"),
+    ),
+    Situation(
+        "failures that are over page nobody",
+        160,
+        requests("200", "0+600x160") | requests("500", "0x60 0+20x20 400x80"),
+        aside=["BffErrorBudgetBurnsSlowly"],
+    ),
+    Situation("the only request of an hour fails", 120, requests("500", "0x80 1x40")),
+    Situation(
+        "probes that fail are no requests",
+        120,
+        requests("200", "0+600x120") | requests("503", "0+60x120", "/health/ready"),
+    ),
+    Situation(
+        "three requests in ten are slow",
+        120,
+        requests("200", "0+100x120") | durations("0+70x120", "0+100x120"),
+        [SLOW, SLOW_SLOWLY],
+    ),
+    Situation(
+        "four in a hundred are slow for hours",
+        160,
+        requests("200", "0+100x160") | durations("0+96x160", "0+100x160"),
+        [Firing("BffLatencyBudgetBurnsSlowly", PROXY, "4%")],
+    ),
+    Situation("streams last", 120, requests("200", "0+100x120") | durations("0x120", "0+50x120", "/runs/{id}/stream")),
+    Situation(
+        "a service does not answer",
+        5,
+        up("proxy", "1 1 0x3"),
+        [Firing("BffServiceDown", PROXY), Firing("BffInstanceDown", {**AT, "job": "bff"})],
+    ),
+    Situation(
+        "a service is nowhere",
+        5,
+        {},
+        [Firing("BffServiceDown", {"service": "wsrelay", "job": "bff"})],
+        up=("proxy", "aggregator"),
+    ),
+    Situation("a service is scraped in vain once", 5, up("aggregator", "1 1 0 1 1 1")),
+    Situation(
+        "one of two instances does not answer",
+        5,
+        {'up{job="bff", service="proxy", instance="proxy:2"}': "0x5"},
+        [Firing("BffInstanceDown", {"service": "proxy", "instance": "proxy:2", "job": "bff"})],
+    ),
+    Situation(
+        "a service starts again and again",
+        16,
+        one("process_start_time_seconds", "1000x3 1200x3 1400x3 1600x10", more=', job="bff"'),
+        [Firing("BffServiceRestarts", {**AT, "job": "bff"}, "3")],
+    ),
+    Situation(
+        "a service is rolled twice", 16, one("process_start_time_seconds", "1000x5 1300x5 1600x10", more=', job="bff"')
+    ),
+    Situation(
+        "the breaker stays open",
+        6,
+        one("bff_upstream_breaker_open", "0 0 1 1 0.5 1 1"),
+        [Firing("BffBreakerOpen", AT)],
+    ),
+    Situation("the breaker opens for a moment", 6, one("bff_upstream_breaker_open", "0 0 1 0.5 0 0 0")),
+    Situation(
+        "calls wait and wait",
+        8,
+        one("bff_upstream_calls_waiting", "0 5 5 5 5 5 5 5 5"),
+        [Firing("BffBackendCallsQueue", AT, "5")],
+    ),
+    Situation("calls wait now and then", 8, one("bff_upstream_calls_waiting", "0 5 5 0 5 0 5 5 0")),
+    Situation(
+        "the cache holds nothing any more",
+        160,
+        one("bff_cache_hits_total", "0+90x110 9900+10x50", "aggregator", ', cache="chart", layer="redis"')
+        | one("bff_cache_misses_total", "0+10x110 1100+90x50", "aggregator", ', cache="chart"'),
+        [Firing("BffCacheHitRatioFallen", {"service": "aggregator"}, "10%")],
+    ),
+    Situation(
+        "nothing is found in a cache that never had anything",
+        160,
+        one("bff_cache_misses_total", "0+90x160", "aggregator", ', cache="chart"'),
+    ),
+    Situation(
+        "redis is gone",
+        8,
+        one("bff_cache_redis_bypassed", "0 1x8", "aggregator"),
+        [Firing("BffRedisGone", {"service": "aggregator", "instance": "aggregator:1"})],
+    ),
+    Situation("redis is restarted", 8, one("bff_cache_redis_bypassed", "0 1 1 0 0 0 0 0 0", "aggregator")),
+    Situation(
+        "a frame is missing",
+        10,
+        one("bff_stream_imbalances_total", "0x5 1x5", "wsrelay"),
+        [Firing("BffStreamNotConserved", {"service": "wsrelay", "instance": "wsrelay:1"}, "1")],
+    ),
+    Situation(
+        "the backend's stream breaks every five seconds",
+        30,
+        one("bff_stream_upstream_breaks_total", "0+12x30", "wsrelay") | one("bff_door_breaks_total", "0x30", "wsrelay"),
+        [Firing("BffBackendStreamsBreak", RELAY, "200m")],
+    ),
+    Situation(
+        "a thousand viewers are redialled once",
+        30,
+        one("bff_stream_upstream_breaks_total", "0x30", "wsrelay")
+        | one("bff_door_breaks_total", "0x20 1000x10", "wsrelay"),
+    ),
+    Situation(
+        "three viewers in four come back each minute",
+        30,
+        one("bff_stream_resumes_total", "0+75x30", "wsrelay") | one("bff_stream_viewers", "100x30", "wsrelay"),
+        [Firing("BffViewersReconnect", RELAY, "75")],
+    ),
+    Situation(
+        "all viewers come back once, from a relay that was rolled",
+        30,
+        one("bff_stream_resumes_total", "0x20 100x10", "wsrelay") | one("bff_stream_viewers", "100x30", "wsrelay"),
+    ),
+]
+
+
+def test_situations_fire_these_alerts_and_no_others(tmp_path: Path) -> None:
+    done = put(SITUATIONS, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_wrong_expectation_is_noticed(tmp_path: Path) -> None:
+    assert put([Situation("silence expected wrongly", 5, up("proxy", "0x5"))], tmp_path).returncode == 1
+
+
+def test_every_alert_fires_in_some_situation() -> None:
+    assert {firing.alert for situation in SITUATIONS for firing in situation.fires} == set(alerts())
+
+
+def test_rules_and_configuration_are_sound() -> None:
+    for arguments in (["check", "config", "prometheus.yml"], ["check", "rules", *map(str, RULES)]):
+        done = run(*arguments, cwd=FOLDER)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", alerts())
+def test_an_alert_says_what_is_wrong_and_where_to_read_on(name: str) -> None:
+    rule = alerts()[name]
+    assert rule["labels"]["severity"] in {"critical", "warning"}
+    assert rule["annotations"]["summary"]
+    assert rule["annotations"]["description"]
+    assert rule["annotations"]["runbook_url"] == f"docs/runbook.md#{name.lower()}"
+
+
+def test_every_alert_has_its_section_in_the_runbook_and_the_other_way_round() -> None:
+    sections = re.split(r"^## ", (ROOT / "docs/runbook.md").read_text(), flags=re.MULTILINE)[1:]
+    told = {section.splitlines()[0]: section for section in sections if section.startswith("Bff")}
+    assert set(told) == set(alerts())
+    for name, section in told.items():
+        for part in ("**Meaning.**", "**What users see.**", "**First checks.**", "**Remedy.**"):
+            assert part in section, f"{name}: {part}"
+        checks = section[section.index("**First checks.**") : section.index("**Remedy.**")]
+        assert re.findall(r"^(\d)\. ", checks, re.MULTILINE) == ["1", "2", "3"], name
+        assert checks.count("`") >= 2, name
