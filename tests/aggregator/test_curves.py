@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bff_aggregator import curves
-from bff_aggregator.curves import parse_curve, pieces
+from bff_aggregator.curves import Scanner, parse_curve
 from bff_aggregator.equity import Curve
 from bff_aggregator.times import iso_times
 from bff_aggregator.vocabulary import UnexpectedShape
@@ -34,15 +34,12 @@ def same(curve: Curve, rows: list[dict[str, Any]], when: str = "timestamp", what
 @pytest.mark.parametrize(("when", "what"), [("timestamp", "equity"), ("ts", "value"), ("ts_utc", "value")])
 @pytest.mark.parametrize("wrapped", [True, False])
 @pytest.mark.parametrize("style", ["compact", "spaced", "indented"])
-def test_every_spelling_reads_to_the_same_numbers(
-    monkeypatch: pytest.MonkeyPatch, when: str, what: str, wrapped: bool, style: str
-) -> None:
-    monkeypatch.setattr(curves, "PIECE", 1000)
+def test_every_spelling_reads_to_the_same_numbers(when: str, what: str, wrapped: bool, style: str) -> None:
     rows = points(300, when=when, what=what)
     answer: Any = {"equity": rows} if wrapped else rows
     texts = {"compact": orjson.dumps(answer), "spaced": json.dumps(answer).encode()}
     texts["indented"] = json.dumps(answer, indent=2).encode()
-    curve, rest = parse_curve(texts[style])
+    curve, rest = parse_curve(texts[style], size=1000)
     same(curve, rows, when, what)
     assert (rest, curve.given, curve.extra, curve.rejected) == ({}, False, None, 0)
 
@@ -68,8 +65,43 @@ def test_numbers_of_any_length_are_read_to_the_last_digit(values: list[tuple[flo
         if drawdown is not None:
             row["drawdown"] = drawdown
     text = orjson.dumps({"equity": rows})
-    curve = curves._join([curves._columns(piece) for piece in pieces(text, 11, len(text) - 2, size)])
-    same(curve, rows)
+    same(parse_curve(text, size)[0], rows)
+
+
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=30), st.integers(60, 400))
+@settings(max_examples=60, deadline=None)
+def test_text_that_comes_in_bits_gives_the_pieces_of_the_whole(bits: list[int], size: int) -> None:
+    rows = points(30)
+    text = json.dumps({"equity": rows}).encode()
+    scanner, found, at = Scanner(size), list[bytes](), 0
+    for index in range(len(text)):
+        bit = bits[index % len(bits)]
+        found += scanner.feed(text[at : at + bit])
+        at += bit
+    last = scanner.end()
+    assert last is not None
+    assert json.loads(b"[" + b",".join([*found, *last]) + b"]") == rows
+    assert scanner.text == text
+
+
+def test_text_without_seams_is_not_searched_again_with_every_bit() -> None:
+    scanner = Scanner(size=16)
+    assert [scanner.feed(b'[{"note":0,') for _ in range(100)] == [[]] * 100
+    assert scanner.end() is None
+
+
+@pytest.mark.parametrize("number", [b"1 2", b"1,2", b"\x102", b"0x1", b"+1", b"01", b"1.", b"--1", b"1" * 40])
+def test_what_is_no_number_is_never_read_as_one(number: bytes) -> None:
+    text = b'{"equity":[' + b",".join(orjson.dumps(row) for row in points(20)) + b"]}"
+    at = text.rindex(b":") + 1
+    altered = text[:at] + number + text[text.rindex(b"}]") :]
+    try:
+        value = json.loads(altered)["equity"][-1]["equity"]
+    except ValueError:
+        with pytest.raises(UnexpectedShape):
+            parse_curve(altered)
+    else:
+        assert parse_curve(altered)[0].value[-1] == value
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
         await replies.aclose()
         await run_list.aclose()
         await run_loader.aclose()
+        run_source.aclose()
         await loader.aclose()
         await store.aclose()
         await upstream.aclose()

@@ -1,16 +1,21 @@
-"""The parts of a run as the backend gives them: one call each, read into our vocabulary. I/O."""
+"""The parts of a run as the backend gives them: one call each, read into our vocabulary. I/O.
+
+Under pressure looks at runs go before metrics and orders, and these before equity curves, which take megabytes.
+"""
 
 import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import quote
 
 import orjson
 
-from bff_aggregator import curves, figures, sections, vocabulary
+from bff_aggregator import figures, sections, vocabulary
+from bff_aggregator.curve_reader import CurveReader
+from bff_aggregator.lanes import Lane, Lanes
 from bff_aggregator.run_metrics import RunMetrics
 from bff_aggregator.sections import Part, State
 from bff_aggregator.settings import AggregatorSettings
@@ -27,6 +32,10 @@ TRANSIENT = frozenset((500, 502, 503, 504))
 ABSENT = frozenset((404, 410))
 MAX_TEXT = 500
 SMALL = 64 * 1024
+LOOKS, SMALL_PARTS, CURVES = 0, 1, 2
+LOOKS_AT_ONCE, SMALL_PARTS_AT_ONCE = 64, 32
+PATIENCE = 0.5
+Read = tuple[Answer, Json | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +49,7 @@ class User:
 class RunSource:
     """Asks the backend for runs. Each call has `run_late_timeout` seconds, and one retry within a budget.
 
-    At most `equity_calls` equity curves are read at once, since each takes megabytes.
+    At most `equity_calls` equity curves are read at once, since each takes megabytes. `aclose` ends reading.
     """
 
     def __init__(
@@ -54,14 +63,22 @@ class RunSource:
         self._upstream, self._metrics, self._clock = upstream, metrics, clock
         self._patience = settings.run_late_timeout
         self._heavy = Gate(settings.equity_calls, 1024, self._patience)
+        widths = (LOOKS_AT_ONCE, SMALL_PARTS_AT_ONCE, settings.equity_calls)
+        self._lanes = Lanes([Lane(width, PATIENCE) for width in widths])
         self._budget = RetryBudget(settings.retry_budget)
+        self._curves = CurveReader(upstream)
+
+    def aclose(self) -> None:
+        """Read no more curves."""
+        self._curves.close()
 
     async def look(self, user: User, run_id: str) -> Json:
         """Return a run's detail in our vocabulary.
 
         Raises RunNotFound, Refused for another error of the client's, or an UpstreamError or Busy.
         """
-        answer = await self._get(user, sections.RUN, path(run_id))
+        async with self._lanes.enter(LOOKS):
+            answer, _ = await self._get(user, sections.RUN, path(run_id), self._whole)
         if answer.status in ABSENT:
             raise RunNotFound(f"there is no run {run_id}", {"run_id": run_id})
         check(answer)
@@ -72,7 +89,7 @@ class RunSource:
 
     async def list(self, user: User, query: str) -> tuple[list[Json], Json]:
         """Return a page of the list of runs, and the page's other fields; raise as `look` does."""
-        answer = await self._get(user, "list", b"/backtests?" + query.encode())
+        answer, _ = await self._get(user, "list", b"/backtests?" + query.encode(), self._whole)
         if answer.status != 200:
             check(answer)
             raise Refused(answer)
@@ -93,38 +110,47 @@ class RunSource:
             self._metrics.seconds.labels(name).observe(time.monotonic() - begun)
 
     async def _part(self, user: User, run_id: str, name: str, began: float) -> Part:
-        heavy = name == "equity"
-        if heavy:
-            await self._heavy.enter()
         try:
-            answer = await self._get(user, name, path(run_id) + b"/" + name.encode())
+            answer, read = await (self._curve(user, run_id) if name == "equity" else self._small(user, run_id, name))
             if answer.status in ABSENT:
                 return sections.failed(name, State.MISSING, explain(answer), began, self._clock())
             if answer.status != 200:
                 return sections.failed(name, State.FAILED, explain(answer), began, self._clock())
-            read = await _read(name, answer.content)
+            told = await _read(name, answer.content) if read is None else read
         except UnexpectedShape as error:
             raise BackendMalformed(f"the backend's answer is not what it should be: {error}") from error
-        finally:
-            if heavy:
-                self._heavy.leave()
-        return Part(name, State.OK, began=began, at=self._clock(), **read)
+        return Part(name, State.OK, began=began, at=self._clock(), **told)
 
-    async def _get(self, user: User, kind: str, target: bytes) -> Answer:
+    async def _small(self, user: User, run_id: str, name: str) -> Read:
+        async with self._lanes.enter(SMALL_PARTS):
+            return await self._get(user, name, path(run_id) + b"/" + name.encode(), self._whole)
+
+    async def _curve(self, user: User, run_id: str) -> Read:
+        await self._heavy.enter()
+        try:
+            async with self._lanes.enter(CURVES):
+                return await self._get(user, "equity", path(run_id) + b"/equity", self._curves.fetch)
+        finally:
+            self._heavy.leave()
+
+    async def _whole(self, call: Call) -> Read:
+        return await self._upstream.fetch(call), None
+
+    async def _get(self, user: User, kind: str, target: bytes, fetch: Callable[[Call], Awaitable[Read]]) -> Read:
         """Make a call; make it once more if it failed in passing and there is time and budget."""
         headers = credentials_and_ids(user.credentials)
         call = Call("GET", target, headers, deadline=time.monotonic() + self._patience, circuit=kind)
         self._budget.called(time.monotonic())
         try:
-            answer = await self._upstream.fetch(call)
+            answer, read = await fetch(call)
             if answer.status not in TRANSIENT or not self._budget.take(time.monotonic()):
-                return answer
+                return answer, read
         except (BackendUnavailable, Busy):
             if not self._budget.take(time.monotonic()):
                 raise
         self._metrics.retries.labels(kind).inc()
         await asyncio.sleep(backoff(0, random.random()))  # noqa: S311  jitter
-        return await self._upstream.fetch(call)
+        return await fetch(call)
 
 
 async def _read(name: str, text: bytes) -> Json:
@@ -138,10 +164,7 @@ def path(run_id: str) -> bytes:
 
 
 def read_part(name: str, text: bytes) -> Json:
-    """Return the fields of a Part that an answer's text gives. Raises UnexpectedShape."""
-    if name == "equity":
-        curve, rest = curves.parse_curve(text)
-        return {"data": curve, "extra": rest or None, "count": len(curve), "rejected": curve.rejected}
+    """Return the fields of a Part, metrics or orders, that an answer's text gives. Raises UnexpectedShape."""
     answer = vocabulary.read_json(text)
     if name == "metrics":
         return {"data": vocabulary.metrics_of(answer)}
