@@ -54,6 +54,8 @@ async def test_autobahn_finds_no_fault_with_the_origin(echo_relay: Relay, make_o
 async def renamed(port: int) -> AsyncIterator[str]:
     """Lead `/backtests/7/ws` to where the fuzzing server has its seventh case; nothing else is changed."""
 
+    under_way: set[asyncio.Task[None]] = set()
+
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while data := await reader.read(1 << 16):
@@ -66,14 +68,23 @@ async def renamed(port: int) -> AsyncIterator[str]:
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         there, back = await asyncio.open_connection("127.0.0.1", port)
-        back.write(re.sub(rb"^GET /backtests/(\w+)/ws", _place, head))
-        await asyncio.gather(pump(reader, back), pump(there, writer))
-        back.close()
-        writer.close()
+        try:
+            back.write(re.sub(rb"^GET /backtests/(\w+)/ws", _place, head))
+            await asyncio.gather(pump(reader, back), pump(there, writer))
+        finally:
+            back.transport.abort()
+            writer.transport.abort()
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    def connect_through(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(connected(reader, writer))
+        under_way.add(task)
+        task.add_done_callback(under_way.discard)
+
+    server = await asyncio.start_server(connect_through, "127.0.0.1", 0)
     async with server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with asyncio.timeout(10):
+            await asyncio.gather(*under_way)
 
 
 def _place(match: re.Match[bytes]) -> bytes:
