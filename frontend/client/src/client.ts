@@ -5,14 +5,14 @@ import { BffFeed } from "./bfffeed.ts";
 import { BffError } from "./errors.ts";
 import { Flights } from "./flights.ts";
 import { Exchange, makeWire, requestId } from "./http.ts";
+import { legacy } from "./legacy/adapter.ts";
+import { LegacyFeed } from "./legacy/feed.ts";
+import { getDetail } from "./legacy/runs.ts";
+import { isOver } from "./legacy/vocabulary.ts";
 import { type MakeFeed, PlayedRun } from "./stream.ts";
 import type { CallName, Client, ClientOptions, Group, Report, Side } from "./types.ts";
 
-const ADAPTERS: Record<Side, Adapter> = { bff, legacy: bff };
-const FEEDS: Record<Side, MakeFeed> = {
-  bff: (options, epoch) => new BffFeed(options, epoch),
-  legacy: (options, epoch) => new BffFeed(options, epoch),
-};
+const ADAPTERS: Record<Side, Adapter> = { bff, legacy };
 
 /** Return a client. It asks `flags` before each call; whoever made the flags starts and closes them. */
 export function createClient(options: ClientOptions): Client {
@@ -21,6 +21,14 @@ export function createClient(options: ClientOptions): Client {
   const flights = new Flights();
   const listeners = new Set<(report: Report) => void>();
   const streams = new Set<PlayedRun>();
+  const feeds: Record<Side, MakeFeed> = {
+    bff: (feed, epoch) => new BffFeed(feed, epoch),
+    legacy: (feed) =>
+      new LegacyFeed({
+        ...feed,
+        isOver: async (id) => isOver((await getDetail(new Exchange(wire, new AbortController().signal), id)).status),
+      }),
+  };
   if (options.onReport) listeners.add(options.onReport);
   const unsubscribe = flags.subscribe(() => {
     for (const stream of [...streams]) stream.choose();
@@ -104,7 +112,7 @@ export function createClient(options: ClientOptions): Client {
         WebSocket: options.WebSocket ?? globalThis.WebSocket,
         side: () => flags.side("websocket"),
         fallback,
-        feeds: FEEDS,
+        feeds,
         opened: (side, ms, failed) =>
           tell({
             call: "openStream",

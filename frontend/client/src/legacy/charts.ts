@@ -1,0 +1,159 @@
+/** Charts from the backend's `/bars/*`: one call a quarter, put in order and decimated in the browser. */
+
+import { BffError, isObject } from "../errors.ts";
+import type { Exchange } from "../http.ts";
+import type { Chart, ChartQuery, Columns } from "../types.ts";
+import { type Clock, decimate } from "./decimate.ts";
+import { pooled } from "./pooled.ts";
+import { DAY, instant } from "./times.ts";
+
+const SOURCES = {
+  "1D": { path: "/bars/daily", minutes: 390, days: 3660 },
+  "1H": { path: "/bars/hour", minutes: 60, days: 366 },
+  "1M": { path: "/bars/minute", minutes: 1, days: 92 },
+} as const;
+const AT_ONCE = 4;
+const DATE = /^\d{4}-\d\d-\d\d$/;
+
+/** Bars as they came, and how many of them were put right or left out. */
+interface Bars {
+  columns: Columns;
+  rejected: number;
+}
+
+export async function getChart(exchange: Exchange, query: ChartQuery): Promise<Chart> {
+  const since = performance.now();
+  const { timeframe, targetPoints = 10_000, rthOnly = true } = query;
+  const symbol = query.symbol.trim().toUpperCase();
+  check(query, targetPoints);
+  const source = SOURCES[timeframe];
+  const daily = timeframe === "1D";
+  const parts = await pooled(windows(query.from, query.to, source.days), AT_ONCE, ({ from, to }) =>
+    bars(exchange, source.path, { symbol, from, to, ...(!daily && { rth_only: rthOnly }) }),
+  );
+  const { columns, rejected } = joined(parts);
+  if (!columns.t.length) await requireExtent(exchange, symbol, query);
+  const clock: Clock = { minutes: source.minutes, daily, extended: !rthOnly };
+  const made = decimate(columns, targetPoints, clock);
+  return {
+    symbol,
+    timeframe,
+    from_date: query.from,
+    to_date: query.to,
+    columns: made.columns,
+    metadata: {
+      total_bars: made.columns.t.length,
+      source_bars: columns.t.length,
+      decimated: made.decimated,
+      decimation_stride: made.stride,
+      rejected_bars: rejected,
+      cache_hit: false,
+      stale: false,
+      load_time_ms: performance.now() - since,
+      backend_calls: exchange.requests,
+      data_source: "backend",
+    },
+  };
+}
+
+/** Refuse what the BFF refuses; the backend would answer some of it with a 500. */
+function check({ from, to, timeframe }: ChartQuery, target: number): void {
+  const fields: Record<string, string> = {};
+  if (!isDate(from)) fields["from_date"] = "expected a date YYYY-MM-DD";
+  if (!isDate(to)) fields["to_date"] = "expected a date YYYY-MM-DD";
+  else if (to < from) fields["to_date"] = "before from_date";
+  if (!(timeframe in SOURCES)) fields["timeframe"] = "expected one of 1D, 1H, 1M";
+  if (!(Number.isInteger(target) && target >= 100 && target <= 50_000)) {
+    fields["target_points"] = "expected a whole number from 100 to 50000";
+  }
+  const wrong = Object.keys(fields);
+  if (wrong.length)
+    throw new BffError("VALIDATION", `invalid: ${wrong.join(", ")}`, { status: 422, details: { fields } });
+}
+
+function isDate(text: string): boolean {
+  return DATE.test(text) && !Number.isNaN(Date.parse(text)) && date(days(text)) === text;
+}
+
+function days(text: string): number {
+  return Date.parse(text) / (DAY * 1000);
+}
+
+function date(day: number): string {
+  return new Date(day * DAY * 1000).toISOString().slice(0, 10);
+}
+
+/** Return a range of dates, both included, in windows of at most so many days. */
+function windows(from: string, to: string, most: number): { from: string; to: string }[] {
+  const found = [];
+  for (let day = days(from); day <= days(to); day += most) {
+    found.push({ from: date(day), to: date(Math.min(day + most - 1, days(to))) });
+  }
+  return found;
+}
+
+async function bars(exchange: Exchange, path: string, query: Record<string, string | boolean>): Promise<Bars> {
+  let answer: unknown;
+  try {
+    answer = await exchange.get(path, query);
+  } catch (error) {
+    // The backend says 404 to an unknown symbol and to a window without bars alike.
+    if (error instanceof BffError && error.status === 404) return { columns: empty(), rejected: 0 };
+    throw error;
+  }
+  const rows = isObject(answer) ? answer["bars"] : undefined;
+  if (!Array.isArray(rows)) throw new BffError("MALFORMED", "the answer holds no list of bars");
+  return tidy(rows);
+}
+
+function empty(): Columns {
+  return { t: [], o: [], h: [], l: [], c: [], v: [] };
+}
+
+/** Turn rows into columns in ascending order; what is not finite is left out, of equal times the last counts. */
+function tidy(rows: unknown[]): Bars {
+  const good: { t: number; row: Record<string, unknown> }[] = [];
+  let latest = Number.NEGATIVE_INFINITY;
+  let late = 0;
+  for (const row of rows) {
+    if (!isObject(row) || !["o", "h", "l", "c", "v"].every((name) => Number.isFinite(row[name]))) continue;
+    const t = Math.floor(instant(row["t"]) / 1000);
+    if (Number.isNaN(t)) continue;
+    if (t < latest) late++;
+    latest = Math.max(latest, t);
+    good.push({ t, row });
+  }
+  if (late) good.sort((a, b) => a.t - b.t);
+  const columns = empty();
+  for (const [index, { t, row }] of good.entries()) {
+    if (good[index + 1]?.t === t) continue;
+    columns.t.push(t);
+    for (const name of ["o", "h", "l", "c", "v"] as const) columns[name].push(row[name] as number);
+  }
+  return { columns, rejected: rows.length - columns.t.length + late };
+}
+
+function joined(parts: Bars[]): Bars {
+  const columns = empty();
+  for (const name of Object.keys(columns) as (keyof Columns)[]) {
+    columns[name] = parts.flatMap((part) => part.columns[name]);
+  }
+  return { columns, rejected: parts.reduce((sum, { rejected }) => sum + rejected, 0) };
+}
+
+/** A window without bars is an answer if it lies within what the backend has of the symbol; else that is the error. */
+async function requireExtent(exchange: Exchange, symbol: string, { from, to }: ChartQuery): Promise<void> {
+  const { t } = (await bars(exchange, "/bars/daily", { symbol })).columns;
+  const [first, last] = [t[0], t.at(-1)];
+  if (first === undefined || last === undefined) {
+    throw new BffError("DATASET_NOT_FOUND", `the backend knows no bars of ${symbol}`, {
+      status: 404,
+      details: { symbol },
+    });
+  }
+  const known = { from_date: date(Math.floor(first / DAY)), to_date: date(Math.floor(last / DAY)) };
+  if (to < known.from_date || from > known.to_date) {
+    const details = { symbol, known };
+    throw new BffError("DATASET_NOT_FOUND", "the backend has no bars in this range", { status: 404, details });
+  }
+}

@@ -1,0 +1,142 @@
+/** Plays a buffer at a pace, as the relay would: 30 × speed source frames a second, `fps` times a second. */
+
+import type { Control, Host } from "../feed.ts";
+import type { FrameBuffer } from "./buffer.ts";
+import { instant } from "./times.ts";
+
+const SOURCE_RATE = 30;
+/** Milliseconds behind its schedule that a page which was asleep makes up for. */
+const MOST_LAG = 1000;
+
+export class Pacer {
+  readonly #buffer: FrameBuffer;
+  readonly #host: Host;
+  #cursor = 0;
+  #playing = false;
+  #due = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #dropped = 0;
+  #seeking: number | string | null = null;
+
+  constructor(buffer: FrameBuffer, host: Host) {
+    this.#buffer = buffer;
+    this.#host = host;
+  }
+
+  /** Whether it has nothing to show and is asked to show something. */
+  get starved(): boolean {
+    const out = this.#cursor >= this.#buffer.length && !this.#buffer.complete;
+    return this.#seeking !== null || (this.#playing && out);
+  }
+
+  begin(cursor: number, playing: boolean): void {
+    this.#cursor = cursor;
+    if (playing) this.#play();
+  }
+
+  obey(control: Control): void {
+    if (control.cmd === "play") this.#play();
+    else if (control.cmd === "pause") this.close();
+    else if (control.cmd === "seek") this.#seek(control.pos);
+    else if (control.cmd === "step") this.#step(control.val);
+    else if (this.#playing) this.#plan(performance.now() + 1000 / this.#host.pace().fps);
+  }
+
+  /** Take note that the buffer has grown or is complete. */
+  grown(): void {
+    if (this.#seeking !== null) this.#seek(this.#seeking);
+    if (this.#playing && this.#timer === undefined) this.#plan(performance.now());
+  }
+
+  close(): void {
+    this.#playing = false;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #play(): void {
+    if (this.#playing) return;
+    this.#playing = true;
+    this.#plan(performance.now());
+  }
+
+  #plan(due: number): void {
+    clearTimeout(this.#timer);
+    this.#due = due;
+    this.#timer = setTimeout(() => this.#turn(), Math.max(0, due - performance.now()));
+  }
+
+  /** Show what is due. Frames end at multiples of the stride, so that they are the ones that the relay would make. */
+  #turn(): void {
+    this.#timer = undefined;
+    if (!this.#playing) return;
+    const { speed, fps } = this.#host.pace();
+    const stride = (SOURCE_RATE * speed) / fps;
+    const now = performance.now();
+    const late = Math.min(now - this.#due, MOST_LAG);
+    const missed = Math.max(0, Math.floor((late * fps) / 1000));
+    let tick = Math.floor(this.#cursor / stride + 1e-9) + 1;
+    while (Math.floor(tick * stride + 1e-9) <= this.#cursor) tick++;
+    const end = Math.floor((tick + missed) * stride + 1e-9);
+    const { length, complete } = this.#buffer;
+    if (end > length && !complete) return;
+    const until = Math.min(end, length);
+    if (until > this.#cursor) {
+      this.#dropped += missed;
+      const next = this.#due + (1000 * (1 + missed)) / fps;
+      this.#show(this.#cursor, until);
+      // A listener may have paused, or asked for another pace.
+      if (this.#playing && this.#timer === undefined) this.#plan(Math.max(next, now));
+    } else {
+      this.close();
+      this.#host.end();
+    }
+  }
+
+  #show(start: number, end: number): void {
+    this.#cursor = end;
+    this.#host.frame({ ...this.#buffer.merged(start, end), dropped: this.#dropped });
+  }
+
+  #seek(to: number | string): void {
+    const isIndex = typeof to === "number" || /^-?\d{1,15}$/.test(to);
+    const ms = isIndex ? Number.NaN : instant(to);
+    if (!isIndex && Number.isNaN(ms)) {
+      this.#refuse("VALIDATION", "pos must be an ISO 8601 time or a frame index");
+      return;
+    }
+    const index = isIndex ? Number(to) : this.#buffer.nearest(ms);
+    const { length, total, span } = this.#buffer;
+    const early =
+      !isIndex && span.from !== null && ms < instant(String(to).length > 10 ? span.from : span.from.slice(0, 10));
+    const late = !isIndex && span.to !== null && ms > instant(span.to);
+    if (early || late || (index !== null && (index < 0 || (total !== null && index >= total)))) {
+      const range = isIndex ? { min: 0, max: total === null ? null : total - 1 } : { min: span.from, max: span.to };
+      this.#refuse("RANGE", "pos is outside the run", range);
+      return;
+    }
+    if (index === null || index >= length) {
+      this.#seeking = to;
+      this.#host.status({ connection: "waiting" });
+      return;
+    }
+    this.#seeking = null;
+    this.#show(index, index + 1);
+    if (this.#playing) this.#plan(performance.now() + 1000 / this.#host.pace().fps);
+  }
+
+  #step(by: number): void {
+    const index = by > 0 ? this.#cursor : this.#cursor - 2;
+    if (index < 0 || index >= this.#buffer.length) {
+      this.#refuse("RANGE", "pos is outside the run", { min: 0, max: this.#buffer.length - 1 });
+      return;
+    }
+    this.close();
+    this.#show(index, index + 1);
+  }
+
+  #refuse(code: string, message: string, details?: unknown): void {
+    this.#seeking = null;
+    this.#host.error({ code, message, fatal: false, ...(details !== undefined && { details }) });
+  }
+}
