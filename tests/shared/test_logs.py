@@ -1,10 +1,14 @@
+import io
 import json
-import logging
+import logging.handlers
 import sys
+from collections.abc import Iterator
+
+import pytest
 
 from bff_shared.context import RequestContext, enter
 from bff_shared.ids import Trace
-from bff_shared.logs import ConsoleFormatter, JsonFormatter
+from bff_shared.logs import ConsoleFormatter, JsonFormatter, configure, tell
 
 
 def record(message: str, **extra: object) -> logging.LogRecord:
@@ -53,3 +57,43 @@ def test_value_without_a_json_spelling_becomes_text() -> None:
 
 def test_console_line_is_for_people() -> None:
     assert ConsoleFormatter().format(record("hello", status=200)) == "00:00:00.000 INFO    hello status=200"
+
+
+@pytest.fixture
+def configured(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """Configure logging as a service does, into a string, and put everything back."""
+    written, root, handlers = io.StringIO(), logging.getLogger(), logging.getLogger().handlers[:]
+    level = root.level
+    monkeypatch.setattr(sys, "stderr", written)
+    for name in ("logThreads", "logProcesses", "logMultiprocessing", "_srcfile", "logAsyncioTasks"):
+        if hasattr(logging, name):
+            monkeypatch.setattr(logging, name, getattr(logging, name))
+    configure("proxy", "INFO", "json")
+    yield written
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+async def test_what_is_told_is_the_line_of_its_record(configured: io.StringIO) -> None:
+    enter(RequestContext("id-2", Trace("a" * 32, "b" * 16)))
+    logger = logging.getLogger("bff.some")
+    tell(logger, logging.INFO, "hello", {"status": 200, "route": "/a"})
+    logger.info("hello", extra={"status": 200, "route": "/a"})
+    told, recorded = [json.loads(line) for line in configured.getvalue().splitlines()]
+    assert told.pop("time") <= recorded.pop("time")
+    assert told == recorded
+
+
+def test_what_is_told_becomes_a_record_where_others_listen(configured: io.StringIO) -> None:
+    listener = logging.handlers.BufferingHandler(2)
+    logger = logging.getLogger("bff.other")
+    logger.addHandler(listener)
+    tell(logger, logging.INFO, "hello", {"status": 200})
+    logger.removeHandler(listener)
+    assert [vars(record)["status"] for record in listener.buffer] == [200]
+    assert json.loads(configured.getvalue())["status"] == 200
+
+
+def test_reader_of_the_log_that_went_away_harms_nobody(configured: io.StringIO) -> None:
+    configured.close()
+    tell(logging.getLogger("bff.third"), logging.INFO, "hello", {})

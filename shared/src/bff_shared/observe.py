@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bff_shared import context, ids
+from bff_shared import context, ids, logs
 from bff_shared.context import RequestContext
 from bff_shared.errors import BffError, Internal, wants_problem
 from bff_shared.metrics import Metrics
@@ -16,6 +16,7 @@ from bff_shared.responses import send_error
 log = logging.getLogger("bff.access")
 QUIET = frozenset(("/health", "/health/live", "/health/ready", "/metrics"))
 NO_ANSWER = 499
+_ID = b"x-request-id"
 
 
 class Observe:
@@ -46,7 +47,7 @@ class Observe:
     def _begin(self, scope: Scope) -> RequestContext:
         given = trace = None
         for name, value in scope["headers"]:
-            if name == b"x-request-id":
+            if name == _ID:
                 given = value.decode("latin-1")
             elif name == b"traceparent":
                 trace = value.decode("latin-1")
@@ -74,7 +75,7 @@ class Observe:
         if log.isEnabledFor(level):
             fields: dict[str, Any] = {"method": method, "route": route, "status": status, "bytes": exchange.size}
             fields |= {"duration_ms": round(seconds * 1000, 2), **request.log}
-            log.log(level, "request", extra=fields)
+            logs.tell(log, level, "request", fields)
 
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
@@ -95,11 +96,11 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = [pair for pair in message.get("headers", ()) if pair[0].lower() != b"x-request-id"]
-            headers.append((b"x-request-id", self._id))
+            headers = [pair for pair in message.get("headers", ()) if len(pair[0]) != 12 or pair[0].lower() != _ID]
+            headers.append((_ID, self._id))
             if self._draining():
                 headers.append((b"connection", b"close"))
-            message = {**message, "headers": headers}
-        else:
-            self.size += len(message.get("body", b""))
+            message["headers"] = headers
+        elif body := message.get("body"):
+            self.size += len(body)
         await self._send(message)
