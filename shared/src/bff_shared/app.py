@@ -1,8 +1,8 @@
 """The only app factory: what is the same in all services is put together here, one line each."""
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -18,6 +18,7 @@ from bff_shared.errors import BadRequest, BffError, InvalidRequest, MethodNotAll
 from bff_shared.health import Check, Health
 from bff_shared.metrics import CONTENT_TYPE, Metrics
 from bff_shared.observe import Observe
+from bff_shared.outcome_log import OutcomeLog, reporting
 from bff_shared.responses import JsonResponse, error_response
 from bff_shared.settings import Settings
 
@@ -87,7 +88,7 @@ def create_app(
         redoc_url=None,
         openapi_url=f"/api/v1/openapi/{name}.json",
         redirect_slashes=False,
-        lifespan=lifespan,
+        lifespan=_reporting(lifespan, settings, metrics) if settings.rollback_enabled else lifespan,
     )
     app.state.service = service
     _add_errors(app)
@@ -95,6 +96,20 @@ def create_app(
     app.add_middleware(Cors, settings=settings)
     app.add_middleware(Observe, metrics=metrics, draining=lambda: health.draining)
     return app
+
+
+def _reporting(lifespan: Lifespan, settings: Settings, metrics: Metrics) -> Lifespan:
+    """Return a lifespan in which the service's outcomes are reported as well, where there is Redis to tell."""
+    if not settings.redis_url:
+        return lifespan
+
+    @asynccontextmanager
+    async def both(app: FastAPI) -> AsyncIterator[None]:
+        outcomes = OutcomeLog(settings.redis_url)
+        async with lifespan(app), reporting(outcomes, metrics.registry, settings.rollback_slow_seconds):
+            yield
+
+    return both
 
 
 def _add_errors(app: FastAPI) -> None:

@@ -97,6 +97,9 @@ class Settings(BaseSettings):
     breaker_failure_share: Share = Field(0.5, description="share of failed calls that opens the breaker")
     breaker_open_seconds: Seconds = Field(5.0, description="seconds the breaker stays open before it probes")
 
+    rollback_enabled: bool = Field(False, description="turn a piece's flag off when the piece breaks its budget")
+    rollback_slow_seconds: Seconds = Field(5.0, description="an answer that takes longer is slow, for that budget")
+
 
 S = TypeVar("S", bound=Settings)
 

@@ -3,6 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from bff_proxy.flags import Evaluated, FlagSet
+from bff_shared.metrics import gauge
 
 
 class FlagMetrics:
@@ -31,7 +32,7 @@ class FlagMetrics:
         self.rollbacks = Counter("bff_flag_rollbacks_total", "Automatic rollbacks", ("key",), registry=registry)
         self.refused = _gauge("bff_flag_definitions_refused", "1 while the newest definitions are refused", registry)
         self.store_away = _gauge("bff_flag_store_away", "1 while Redis does not answer", registry)
-        self.listeners = _gauge("bff_flag_listeners", "Open event streams", registry)
+        self.listeners = gauge("bff_flag_listeners", "Open event streams", registry, "livesum")
 
     def evaluated(self, found: Evaluated) -> None:
         """Count one evaluation of a defined flag."""

@@ -13,8 +13,11 @@ from bff_proxy.flag_routes import Evaluator, make_ofrep_router, make_router
 from bff_proxy.flag_store import FlagStore
 from bff_proxy.flag_sync import FlagSync
 from bff_proxy.flags import quiet_library
+from bff_proxy.rollback import Budget, Rollback
+from bff_proxy.rollback_watch import RollbackWatch
 from bff_proxy.settings import ProxySettings
 from bff_shared.metrics import Metrics
+from bff_shared.outcome_log import OutcomeLog
 
 
 class FlagService:
@@ -31,6 +34,7 @@ class FlagService:
         self.sync = FlagSync(self.board, path, store, settings.flag_poll_seconds)
         self.events = FlagEvents(self.board, settings.flag_listeners, settings.flag_heartbeat)
         self.admin = FlagAdmin(self.board, self.sync, self.metrics)
+        self._watch = self._make_watch()
         self.metrics.listeners.set_function(lambda: len(self.events))
         self.metrics.refused.set_function(lambda: bool(self.board.problem))
         self.metrics.store_away.set_function(lambda: self.sync.is_away)
@@ -50,9 +54,25 @@ class FlagService:
         self._showing.enter_context(self.board.heard(lambda _: self.metrics.show(self.board.now)))
         self.metrics.show(self.board.now)
         await self.sync.start()
+        if self._watch is not None:
+            self._watch.start()
 
     async def aclose(self) -> None:
         """Stop looking."""
         self.events.close()
+        if self._watch is not None:
+            await self._watch.aclose()
         await self.sync.aclose()
         self._showing.close()
+
+    def _make_watch(self) -> RollbackWatch | None:
+        settings = self._settings
+        if not (settings.rollback_enabled and settings.redis_url):
+            return None
+        budget = Budget(
+            settings.rollback_window,
+            settings.rollback_min_requests,
+            settings.rollback_error_share,
+            settings.rollback_slow_share,
+        )
+        return RollbackWatch(self.board, self.admin, OutcomeLog(settings.redis_url), Rollback(budget))

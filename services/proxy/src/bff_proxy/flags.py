@@ -85,6 +85,10 @@ class FlagSet:
         change = self.changes.get(key)
         return 0 if change is None else change.version
 
+    def fingerprint(self, key: str) -> str:
+        """Return a text that is another whenever a flag's state, or the reason for it, is."""
+        return self._prints[key]
+
     def differences(self, before: "FlagSet") -> list[str]:
         """Return the keys whose state, or the reason for it, is another than before."""
         keys = self._prints.keys() | before._prints.keys()

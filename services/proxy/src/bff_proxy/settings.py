@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from bff_shared.settings import Prefixes, Seconds, Settings, Words
+from bff_shared.settings import Prefixes, Seconds, Settings, Share, Words
 
 IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))
 
@@ -35,3 +35,7 @@ class ProxySettings(Settings):
     flag_poll_seconds: Seconds = Field(1.0, description="seconds between two looks at the file, and at Redis's flags")
     flag_listeners: int = Field(1_000, ge=0, le=100_000, description="pages of one process that may hear of flags")
     flag_heartbeat: Seconds = Field(15.0, description="seconds between two signs of life on a stream of flags")
+    rollback_window: float = Field(30.0, ge=10, le=600, description="seconds over which a piece's budget is judged")
+    rollback_min_requests: int = Field(50, ge=1, description="requests in the window before a piece is judged")
+    rollback_error_share: Share = Field(0.2, description="share of failed requests above which a piece is turned off")
+    rollback_slow_share: Share = Field(0.5, description="share of slow answers above which a piece is turned off")

@@ -1,0 +1,78 @@
+"""When a piece has broken its budget, and its flag goes off. Pure: told the time, the flags and the counts.
+
+A flag is judged while it is on for anybody, by what happened since it became what it is: whoever turns it on again
+begins with a clean slate. What a rollback turned off is off, so it is not judged, and nothing here turns it on.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bff_proxy.flag_definitions import PIECES
+from bff_proxy.flags import FlagSet
+from bff_shared.outcomes import BUCKET_SECONDS, Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a piece may do within a window.
+
+    window        seconds that are looked at together
+    min_requests  below so many, nothing is judged
+    error_share   share of failed requests that is one too many, 0 to 1
+    slow_share    share of slow answers that is one too many, 0 to 1
+    """
+
+    window: float
+    min_requests: int
+    error_share: float
+    slow_share: float
+
+    def breach(self, counts: Counts) -> str | None:
+        """Return how the counts break the budget, as a sentence, or None."""
+        if counts.requests < self.min_requests:
+            return None
+        judged = (("failed", counts.errors, self.error_share), ("were slow", counts.slow, self.slow_share))
+        for what, number, share in judged:
+            if number / counts.requests > share:
+                within = f"{number} of {counts.requests} requests {what} within {self.window:g} s"
+                return f"{within}, more than {share:.0%}"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """A flag to turn off, unless its version is another by now."""
+
+    key: str
+    reason: str
+    version: int
+
+
+class Rollback:
+    """Remembers since when each flag has been what it is."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self._since: dict[str, tuple[str, float]] = {}
+
+    def judge(self, flags: FlagSet, spans: Mapping[int, Mapping[str, Counts]], now: float) -> list[Trip]:
+        """Return the flags to turn off; `spans` are counts by number of the span, `now` is in Unix seconds."""
+        trips = []
+        for key in PIECES:
+            begun = self._begun(key, flags.fingerprint(key), now)
+            if flags.flags[key].share == 0:
+                continue
+            first = math.ceil(max(begun, now - self.budget.window) / BUCKET_SECONDS)
+            counts = sum((of.get(key, Counts()) for span, of in spans.items() if span >= first), Counts())
+            reason = self.budget.breach(counts)
+            if reason is not None:
+                trips.append(Trip(key, reason, flags.version(key)))
+        return trips
+
+    def _begun(self, key: str, fingerprint: str, now: float) -> float:
+        known = self._since.get(key)
+        if known is None or known[0] != fingerprint:
+            self._since[key] = fingerprint, now
+            return now
+        return known[1]

@@ -1,0 +1,61 @@
+"""Looks at the outcomes once a second and turns off what broke its budget."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from bff_proxy.flag_admin import FlagAdmin
+from bff_proxy.flag_board import FlagBoard
+from bff_proxy.rollback import Rollback
+from bff_shared.errors import Busy
+from bff_shared.outcome_log import OutcomeLog
+from bff_shared.redis_client import FAILURES
+
+log = logging.getLogger(__name__)
+EVERY = 1.0
+
+
+class RollbackWatch:
+    """Owns the task that looks; without outcomes nothing is judged."""
+
+    def __init__(
+        self,
+        board: FlagBoard,
+        admin: FlagAdmin,
+        outcomes: OutcomeLog,
+        rollback: Rollback,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._board, self._admin, self._outcomes, self._rollback = board, admin, outcomes, rollback
+        self._clock = clock
+        self._task: asyncio.Task[None] | None = None
+        self._is_away = False
+
+    def start(self) -> None:
+        """Go on looking until `aclose`."""
+        self._task = asyncio.create_task(self._watch(), name="rollback")
+
+    async def aclose(self) -> None:
+        """Stop looking and close the connections."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._outcomes.aclose()
+
+    async def look(self) -> None:
+        """Judge all pieces once."""
+        try:
+            spans = await self._outcomes.spans(self._rollback.budget.window)
+            for trip in self._rollback.judge(self._board.now, spans, self._clock()):
+                await self._admin.roll_back(trip.key, trip.reason, trip.version)
+            self._is_away = False
+        except (*FAILURES, Busy) as error:
+            if not self._is_away:
+                log.warning("outcomes cannot be judged", extra={"reason": type(error).__name__})
+            self._is_away = True
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY)
+            await self.look()
