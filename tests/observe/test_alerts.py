@@ -32,20 +32,23 @@ def up(service: str, values: str) -> dict[str, str]:
 
 
 HEALTHY = {
-    **requests("200", "0+600x160"),
-    **requests("404", "0+30x160"),
-    **durations("0+628x160", "0+630x160"),
-    **one("process_start_time_seconds", "1000x160", more=', job="bff"'),
-    **one("bff_upstream_breaker_open", "0x160"),
-    **one("bff_upstream_calls_waiting", "0x160"),
-    **one("bff_cache_hits_total", "0+90x160", "aggregator", ', cache="chart", layer="memory"'),
-    **one("bff_cache_misses_total", "0+10x160", "aggregator", ', cache="chart"'),
-    **one("bff_cache_redis_bypassed", "0x160", "aggregator"),
-    **one("bff_stream_imbalances_total", "0x160", "wsrelay"),
-    **one("bff_stream_upstream_breaks_total", "0x160", "wsrelay"),
-    **one("bff_door_breaks_total", "0x160", "wsrelay"),
-    **one("bff_stream_resumes_total", "0x160", "wsrelay"),
-    **one("bff_stream_viewers", "100x160", "wsrelay"),
+    **requests("200", "0+600x100"),
+    **requests("404", "0+30x100"),
+    **durations("0+628x100", "0+630x100"),
+    **one("process_start_time_seconds", "1000x100", more=', job="bff"'),
+    **one("bff_upstream_breaker_open", "0x100"),
+    **one("bff_upstream_calls_waiting", "0x100"),
+    **one("bff_cache_hits_total", "0+90x100", "aggregator", ', cache="chart", layer="memory"'),
+    **one("bff_cache_misses_total", "0+10x100", "aggregator", ', cache="chart"'),
+    **one("bff_cache_redis_bypassed", "0x100", "aggregator"),
+    **one("bff_flag_store_away", "0x100"),
+    **one("bff_flag_definitions_refused", "0x100"),
+    **one("bff_flag_source", "1x100", more=', key="bff-charts", source="file"'),
+    **one("bff_stream_imbalances_total", "0x100", "wsrelay"),
+    **one("bff_stream_upstream_breaks_total", "0x100", "wsrelay"),
+    **one("bff_door_breaks_total", "0x100", "wsrelay"),
+    **one("bff_stream_resumes_total", "0x100", "wsrelay"),
+    **one("bff_stream_viewers", "100x100", "wsrelay"),
 }
 ERRORS = Firing("BffErrorBudgetBurnsFast", PROXY, "5%")
 ERRORS_SLOWLY = Firing("BffErrorBudgetBurnsSlowly", PROXY, "5%")
@@ -53,50 +56,50 @@ SLOW = Firing("BffLatencyBudgetBurnsFast", PROXY, "30%")
 SLOW_SLOWLY = Firing("BffLatencyBudgetBurnsSlowly", PROXY, "30%")
 
 SITUATIONS = [
-    Situation("all is well", 160, HEALTHY),
+    Situation("all is well", 100, HEALTHY),
     Situation("nobody asks for anything", 60, {}),
     Situation(
         "one request in twenty fails",
-        120,
-        requests("200", "0+570x120") | requests("503", "0+30x120"),
+        100,
+        requests("200", "0+570x100") | requests("503", "0+30x100"),
         [ERRORS, ERRORS_SLOWLY],
     ),
     Situation(
         "four requests in a thousand fail for hours",
-        160,
-        requests("200", "0+996x160") | requests("502", "0+4x160"),
+        100,
+        requests("200", "0+996x100") | requests("502", "0+4x100"),
         [Firing("BffErrorBudgetBurnsSlowly", PROXY, "0.4%")],
     ),
     Situation(
         "five in ten thousand fail, which the budget is for",
-        160,
-        requests("200", "0+9995x160") | requests("502", "0+5x160"),
+        100,
+        requests("200", "0+9995x100") | requests("502", "0+5x100"),
     ),
     Situation(
         "failures that are over page nobody",
-        160,
-        requests("200", "0+600x160") | requests("500", "0x60 0+20x20 400x80"),
+        100,
+        requests("200", "0+600x100") | requests("500", "0x20 0+20x20 400x60"),
         aside=["BffErrorBudgetBurnsSlowly"],
     ),
-    Situation("the only request of an hour fails", 120, requests("500", "0x80 1x40")),
+    Situation("the only request of an hour fails", 100, requests("500", "0x80 1x40")),
     Situation(
         "probes that fail are no requests",
-        120,
-        requests("200", "0+600x120") | requests("503", "0+60x120", "/health/ready"),
+        100,
+        requests("200", "0+600x100") | requests("503", "0+60x100", "/health/ready"),
     ),
     Situation(
         "three requests in ten are slow",
-        120,
-        requests("200", "0+100x120") | durations("0+70x120", "0+100x120"),
+        100,
+        requests("200", "0+100x100") | durations("0+70x100", "0+100x100"),
         [SLOW, SLOW_SLOWLY],
     ),
     Situation(
         "four in a hundred are slow for hours",
-        160,
-        requests("200", "0+100x160") | durations("0+96x160", "0+100x160"),
+        100,
+        requests("200", "0+100x100") | durations("0+96x100", "0+100x100"),
         [Firing("BffLatencyBudgetBurnsSlowly", PROXY, "4%")],
     ),
-    Situation("streams last", 120, requests("200", "0+100x120") | durations("0x120", "0+50x120", "/runs/{id}/stream")),
+    Situation("streams last", 100, requests("200", "0+100x100") | durations("0x100", "0+50x100", "/runs/{id}/stream")),
     Situation(
         "a service does not answer",
         5,
@@ -142,21 +145,37 @@ SITUATIONS = [
     Situation("calls wait now and then", 8, one("bff_upstream_calls_waiting", "0 5 5 0 5 0 5 5 0")),
     Situation(
         "the cache holds nothing any more",
-        160,
-        one("bff_cache_hits_total", "0+90x110 9900+10x50", "aggregator", ', cache="chart", layer="redis"')
-        | one("bff_cache_misses_total", "0+10x110 1100+90x50", "aggregator", ', cache="chart"'),
+        100,
+        one("bff_cache_hits_total", "0+90x60 5400+10x40", "aggregator", ', cache="chart", layer="redis"')
+        | one("bff_cache_misses_total", "0+10x60 600+90x40", "aggregator", ', cache="chart"'),
         [Firing("BffCacheHitRatioFallen", {"service": "aggregator"}, "10%")],
     ),
     Situation(
         "nothing is found in a cache that never had anything",
-        160,
-        one("bff_cache_misses_total", "0+90x160", "aggregator", ', cache="chart"'),
+        100,
+        one("bff_cache_misses_total", "0+90x100", "aggregator", ', cache="chart"'),
     ),
     Situation(
         "redis is gone",
         8,
         one("bff_cache_redis_bypassed", "0 1x8", "aggregator"),
         [Firing("BffRedisGone", {"service": "aggregator", "instance": "aggregator:1"})],
+    ),
+    Situation("flags cannot reach redis", 8, one("bff_flag_store_away", "0 1x8"), [Firing("BffRedisGone", AT)]),
+    Situation(
+        "a flag was rolled back",
+        3,
+        one("bff_flag_source", "0 0 1 1", more=', key="bff-charts", source="rollback"'),
+        [Firing("BffFlagRolledBack", {"service": "proxy", "key": "bff-charts"})],
+    ),
+    Situation(
+        "a flag was changed by hand", 3, one("bff_flag_source", "0 0 1 1", more=', key="bff-charts", source="runtime"')
+    ),
+    Situation(
+        "bad definitions of flags",
+        5,
+        one("bff_flag_definitions_refused", "0 0 1 1 1 1"),
+        [Firing("BffFlagDefinitionsRefused", AT)],
     ),
     Situation("redis is restarted", 8, one("bff_cache_redis_bypassed", "0 1 1 0 0 0 0 0 0", "aggregator")),
     Situation(
