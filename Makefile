@@ -29,6 +29,8 @@ lint: ## ruff, mypy strict, import directions, locks, manifests, workflows
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python requirements/lock.py --check
 	@$(BIN)/python deploy/k8s/manifests.py check
+	@$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 
 format: ## rewrite the code in the project's format
 	@$(BOOTSTRAP) dev
@@ -50,6 +52,18 @@ audit: ## look for known vulnerabilities in everything that the locks name
 	@if [ -e frontend/package-lock.json ]; then echo frontend/package-lock.json; \
 		npm --prefix frontend audit --audit-level=moderate; fi
 
+frontend: ## check, test and build the client and the page (needs Node)
+	@npm --prefix frontend ci --no-audit --no-fund
+	@npm --prefix frontend run lint
+	@npm --prefix frontend run typecheck
+	@npm --prefix frontend run test
+	@npm --prefix frontend run build
+
+image: ## build one image: make image SERVICE=proxy IMAGE=registry/bff-proxy:tag [PUSH=yes]
+	@mkdir -p .local
+	@docker buildx bake --file docker-compose.yml --set "$(SERVICE).tags=$(IMAGE)" --metadata-file .local/image.json \
+		--provenance=mode=max --sbom=true $(if $(PUSH),--push) "$(SERVICE)"
+
 deploy: ## deploy one service: make deploy SERVICE=proxy ENVIRONMENT=staging IMAGE=registry/bff-proxy@sha256:…
 	@$(BOOTSTRAP) dev
 	@manifests=$$($(BIN)/python deploy/k8s/manifests.py select "$(ENVIRONMENT)" "$(SERVICE)" "$(IMAGE)") \
@@ -60,4 +74,4 @@ bench: ## measure the project beside its peers in one run
 	@$(BOOTSTRAP) bench
 	@$(BIN)/python -m bench $(ARGS)
 
-.PHONY: help run test lint format lock docs audit deploy bench
+.PHONY: help run test lint format lock docs audit frontend image deploy bench

@@ -3,12 +3,10 @@
 import re
 import shutil
 import subprocess
-import tomllib
 from pathlib import Path
 
 import pytest
 
-from bff_local import SERVICES
 from bff_local.nginx import split_backend
 from bff_local.origin import ROOT, TEMPLATE
 
@@ -92,16 +90,6 @@ def test_an_unknown_backend_does_not_keep_an_old_nginx_from_starting(tmp_path: P
     assert (
         values_of(tmp_path, "1.22.1", BACKEND_URL="http://nobody.invalid")["BACKEND_SERVERS"]
         == "server 127.0.0.1:1 down;"
-    )
-
-
-def test_images_carry_the_version_of_the_packages() -> None:
-    folders = [*(f"services/{name}" for name in SERVICES), "demo"]
-    versions = {
-        tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]["version"] for folder in folders
-    }
-    assert {f"${{BFF_VERSION:-{version}}}" for version in versions} == set(
-        re.findall(r"\$\{BFF_VERSION:-[^}]*\}", COMPOSE)
     )
 
 

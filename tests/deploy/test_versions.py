@@ -1,0 +1,62 @@
+"""Each service has one version, wherever it is told."""
+
+import re
+import tomllib
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from bff_aggregator.app import create_app as create_aggregator
+from bff_aggregator.settings import AggregatorSettings
+from bff_local import SERVICES
+from bff_local.origin import ROOT
+from bff_proxy.app import create_app as create_proxy
+from bff_proxy.settings import ProxySettings
+from bff_wsrelay.app import create_app as create_relay
+from bff_wsrelay.settings import RelaySettings
+from tests.support.manifests import KUBERNETES
+
+FOLDERS = {**{name: f"services/{name}" for name in SERVICES}, "demo": "demo", "nginx": "."}
+APPS: dict[str, Callable[[], Any]] = {
+    "proxy": lambda: create_proxy(ProxySettings()),
+    "aggregator": lambda: create_aggregator(AggregatorSettings()),
+    "wsrelay": lambda: create_relay(RelaySettings()),
+}
+
+
+def declared(part: str) -> str:
+    project = tomllib.loads((ROOT / FOLDERS[part] / "pyproject.toml").read_text())["project"]
+    found: str = project["version"]
+    return found
+
+
+@pytest.mark.parametrize("part", FOLDERS)
+def test_the_image_says_the_version_of_what_is_in_it(part: str) -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    assert services[part]["build"]["args"]["VERSION"] == declared(part)
+    assert services[part]["build"]["args"]["REVISION"] == "${REVISION:-unknown}"
+    for dockerfile in ("deploy/Dockerfile", "deploy/nginx/Dockerfile"):
+        text = (ROOT / dockerfile).read_text()
+        for label in ("version", "revision"):
+            assert f'org.opencontainers.image.{label}="${{{label.upper()}}}"' in text
+
+
+def test_the_manifests_name_the_images_of_those_versions() -> None:
+    images = yaml.safe_load((KUBERNETES / "base/kustomization.yaml").read_text())["images"]
+    tags = {image["name"]: image["newTag"] for image in images}
+    assert tags == {**{f"bff-{name}": declared(name) for name in SERVICES}, "bff-origin": declared("nginx")}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_running_service_says_its_version(service: str, start_app: Callable[[Any], Awaitable[str]]) -> None:
+    assert version(f"bff-{service}") == declared(service)
+    url = await start_app(APPS[service]())
+    async with httpx.AsyncClient(base_url=url, timeout=10) as client:
+        assert (await client.get("/health")).json()["version"] == declared(service)
+        assert (await client.get(f"/api/v1/openapi/{service}.json")).json()["info"]["version"] == declared(service)
+        metrics = (await client.get("/metrics")).text
+    assert re.findall(r'bff_build_info\{[^}]*version="([^"]+)"[^}]*\} 1\.0', metrics) == [declared(service)]
