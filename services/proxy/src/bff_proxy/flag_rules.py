@@ -6,6 +6,10 @@ from typing import Any
 
 from openfeature.contrib.tools.flagd.core.targeting.targeting import OPERATORS
 
+_CONTROL = frozenset(("if", "?:", "and", "or", "filter", "reduce", "map", "all", "some", "none"))
+"""JsonLogic's operators that do not evaluate all their operands; the library has them apart."""
+
+KNOWN = (_CONTROL | OPERATORS.keys()) - {"log"}
 DEEPEST = 32
 MOST_WEIGHT = 2**31 - 1
 """The sum of weights that flagd divides by at most."""
@@ -46,7 +50,7 @@ class Rules:
             if operands not in self.evaluators:
                 raise BadDefinition(f"{self.name}: there is no evaluator {operands!r}")
             return
-        if operator not in OPERATORS:
+        if operator not in KNOWN:
             raise BadDefinition(f"{self.name}: unknown operator {operator!r}")
         if operator == "fractional":
             self._check_fractions(operands)
