@@ -1,0 +1,105 @@
+"""Real processes: a relay that is told to stop hands its viewers over to another, and none of them loses anything."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from websockets.exceptions import InvalidHandshake
+
+from tests.support.playback import WAIT, Client, watching
+from tests.support.redis_server import free_port, running
+from tests.support.runs import RunBackend, assert_conserved, source
+
+VIEWERS = 50
+
+
+class RelayProcess:
+    """`python -m bff_wsrelay` at a port of its own."""
+
+    def __init__(self, **environment: str) -> None:
+        self.port = free_port()
+        own = {
+            "BFF_HOST": "127.0.0.1",
+            "BFF_PORT": str(self.port),
+            "BFF_STREAM_DRAIN_SPREAD": "0.5",
+            "BFF_LOG_LEVEL": "WARNING",
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bff_wsrelay"], env={**os.environ, **own, **environment}, stdout=subprocess.DEVNULL
+        )
+
+    async def ready(self) -> None:
+        """Wait until it listens."""
+        async with asyncio.timeout(WAIT):
+            while True:
+                assert self.process.poll() is None
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                except OSError:
+                    await asyncio.sleep(0.02)
+                else:
+                    writer.close()
+                    return
+
+    def stream(self, query: str) -> str:
+        return f"ws://127.0.0.1:{self.port}/api/v1/runs/run/stream{query}"
+
+    async def ends(self) -> int:
+        """Wait until the process has ended by itself and return its status."""
+        return await asyncio.wait_for(asyncio.to_thread(self.process.wait), WAIT)
+
+
+@asynccontextmanager
+async def relays(backend: RunBackend) -> AsyncIterator[list[RelayProcess]]:
+    """Run a backend, a Redis-protocol server and two relays that share what they have read."""
+    with running() as redis_server:
+        await backend.start()
+        settings = {"BFF_BACKEND_URL": backend.url, "BFF_REDIS_URL": redis_server.url}
+        both = [RelayProcess(**settings), RelayProcess(**settings)]
+        try:
+            await asyncio.gather(*(relay.ready() for relay in both))
+            yield both
+        finally:
+            for relay in both:
+                relay.process.kill()
+                relay.process.wait(WAIT)
+            await backend.stop()
+
+
+async def come_back(url: str, stack: AsyncExitStack) -> Client:
+    """Open a stream again, as long as whoever is asked has no place."""
+    async with asyncio.timeout(WAIT):
+        while True:
+            with contextlib.suppress(OSError, InvalidHandshake):
+                return await stack.enter_async_context(watching(url))
+            await asyncio.sleep(0.02)
+
+
+async def test_viewers_of_a_relay_that_is_replaced_go_on_at_another_and_lose_nothing() -> None:
+    backend = RunBackend(source(2400))
+    async with relays(backend) as (first, second), AsyncExitStack() as stack:
+        url = first.stream("?speed=30&autoplay=1")
+        clients = [await stack.enter_async_context(watching(url)) for _ in range(VIEWERS)]
+        await asyncio.gather(*(client.until_type("frame") for client in clients))
+        first.process.send_signal(signal.SIGTERM)
+
+        async def watch(client: Client) -> None:
+            assert await client.until_closed() == 1012
+            told = client.messages[-1]
+            assert (told["t"], told["state"]) == ("status", "draining")
+            hello, last = client.messages[0], client.frames[-1]
+            query = f"?speed=30&autoplay=1&epoch={hello['epoch']}&seq={last['seq']}"
+            again = await come_back(second.stream(query), stack)
+            assert (await again.next())["resumed"] is True
+            await again.until_type("end")
+            assert_conserved(client.frames, backend.frames, whole=False)
+            assert_conserved(again.frames, backend.frames, start=last["seq"] + 1)
+
+        await asyncio.gather(*(watch(client) for client in clients))
+        assert await first.ends() == -signal.SIGTERM
+        assert backend.connections == 1
