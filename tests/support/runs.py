@@ -94,6 +94,8 @@ class RunBackend:
     connections: int = 0
     open: int = 0
     details: int = 0
+    curve: list[Message] | None = None
+    """The run's equity, where the backend has it."""
     created_at: str = "2025-09-27T06:40:25+00:00"
     stall_over: asyncio.Event = field(default_factory=asyncio.Event)
     _server: Server | None = None
@@ -129,6 +131,8 @@ class RunBackend:
             return None
         if request.path == "/healthz":
             return _response(200, {"status": "ok"})
+        if request.path == "/backtests/run/equity" and self.curve is not None:
+            return _response(200, {"equity": self.curve})
         self.details += 1
         if request.path != "/backtests/run":
             return _response(404, {"error": {"code": "RUN_NOT_FOUND", "message": "no such run"}})

@@ -54,11 +54,38 @@ async def test_the_end_is_found_by_quiet_where_the_backend_never_says_it() -> No
         assert_conserved(client.frames, backend.frames)
 
 
+LAST = [{"timestamp": "2025-01-02T19:29:00Z", "equity": 1.0}]
+
+
+@pytest.mark.parametrize(
+    ("curve", "connections"), [(LAST, 2), (LAST[:0], 1), (None, 1)], ids=["lacks frames", "has none", "is not there"]
+)
+async def test_a_stall_is_not_the_end_where_the_equity_goes_further(
+    curve: list[dict[str, Any]] | None, connections: int
+) -> None:
+    backend = RunBackend(
+        source(300), lambda n: Fate(stall_after=200) if n == 0 else Fate(), says_end=False, curve=curve
+    )
+    async with playing(backend) as relay, watching(relay.stream(FAST)) as client:
+        await play_through(client)
+        assert backend.connections == connections
+        assert_conserved(client.frames, backend.frames, whole=connections == 2)
+
+
+async def test_frames_that_always_stop_before_the_equity_does_are_believed_the_second_time() -> None:
+    curve = [{"ts": "2025-01-02T21:00:00Z", "value": 1.0}]
+    backend = RunBackend(source(300), says_end=False, curve=curve)
+    async with playing(backend) as relay, watching(relay.stream(FAST)) as client:
+        await play_through(client)
+        assert backend.connections == 2
+        assert_conserved(client.frames, backend.frames)
+
+
 async def test_a_hundred_upstream_kills_at_random_frames_are_not_noticed() -> None:
     draw = random.Random(3)  # noqa: S311  test data
-    moments = sorted(draw.sample(range(1, 2000), 100))
-    backend = RunBackend(source(2000), lambda n: Fate(kill_after=moments[n]) if n < 100 else Fate())
-    async with playing(backend) as relay, watching(relay.stream("?speed=60")) as client:
+    moments = sorted(draw.sample(range(1, 400), 100))
+    backend = RunBackend(source(400), lambda n: Fate(kill_after=moments[n]) if n < 100 else Fate())
+    async with playing(backend) as relay, watching(relay.stream("?speed=5")) as client:
         await play_through(client)
         assert backend.connections == 101
         assert_conserved(client.frames, backend.frames)

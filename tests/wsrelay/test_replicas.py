@@ -1,15 +1,21 @@
 """Relays that share what they have read, through a real Redis-protocol server; and that do without."""
 
+import asyncio
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from bff_wsrelay.frames import take
 from bff_wsrelay.log import BLOCK, ByteLru, FrameLog
 from bff_wsrelay.packing import Damaged, pack, unpack
+from bff_wsrelay.replicas import Replicas
+from bff_wsrelay.settings import RelaySettings
 from tests.support.playback import relaying, watching
-from tests.support.redis_server import RedisServer, running
-from tests.support.runs import RunBackend, assert_conserved, source
+from tests.support.redis_server import RedisServer, cluster, running
+from tests.support.runs import Fate, RunBackend, assert_conserved, source
 
 FAST = "?speed=3600&autoplay=1"
 MEBI = 1024 * 1024
@@ -49,12 +55,19 @@ def test_what_somebody_else_has_written_is_not_believed() -> None:
         unpack(head, parts, "epoch", b"guess")
 
 
-async def test_the_backend_is_read_once_for_two_relays(redis_server: RedisServer) -> None:
+@pytest.fixture(scope="module", params=[running, cluster], ids=["single", "cluster"])
+def store(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """A server of its own, or one that is a whole cluster."""
+    with request.param() as server:
+        yield server
+
+
+async def test_the_backend_is_read_once_for_two_relays(store: RedisServer) -> None:
     backend = RunBackend(source(3000))
     await backend.start()
-    async with relaying(backend.url, redis_url=redis_server.url) as first, watching(first.stream(FAST)) as client:
+    async with relaying(backend.url, redis_url=store.url) as first, watching(first.stream(FAST)) as client:
         await client.until_type("end")
-        async with relaying(backend.url, redis_url=redis_server.url) as second:
+        async with relaying(backend.url, redis_url=store.url) as second:
             seq = client.frames[len(client.frames) // 2]["seq"]
             epoch = client.messages[0]["epoch"]
             async with watching(second.stream(f"{FAST}&epoch={epoch}&seq={seq}")) as other:
@@ -62,6 +75,56 @@ async def test_the_backend_is_read_once_for_two_relays(redis_server: RedisServer
                 assert other.messages[0]["resumed"] is True
                 assert_conserved(other.frames, backend.frames, start=seq + 1)
     assert backend.connections == 1
+    await backend.stop()
+
+
+async def test_relays_that_want_a_run_at_the_same_time_read_it_once(store: RedisServer) -> None:
+    backend = RunBackend(source(900), lambda _: Fate(stall_after=500), created_at="2025-09-28T00:00:00+00:00")
+    await backend.start()
+    async with AsyncExitStack() as stack:
+        relays = [await stack.enter_async_context(relaying(backend.url, redis_url=store.url)) for _ in range(2)]
+        clients = [await stack.enter_async_context(watching(relay.stream(FAST))) for relay in relays]
+        waiting = [asyncio.create_task(client.until(lambda one: one.get("state") == "waiting")) for client in clients]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        backend.stall_over.set()
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        await asyncio.gather(*(client.until_type("end") for client in clients))
+        for client in clients:
+            assert_conserved(client.frames, backend.frames)
+    assert backend.connections == 1
+    await backend.stop()
+
+
+async def test_the_claim_of_a_relay_that_is_gone_is_nobodys(redis_server: RedisServer) -> None:
+    backend = RunBackend(source(100), created_at="2025-09-29T00:00:00+00:00")
+    await backend.start()
+    settings = RelaySettings(backend_url=backend.url, redis_url=redis_server.url, digest_key=SecretStr("gone"))
+    gone = Replicas(settings, lease=0.3)
+    assert await gone.claim("run", []) is True
+    options: dict[str, Any] = {"redis_url": redis_server.url, "digest_key": "gone"}
+    async with relaying(backend.url, **options) as relay, watching(relay.stream(FAST)) as client:
+        await client.until(lambda message: message.get("state") == "waiting")
+        await client.until_type("end")
+        async with asyncio.timeout(10):
+            while not await gone.claim("run", []):  # whoever has read gives the turn back
+                await asyncio.sleep(0.01)
+    assert backend.connections == 1
+    await gone.aclose()
+    await backend.stop()
+
+
+async def test_a_relay_that_waits_too_long_for_another_reads_for_itself(redis_server: RedisServer) -> None:
+    backend = RunBackend(source(100), created_at="2025-09-30T00:00:00+00:00")
+    await backend.start()
+    settings = RelaySettings(backend_url=backend.url, redis_url=redis_server.url, digest_key=SecretStr("busy"))
+    busy = Replicas(settings, lease=60)
+    assert await busy.claim("run", []) is True
+    options: dict[str, Any] = {"redis_url": redis_server.url, "digest_key": "busy", "log_claim_seconds": 0.1}
+    async with relaying(backend.url, **options) as relay, watching(relay.stream(FAST)) as client:
+        await client.until_type("end")
+    await busy.aclose()
     await backend.stop()
 
 

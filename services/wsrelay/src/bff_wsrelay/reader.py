@@ -19,10 +19,11 @@ from bff_wsrelay.dial import Backoff, Dialer, Refused, Unreachable
 from bff_wsrelay.frames import Malformed, read, take
 from bff_wsrelay.link import Link, LinkClosed, Message
 from bff_wsrelay.log import Full
-from bff_wsrelay.reading import Detail, Reading, Silence, detail
+from bff_wsrelay.reading import Detail, Reading, Silence, curve_end, detail, falls_short
 from bff_wsrelay.recording import Failure, Recording
 from bff_wsrelay.replicas import Replicas
 from bff_wsrelay.settings import RelaySettings
+from bff_wsrelay.sharing import Sharing
 
 log = logging.getLogger(__name__)
 
@@ -58,13 +59,14 @@ class Reader:
         on_break: Callable[[], None],
         replicas: Replicas | None = None,
     ) -> None:
-        self._replicas = replicas
+        self._sharing = Sharing(replicas, recording, credentials, settings.log_claim_seconds)
         self._recording, self._credentials = recording, list(credentials)
         self._upstream, self._dialer, self._settings = upstream, dialer, settings
         self._on_growth, self._on_break = on_growth, on_break
         self._path = f"/backtests/{quote(recording.run_id, safe='')}"
         self._backoff = Backoff(SCHEDULE)
         self._errors = 0
+        self._doubted = -1
         self.identified = asyncio.Event()
 
     async def run(self) -> None:
@@ -78,6 +80,7 @@ class Reader:
             self._recording.fail(Failure("TOO_LARGE", "the run is larger than the relay keeps", 1009))
         finally:
             self.identified.set()
+            await self._sharing.aclose()
 
     async def look(self, seconds: float = DETAIL_SECONDS) -> Detail:
         """Ask the backend about the run, which also judges the credentials. Raises Failure, or BffError for a while."""
@@ -106,7 +109,7 @@ class Reader:
             if finished and await self._borrow():
                 return True
             if await self._pass(finished=finished):
-                await self._lend()
+                await self._sharing.lend()
                 return True
             if not finished:
                 await asyncio.sleep(self._settings.read_poll_seconds)
@@ -127,18 +130,12 @@ class Reader:
     async def _borrow(self) -> bool:
         """Take the whole log from another relay that has read it with the same credentials, if there is one."""
         recording = self._recording
-        if self._replicas is None or len(recording.log):
-            return False
-        if not await self._replicas.fetch(recording.run_id, self._credentials, recording.log):
+        if not await self._sharing.borrow():
             return False
         recording.feed(recording.log)
         recording.enter("finished")
         self._on_growth()
         return True
-
-    async def _lend(self) -> None:
-        if self._replicas is not None:
-            await self._replicas.offer(self._recording.run_id, self._credentials, self._recording.log)
 
     async def _refused(self, message: str, *, finished: bool) -> None:
         """Wait for a run that is not ready; give up one that never will be."""
@@ -171,7 +168,7 @@ class Reader:
     async def _follow(self, link: Link, *, finished: bool) -> bool:
         reading = Reading(self._recording.log)
         now = time.monotonic()
-        silence = Silence(now, now)
+        silence, believed = Silence(now, now), -1
         while True:
             batch = await self._receive(link)
             for start in range(0, len(batch), SLICE):
@@ -182,9 +179,34 @@ class Reader:
                     return self._over(reading, finished=finished)
             now = time.monotonic()
             if reading.position and silence.means_end(now, self._settings.read_quiet_seconds):
-                return self._over(reading, finished=finished)
+                if not finished or reading.position == believed:
+                    return self._over(reading, finished=finished)
+                await self._doubt(reading)
+                believed = reading.position  # unless more has come while the backend was asked
             if silence.means_stall(now, self._settings.read_stall_seconds):
                 raise TimeoutError("the backend fell silent")
+
+    async def _doubt(self, reading: Reading) -> None:
+        """Hold an end that nobody has said against what else is known of the run; raise TimeoutError if it falls short.
+
+        A second reading that stops at the same frame is believed.
+        """
+        known, at = self._recording.detail, reading.position
+        run_to = known.run_to if known is not None else None
+        if at != self._doubted and falls_short(reading.log.time_of(at - 1), await self._curve_end(), run_to):
+            self._doubted = at
+            raise TimeoutError("the backend stopped before the end of the run")
+
+    async def _curve_end(self) -> int | None:
+        headers = credentials_and_ids(self._credentials)
+        deadline = time.monotonic() + DETAIL_SECONDS
+        try:
+            answer = await self._upstream.fetch(
+                Call("GET", f"{self._path}/equity".encode(), headers, deadline=deadline)
+            )
+        except BffError:
+            return None
+        return curve_end(answer.content) if answer.status == HTTPStatus.OK else None
 
     async def _receive(self, link: Link) -> list[Message]:
         pause = min(1.0, self._settings.read_quiet_seconds / 4, self._settings.read_stall_seconds / 4)

@@ -4,16 +4,18 @@ The backend sends a run from its first frame on every connection, so each pass a
 has. A frame that differs there means that the run is another one now: the log is forked, its epoch a new one.
 """
 
+import re
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
 import orjson
 
-from bff_wsrelay.frames import Frame
+from bff_wsrelay.frames import Frame, instant
 from bff_wsrelay.log import FrameLog
 
 FINISHED = frozenset(("DONE", "COMPLETED", "ERROR", "FAILED", "CANCELLED"))
+_STAMP = re.compile(rb'"(?:timestamp|ts|ts_utc)"\s*:\s*"([^"]*)"')
 _IDENTITY = ("created_at", "dataset_id", "strategy_id", "params", "seed", "code_hash")
 
 
@@ -34,6 +36,33 @@ def detail(run_id: str, body: Any) -> Detail:
     identity = orjson.dumps([run_id, *(fields.get(name) for name in _IDENTITY)])
     dates = (value if isinstance(value, str) else None for value in (fields.get("run_from"), fields.get("run_to")))
     return Detail(not isinstance(status, str) or status.upper() in FINISHED, _name(identity), *dates)
+
+
+def falls_short(last: int, curve_end: int | None, run_to: str | None) -> bool:
+    """Tell whether a reading that stopped at the time `last` lacks frames, as far as the backend's word goes.
+
+    `curve_end` is the time of the last point of the run's equity, None if it has none or it is not to be had; then
+    `run_to`, the date or time up to which the run was to go, has to do. Times in µs; without either nothing speaks
+    against it.
+    """
+    if curve_end is not None:
+        return last < curve_end
+    try:
+        return run_to is not None and last < instant(run_to)
+    except ValueError:
+        return False
+
+
+def curve_end(body: bytes) -> int | None:
+    """Return the time in µs of the last point in an answer with an equity curve, None if it has none.
+
+    Only its end is read: a curve has megabytes.
+    """
+    stamps = _STAMP.findall(body[-2000:])
+    try:
+        return instant(stamps[-1].decode()) if stamps else None
+    except ValueError:
+        return None
 
 
 def _name(identity: bytes) -> str:
@@ -97,7 +126,7 @@ class Silence:
         self.beats += 1
 
     def means_end(self, now: float, quiet: float) -> bool:
-        """Tell whether a backend that never says so has sent its last frame: it beats and sends none for `quiet`."""
+        """Tell whether a backend that never says so may have sent its last frame: it beats, and none for `quiet`."""
         return self.beats > 0 and now - self.frame_at >= quiet
 
     def means_stall(self, now: float, patience: float) -> bool:

@@ -27,6 +27,15 @@ log = logging.getLogger(__name__)
 DEADLINE = 2.0
 PAUSE = 10.0
 """Seconds for which Redis is left alone after a failure."""
+LEASE = 3.0
+"""Seconds after which the claim of a relay that does not renew it any more, because it is gone, is nobody's."""
+CLAIM = """
+local holder = redis.call('get', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+RELEASE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
 SECRET = "bff:stream:secret"  # noqa: S105  the name of a key, not a secret
 T = TypeVar("T")
 
@@ -38,9 +47,12 @@ def digest(secret: bytes, run_id: str, credentials: Sequence[Header]) -> str:
 
 
 class Replicas:
-    """Offers and fetches whole logs; `aclose` ends its connections."""
+    """Offers and fetches whole logs, and claims the reading of one; `aclose` ends its connections."""
 
-    def __init__(self, settings: RelaySettings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, settings: RelaySettings, clock: Callable[[], float] = time.monotonic, lease: float = LEASE
+    ) -> None:
+        self.lease, self._token = lease, secrets.token_hex(8)
         self._url, self._seconds, self._clock = settings.redis_url, int(settings.log_share_seconds), clock
         self._secret = settings.digest_key.get_secret_value().encode()
         self._client: Any = None
@@ -70,6 +82,17 @@ class Replicas:
         """Share a whole log for a while."""
         await self._try(lambda: self._write(run_id, credentials, whole))
 
+    async def claim(self, run_id: str, credentials: Sequence[Header]) -> bool | None:
+        """Take, or keep for another `lease` seconds, the turn to read a run; False while another relay has it.
+
+        None when Redis is away, so that nobody knows.
+        """
+        return await self._try(lambda: self._claim(run_id, credentials))
+
+    async def release(self, run_id: str, credentials: Sequence[Header]) -> None:
+        """Give the turn back, if this relay has it."""
+        await self._try(lambda: self._release(run_id, credentials))
+
     async def aclose(self) -> None:
         """Close every connection."""
         if self._client is not None:
@@ -96,6 +119,15 @@ class Replicas:
         for number, part in enumerate(parts):
             await client.set(f"{name}:{number}", part, ex=self._seconds)
         await client.set(name, stored_head(head, parts), ex=self._seconds)
+
+    async def _claim(self, run_id: str, credentials: Sequence[Header]) -> bool:
+        client, secret = await self._open()
+        name = f"{_name(secret, run_id, credentials)}:reader"
+        return bool(await client.eval(CLAIM, 1, name, self._token, round(1000 * self.lease)))
+
+    async def _release(self, run_id: str, credentials: Sequence[Header]) -> None:
+        client, secret = await self._open()
+        await client.eval(RELEASE, 1, f"{_name(secret, run_id, credentials)}:reader", self._token)
 
     async def _open(self) -> tuple[Any, bytes]:
         """Return the client and the key of digests."""

@@ -26,6 +26,9 @@ class RelaySettings(Settings):
     log_total_bytes: int = Field(256 * MEBI, ge=MEBI, description="most bytes of all frame logs of a process")
     log_linger: float = Field(60.0, ge=0, le=86_400, description="seconds a log is kept after its last viewer")
     log_share_seconds: Seconds = Field(600.0, description="seconds a finished log is shared through Redis")
+    log_claim_seconds: float = Field(
+        15.0, ge=0, le=3600, description="longest wait for another relay that is reading the same run; 0: read it too"
+    )
     log_recheck_seconds: float = Field(
         5.0, ge=0, le=86_400, description="seconds after which new viewers' credentials are judged by the backend again"
     )
@@ -33,7 +36,7 @@ class RelaySettings(Settings):
     read_stall_seconds: Seconds = Field(30.0, description="silence of the backend after which its stream is redialled")
     read_quiet_seconds: Seconds = Field(
         8.0,
-        description="quiet after the last frame of a finished run that means its end, where the backend never says it",
+        description="quiet after a finished run's last frame that may mean its end, where the backend never says it",
     )
     read_poll_seconds: Seconds = Field(1.0, description="seconds between two looks at a run that is not ready or grows")
 
