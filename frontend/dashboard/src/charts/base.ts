@@ -1,0 +1,78 @@
+/** What all charts of the page have in common: colours, New York's clock, size. */
+
+import {
+  ColorType,
+  CrosshairMode,
+  createChart,
+  type IChartApi,
+  TickMarkType,
+  type Time,
+  type UTCTimestamp,
+} from "lightweight-charts";
+import { newYork, type TimeStyle } from "../time.ts";
+import { type Palette, readPalette } from "./palette.ts";
+
+export const utc = (seconds: number) => seconds as UTCTimestamp;
+export const secondsOf = (time: Time) => Number(time);
+
+const TICKS: Record<TickMarkType, TimeStyle> = {
+  [TickMarkType.Year]: "year",
+  [TickMarkType.Month]: "month",
+  [TickMarkType.DayOfMonth]: "day",
+  [TickMarkType.Time]: "time",
+  [TickMarkType.TimeWithSeconds]: "time",
+};
+
+function coloured(palette: Palette) {
+  return {
+    layout: {
+      background: { type: ColorType.Solid, color: palette.ground },
+      textColor: palette.muted,
+      panes: { separatorColor: palette.line, separatorHoverColor: palette.line },
+    },
+    grid: { vertLines: { color: palette.grid }, horzLines: { color: palette.grid } },
+    rightPriceScale: { borderColor: palette.line },
+    timeScale: { borderColor: palette.line },
+    crosshair: {
+      vertLine: { color: palette.muted, labelBackgroundColor: palette.accent },
+      horzLine: { color: palette.muted, labelBackgroundColor: palette.accent },
+    },
+  };
+}
+
+/** Make a chart that fills its container and follows the container's size. */
+export function makeChart(container: HTMLElement): IChartApi {
+  const chart = createChart(container, {
+    autoSize: true,
+    layout: { fontFamily: getComputedStyle(document.body).fontFamily, fontSize: 11, attributionLogo: false },
+    crosshair: { mode: CrosshairMode.Normal },
+    rightPriceScale: { minimumWidth: 64 },
+    timeScale: {
+      timeVisible: true,
+      secondsVisible: false,
+      minBarSpacing: 0.1,
+      rightOffset: 2,
+      tickMarkFormatter: (time: Time, type: TickMarkType) => newYork(secondsOf(time), TICKS[type]),
+    },
+    localization: { timeFormatter: (time: Time) => `${newYork(secondsOf(time), "minute")} ET` },
+    // A page that is scrolled with one finger must not end at a chart.
+    handleScroll: { vertTouchDrag: false },
+  });
+  chart.applyOptions(coloured(readPalette()));
+  return chart;
+}
+
+/** Give a chart the page's present colours. */
+export function recolour(chart: IChartApi): Palette {
+  const palette = readPalette();
+  chart.applyOptions(coloured(palette));
+  return palette;
+}
+
+export const candleColours = (palette: Palette) => ({
+  upColor: palette.up,
+  downColor: palette.down,
+  wickUpColor: palette.up,
+  wickDownColor: palette.down,
+  borderVisible: false,
+});

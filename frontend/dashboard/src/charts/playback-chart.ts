@@ -1,0 +1,120 @@
+/** Candles that grow, and the equity beneath them; drawn by the caller's animation frames, never by React. */
+
+import {
+  CandlestickSeries,
+  createSeriesMarkers,
+  type IChartApi,
+  type ISeriesApi,
+  type ISeriesMarkersPluginApi,
+  LineSeries,
+  type Time,
+} from "lightweight-charts";
+import type { Candle, CandleBook } from "../candles.ts";
+import { count } from "../format.ts";
+import { candleColours, makeChart, recolour, utc } from "./base.ts";
+import type { Palette } from "./palette.ts";
+
+/** Bars whose orders are marked: as many as fit on a wide screen. */
+const MARKED_BARS = 200;
+const VISIBLE_BARS = 120;
+
+const candleOf = (candle: Candle) => ({
+  time: utc(candle.time),
+  open: candle.o,
+  high: candle.h,
+  low: candle.l,
+  close: candle.c,
+});
+
+export class PlaybackChart {
+  private readonly chart: IChartApi;
+  private readonly candles: ISeriesApi<"Candlestick">;
+  private readonly equity: ISeriesApi<"Line">;
+  private readonly markers: ISeriesMarkersPluginApi<Time>;
+  private palette: Palette;
+  private marked = 0;
+
+  constructor(container: HTMLElement) {
+    this.chart = makeChart(container);
+    this.palette = recolour(this.chart);
+    this.candles = this.chart.addSeries(CandlestickSeries, candleColours(this.palette));
+    this.markers = createSeriesMarkers(this.candles, []);
+    this.equity = this.chart.addSeries(
+      LineSeries,
+      { color: this.palette.accent, lineWidth: 2, priceFormat: { type: "custom", formatter: count, minMove: 1 } },
+      1,
+    );
+    this.chart.panes()[0]?.setStretchFactor(3);
+    this.chart.panes()[1]?.setStretchFactor(1);
+    this.chart.timeScale().applyOptions({ rightOffset: 6 });
+  }
+
+  /** Draw what changed in the book since the last time. */
+  draw(book: CandleBook): void {
+    const whole = book.rebuilt;
+    const changed = book.changed();
+    if (whole) this.drawAll(changed);
+    else for (const candle of changed) this.update(candle);
+    if (whole || changed.some((candle) => candle.buys + candle.sells > 0)) this.mark(book);
+  }
+
+  recolour(): void {
+    this.palette = recolour(this.chart);
+    this.candles.applyOptions(candleColours(this.palette));
+    this.equity.applyOptions({ color: this.palette.accent });
+  }
+
+  dispose(): void {
+    this.chart.remove();
+  }
+
+  private drawAll(candles: readonly Candle[]): void {
+    this.candles.setData(candles.map(candleOf));
+    const known = candles.filter((candle) => candle.equity !== undefined);
+    this.equity.setData(known.map((candle) => ({ time: utc(candle.time), value: candle.equity ?? 0 })));
+    const scale = this.chart.timeScale();
+    scale.setVisibleLogicalRange({ from: candles.length - VISIBLE_BARS, to: candles.length + 6 });
+  }
+
+  private update(candle: Candle): void {
+    this.candles.update(candleOf(candle));
+    if (candle.equity !== undefined) this.equity.update({ time: utc(candle.time), value: candle.equity });
+  }
+
+  private mark(book: CandleBook): void {
+    const marks = book.candles.slice(-MARKED_BARS).flatMap((candle) => this.marksOf(candle));
+    if (marks.length === 0 && this.marked === 0) return;
+    this.marked = marks.length;
+    this.markers.setMarkers(marks);
+  }
+
+  private marksOf({ time, buys, sells }: Candle) {
+    const text = (orders: number) => (orders > 1 ? `×${orders}` : "");
+    return [
+      ...(buys
+        ? [
+            {
+              time: utc(time),
+              position: "belowBar" as const,
+              shape: "arrowUp" as const,
+              color: this.palette.up,
+              size: 0.8,
+              text: text(buys),
+            },
+          ]
+        : []),
+      ...(sells
+        ? [
+            {
+              time: utc(time),
+              position: "aboveBar" as const,
+              shape: "arrowDown" as const,
+              color: this.palette.down,
+              size: 0.8,
+              text: text(sells),
+            },
+          ]
+        : []),
+    ];
+  }
+}

@@ -1,0 +1,40 @@
+/** Places on a chart's axis (bar indices, fractions and outside included) as times, and back. Pure. */
+
+const LONELY = 60;
+
+/** Return the mean distance of bars in seconds. */
+function pitch(times: readonly number[]): number {
+  const first = times[0];
+  const last = times.at(-1);
+  return first === undefined || last === undefined || times.length < 2 ? LONELY : (last - first) / (times.length - 1);
+}
+
+/** Return the time at an index; beyond the bars it goes on at their mean distance. */
+export function timeAt(times: readonly number[], index: number): number | undefined {
+  const first = times[0];
+  const last = times.at(-1);
+  if (first === undefined || last === undefined) return undefined;
+  if (index <= 0) return first + index * pitch(times);
+  if (index >= times.length - 1) return last + (index - times.length + 1) * pitch(times);
+  const below = Math.floor(index);
+  const low = times[below] ?? first;
+  return low + (index - below) * ((times[below + 1] ?? low) - low);
+}
+
+/** Return the index of a time: the inverse of `timeAt`. */
+export function indexAt(times: readonly number[], time: number): number | undefined {
+  const first = times[0];
+  const last = times.at(-1);
+  if (first === undefined || last === undefined) return undefined;
+  if (time <= first) return (time - first) / pitch(times);
+  if (time >= last) return times.length - 1 + (time - last) / pitch(times);
+  let low = 0;
+  let high = times.length - 1;
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if ((times[middle] ?? 0) <= time) low = middle;
+    else high = middle;
+  }
+  const start = times[low] ?? first;
+  return low + (time - start) / ((times[high] ?? start + 1) - start);
+}

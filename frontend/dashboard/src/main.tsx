@@ -1,0 +1,32 @@
+import { QueryClientProvider } from "@tanstack/react-query";
+import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+import { App } from "./app.tsx";
+import { SessionContext } from "./context.ts";
+import { createQueryClient } from "./queries.ts";
+import { openSession } from "./session.ts";
+import "./styles/tokens.css";
+import "./styles/base.css";
+import "./styles/views.css";
+import { startTheme } from "./theme.ts";
+
+startTheme();
+const session = openSession();
+const queries = createQueryClient();
+// A call that is under way when a flag changes is let finish on its side; everything shown is then asked for anew.
+session.flags.subscribe(() => void queries.invalidateQueries({}, { cancelRefetch: false }));
+
+const root = document.getElementById("root");
+if (!root) throw new Error("the page has no #root");
+// Views wait for the flags, so that the first call already goes to the right side; what was known last counts if they cannot be had.
+void session.flags.start().then(() =>
+  createRoot(root).render(
+    <StrictMode>
+      <QueryClientProvider client={queries}>
+        <SessionContext value={session}>
+          <App />
+        </SessionContext>
+      </QueryClientProvider>
+    </StrictMode>,
+  ),
+);

@@ -1,0 +1,17 @@
+import type { MouseEvent, ReactNode } from "react";
+import { navigate } from "../navigation.ts";
+import { formatRoute, type Route } from "../route.ts";
+
+/** A link to a view: a plain click stays on the page, every other one is the browser's. */
+export function Link({ to, className, children }: { to: Route; className?: string; children: ReactNode }) {
+  const follow = (event: MouseEvent) => {
+    if (event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    navigate(to);
+  };
+  return (
+    <a href={formatRoute(to)} className={className} onClick={follow}>
+      {children}
+    </a>
+  );
+}

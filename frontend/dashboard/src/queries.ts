@@ -1,0 +1,120 @@
+/** What the views ask for. Keys hold what is asked, not the side that answers: both give the same. */
+
+import { keepPreviousData, QueryClient, useQuery, useQueryClient } from "@tanstack/react-query";
+import { BffError, type Chart, type CompleteRun, type Part } from "bff-client";
+import { useState } from "react";
+import { withSessionTimes } from "./bars.ts";
+import { useSession } from "./context.ts";
+import type { Timeframe } from "./route.ts";
+import type { Days } from "./windows.ts";
+
+export const LIST_LIMIT = 100;
+/** Bars of a chart at most: more than a screen has room for, so that zooming in a little asks for nothing. */
+export const CHART_POINTS = 2000;
+const RETRIES = 2;
+const WATCH_MS = 1000;
+const LATE_MS = 1500;
+const LIST_MS = 15_000;
+
+export const isOver = (status: string | undefined) =>
+  status !== undefined && status !== "QUEUED" && status !== "RUNNING";
+
+export function createQueryClient(): QueryClient {
+  return new QueryClient({
+    defaultOptions: {
+      queries: {
+        retry: (failures, error) => failures < RETRIES && error instanceof BffError && error.retryable,
+        retryDelay: (attempt) => 300 * 2 ** attempt * (0.5 + Math.random()),
+        networkMode: "always",
+        staleTime: 5000,
+      },
+    },
+  });
+}
+
+export function useRuns(symbol: string, strategy: string) {
+  const { client } = useSession();
+  return useQuery({
+    queryKey: ["runs", symbol, strategy],
+    queryFn: ({ signal }) =>
+      client.listRuns(
+        { limit: LIST_LIMIT, order: "-created_at", symbol: symbol || undefined, strategy_id: strategy || undefined },
+        { signal },
+      ),
+    placeholderData: keepPreviousData,
+    refetchInterval: ({ state: { data } }) => {
+      const moving = data?.items.some((run) => !isOver(run.status)) || data?.metadata.metrics_pending;
+      return moving ? WATCH_MS : LIST_MS;
+    },
+  });
+}
+
+const runKey = (id: string) => ["run", id];
+
+function lateParts({ metadata }: CompleteRun): Part[] {
+  return (["metrics", "equity", "orders"] as const).filter((part) => metadata.parts[part].state === "timeout");
+}
+
+export function useRun(id: string) {
+  const { client } = useSession();
+  return useQuery({
+    queryKey: runKey(id),
+    queryFn: ({ signal }) => client.getRun(id, { signal }),
+    refetchInterval: ({ state: { data, dataUpdateCount } }) => {
+      if (!data) return false;
+      if (!isOver(data.run.status)) return WATCH_MS;
+      // A part that came too late for its answer is there for one of the next.
+      return lateParts(data).length > 0 && dataUpdateCount < 6 ? LATE_MS : false;
+    },
+  });
+}
+
+/** Ask for one part of a run again and put it in its place; the other parts stay as they are. */
+export function useRetryPart(id: string) {
+  const { client } = useSession();
+  const queries = useQueryClient();
+  const [retrying, setRetrying] = useState<Part>();
+  const retry = async (part: Part) => {
+    setRetrying(part);
+    try {
+      const fresh = await client.getRun(id, { include: [part] });
+      queries.setQueryData<CompleteRun>(runKey(id), (old) => (old ? withPart(old, fresh, part) : fresh));
+    } catch {
+      // The part keeps its state, which says that it is not there.
+    } finally {
+      setRetrying(undefined);
+    }
+  };
+  return { retry, retrying };
+}
+
+/** Return a run with one part, and the report on it, from another answer. */
+export function withPart(old: CompleteRun, fresh: CompleteRun, part: Part): CompleteRun {
+  const parts = { ...old.metadata.parts, [part]: fresh.metadata.parts[part] };
+  const failed = (["metrics", "equity", "orders"] as const).filter((name) =>
+    ["failed", "timeout"].includes(parts[name].state),
+  );
+  return {
+    ...old,
+    [part]: fresh[part],
+    metadata: { ...old.metadata, parts, failed_sources: failed, partial_data: failed.length > 0 },
+  };
+}
+
+export function useChart(symbol: string | null | undefined, timeframe: Timeframe, days: Days | undefined) {
+  const { client } = useSession();
+  return useQuery<Chart>({
+    queryKey: ["chart", symbol, timeframe, days],
+    enabled: Boolean(symbol && days),
+    queryFn: ({ signal }) =>
+      client.getChart(
+        { symbol: symbol ?? "", timeframe, ...(days ?? { from: "", to: "" }), targetPoints: CHART_POINTS },
+        { signal },
+      ),
+    select: withSessionTimes,
+    placeholderData: keepPreviousData,
+    staleTime: 60_000,
+    gcTime: 60_000,
+    refetchInterval: ({ state: { data } }) => (data?.metadata.stale ? 10_000 : false),
+  });
+}

@@ -1,0 +1,66 @@
+/** What the present view costs over each side, measured by loading its data once over each. */
+
+import type { Client, Report } from "bff-client";
+import { addReport, type Cost, NO_COST, type Side } from "./measures.ts";
+import { CHART_POINTS, LIST_LIMIT } from "./queries.ts";
+import type { Route } from "./route.ts";
+import { clientOf } from "./session.ts";
+import { endOfDay, parseTime } from "./time.ts";
+import { daysFor } from "./windows.ts";
+
+const STREAM_MS = 15_000;
+
+/** Resolve when the first frame of a run has come, or reject after a while. */
+function firstFrame(client: Client, id: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stream = client.openStream(id, { autoplay: true });
+    const end = (error?: Error) => {
+      clearTimeout(timer);
+      stream.close();
+      if (error) reject(error);
+      else resolve();
+    };
+    const timer = setTimeout(() => end(new Error("no frame came in time")), STREAM_MS);
+    stream.on("frame", () => end());
+    stream.on("error", ({ message, fatal }) => fatal && end(new Error(message)));
+  });
+}
+
+async function loadRun(client: Client, route: Extract<Route, { view: "run" }>): Promise<void> {
+  const { run } = await client.getRun(route.run);
+  if (!run.symbol || !run.run_from || !run.run_to) return;
+  const bounds = { from: parseTime(run.run_from.slice(0, 10)) ?? 0, to: endOfDay(run.run_to.slice(0, 10)) };
+  const seen = { from: route.from ?? bounds.from, to: route.to ?? bounds.to };
+  await client.getChart({
+    symbol: run.symbol,
+    timeframe: route.timeframe,
+    ...daysFor(seen, bounds),
+    targetPoints: CHART_POINTS,
+  });
+}
+
+async function load(client: Client, route: Route): Promise<void> {
+  if (route.view === "run") await loadRun(client, route);
+  else if (route.view === "play") await firstFrame(client, route.run);
+  else await client.listRuns({ limit: LIST_LIMIT, order: "-created_at" });
+}
+
+async function cost(side: Side, route: Route): Promise<Cost> {
+  let sum = NO_COST;
+  const client = clientOf(side, (report: Report) => {
+    sum = addReport(sum, report);
+  });
+  const began = performance.now();
+  try {
+    await load(client, route);
+    return { ...sum, ms: performance.now() - began };
+  } finally {
+    client.close();
+  }
+}
+
+/** Load what a view shows over legacy, then over the BFF. */
+export async function measureView(route: Route): Promise<Record<Side, Cost>> {
+  const legacy = await cost("legacy", route);
+  return { legacy, bff: await cost("bff", route) };
+}

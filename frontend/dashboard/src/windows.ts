@@ -1,0 +1,78 @@
+/** Which days of bars to ask for as the visible range moves. Pure; times in UTC seconds. */
+
+import type { Timeframe } from "./route.ts";
+import { endOfDay, parseTime, utcDay } from "./time.ts";
+
+const DAY = 86_400;
+/** How much is loaded beyond each edge of what is visible, as a share of it. */
+const MARGIN = 0.5;
+/** Decimated bars are asked for anew, finer, once the visible part is so much narrower than what was loaded for. */
+const FINER = 2.5;
+
+export interface Span {
+  from: number;
+  to: number;
+}
+
+/** Days to ask for, both included. */
+export interface Days {
+  from: string;
+  to: string;
+}
+
+export interface Loaded extends Days {
+  decimated: boolean;
+}
+
+export const spanOf = (days: Days): Span => ({ from: parseTime(days.from) ?? 0, to: endOfDay(days.to) });
+const width = (span: Span) => span.to - span.from;
+
+/** Cut a span to its bounds; one that lies outside moves to the nearest edge and is a day wide at least. */
+export function clamp(span: Span, bounds: Span): Span {
+  const from = Math.min(Math.max(span.from, bounds.from), Math.max(bounds.from, bounds.to - DAY));
+  const to = Math.max(Math.min(span.to, bounds.to), Math.min(bounds.to, from + DAY));
+  return { from, to };
+}
+
+/** Return the days to load for a visible span: it and a margin on either side, inside the bounds. */
+export function daysFor(visible: Span, bounds: Span): Days {
+  const margin = width(visible) * MARGIN;
+  const wanted = clamp({ from: visible.from - margin, to: visible.to + margin }, bounds);
+  return { from: utcDay(wanted.from), to: utcDay(wanted.to) };
+}
+
+/** Return the days to load next, or undefined while what is loaded still serves what is visible. */
+export function nextDays(visible: Span, loaded: Loaded, bounds: Span): Days | undefined {
+  const seen = clamp(visible, bounds);
+  const have = spanOf(loaded);
+  const covered = seen.from >= have.from - DAY && seen.to <= have.to + DAY;
+  const wanted = daysFor(seen, bounds);
+  const coarse = loaded.decimated && width(have) > FINER * width(spanOf(wanted));
+  if (covered && !coarse) return undefined;
+  return wanted.from === loaded.from && wanted.to === loaded.to ? undefined : wanted;
+}
+
+export const RANGES = [
+  { label: "1D", words: "one day", days: 1 },
+  { label: "1W", words: "one week", days: 7 },
+  { label: "1M", words: "one month", days: 31 },
+  { label: "3M", words: "three months", days: 92 },
+  { label: "1Y", words: "one year", days: 366 },
+  { label: "All", words: "the whole run", days: Number.POSITIVE_INFINITY },
+] as const;
+
+/** Return a span of so many days about the middle of what is visible, or at the run's end from the whole run. */
+export function spanOfRange(days: number, visible: Span, bounds: Span): Span {
+  if (days * DAY >= width(bounds)) return bounds;
+  const whole = visible.from <= bounds.from + DAY && visible.to >= bounds.to - DAY;
+  const middle = whole ? bounds.to - (days * DAY) / 2 : (visible.from + visible.to) / 2;
+  const from = Math.max(bounds.from, Math.min(middle - (days * DAY) / 2, bounds.to - days * DAY));
+  return { from: Math.round(from), to: Math.round(from + days * DAY) };
+}
+
+/** Return the timeframe that suits a span: about a hundred bars or more, and never more than can be told apart. */
+export function timeframeFor(span: Span): Timeframe {
+  const days = width(span) / DAY;
+  if (days <= 14) return "1M";
+  return days <= 120 ? "1H" : "1D";
+}
