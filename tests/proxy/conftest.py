@@ -1,8 +1,9 @@
 """A proxy on a real socket in front of a backend in bytes, asked directly and through nginx."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,10 @@ import pytest
 from bff_local.stack import Stack, StackOptions
 from bff_proxy.app import create_app
 from bff_proxy.settings import ProxySettings
+from tests.support import redis_server
+from tests.support.flags import TOKEN, document
 from tests.support.http1 import Peer
+from tests.support.redis_server import RedisServer
 
 Start = Callable[[Any], Awaitable[str]]
 StartProxy = Callable[..., Awaitable[str]]
@@ -52,5 +56,40 @@ def start_proxy(request: pytest.FixtureRequest, start_bare_proxy: StartProxy, st
     async def start(backend: Peer | str, **settings: Any) -> str:
         proxy = await start_bare_proxy(backend, **settings)
         return await start_nginx(proxy) if request.param == "nginx" else proxy
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def redis_process() -> Iterator[RedisServer]:
+    """Run one Redis-protocol server for all tests of this process."""
+    with redis_server.running() as server:
+        yield server
+
+
+@pytest.fixture
+def redis(redis_process: RedisServer) -> Iterator[RedisServer]:
+    """Return the Redis server, empty."""
+    with redis_process.client() as client:
+        client.flushall()
+    yield redis_process
+    redis_process.thaw()
+
+
+@pytest.fixture
+def flags_file(tmp_path: Path) -> Path:
+    """Return a file of the four flags, all on."""
+    path = tmp_path / "flags.json"
+    path.write_bytes(document())
+    return path
+
+
+@pytest.fixture
+def start_flags(start_bare_proxy: StartProxy, flags_file: Path) -> StartProxy:
+    """Return a function that starts a proxy with that file, with settings; it has no backend and looks often."""
+
+    async def start(**settings: Any) -> str:
+        own = {"flags_file": str(flags_file), "admin_token": TOKEN, "flag_poll_seconds": 0.05}
+        return await start_bare_proxy("http://127.0.0.1:9", **own | settings)
 
     return start

@@ -74,9 +74,9 @@ def test_deep_nesting_is_refused() -> None:
         (b"[" * 100_000, "not JSON"),
         (b"[]", "an object with `flags`"),
         (b'{"flags":[]}', "an object with `flags`"),
-        (document(flag={}), "unknown field 'flag'"),
-        (document(**{"$evaluators": []}), "`$evaluators` must be"),
-        (document(**{"$evaluators": {"team": {"inn": [1]}}}), "evaluator 'team': unknown operator"),
+        (document(more={"flag": {}}), "unknown field 'flag'"),
+        (document(more={"$evaluators": []}), "`$evaluators` must be"),
+        (document(more={"$evaluators": {"team": {"inn": [1]}}}), "evaluator 'team': unknown operator"),
         (b'{"flags":{"bff":1,"bff":2}}', "'bff': defined twice"),
         (b'{"flags":{"bff":NaN}}', "NaN is not JSON"),
         (document({f"f{n}": flag() for n in range(100)}), "more than 100 flags"),
@@ -100,7 +100,7 @@ def test_file_without_one_of_the_four_flags_is_refused(key: str) -> None:
 def test_more_flags_and_rules_of_flagd_are_taken() -> None:
     rule = {"if": [{"and": [{"$ref": "staff"}, {"sem_ver": [{"var": "version"}, ">=", "2.0.0"]}]}, "on", "off"]}
     staff = {"ends_with": [{"var": "email"}, "@example.com"]}
-    flags = FlagSet(parse(document({"beta": flag("off", targeting=rule)}, **{"$evaluators": {"staff": staff}})), {})
+    flags = FlagSet(parse(document({"beta": flag("off", targeting=rule)}, {"$evaluators": {"staff": staff}})), {})
     assert flags.evaluate("beta", {"email": "a@example.com", "version": "2.1.0"}).value is True
     assert flags.evaluate("beta", {"email": "a@example.com", "version": "1.9.0"}).value is False
     assert flags.evaluate("beta", {}).value is False

@@ -75,6 +75,7 @@ class FlagSync:
         try:
             done = await self._store.write(key, change, expected)
         except StoreAway as error:
+            self._lose(error)
             raise Busy("flags cannot be changed: Redis does not answer", 2.0) from error
         await self._look_at_store(self._store)
         return done
@@ -140,14 +141,17 @@ class FlagSync:
                 )
                 found = await store.read()
         except StoreAway as error:
-            if not self.is_away:
-                log.warning("redis is away; flags stay as they are", extra={"reason": type(error.__cause__).__name__})
-            self.is_away = True
+            self._lose(error)
             return
         self.is_away = False
         if found.revision >= self._known.revision:
             self._known = found
             self._board.change(found.changes)
+
+    def _lose(self, error: StoreAway) -> None:
+        if not self.is_away:
+            log.warning("redis is away; flags stay as they are", extra={"reason": type(error.__cause__).__name__})
+        self.is_away = True
 
 
 def _read(path: Path) -> bytes:

@@ -1,0 +1,261 @@
+"""Changes at runtime: on every replica at once, over restarts, and whatever Redis does meanwhile."""
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bff_proxy.flag_layers import Change
+from bff_proxy.flag_store import HASH, FlagStore
+from tests.support import redis_server
+from tests.support.flags import ADMIN, Api, asking, define, flag, until
+from tests.support.redis_server import RedisServer
+
+Start = Callable[..., Awaitable[str]]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RedisServer]:
+    with redis_server.cluster() as server:
+        yield server
+
+
+async def replicas(stack: AsyncExitStack, start: Start, url: str, count: int = 2, **settings: Any) -> list[Api]:
+    """Start proxies that share a Redis; looking takes so long that only what they are told can be quick."""
+    own = {"redis_url": url, "flag_poll_seconds": 60, **settings}
+    return [await stack.enter_async_context(asking(await start(**own))) for _ in range(count)]
+
+
+async def value(api: Api, key: str = "bff") -> bool:
+    return bool((await api.flags())[key]["value"])
+
+
+async def sees(api: Api, expected: bool, key: str = "bff") -> None:
+    async def fact() -> bool:
+        return await value(api, key) is expected
+
+    await until(fact)
+
+
+@pytest.mark.parametrize("kind", ["redis", "cluster"])
+async def test_change_reaches_every_replica_and_every_page(
+    start_flags: Start, request: pytest.FixtureRequest, kind: str
+) -> None:
+    async with AsyncExitStack() as stack:
+        one, other = await replicas(stack, start_flags, request.getfixturevalue(kind).url)
+        events = await stack.enter_async_context(other.events())
+        assert (await events.next())["data"]["keys"] == ["bff", "chart_data", "run_data", "websocket"]
+        answer = await one.put("bff", {"value": False, "reason": "a drill"}, **{"x-changed-by": "ann"})
+        event = await events.next()
+        body = answer.json()
+        assert (body["value"], body["source"], body["reason"]) == (False, "runtime", "a drill")
+        assert (body["changed_by"], body["default"]) == ("ann", True)
+        assert event["data"]["keys"] == ["bff"]
+        assert event["id"] == event["data"]["revision"]
+        assert (await other.flags())["bff"] == body
+        undone = await one.client.delete("/api/v1/flags/bff", headers=ADMIN)
+        await events.next()
+        assert (undone.json()["value"], undone.json()["source"]) == (True, "file")
+        assert await value(other)
+
+
+async def test_percentage_can_be_set_at_runtime(start_flags: Start, redis: RedisServer) -> None:
+    async with AsyncExitStack() as stack:
+        (api,) = await replicas(stack, start_flags, redis.url, 1)
+        on = set[str]()
+        for percent in (20, 60):
+            body = (await api.put("run_data", {"rollout": percent, "reason": "a few"})).json()
+            assert body["rollout"] == percent
+            before, on = (
+                on,
+                {
+                    f"u{n}"
+                    for n in range(30)
+                    if (await api.evaluate({"targetingKey": f"u{n}"}, "run_data")).json()["value"]
+                },
+            )
+            assert before <= on
+        assert 0 < len(on) < 20
+
+
+async def test_change_outlives_the_replicas(start_flags: Start, redis: RedisServer) -> None:
+    async with AsyncExitStack() as stack:
+        (api,) = await replicas(stack, start_flags, redis.url, 1)
+        await api.turn("websocket", False)
+    async with AsyncExitStack() as stack:
+        (api,) = await replicas(stack, start_flags, redis.url, 1)
+        assert not await value(api, "websocket")
+
+
+async def test_what_redis_loses_is_given_back(start_flags: Start, redis: RedisServer) -> None:
+    async with AsyncExitStack() as stack:
+        one, _ = await replicas(stack, start_flags, redis.url, flag_poll_seconds=0.05)
+        await one.turn("bff", False)
+        await one.turn("run_data", False)
+        with redis.client() as client:
+            client.flushall()
+
+            async def is_back() -> bool:
+                return bool(client.hexists(HASH, "bff"))
+
+            await until(is_back)
+        (newcomer,) = await replicas(stack, start_flags, redis.url, 1)
+        assert not await value(newcomer)
+        assert not await value(newcomer, "run_data")
+        assert not await value(one)
+        await newcomer.turn("bff", True)
+        await sees(one, True)
+
+
+async def test_what_was_written_after_a_loss_stays(redis: RedisServer) -> None:
+    store = FlagStore(redis.url)
+    old, new = (Change("bff", value, None, "x", "ann", 1.0) for value in (False, True))
+    await store.write("bff", old)
+    await store.write("run_data", Change("run_data", False, None, "x", "ann", 1.0))
+    known = await store.read()
+    with redis.client() as client:
+        client.flushall()
+    await store.write("bff", new)
+    assert await store.restore(known)
+    found = await store.read()
+    assert (found.changes["bff"].value, found.changes["run_data"].value) == (True, False)
+    assert found.revision > known.revision
+    assert not await store.restore(known)
+    await store.aclose()
+
+
+async def test_change_of_what_has_changed_meanwhile_is_not_made(redis: RedisServer) -> None:
+    store = FlagStore(redis.url)
+    change = Change("bff", False, None, "x", "ann", 1.0)
+    assert await store.write("bff", change, expected=0)
+    assert not await store.write("bff", change, expected=0)
+    version = (await store.read()).changes["bff"].version
+    assert await store.write("bff", None, expected=version)
+    assert (await store.read()).changes == {}
+    await store.aclose()
+
+
+async def test_fields_that_are_no_changes_are_passed_over(start_flags: Start, redis: RedisServer) -> None:
+    with redis.client() as client:
+        client.hset(HASH, mapping={"bff": "nonsense", "run_data": "7 {}", b"\xff": b"\xff", "revision": "3"})
+    async with AsyncExitStack() as stack:
+        (api,) = await replicas(stack, start_flags, redis.url, 1)
+        assert await value(api)
+        await api.turn("bff", False)
+        assert not await value(api)
+
+
+async def test_without_word_from_redis_looking_is_enough(start_flags: Start, redis: RedisServer) -> None:
+    async with AsyncExitStack() as stack:
+        one, other = await replicas(stack, start_flags, redis.url, flag_poll_seconds=0.05)
+        with redis.client() as client:
+            client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        await one.turn("bff", False)
+        await sees(other, False)
+
+
+async def test_while_redis_is_away_flags_stay_and_changes_are_refused(
+    start_flags: Start, tmp_path: Path, flags_file: Path
+) -> None:
+    server = RedisServer(tmp_path)
+    server.start()
+    try:
+        async with AsyncExitStack() as stack:
+            (api,) = await replicas(stack, start_flags, server.url, 1, flag_poll_seconds=0.05)
+            await api.turn("bff", False)
+            server.stop()
+            refused = await api.put("bff", {"value": True, "reason": "x"})
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "BUSY")
+            assert "127.0.0.1" not in refused.text
+            assert int(refused.headers["retry-after"]) > 0
+            assert not await value(api)
+            health = (await api.client.get("/health")).json()
+            assert health["dependencies"]["flags"]["status"] == "down"
+            (newcomer,) = await replicas(stack, start_flags, server.url, 1, flag_poll_seconds=0.05)
+            assert await value(newcomer)
+            define(flags_file, {"run_data": flag("off")})
+            await sees(newcomer, False, "run_data")
+            server.start()
+            await sees(newcomer, False)
+            assert (await api.put("bff", {"value": True, "reason": "x"})).status_code == 200
+            await sees(newcomer, True)
+    finally:
+        server.stop()
+
+
+async def test_page_that_knows_more_than_a_replica_gets_what_it_knows_of(
+    start_flags: Start, redis: RedisServer
+) -> None:
+    async with AsyncExitStack() as stack:
+        one, other = await replicas(stack, start_flags, redis.url)
+        with redis.client() as client:
+            client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        await one.turn("bff", False)
+        revision = (await one.client.get("/api/v1/flags")).json()["revision"]
+        path = f"/ofrep/v1/evaluate/flags?flagConfigEtag=%22{revision}%22"
+        body = (await other.client.post(path, json={})).json()
+    assert body["metadata"]["revision"] == revision
+    assert body["flags"][0]["value"] is False
+
+
+BAD_CHANGES: list[tuple[Any, set[str]]] = [
+    (None, {"body"}),
+    ([], {"body"}),
+    ({}, {"reason"}),
+    ({"reason": "x"}, {"value", "rollout"}),
+    ({"value": True, "rollout": 3, "reason": "x"}, {"value", "rollout"}),
+    ({"value": 1, "reason": "x"}, {"value"}),
+    ({"value": "true", "reason": "x"}, {"value"}),
+    ({"rollout": 101, "reason": "x"}, {"rollout"}),
+    ({"rollout": -1, "reason": "x"}, {"rollout"}),
+    ({"rollout": 2.5, "reason": "x"}, {"rollout"}),
+    ({"rollout": True, "reason": "x"}, {"rollout"}),
+    ({"value": True, "reason": ""}, {"reason"}),
+    ({"value": True, "reason": "a\nb"}, {"reason"}),
+    ({"value": True, "reason": "a" * 201}, {"reason"}),
+    ({"vale": True, "reason": "x"}, {"vale"}),
+]
+
+
+async def test_bad_change_is_refused_by_the_field(start_flags: Start, redis: RedisServer) -> None:
+    async with AsyncExitStack() as stack:
+        (api,) = await replicas(stack, start_flags, redis.url, 1)
+        for content, fields in BAD_CHANGES:
+            answer = await api.put("bff", content)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (422, "VALIDATION"), content
+            assert set(answer.json()["error"]["details"]["fields"]) == fields
+        garbage = await api.client.put("/api/v1/flags/bff", content=b"{", headers=ADMIN)
+        assert garbage.status_code == 422
+        for name in ("a" * 65, "rollback", "a,b", "<b>"):
+            answer = await api.put("bff", {"value": False, "reason": "x"}, **{"x-changed-by": name})
+            assert set(answer.json()["error"]["details"]["fields"]) == {"X-Changed-By"}
+        unknown = await api.put("nope", {"value": False, "reason": "x"})
+        assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "NOT_FOUND")
+        assert (await api.client.delete("/api/v1/flags/nope", headers=ADMIN)).status_code == 404
+        assert await value(api)
+
+
+async def test_change_is_logged_with_who_before_and_after_and_counted(
+    start_flags: Start, redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with AsyncExitStack() as stack:
+        (api,) = await replicas(stack, start_flags, redis.url, 1)
+        with caplog.at_level(logging.INFO):
+            await api.put(
+                "bff",
+                {"rollout": 40, "reason": "a few"},
+                **{"x-changed-by": "ann", "x-forwarded-for": "203.0.113.9"},
+            )
+        (record,) = [vars(record) for record in caplog.records if record.name == "bff_proxy.flag_admin"]
+        assert (record["flag"], record["by"]) == ("bff", "ann")
+        assert record["client"].startswith("203.0.113.9")
+        assert record["before"] == {"value": True, "rollout": None, "source": "file", "reason": ""}
+        assert record["after"]["rollout"] == 40
+        assert record["after"]["reason"] == "a few"
+        assert "token" not in json.dumps(record, default=str).replace("token for", "")
+        assert await api.metric('bff_flag_changes_total{key="bff",source="runtime"}') == 1
+        assert await api.metric('bff_flag_share{key="bff"}') == 0.4
