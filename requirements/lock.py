@@ -25,9 +25,10 @@ BUILD_BACKEND = "flit-core>=3.12"
 
 
 def declared(path: Path) -> list[str]:
-    """Return the dependencies a workspace member declares, without the workspace's own packages."""
+    """Return the dependencies a workspace member declares, optional ones too, without the workspace's own packages."""
     project = tomllib.loads((ROOT / path / "pyproject.toml").read_text())["project"]
-    return [d for d in project["dependencies"] if d not in LOCAL_PACKAGES]
+    extras = project.get("optional-dependencies", {}).values()
+    return [d for d in (*project["dependencies"], *(d for extra in extras for d in extra)) if d not in LOCAL_PACKAGES]
 
 
 def inputs() -> dict[str, list[str]]:

@@ -20,7 +20,7 @@ from bff_local.ports import free_ports
 from tests.observe.promtool import FOLDER, ROOT, RULES, program
 
 GRAFANA = ROOT / "deploy/grafana"
-DASHBOARD: dict[str, Any] = json.loads((GRAFANA / "bff.json").read_text())
+DASHBOARD: dict[str, Any] = json.loads((GRAFANA / "dashboards/bff.json").read_text())
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 VARIABLES = {"$service": ".*", "$route": ".*", "$__rate_interval": "1m"}
 YEAR = "from_date=2024-01-01&to_date=2024-12-31"
