@@ -109,6 +109,20 @@ def median_ms(times: int, action: Callable[[], Any], before: Callable[[], Any] =
     return statistics.median(taken)
 
 
+def in_turns(
+    times: int, actions: list[Callable[[], Any]], before: Callable[[], Any] = lambda: None
+) -> list[list[float]]:
+    """Return the milliseconds of each action, sorted; they take turns, so that whatever else goes on concerns all."""
+    taken: list[list[float]] = [[] for _ in actions]
+    for _ in range(times):
+        before()
+        for action, found in zip(actions, taken, strict=True):
+            begun = time.perf_counter()
+            action()
+            found.append((time.perf_counter() - begun) * 1000)
+    return [sorted(found) for found in taken]
+
+
 def memory_mb(process: subprocess.Popen[bytes], field: str = "VmRSS") -> float:
     """Return a process's resident memory, or with `VmHWM` the most it ever had."""
     status = Path(f"/proc/{process.pid}/status").read_text()

@@ -25,6 +25,7 @@ from bench.run_tools import (
     TOKEN,
     Client,
     free_port,
+    in_turns,
     median_ms,
     memory_mb,
     record,
@@ -91,6 +92,38 @@ def one_late_part(backend: Client, aggregator: Client, run: str) -> None:
             print(f"{part} {LATE} ms late, deadline {timeout} s: {taken:.0f} ms (direct {direct:.0f} ms), {states}")
             time.sleep(LATE / 1000)
     backend.ask("/__faults", "DELETE")
+
+
+def the_list(backend: Client, aggregator: Client, times: int) -> None:
+    """Print how the list with key metrics compares with the plain one."""
+    plain, ours = "/backtests?limit=20", "/api/v1/runs?limit=20"
+    users = iter(range(1_000_000))
+
+    def settled(user: int) -> None:
+        """Wait until nothing is asked for in the background any more."""
+        while json.loads(aggregator.ask(ours, authorization=f"Bearer {user}")[1])["metadata"]["metrics_pending"]:
+            time.sleep(0.05)
+        time.sleep(1.05)
+
+    def new_user() -> Any:
+        return aggregator.ask(ours, authorization=f"Bearer {next(users) + 1}")
+
+    print("the list of runs with key metrics beside the plain one, by the time since it was asked for last:")
+    for name, ask, before, count in (
+        ("under a second", lambda: aggregator.ask(ours, authorization="Bearer 0"), lambda: None, 20 * times),
+        ("over a second", lambda: aggregator.ask(ours, authorization="Bearer 0"), lambda: time.sleep(1.05), 2 * times),
+        ("never by this user", new_user, lambda: settled(0), 2 * times),
+    ):
+        settled(0)
+        alone, taken = in_turns(count, [lambda: backend.ask(plain), ask], before)
+        middles = statistics.median(taken), statistics.median(alone)
+        print(
+            f"  {name}: "
+            + ", ".join(
+                f"{what} {ours_ms:.1f} ms against {plain_ms:.1f} ms = {ours_ms / plain_ms:.2f}"
+                for what, ours_ms, plain_ms in (("median", *middles), ("fastest", taken[0], alone[0]))
+            )
+        )
 
 
 def bytes_on_the_wire(backend: Client, aggregator: Client, run: str) -> None:
@@ -211,6 +244,7 @@ def main() -> None:
         print("the demo backend")
         for run in (months, year):
             one_run(backend, aggregator, run, times)
+        the_list(backend, aggregator, times)
         one_late_part(backend, aggregator, months)
         bytes_on_the_wire(backend, aggregator, months)
         many_runs(backend, aggregator, process, 50)

@@ -5,12 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from starlette.middleware import Middleware
 
 from bff_aggregator import chart_routes, runs
 from bff_aggregator.cache import Link, Remote
 from bff_aggregator.cache_metrics import CacheMetrics
-from bff_aggregator.chart_routes import ChartDoor, ChartEndpoint
+from bff_aggregator.chart_routes import ChartEndpoint
 from bff_aggregator.charts import NAMESPACE, Charts
 from bff_aggregator.complete import Runs
 from bff_aggregator.kept import Kept
@@ -24,7 +23,9 @@ from bff_aggregator.runcache import RunCache
 from bff_aggregator.settings import AggregatorSettings
 from bff_aggregator.store import Store
 from bff_shared.app import create_app as create_common_app
+from bff_shared.cors import Cors
 from bff_shared.metrics import Metrics
+from bff_shared.observe import Observe
 from bff_shared.settings import load
 from bff_shared.upstream import Upstream
 
@@ -49,7 +50,7 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
     run_cache = RunCache(store)
     run_loader, run_list = (
         Runs(run_source, run_cache, run_metrics),
-        RunList(run_source, run_cache, settings.list_fanout),
+        RunList(run_source, store, loader, settings.list_fanout),
     )
     replies = Replies(settings.run_answer_bytes, run_metrics)
 
@@ -67,8 +68,9 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
 
     checks = {"backend": upstream.check, **({"redis": remote.check} if settings.redis_url else {})}
     app = create_common_app("aggregator", settings, metrics=metrics, checks=checks, lifespan=lifespan)
-    # The last middleware of the list is the innermost: ids, log line, metrics and errors stand around it.
-    app.user_middleware.append(Middleware(ChartDoor, endpoint=endpoint))
+    health = app.state.service.health
+    app.direct = Observe(Cors(endpoint, settings), metrics, lambda: health.draining)
+    app.is_direct = lambda path: path == chart_routes.PATH
     app.include_router(chart_routes.make_router(endpoint, store, settings.admin_token))
     app.include_router(runs.make_router(run_loader, replies, run_list, store, settings))
     return app

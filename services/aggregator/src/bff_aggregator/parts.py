@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import orjson
 
-from bff_aggregator import figures, sections, vocabulary
+from bff_aggregator import figures, listing, sections, vocabulary
 from bff_aggregator.curve_reader import CurveReader
 from bff_aggregator.lanes import Lane, Lanes
 from bff_aggregator.run_metrics import RunMetrics
@@ -87,16 +87,18 @@ class RunSource:
         except UnexpectedShape as error:
             raise BackendMalformed(f"the backend's answer is not a run: {error}") from error
 
-    async def list(self, user: User, query: str) -> tuple[list[Json], Json]:
-        """Return a page of the list of runs, and the page's other fields; raise as `look` does."""
-        answer, _ = await self._get(user, "list", b"/backtests?" + query.encode(), self._whole)
+    async def list(self, user: User, query: str) -> bytes:
+        """Return the text of a page of the list of runs, which `listing` can read; raise as `look` does."""
+        async with self._lanes.enter(LOOKS):
+            answer, _ = await self._get(user, "list", b"/backtests?" + query.encode(), self._whole)
         if answer.status != 200:
             check(answer)
             raise Refused(answer)
         try:
-            return vocabulary.items_of(vocabulary.read_json(answer.content))
+            listing.read_page(answer.content)
         except UnexpectedShape as error:
             raise BackendMalformed(f"the backend's answer is not a list of runs: {error}") from error
+        return answer.content
 
     async def part(self, user: User, run_id: str, name: str) -> Part:
         """Return a part of a run, whatever became of it."""

@@ -1,188 +1,172 @@
 """The list of runs with each finished run's key metrics, never slower than twice the plain list. I/O.
 
 The metrics come from a cache of their own, or from the backend by a bounded number of calls at once. Those that are not
-there in as much time as the list itself took are `pending`; their calls go on, and the next request finds them.
+there in a part of the time that the list itself took are `pending`; their calls go on, and the next request finds them.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
-import orjson
-
-from bff_aggregator import sections
-from bff_aggregator.flights import Errands, Flight, Flights
-from bff_aggregator.packing import data_of
+from bff_aggregator import entries, listing
+from bff_aggregator.entries import STALE_IF_ERROR, Made, Scope
+from bff_aggregator.entries import State as Freshness
+from bff_aggregator.flights import Flights
+from bff_aggregator.listing import Page, Row
+from bff_aggregator.loading import Loader
 from bff_aggregator.parts import RunSource, User, describe
-from bff_aggregator.runcache import RunCache
-from bff_aggregator.sections import Part, State
+from bff_aggregator.sections import State
 from bff_aggregator.sources import Refused
-from bff_aggregator.vocabulary import FINISHED, Json
-from bff_shared.errors import BackendTimeout, UpstreamError
+from bff_aggregator.store import Store
+from bff_aggregator.vocabulary import Json
+from bff_shared.errors import BackendTimeout, BackendUnavailable, BffError, UpstreamError
 
-KEY_METRICS: Final = (
-    "total_return",
-    "cagr",
-    "max_drawdown",
-    "sharpe_ratio",
-    "sortino_ratio",
-    "win_rate",
-    "total_trades",
-)
-ENTRY: Final = "metrics-of-list"
-SHARE: Final = 0.5  # of the plain list's time: the rest is for putting the answer together
+NAMESPACE: Final = "run-lists"
+SHARE: Final = 0.3  # of the plain list's time; the rest of its time again is for putting the answer together
+WORTH_A_CALL: Final = 0.005
+AFTER_THE_ANSWER: Final = 0.02
 FRESH: Final = 1.0
-PENDING: Final = 1000
 JOINABLE: Final = 0.5
+MOST_UNDER_WAY: Final = 1000
+FILL_SECONDS: Final = 30.0
+FAILED_SECONDS: Final = 5.0
+MOST_FAILED: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """A page of the list: its runs with `metrics` and `metrics_state`, its other fields, and what it took.
+class Text:
+    """The backend's text of a page, how many calls it took, and why it is not the newest."""
 
-    `error` is why it is not the newest one.
-    """
-
-    items: list[Json]
-    rest: Json
+    text: bytes
     calls: int = 0
     error: Json | None = None
 
-    @property
-    def pending(self) -> int:
-        """How many runs' metrics were still on their way."""
-        return sum(item["metrics_state"] == "pending" for item in self.items)
-
 
 class RunList:
-    """Loads pages; `fanout` metrics are asked for at once. `aclose` ends what is under way."""
+    """Loads pages; `fanout` metrics are asked for at once. `aclose` ends what is under way.
 
-    def __init__(self, source: RunSource, cache: RunCache, fanout: int, clock: Callable[[], float] = time.time) -> None:
+    What is kept, pages and metrics alike, belongs to one subject, so that one look finds all metrics of a page, and
+    one purge forgets them.
+    """
+
+    def __init__(
+        self, source: RunSource, store: Store, loader: Loader, fanout: int, clock: Callable[[], float] = time.time
+    ) -> None:
         """Take a clock in seconds since the Unix epoch."""
-        self._source, self._cache, self._clock = source, cache, clock
-        self._lists: Flights[Page] = Flights(clock, JOINABLE)
-        self._metrics: Flights[Part] = Flights(clock)
-        self._fanout = asyncio.Semaphore(fanout)
-        self._errands = Errands(PENDING)
+        self._source, self._store, self._loader, self._clock = source, store, loader, clock
+        self._lists: Flights[bytes] = Flights(clock, JOINABLE)
+        self._batch, self._fanout = fanout, asyncio.Semaphore(fanout)
+        self._under_way: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._failed: OrderedDict[tuple[str, str], tuple[State, float]] = OrderedDict()
 
     async def aclose(self) -> None:
         """End all calls."""
-        await self._errands.aclose()
-        await self._metrics.aclose()
+        tasks = set(self._under_way.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._lists.aclose()
 
     async def load(self, user: User, query: str, deadline: float) -> Page:
         """Return a page by the `deadline` (monotonic seconds); raise as `RunSource.list` does."""
         begun = time.monotonic()
-        plain = await self._plain(user, query, deadline)
+        scope = Scope(NAMESPACE, "", user.digest)
+        found = await self._text(scope, user, query, deadline)
+        plain = listing.read_page(found.text)
         now = time.monotonic()
-        until = min(deadline, now + SHARE * (now - begun))
-        kept = [self._kept(user, item) for item in plain.items]
-        missing = [item for item, part in zip(plain.items, kept, strict=True) if part is None and _is_over(item)]
-        flights = {item["run_id"]: flight for item in missing if (flight := self._start(user, item)) is not None}
-        if flights:
-            tasks = [flight.task for flight in flights.values()]
-            await asyncio.wait(tasks, timeout=max(0.0, until - time.monotonic()))
-        shown = [
-            {**item, **_shown(item, part or _result(flights.get(item["run_id"])))}
-            for item, part in zip(plain.items, kept, strict=True)
-        ]
-        return replace(plain, items=shown, calls=plain.calls + len(flights))
+        until = min(deadline, now + SHARE * (now - begun) if found.calls else now)
+        kept = self._store.recall(scope, [row.key for row in plain.rows if row.key])
+        at = self._clock()
+        due = [row for row in plain.rows if row.key and (row.key not in kept or at >= kept[row.key].fresh_until)]
+        failed = {row.key: state for row in due if (state := self._recent_failure(scope, row.key))}
+        wanted = [row for row in due if row.key not in failed]
+        # Where no call of the backend's could end in time, beginning them would only hold up the answer.
+        pause = 0.0 if until - now > WORTH_A_CALL else AFTER_THE_ANSWER
+        tasks = self._begin(scope, user, wanted, pause)
+        missing = [row.key for row in wanted if row.key not in kept]
+        if missing and tasks and until > time.monotonic():
+            await asyncio.wait(tasks, timeout=until - time.monotonic())
+            kept |= self._store.recall(scope, missing)
+            failed |= {key: state for key in missing if (state := self._recent_failure(scope, key))}
+        return Page(plain, {key: item.value for key, item in kept.items()}, failed, found.calls, found.error)
 
-    async def _plain(self, user: User, query: str, deadline: float) -> Page:
+    async def _text(self, scope: Scope, user: User, query: str, deadline: float) -> Text:
         """Return the page as the backend has it, or a kept one: for a second, and when the backend fails."""
-        kept = self._cache.page(user, query)
+        kept = self._store.recall(scope, (query,)).get(query)
         if kept is not None and self._clock() < kept.fresh_until:
-            return Page(*orjson.loads(kept.value))
+            return Text(kept.value)
         holder = object()
-        flight, begun = self._lists.join((user.digest, query), holder, lambda: self._ask(user, query))
+        flight, begun = self._lists.join((user.digest, query), holder, lambda: self._ask(scope, user, query))
         try:
             await asyncio.wait((flight.task,), timeout=max(0.0, deadline - time.monotonic()))
             if not flight.task.done():
                 raise BackendTimeout("the backend did not answer within the deadline")
-            return replace(flight.task.result(), calls=int(begun))
+            return Text(flight.task.result(), int(begun))
         except UpstreamError as error:
             if kept is None:
                 raise
-            items, rest = orjson.loads(kept.value)
-            return Page(items, rest, int(begun), describe(error))
+            return Text(kept.value, int(begun), describe(error))
         finally:
             self._lists.release(flight, holder)
 
-    async def _ask(self, user: User, query: str) -> Page:
+    async def _ask(self, scope: Scope, user: User, query: str) -> bytes:
+        """Ask the backend; what it says is kept in this process, for it is good for seconds only."""
+        ticket = self._store.ticket()
         try:
-            items, rest = await self._source.list(user, query)
+            text = await self._source.list(user, query)
         except Refused:
-            await self._cache.forget_page(user, query)
+            await self._store.drop(scope, (query,))
             raise
-        self._cache.keep_page(user, query, orjson.dumps([items, rest]), FRESH)
-        return Page(items, rest)
+        made = Made(text, FRESH, keep=STALE_IF_ERROR)
+        self._store.keep(scope, {query: entries.entry(made, self._clock(), 0.0, 0.0)}, ticket)
+        return text
 
-    def _kept(self, user: User, item: Json) -> Part | None:
-        """Return a finished run's metrics if they are in memory."""
-        if not _is_over(item):
-            return None
-        part = self._cache.peek(user, item["run_id"], ENTRY)
-        current = part is not None and part.revision == sections.revision_of(item)
-        return part if current and part is not None and self._clock() < part.fresh_until else None
+    def _begin(self, scope: Scope, user: User, rows: Sequence[Row], pause: float) -> set[asyncio.Task[None]]:
+        """Have metrics brought that nobody is bringing yet; return the tasks of all that are under way."""
+        keys = {row.key: row for row in rows if (scope.owner, row.key) not in self._under_way}
+        if keys and len(self._under_way) + len(keys) <= MOST_UNDER_WAY:
+            task = asyncio.create_task(self._bring(scope, user, list(keys.values()), pause), name="list-metrics")
+            mine = {(scope.owner, key): task for key in keys}
+            self._under_way |= mine
+            task.add_done_callback(lambda _: self._end(mine))
+        return {self._under_way[scope.owner, row.key] for row in rows if (scope.owner, row.key) in self._under_way}
 
-    def _start(self, user: User, item: Json) -> Flight[Part] | None:
-        """Begin to ask for a run's metrics, or join who does; None if too many are under way."""
-        if len(self._errands) >= PENDING:
-            return None
-        flight, begun = self._metrics.join((user.digest, item["run_id"]), self, lambda: self._fetch(user, item))
-        if begun:
-            self._errands.send(lambda: self._keep(user, item, flight))
-        return flight
+    def _end(self, keys: Iterable[tuple[str, str]]) -> None:
+        for key in keys:
+            del self._under_way[key]
 
-    async def _fetch(self, user: User, item: Json) -> Part:
-        """Return a run's metrics from the shared cache, or from the backend."""
-        shelf = await self._cache.look(user, item["run_id"], (ENTRY,))
-        kept = shelf.part(ENTRY, sections.revision_of(item))
-        if kept is not None and self._clock() < kept.fresh_until:
-            return kept
+    async def _bring(self, scope: Scope, user: User, rows: Sequence[Row], pause: float) -> None:
+        """Bring metrics into memory: all that Redis has with one look, the others, after a pause, in batches."""
+        found, _ = await self._store.look(scope, [row.key for row in rows], self._store.ticket())
+        now = self._clock()
+        rest = [row for row in rows if row.key not in found or found[row.key].state(now) is not Freshness.FRESH]
+        if rest:
+            await asyncio.sleep(pause)
+        for batch in listing.batches(rest, self._batch):
+            by_key = {row.key: row for row in batch}
+
+            async def fill(keys: Sequence[str], by_key: Mapping[str, Row] = by_key) -> Mapping[str, Made | Exception]:
+                made = await asyncio.gather(*(self._metrics(scope, user, by_key[key]) for key in keys))
+                return dict(zip(keys, made, strict=True))
+
+            with suppress(BffError):  # each failure is remembered by itself
+                await self._loader.load(scope, list(by_key), fill, time.monotonic() + FILL_SECONDS)
+
+    async def _metrics(self, scope: Scope, user: User, row: Row) -> Made | Exception:
+        """Ask the backend for one run's metrics."""
         async with self._fanout:
-            return await self._source.part(user, item["run_id"], "metrics")
+            part = await self._source.part(user, row.run_id, "metrics")
+        if part.final:
+            return Made(listing.shown(part), listing.lifetime(row, part.state, self._clock()), keep=STALE_IF_ERROR)
+        self._failed[scope.owner, row.key] = part.state, time.monotonic() + FAILED_SECONDS
+        while len(self._failed) > MOST_FAILED:
+            self._failed.popitem(last=False)
+        return BackendUnavailable("the metrics of a run of the list could not be had")
 
-    async def _keep(self, user: User, item: Json, flight: Flight[Part]) -> None:
-        await asyncio.wait((flight.task,))
-        part = flight.task.result()
-        if part.final and part.source == "backend":
-            shelf = await self._cache.look(user, item["run_id"], (ENTRY,))
-            sighting = sections.sight(item, None, part.began)
-            self._cache.keep_part(shelf, replace(part, data=_key_metrics(part)), sighting, ENTRY)
-
-
-def _is_over(item: Json) -> bool:
-    return item["status"] in FINISHED
-
-
-def _result(flight: Flight[Part] | None) -> Part | None:
-    return flight.task.result() if flight is not None and flight.task.done() else None
-
-
-def _key_metrics(part: Part) -> Json | None:
-    metrics = data_of(part)
-    return None if metrics is None else {name: metrics[name] for name in KEY_METRICS if metrics.get(name) is not None}
-
-
-def _shown(item: Json, part: Part | None) -> Json:
-    if not _is_over(item):
-        return {"metrics": None, "metrics_state": State.SKIPPED}
-    if part is None:
-        return {"metrics": None, "metrics_state": "pending"}
-    return {"metrics": _key_metrics(part), "metrics_state": part.state}
-
-
-def page_body(page: Page, load_time_ms: float) -> Json:
-    """Return a page as it is answered."""
-    metadata = {
-        "load_time_ms": round(load_time_ms, 2),
-        "backend_calls": page.calls,
-        "metrics_pending": page.pending,
-        "stale": page.error is not None,
-        "partial_data": any(item["metrics_state"] in {State.FAILED, State.TIMEOUT} for item in page.items),
-    }
-    return {"items": page.items, **page.rest, "metadata": metadata}
+    def _recent_failure(self, scope: Scope, key: str) -> State | None:
+        state, until = self._failed.get((scope.owner, key), (None, 0.0))
+        return state if time.monotonic() < until else None

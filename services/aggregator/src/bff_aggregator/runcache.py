@@ -1,18 +1,18 @@
 """What is kept of runs, by credentials, run and part, in the layers that charts use too."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 from bff_aggregator import entries, packing, sections
-from bff_aggregator.entries import STALE_IF_ERROR, Entry, Made, Scope, State
+from bff_aggregator.entries import STALE_IF_ERROR, Made, Scope, State
 from bff_aggregator.flights import Errands
 from bff_aggregator.parts import User
 from bff_aggregator.sections import PARTS, RUN, Part, Sighting
 from bff_aggregator.store import Store, Ticket
 
-NAMESPACE, PAGES = "runs", "run-lists"
+NAMESPACE: Final = "runs"
 WRITERS: Final = 64
 
 
@@ -73,25 +73,6 @@ class RunCache:
             return
         value = packing.pack_part(replace(part, revision=sighting.revision))
         self._keep(shelf, name, value, part.at, sections.lifetime(part, sighting, self._clock()))
-
-    def peek(self, user: User, run_id: str, name: str) -> Part | None:
-        """Return a part, fresh or stale, if this process has it in memory."""
-        entry = self._store.recall(Scope(NAMESPACE, run_id, user.digest), (name,)).get(name)
-        part = None if entry is None else packing.unpack_part(entry.value)
-        return None if entry is None or part is None else replace(part, source="cache", fresh_until=entry.fresh_until)
-
-    def page(self, user: User, query: str) -> Entry | None:
-        """Return a kept page of the list, fresh or stale."""
-        return self._store.recall(Scope(PAGES, "", user.digest), (query,)).get(query)
-
-    def keep_page(self, user: User, query: str, text: bytes, seconds: float) -> None:
-        """Keep a page of the list in this process: it is good for seconds only, or when the backend fails."""
-        entry = entries.entry(Made(text, seconds, keep=STALE_IF_ERROR), self._clock(), 0.0, 0.0)
-        self._store.keep(Scope(PAGES, "", user.digest), {query: entry}, self._store.ticket())
-
-    def forget_page(self, user: User, query: str) -> Awaitable[None]:
-        """Forget a page that the user may not see any more."""
-        return self._store.drop(Scope(PAGES, "", user.digest), (query,))
 
     async def forget(self, shelf: Shelf) -> None:
         """Forget a run for one user."""

@@ -13,10 +13,12 @@ from bff_aggregator import deadlines, run_docs
 from bff_aggregator.admin import require_admin
 from bff_aggregator.answers import Shape
 from bff_aggregator.complete import Runs
+from bff_aggregator.listing import page_body
 from bff_aggregator.parts import User
 from bff_aggregator.replies import Preferences, Replies
 from bff_aggregator.run_docs import CompleteRun, Purged, RunPage, RunStatus
-from bff_aggregator.run_list import RunList, page_body
+from bff_aggregator.run_list import NAMESPACE as LISTS
+from bff_aggregator.run_list import RunList
 from bff_aggregator.runcache import NAMESPACE
 from bff_aggregator.sections import PARTS, State, Whole
 from bff_aggregator.settings import AggregatorSettings
@@ -25,7 +27,7 @@ from bff_aggregator.store import Store
 from bff_aggregator.vocabulary import FINISHED, is_number
 from bff_shared.errors import ArtifactMissing, BackendTimeout, BackendUnavailable, InvalidRequest
 from bff_shared.headers import credentials
-from bff_shared.responses import JsonResponse
+from bff_shared.responses import JSON, JsonResponse
 
 RUN_ID = r"^(\.{0,2}[A-Za-z0-9_-][A-Za-z0-9._-]*|\.{3}[A-Za-z0-9._-]*)$"
 REQUIRE = r"^((run|metrics|equity|orders)(,(run|metrics|equity|orders))*)?$"
@@ -135,12 +137,13 @@ def make_router(
             page = await run_list.load(await whose(request), query, deadline.at)
         except Refused as refused:
             return pass_on(refused)
-        return JsonResponse(page_body(page, (time.monotonic() - begun) * 1000), headers=FRESH)
+        return Response(page_body(page, (time.monotonic() - begun) * 1000), 200, FRESH, JSON)
 
     @router.delete("/cache/runs", summary="Forget a run for every user", response_model=Purged, responses=PURGE_ERRORS)
     async def purge(request: Request, run_id: Annotated[str, Query(pattern=RUN_ID, max_length=128)]) -> Response:
         require_admin(request.headers.get("authorization", ""), settings.admin_token.get_secret_value())
         everywhere = await store.purge(NAMESPACE, run_id)
+        everywhere &= await store.purge(LISTS, "")
         return JsonResponse({"run_id": run_id, "purged": True, "everywhere": everywhere})
 
     return router
