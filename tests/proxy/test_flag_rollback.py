@@ -1,0 +1,193 @@
+"""A piece that breaks its budget is turned off, once, and stays off until somebody turns it on."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from bff_proxy.flag_admin import FlagAdmin
+from bff_proxy.flag_board import FlagBoard
+from bff_proxy.flag_definitions import parse
+from bff_proxy.flag_layers import Change
+from bff_proxy.flag_metrics import FlagMetrics
+from bff_proxy.flag_store import FlagStore
+from bff_proxy.flag_sync import FlagSync
+from bff_proxy.flags import FlagSet
+from bff_proxy.rollback import Budget, Rollback
+from bff_proxy.rollback_watch import RollbackWatch
+from bff_shared.outcome_log import OutcomeLog
+from bff_shared.outcomes import BUCKET_SECONDS, Counts, bucket
+from tests.support.flags import document, flag, percentage
+from tests.support.redis_server import RedisServer
+
+BUDGET = Budget(window=30, min_requests=20, error_share=0.2, slow_share=0.5)
+START = 1_700_000_000.0
+BAD = Counts(requests=30, errors=20)
+
+
+def flags(*changes: Change, **bodies: object) -> FlagSet:
+    return FlagSet(parse(document(bodies)), {change.key: change for change in changes})
+
+
+@pytest.mark.parametrize(
+    ("counts", "reason"),
+    [
+        (Counts(), None),
+        (Counts(19, 19, 19), None),
+        (Counts(20, 4, 10), None),
+        (Counts(20, 5, 0), "5 of 20 requests failed within 30 s, more than 20%"),
+        (Counts(20, 0, 11), "11 of 20 requests were slow within 30 s, more than 50%"),
+    ],
+)
+def test_budget_is_a_share_of_enough_requests(counts: Counts, reason: str | None) -> None:
+    assert BUDGET.breach(counts) == reason
+
+
+def trips(rollback: Rollback, found: FlagSet, spans: dict[int, dict[str, Counts]], now: float) -> list[str]:
+    return [trip.key for trip in rollback.judge(found, spans, now)]
+
+
+def test_piece_is_judged_by_what_happened_since_it_became_what_it_is() -> None:
+    rollback, found = Rollback(BUDGET), flags()
+    old = {bucket(START) - 1: {"chart_data": BAD}, bucket(START): {"chart_data": BAD}}
+    assert trips(rollback, found, old, START + 1) == []
+    later = START + 2 * BUCKET_SECONDS
+    spans = {**old, bucket(later): {"chart_data": BAD, "run_data": Counts(100, 1, 1)}}
+    assert trips(rollback, found, spans, later + 1) == ["chart_data"]
+
+
+def test_what_is_older_than_the_window_does_not_count() -> None:
+    rollback, found = Rollback(BUDGET), flags()
+    assert trips(rollback, found, {}, START) == []
+    spans = {bucket(START + 10): {"websocket": BAD}}
+    assert trips(rollback, found, spans, START + 35) == ["websocket"]
+    assert trips(rollback, found, spans, START + 45) == []
+
+
+def test_spans_are_judged_together() -> None:
+    rollback, found = Rollback(BUDGET), flags()
+    rollback.judge(found, {}, START)
+    spans = {bucket(START + at): {"run_data": Counts(8, 3, 0)} for at in (5, 10, 15)}
+    assert trips(rollback, found, spans, START + 19) == ["run_data"]
+
+
+@pytest.mark.parametrize("body", [flag("off"), {**flag(), "state": "DISABLED"}])
+def test_what_is_off_is_not_judged(body: dict[str, object]) -> None:
+    rollback, found = Rollback(BUDGET), flags(chart_data=body)
+    rollback.judge(found, {}, START)
+    assert trips(rollback, found, {bucket(START + 10): {"chart_data": BAD}}, START + 14) == []
+
+
+def test_what_is_on_for_some_is_judged() -> None:
+    rollback, found = Rollback(BUDGET), flags(chart_data=flag("off", targeting=percentage(1)))
+    rollback.judge(found, {}, START)
+    assert trips(rollback, found, {bucket(START + 10): {"chart_data": BAD}}, START + 14) == ["chart_data"]
+
+
+def test_who_turns_it_on_again_begins_with_a_clean_slate() -> None:
+    rollback, change = Rollback(BUDGET), Change("chart_data", True, None, "x", "ann", START, version=1)
+    rollback.judge(flags(change), {}, START)
+    spans = {bucket(START + 10): {"chart_data": BAD}}
+    assert trips(rollback, flags(change), spans, START + 14) == ["chart_data"]
+    off = replace(change, value=False, source="rollback", version=2)
+    assert trips(rollback, flags(off), spans, START + 15) == []
+    on = replace(change, version=3)
+    assert trips(rollback, flags(on), spans, START + 16) == []
+    spans[bucket(START + 25)] = {"chart_data": BAD}
+    assert trips(rollback, flags(on), spans, START + 29) == ["chart_data"]
+
+
+@dataclass
+class Clock:
+    now: float = START
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Proxy:
+    """The parts of a proxy that a rollback passes through, with a clock of ours."""
+
+    board: FlagBoard
+    admin: FlagAdmin
+    watch: RollbackWatch
+    sync: FlagSync
+    registry: CollectorRegistry
+
+    @asynccontextmanager
+    @staticmethod
+    async def running(url: str, clock: Clock) -> AsyncIterator["Proxy"]:
+        registry, board = CollectorRegistry(), FlagBoard()
+        board.define(document())
+        sync = FlagSync(board, None, FlagStore(url), every=60)
+        admin = FlagAdmin(board, sync, FlagMetrics(registry), clock)
+        watch = RollbackWatch(board, admin, OutcomeLog(url, clock), Rollback(BUDGET), clock)
+        await sync.start()
+        try:
+            yield Proxy(board, admin, watch, sync, registry)
+        finally:
+            await watch.aclose()
+            await sync.aclose()
+
+    @property
+    def rollbacks(self) -> float:
+        return self.registry.get_sample_value("bff_flag_rollbacks_total", {"key": "chart_data"}) or 0
+
+
+async def test_broken_budget_turns_the_flag_off_once_and_it_stays_off(
+    redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    service = OutcomeLog(redis.url, clock)
+    async with Proxy.running(redis.url, clock) as one, Proxy.running(redis.url, clock) as other:
+        for proxy in (one, other):
+            await proxy.watch.look()
+        clock.now += 10
+        await service.add({"chart_data": BAD, "run_data": Counts(requests=30)})
+        with caplog.at_level(logging.ERROR):
+            for proxy in (one, other, one, other):
+                await proxy.watch.look()
+        await other.sync.refresh()
+        for proxy in (one, other):
+            found = proxy.board.now
+            assert found.source("chart_data") == "rollback"
+            assert found.evaluate("chart_data", {"targetingKey": "ann"}).value is False
+            assert found.flags["chart_data"].reason.startswith("rollback: 20 of 30 requests failed")
+            assert found.evaluate("run_data", {}).value is True
+        assert one.rollbacks + other.rollbacks == 1
+        (record,) = caplog.records
+        assert vars(record)["flag"] == "chart_data"
+        assert "rollback: 20 of 30" in vars(record)["reason"]
+        clock.now += 600
+        await service.add({"chart_data": Counts(requests=1000)})
+        await one.watch.look()
+        assert one.board.now.source("chart_data") == "rollback"
+        await one.admin.put("chart_data", b'{"value":true,"reason":"mended"}', "ann", "")
+        await one.watch.look()
+        assert one.board.now.evaluate("chart_data", {}).value is True
+    await service.aclose()
+
+
+async def test_change_that_somebody_makes_meanwhile_is_not_undone(redis: RedisServer) -> None:
+    async with Proxy.running(redis.url, Clock()) as one, Proxy.running(redis.url, Clock()) as other:
+        await other.admin.put("chart_data", b'{"rollout":10,"reason":"careful"}', "ann", "")
+        assert not await one.admin.roll_back("chart_data", "too late", expected=0)
+        assert one.board.now.source("chart_data") == "runtime"
+        assert one.rollbacks == 0
+
+
+async def test_without_redis_nothing_is_judged_and_nothing_breaks(
+    redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Proxy.running(redis.url, Clock()) as proxy:
+        away = RollbackWatch(proxy.board, proxy.admin, OutcomeLog("redis://127.0.0.1:9/0"), Rollback(BUDGET), Clock())
+        await away.look()
+        await away.look()
+        await away.aclose()
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == [
+        "outcomes cannot be judged"
+    ]
