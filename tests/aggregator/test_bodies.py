@@ -31,7 +31,7 @@ def bars(count: int, *, trades: bool = False) -> Bars:
 @pytest.mark.parametrize("trades", [True, False])
 def test_rows_have_one_object_per_bar(count: int, trades: bool) -> None:
     given = bars(count, trades=trades)
-    document = json.loads(encode(query(Format.ROWS), given, FACTS)[0])
+    document = json.loads(encode(query(Format.ROWS), given, FACTS).body)
     stamps = [datetime.fromtimestamp(t, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for t in given.t.tolist()]
     names = ["timestamp", "open", "high", "low", "close", "volume", *(["trades"] if trades else [])]
     values = [stamps, *(column.tolist() for column in given.columns[1:])]
@@ -43,7 +43,7 @@ def test_rows_have_one_object_per_bar(count: int, trades: bool) -> None:
 @pytest.mark.parametrize("count", [0, 3])
 def test_columns_are_what_chart_libraries_and_udf_take(count: int) -> None:
     given = bars(count)
-    document = orjson.loads(encode(query(Format.COLUMNS), given, FACTS)[0])
+    document = orjson.loads(encode(query(Format.COLUMNS), given, FACTS).body)
     assert document["s"] == ("ok" if count else "no_data")
     assert {key: document[key] for key in "tohlcv"} == {
         key: column.tolist() for key, column in zip("tohlcv", given.columns, strict=True)
@@ -60,7 +60,7 @@ def test_columns_are_what_chart_libraries_and_udf_take(count: int) -> None:
 @pytest.mark.parametrize("trades", [True, False])
 def test_arrow_opens_with_pyarrow_and_polars(count: int, trades: bool) -> None:
     given = bars(count, trades=trades)
-    body, _ = encode(query(Format.ARROW), given, FACTS)
+    body = encode(query(Format.ARROW), given, FACTS).body
     table = pa.ipc.open_stream(body).read_all()
     table.validate(full=True)
     names = ["timestamp", "open", "high", "low", "close", "volume", *(["trades"] if trades else [])]
@@ -74,10 +74,11 @@ def test_arrow_opens_with_pyarrow_and_polars(count: int, trades: bool) -> None:
     assert frame["timestamp"].dt.epoch("s").to_list() == given.t.tolist()
 
 
-def test_digest_is_of_what_is_said_and_not_of_how_it_was_come_by() -> None:
+def test_digests_are_of_what_is_said_and_of_how_it_was_come_by() -> None:
     cold = Facts(3, 3, False, 1, 0, "backend", False, False, 1, 99.0)
-    (body, digest), (other, same) = (encode(query(Format.ROWS), bars(3), facts) for facts in (FACTS, cold))
-    assert body != other
-    assert digest == same
-    assert encode(query(Format.COLUMNS), bars(3), FACTS)[1] != digest
-    assert encode(query(Format.ROWS), bars(4), FACTS)[1] != digest
+    one, other = (encode(query(Format.ROWS), bars(3), facts) for facts in (FACTS, cold))
+    assert one.content == other.content
+    assert one.edition != other.edition
+    assert one == encode(query(Format.ROWS), bars(3), FACTS)
+    for different in (encode(query(Format.COLUMNS), bars(3), FACTS), encode(query(Format.ROWS), bars(4), FACTS)):
+        assert different.content != one.content

@@ -50,10 +50,20 @@ class Facts:
         }
 
 
-def encode(query: ChartQuery, bars: Bars, facts: Facts) -> tuple[bytes, str]:
-    """Return the body in the query's format, and a digest of what it says without how it was come by."""
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A body in the query's format, a digest of what it says, and one of how it was come by (its metadata)."""
+
+    body: bytes
+    content: str
+    edition: str
+
+
+def encode(query: ChartQuery, bars: Bars, facts: Facts) -> Encoded:
+    """Return the body of an answer and its digests, 16 and 12 hex digits."""
     writers = {Format.ROWS: rows, Format.COLUMNS: columns, Format.ARROW: table}
-    return writers[query.format](query, bars, facts), content_digest(query, bars, facts)
+    edition = hashlib.blake2b(repr(facts.metadata()).encode(), digest_size=6).hexdigest()
+    return Encoded(writers[query.format](query, bars, facts), content_digest(query, bars, facts), edition)
 
 
 def content_digest(query: ChartQuery, bars: Bars, facts: Facts) -> str:

@@ -1,32 +1,35 @@
 """The routes of chart data."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 from functools import lru_cache
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import SecretStr
-from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Receive, Send
 from starlette.types import Scope as ASGIScope
 
-from bff_aggregator import chart_docs, codings, deadlines
+from bff_aggregator import chart_docs, codings, deadlines, heads
 from bff_aggregator.admin import require_admin
 from bff_aggregator.bodies import MEDIA_TYPES
 from bff_aggregator.cache_metrics import CacheMetrics
 from bff_aggregator.charts import NAMESPACE, Chart, Charts
+from bff_aggregator.heads import Asked
 from bff_aggregator.kept import Answer, Kept
-from bff_aggregator.query import SYMBOL_PATTERN, ChartQuery, parse, parse_symbol
+from bff_aggregator.query import SYMBOL_PATTERN, parse, parse_symbol
 from bff_aggregator.sources import Refused
 from bff_aggregator.store import Store
-from bff_shared.headers import credentials
+from bff_shared.context import current
+from bff_shared.errors import MethodNotAllowed
+from bff_shared.headers import Header
 from bff_shared.responses import JsonResponse
 
-CACHE = "bff-aggregator"
 PATH = "/api/v1/chart-data"
-VARY = "Accept-Encoding, Authorization, Cookie"
+METHODS = frozenset(("GET", "HEAD"))
+Reply = tuple[int, list[Header], bytes]
+"""Status, headers and body of an answer."""
 
 
 def utc_today() -> date:
@@ -35,7 +38,11 @@ def utc_today() -> date:
 
 
 class ChartEndpoint:
-    """Answers chart requests: from kept answers, from chunks, or with 304 where the client has the answer already."""
+    """Answers chart requests: from kept answers, from chunks, or with 304 where the client has the answer already.
+
+    It is a plain ASGI application, because a warm answer costs less than a framework's way to it. It raises what is no
+    answer of its own; whoever stands around it observes requests and answers errors.
+    """
 
     def __init__(
         self, charts: Charts, kept: Kept, metrics: CacheMetrics, timeout: float, today: Callable[[], date]
@@ -44,88 +51,66 @@ class ChartEndpoint:
         self._hits = metrics.hits.labels("answer", "memory")
         self._parse = lru_cache(maxsize=1024)(parse)
 
-    async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:  # noqa: ARG002  ASGI's signature
         """Answer as an ASGI application."""
-        response = await self.respond(Request(scope))
-        await response(scope, receive, send)
+        if context := current():
+            context.route = PATH
+        if scope["method"] not in METHODS:
+            raise MethodNotAllowed("the resource does not support this method", ", ".join(sorted(METHODS)))
+        status, headers, body = await self._reply(scope["query_string"], scope["headers"])
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
     async def respond(self, request: Request) -> Response:
-        """Return the answer to one request."""
+        """Answer as a route of the framework."""
+        status, headers, body = await self._reply(request.scope["query_string"], request.headers.raw)
+        response = Response(body, status)
+        response.raw_headers = headers
+        return response
+
+    async def _reply(self, query_string: bytes, headers: Iterable[Header]) -> Reply:
         begun = time.perf_counter()
-        deadline = deadlines.deadline(time.monotonic(), self._timeout, request.headers.get(deadlines.HEADER))
-        query = self._parse(request.scope["query_string"], self._today())
-        user = credentials(request.headers.raw)
-        scope = await self._charts.scope(query, user)
-        answer = self._kept.get(scope.owner, query)
+        asked = heads.read(headers)
+        deadline = deadlines.deadline(time.monotonic(), self._timeout, asked.timeout)
+        query = self._parse(query_string, self._today())
+        owner = await self._charts.owner(asked.credentials)
+        answer = self._kept.get(owner, query)
         if answer is not None:
             self._hits.inc()
-            status, steps = f"{CACHE}; hit; ttl={_ttl(answer.fresh_until)}", ""
-        else:
-            try:
-                chart = await self._charts.chart(query, scope, user, deadline.at)
-            except Refused as refused:
-                return Response(refused.content, refused.status, {**refused.headers, "cache-control": "no-store"})
-            answer = Answer(chart.body, chart.content, chart.fresh_until)
-            if chart.facts.hit and not chart.facts.stale:
-                self._kept.put(scope.owner, query, answer)
-            status = cache_status(chart)
-            steps = f"load;dur={chart.timings.load:.2f}, make;dur={chart.timings.make:.2f}, "
-        return await self._send(request, query, answer, status, steps, begun)
+            return await _told(asked, answer, answer.hit(time.time()), "", begun)
+        try:
+            chart = await self._charts.chart(query, owner, asked.credentials, deadline.at)
+        except Refused as refused:
+            passed = Response(refused.content, refused.status, {**refused.headers, "cache-control": "no-store"})
+            return refused.status, passed.raw_headers, refused.content
+        encoded = chart.encoded
+        answer = Answer(encoded.body, encoded.content, encoded.edition, MEDIA_TYPES[query.format], chart.fresh_until)
+        if chart.facts.hit and not chart.facts.stale:
+            self._kept.put(owner, query, answer)
+        aging = heads.aging(int(chart.fresh_until - time.time()), cache_status(chart))
+        steps = f"load;dur={chart.timings.load:.2f}, make;dur={chart.timings.make:.2f}, "
+        return await _told(asked, answer, aging, steps, begun)
 
-    async def _send(
-        self, request: Request, query: ChartQuery, answer: Answer, status: str, steps: str, begun: float
-    ) -> Response:
-        coding = codings.choose(request.headers.get("accept-encoding"), len(answer.body))
-        headers = {
-            "cache-control": f"private, max-age={max(0, _ttl(answer.fresh_until))}",
-            "cache-status": status,
-            "vary": VARY,
-        }
-        asked = request.headers.getlist("if-none-match")
-        tag = answer.tag(coding)
-        known = codings.matching_tag(asked, tag) if asked else None
-        headers["etag"] = known or tag
-        body = b"" if known else await answer.bytes_in(coding)
-        headers["server-timing"] = f"{steps}total;dur={(time.perf_counter() - begun) * 1000:.2f}"
-        if known:
-            return Response(status_code=304, headers=headers)
-        if coding != codings.IDENTITY:
-            headers["content-encoding"] = coding
-        return Response(body, headers=headers, media_type=MEDIA_TYPES[query.format])
+
+async def _told(asked: Asked, answer: Answer, aging: list[Header], steps: str, begun: float) -> Reply:
+    """Return an answer in the client's favourite coding, or 304 if the client has it."""
+    coding = codings.choose(asked.encoding, len(answer.body))
+    if asked.conditions and (known := codings.matching_tag(asked.conditions, answer.tag(coding))):
+        headers = [*heads.unchanged(known), *aging, heads.timing(steps, time.perf_counter() - begun)]
+        return 304, headers, b""
+    coded = await answer.in_coding(coding)
+    return 200, [*coded.headers, *aging, heads.timing(steps, time.perf_counter() - begun)], coded.body
 
 
 def cache_status(chart: Chart) -> str:
-    """Return the `Cache-Status` of an answer out of chunks (RFC 9211)."""
-    loaded, ttl = chart.loaded, _ttl(chart.fresh_until)
+    """Return what the `Cache-Status` of an answer out of chunks says of it (RFC 9211)."""
+    loaded = chart.loaded
     if loaded.error is not None:
-        return f"{CACHE}; fwd=stale; ttl={ttl}; detail=backend-failed"
+        return "fwd=stale; detail=backend-failed"
     if not loaded.made:
-        return f"{CACHE}; hit; ttl={ttl}"
+        return "hit"
     forwarded = "partial" if loaded.hits else "miss"
-    return f"{CACHE}; fwd={forwarded}; {'stored' if chart.facts.backend_calls else 'collapsed'}; ttl={ttl}"
-
-
-def _ttl(fresh_until: float) -> int:
-    return int(fresh_until - time.time())
-
-
-class ChartDoor:
-    """Middleware that takes chart requests straight to their endpoint.
-
-    A warm answer costs less than FastAPI's way to it; errors are answered by whoever stands around this.
-    """
-
-    def __init__(self, app: ASGIApp, endpoint: ChartEndpoint) -> None:
-        self._app, self._endpoint = app, endpoint
-        self._route = Route(PATH, endpoint, methods=["GET"])
-
-    async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
-        """Handle one connection scope."""
-        if scope["type"] == "http" and scope["path"] == PATH and scope["method"] in {"GET", "HEAD"}:
-            scope["route"] = self._route
-            await self._endpoint(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
+    return f"fwd={forwarded}; {'stored' if chart.facts.backend_calls else 'collapsed'}"
 
 
 def make_router(endpoint: ChartEndpoint, store: Store, admin_token: SecretStr) -> APIRouter:

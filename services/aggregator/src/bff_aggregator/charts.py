@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from bff_aggregator import chunks, fills, windows
-from bff_aggregator.bodies import Facts, encode
+from bff_aggregator.bodies import Encoded, Facts, encode
 from bff_aggregator.decimate import Clock, decimate
 from bff_aggregator.entries import Entry, Made, Scope, State
 from bff_aggregator.fills import Filler
@@ -46,14 +46,9 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """An answer in its format, not yet compressed.
+    """An answer in its format, not yet compressed; `fresh_until` is the Unix time when the first of its chunks ends."""
 
-    `content` is a digest of what is asked and answered without what differs from one answer to the next; `fresh_until`
-    is the Unix time at which the first of its chunks ends.
-    """
-
-    body: bytes
-    content: str
+    encoded: Encoded
     facts: Facts
     loaded: Loaded
     fresh_until: float
@@ -75,13 +70,14 @@ class Charts:
         self._upstream, self._store, self._loader = upstream, store, loader
         self._timeout, self._today, self._clock = timeout, today, clock
 
-    async def scope(self, query: ChartQuery, credentials: Sequence[Header]) -> Scope:
-        """Return where a user's chunks of a symbol are."""
-        return Scope(NAMESPACE, query.symbol, await self._store.owner(credentials))
+    async def owner(self, credentials: Sequence[Header]) -> str:
+        """Return what stands for a user's credentials in keys."""
+        return await self._store.owner(credentials)
 
-    async def chart(self, query: ChartQuery, scope: Scope, credentials: Sequence[Header], deadline: float) -> Chart:
+    async def chart(self, query: ChartQuery, owner: str, credentials: Sequence[Header], deadline: float) -> Chart:
         """Return the answer to a query. Raises DatasetNotFound, Refused, an UpstreamError or Busy."""
         begun = time.perf_counter()
+        scope = Scope(NAMESPACE, query.symbol, owner)
         filler = self._filler(scope, credentials)
         self._deny_unknown(scope)
         loaded = await self._load(query, scope, filler, deadline)
@@ -117,12 +113,12 @@ class Charts:
         begun = time.perf_counter()
         facts = _Origin(loaded, filler.calls, load_ms)
         if sum(len(item.value) for item in found) < _THREAD_BYTES:
-            body, content, told = assemble(query, found, facts)
+            encoded, told = assemble(query, found, facts)
         else:  # Many thousands of bars would hold up every other request of this process.
-            body, content, told = await asyncio.to_thread(assemble, query, found, facts)
+            encoded, told = await asyncio.to_thread(assemble, query, found, facts)
         timings = Timings(load_ms, (time.perf_counter() - begun) * 1000)
         fresh_until = min(item.fresh_until for item in found)
-        return Chart(body, content, told, loaded, fresh_until, timings)
+        return Chart(encoded, told, loaded, fresh_until, timings)
 
     async def _require_extent(
         self, query: ChartQuery, scope: Scope, credentials: Sequence[Header], deadline: float
@@ -153,8 +149,8 @@ class _Origin:
         return "mixed" if self.loaded.hits or self.loaded.error else "backend"
 
 
-def assemble(query: ChartQuery, found: Sequence[Entry], origin: _Origin) -> tuple[bytes, str, Facts]:
-    """Return the body of an answer, the digest of its content, and its facts. Pure."""
+def assemble(query: ChartQuery, found: Sequence[Entry], origin: _Origin) -> tuple[Encoded, Facts]:
+    """Return an answer in its format, and its facts. Pure."""
     piece = chunks.join([item.value for item in found])
     bars = piece.bars.between(_seconds(query.first), _seconds(query.last) + _DAY)
     done = decimate(bars, query.target, clock_of(query))
@@ -170,7 +166,7 @@ def assemble(query: ChartQuery, found: Sequence[Entry], origin: _Origin) -> tupl
         backend_calls=origin.calls,
         load_ms=origin.load_ms,
     )
-    return (*encode(query, done.bars, facts), facts)
+    return encode(query, done.bars, facts), facts
 
 
 def _seconds(day: date) -> int:

@@ -15,6 +15,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from urllib.parse import quote
 
 STALE_IF_ERROR = 86_400.0
@@ -134,8 +135,16 @@ def owner(secret: bytes, credentials: Sequence[tuple[bytes, bytes]]) -> str:
 
     Lengths go in with the values, so no two lists of headers make the same message.
     """
-    message = hmac.new(secret, digestmod="sha256")
-    for name, value in credentials:
-        for part in (name.lower(), value):
-            message.update(len(part).to_bytes(4, "little") + part)
-    return message.hexdigest()[:32]
+    if not credentials:
+        return _nobody(secret)
+    parts = [part for name, value in credentials for part in (name.lower(), value)]
+    return _keyed(secret, b"".join(len(part).to_bytes(4, "little") + part for part in parts))
+
+
+@lru_cache(maxsize=4)
+def _nobody(secret: bytes) -> str:
+    return _keyed(secret, b"")
+
+
+def _keyed(secret: bytes, message: bytes) -> str:
+    return hmac.digest(secret, message, "sha256").hex()[:32]

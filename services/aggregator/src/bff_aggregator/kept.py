@@ -5,8 +5,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bff_aggregator import codings
+from bff_aggregator import codings, heads
 from bff_aggregator.query import ChartQuery
+from bff_shared.headers import Header
 
 OVERHEAD = 2048
 _THREAD_BYTES = 64 * 1024
@@ -15,31 +16,51 @@ _EARLY, _EARLIEST = 0.1, 30.0
 
 
 @dataclass(eq=False, slots=True)
+class Coded:
+    """An answer's bytes in a coding, and the headers that stay the same."""
+
+    body: bytes
+    headers: list[Header]
+
+
+@dataclass(eq=False, slots=True)
 class Answer:
-    """A body, the tags of its codings and, made when first asked for, the coded bytes."""
+    """A body in its format, digests of what it says and of how it was come by, and, once asked for, its codings."""
 
     body: bytes
     content: str
+    edition: str
+    media_type: str
     fresh_until: float
-    coded: dict[str, bytes] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
+    coded: dict[str, Coded] = field(default_factory=dict)
+    _aged: tuple[int, list[Header]] = (-1, [])
 
     def tag(self, coding: str) -> str:
         """Return the entity tag in a coding."""
-        if coding not in self.tags:
-            self.tags[coding] = codings.entity_tag(self.content, self.body, coding)
-        return self.tags[coding]
+        return codings.entity_tag(self.content, self.edition, coding)
 
-    async def bytes_in(self, coding: str) -> bytes:
-        """Return the body in a coding."""
+    async def in_coding(self, coding: str) -> Coded:
+        """Return the answer in a coding."""
+        found = self.coded.get(coding)
+        return found if found is not None else await self._code(coding)
+
+    def hit(self, now: float) -> list[Header]:
+        """Return the headers of a cached answer that change with time, which is once a second."""
+        ttl = int(self.fresh_until - now)
+        if self._aged[0] != ttl:
+            self._aged = ttl, heads.aging(ttl)
+        return self._aged[1]
+
+    async def _code(self, coding: str) -> Coded:
         if coding == codings.IDENTITY:
-            return self.body
-        if coding not in self.coded:
-            if len(self.body) < _THREAD_BYTES:
-                self.coded[coding] = codings.compress(self.body, coding)
-            else:
-                self.coded[coding] = await asyncio.to_thread(codings.compress, self.body, coding)
-        return self.coded[coding]
+            body = self.body
+        elif len(self.body) < _THREAD_BYTES:
+            body = codings.compress(self.body, coding)
+        else:
+            body = await asyncio.to_thread(codings.compress, self.body, coding)
+        headers = heads.lasting(self.media_type, self.tag(coding), coding, len(body))
+        made = self.coded[coding] = Coded(body, headers)
+        return made
 
     @property
     def size(self) -> int:
@@ -52,7 +73,7 @@ class Kept:
 
     def __init__(self, limit: int, clock: Callable[[], float]) -> None:
         self._limit, self._clock = limit, clock
-        self._answers: OrderedDict[tuple[str, ChartQuery], tuple[Answer, float]] = OrderedDict()
+        self._answers: OrderedDict[tuple[str, str], tuple[Answer, float, str]] = OrderedDict()
         self.size = 0
 
     def __len__(self) -> int:
@@ -61,31 +82,33 @@ class Kept:
 
     def get(self, owner: str, query: ChartQuery) -> Answer | None:
         """Return the answer to a query while it is good."""
-        found = self._answers.get((owner, query))
+        key = owner, query.key
+        found = self._answers.get(key)
         if found is None:
             return None
-        answer, until = found
+        answer, until, _ = found
         if self._clock() >= until:
-            self._drop((owner, query))
+            self._drop(key)
             return None
-        self._answers.move_to_end((owner, query))
+        self._answers.move_to_end(key)
         return answer
 
     def put(self, owner: str, query: ChartQuery, answer: Answer) -> None:
         """Keep an answer, unless it alone is more than a quarter of the limit."""
-        self._drop((owner, query))
+        key = owner, query.key
+        self._drop(key)
         left = answer.fresh_until - self._clock()
         if answer.size > self._limit // 4 or left <= 0:
             return
         until = answer.fresh_until - min(_EARLIEST, left * _EARLY)
-        self._answers[owner, query] = answer, until
+        self._answers[key] = answer, until, query.symbol
         self.size += answer.size
         while self.size > self._limit:
             self._drop(next(iter(self._answers)))
 
     def purge(self, symbol: str) -> None:
         """Forget the answers of a symbol."""
-        for key in [key for key in self._answers if key[1].symbol == symbol]:
+        for key in [key for key, (_, _, of) in self._answers.items() if of == symbol]:
             self._drop(key)
 
     def clear(self) -> None:
@@ -93,7 +116,7 @@ class Kept:
         self._answers.clear()
         self.size = 0
 
-    def _drop(self, key: tuple[str, ChartQuery]) -> None:
+    def _drop(self, key: tuple[str, str]) -> None:
         found = self._answers.pop(key, None)
         if found is not None:
             self.size -= found[0].size

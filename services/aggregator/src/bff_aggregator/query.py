@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
 from urllib.parse import parse_qsl
@@ -54,7 +54,7 @@ MAX_YEARS = {Timeframe.DAY: 50, Timeframe.HOUR: 30, Timeframe.MINUTE: 10, Timefr
 
 @dataclass(frozen=True, slots=True)
 class ChartQuery:
-    """A valid request; `first` and `last` are UTC dates, both included."""
+    """A valid request; `first` and `last` are UTC dates, both included. `key` is the same for equal requests."""
 
     symbol: str
     timeframe: Timeframe
@@ -63,6 +63,12 @@ class ChartQuery:
     target: int = DEFAULT_TARGET
     rth_only: bool = True
     format: Format = Format.ROWS
+    key: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Note the key: a string remembers its hash, which dates and enumerations have computed time and again."""
+        parts = (self.symbol, self.timeframe, self.first, self.last, self.target, self.rth_only, self.format)
+        object.__setattr__(self, "key", " ".join(map(str, parts)))
 
 
 class _Fields:
