@@ -20,6 +20,12 @@ export interface Days {
   to: string;
 }
 
+/** Edges of the view that lie beyond the bars that are loaded. */
+export interface Beyond {
+  left: boolean;
+  right: boolean;
+}
+
 export interface Loaded extends Days {
   decimated: boolean;
 }
@@ -41,12 +47,30 @@ export function daysFor(visible: Span, bounds: Span): Days {
   return { from: utcDay(wanted.from), to: utcDay(wanted.to) };
 }
 
+/** Days that are added at least where the view runs out of bars: a long weekend holds none. */
+const REACH = 4 * DAY;
+const least = (one: string, other: string) => (one < other ? one : other);
+const most = (one: string, other: string) => (one > other ? one : other);
+
 /** Return the days to load next, or undefined while what is loaded still serves what is visible. */
-export function nextDays(visible: Span, loaded: Loaded, bounds: Span): Days | undefined {
+export function nextDays(
+  visible: Span,
+  loaded: Loaded,
+  bounds: Span,
+  beyond: Beyond = { left: false, right: false },
+): Days | undefined {
   const seen = clamp(visible, bounds);
   const have = spanOf(loaded);
-  const covered = seen.from >= have.from - DAY && seen.to <= have.to + DAY;
-  const wanted = daysFor(seen, bounds);
+  const lacking = {
+    left: beyond.left && have.from > bounds.from,
+    right: beyond.right && have.to < bounds.to,
+  };
+  const covered = seen.from >= have.from - DAY && seen.to <= have.to + DAY && !lacking.left && !lacking.right;
+  const usual = daysFor(seen, bounds);
+  const wanted = {
+    from: lacking.left ? least(usual.from, utcDay(Math.max(bounds.from, have.from - REACH))) : usual.from,
+    to: lacking.right ? most(usual.to, utcDay(Math.min(bounds.to, have.to + REACH))) : usual.to,
+  };
   const coarse = loaded.decimated && width(have) > FINER * width(spanOf(wanted));
   if (covered && !coarse) return undefined;
   return wanted.from === loaded.from && wanted.to === loaded.to ? undefined : wanted;

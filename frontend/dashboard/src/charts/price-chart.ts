@@ -11,8 +11,8 @@ import {
   type MouseEventParams,
   type Time,
 } from "lightweight-charts";
-import { marksOf, type TimedOrder } from "../marks.ts";
-import type { Span } from "../windows.ts";
+import { barAt, marksOf, type TimedOrder } from "../marks.ts";
+import type { Beyond, Span } from "../windows.ts";
 import { candleColours, makeChart, recolour, utc } from "./base.ts";
 import type { Palette } from "./palette.ts";
 import { indexAt, timeAt } from "./scale.ts";
@@ -36,14 +36,16 @@ export interface Bar {
 }
 
 export interface PriceChartEvents {
-  /** The visible span is another one; called for every step of a movement. */
-  range: (span: Span) => void;
+  /** The visible span is another one; called for every step of a movement. `beyond` says where no bars are. */
+  range: (span: Span, beyond: Beyond) => void;
   /** The bar under the crosshair, else the last one. */
   bar: (bar: Bar | undefined) => void;
   /** So many orders are marked now; none where they would be too many to tell apart. */
   marks: (marks: number) => void;
 }
 
+/** Bars without which an edge of the view does not yet count as empty. */
+const SLACK = 3;
 const EMPTY: Columns = { t: [], o: [], h: [], l: [], c: [], v: [] };
 
 export class PriceChart {
@@ -54,6 +56,8 @@ export class PriceChart {
   private readonly events: PriceChartEvents;
   private palette: Palette;
   private columns = EMPTY;
+  private stride = 0;
+  private have: Span = { from: 0, to: 0 };
   private orders: readonly TimedOrder[] = [];
 
   constructor(container: HTMLElement, events: PriceChartEvents) {
@@ -74,12 +78,21 @@ export class PriceChart {
     this.chart.subscribeCrosshairMove(this.pointed);
   }
 
-  /** Show other bars; what is visible stays visible, unless `span` says what should be. */
-  setBars(columns: Columns, span?: Span): void {
+  /**
+   * Show other bars, of so many minutes each, which are all that there are of the span `have`. What is visible stays where it is, unless `span` says what should be: bars
+   * of the same size stay on their very pixels, others keep their times.
+   */
+  setBars(columns: Columns, stride: number, have: Span, span?: Span): void {
+    const range = this.chart.timeScale().getVisibleLogicalRange();
+    const shift = span || stride !== this.stride ? undefined : this.shiftTo(columns, range);
     const kept = span ?? this.visible();
     this.columns = columns;
+    this.stride = stride;
+    this.have = have;
     this.fill();
-    if (kept) this.show(kept);
+    if (range && shift !== undefined) {
+      this.chart.timeScale().setVisibleLogicalRange({ from: range.from + shift, to: range.to + shift });
+    } else if (kept) this.show(kept);
     else this.chart.timeScale().fitContent();
     this.events.bar(this.barAt(columns.t.length - 1));
   }
@@ -89,12 +102,15 @@ export class PriceChart {
     this.mark();
   }
 
-  /** Make a span visible; parts without bars are left empty. */
+  /** Make a span visible. Parts whose bars are not loaded are left empty; a closed market takes no room. */
   show(span: Span): void {
-    const from = indexAt(this.columns.t, span.from);
-    const to = indexAt(this.columns.t, span.to);
-    if (from !== undefined && to !== undefined)
-      this.chart.timeScale().setVisibleLogicalRange({ from, to: Math.max(to, from + 2) });
+    const { t } = this.columns;
+    const from = indexAt(t, span.from);
+    const to = indexAt(t, span.to);
+    if (from === undefined || to === undefined) return;
+    const first = span.from < this.have.from ? from : Math.max(-0.5, from);
+    const last = span.to > this.have.to ? to : Math.min(t.length - 0.5, to);
+    this.chart.timeScale().setVisibleLogicalRange({ from: first, to: Math.max(last, first + 2) });
   }
 
   visible(): Span | undefined {
@@ -156,9 +172,23 @@ export class PriceChart {
     return from === undefined || to === undefined ? undefined : { from: Math.round(from), to: Math.round(to) };
   }
 
+  /** Return by how much a bar that stays has another index among other bars; undefined if none stays. */
+  private shiftTo(columns: Columns, range: LogicalRange | null): number | undefined {
+    if (!range || this.columns.t.length === 0) return undefined;
+    const middle = Math.round((range.from + range.to) / 2);
+    const index = Math.min(this.columns.t.length - 1, Math.max(0, middle));
+    const time = this.columns.t[index] ?? Number.NaN;
+    const found = barAt(columns.t, time);
+    return columns.t[found] === time ? found - index : undefined;
+  }
+
   private readonly moved = (range: LogicalRange | null): void => {
     const span = range && this.spanOf(range);
-    if (span) this.events.range(span);
+    const beyond = {
+      left: Boolean(range && range.from < -SLACK),
+      right: Boolean(range && range.to > this.columns.t.length + SLACK),
+    };
+    if (span) this.events.range(span, beyond);
   };
 
   private readonly pointed = (event: MouseEventParams): void => {

@@ -144,9 +144,11 @@ export function EngineersPanel({ close }: { close: () => void }) {
       {trial.data && <Comparison title="Measured just now" of={trial.data} />}
 
       <h3>This visit, all calls</h3>
-      {(Object.keys(NAMES) as View[]).map((view) => (
-        <Comparison key={view} title={NAMES[view]} of={measured[view]} />
-      ))}
+      {(Object.keys(NAMES) as View[])
+        .filter((view) => measured[view].bff || measured[view].legacy)
+        .map((view) => (
+          <Comparison key={view} title={NAMES[view]} of={measured[view]} />
+        ))}
       <button type="button" className="small" onClick={() => costs.set(NO_COSTS)}>
         Count anew
       </button>

@@ -10,7 +10,17 @@ import { useChart } from "../queries.ts";
 import type { RunRoute, Timeframe } from "../route.ts";
 import { onTheme } from "../theme.ts";
 import { endOfDay, newYork, parseTime } from "../time.ts";
-import { type Days, daysFor, nextDays, RANGES, type Span, spanOfRange, timeframeFor } from "../windows.ts";
+import {
+  type Beyond,
+  type Days,
+  daysFor,
+  nextDays,
+  RANGES,
+  type Span,
+  spanOf,
+  spanOfRange,
+  timeframeFor,
+} from "../windows.ts";
 
 const SETTLE_MS = 160;
 /** Keys that move the view by a share of it, and that widen it by a factor. */
@@ -81,7 +91,7 @@ export function PricePanel({ route, run, orders }: { route: RunRoute; run: Run; 
   latest.current = { route, bounds, data };
 
   /** The view came to rest: load what it lacks, and let the address say where it is. */
-  const settle = useCallback((span: Span) => {
+  const settle = useCallback((span: Span, beyond: Beyond) => {
     const now = latest.current;
     drawn.current?.mark();
     // Bars for another place are on their way: the place was set by whoever asked for them.
@@ -89,7 +99,7 @@ export function PricePanel({ route, run, orders }: { route: RunRoute; run: Run; 
     setVisible(span);
     if (now.data) {
       const { from_date: from, to_date: to, metadata } = now.data;
-      const next = nextDays(span, { from, to, decimated: metadata.decimated }, now.bounds);
+      const next = nextDays(span, { from, to, decimated: metadata.decimated }, now.bounds, beyond);
       if (next) setDays(next);
     }
     const whole = span.from <= now.bounds.from + 86_400 && span.to >= now.bounds.to - 2 * 86_400;
@@ -98,9 +108,9 @@ export function PricePanel({ route, run, orders }: { route: RunRoute; run: Run; 
   }, []);
 
   const moved = useCallback(
-    (span: Span) => {
+    (span: Span, beyond: Beyond) => {
       clearTimeout(settling.current);
-      settling.current = setTimeout(() => settle(span), SETTLE_MS);
+      settling.current = setTimeout(() => settle(span, beyond), SETTLE_MS);
     },
     [settle],
   );
@@ -122,7 +132,12 @@ export function PricePanel({ route, run, orders }: { route: RunRoute; run: Run; 
   const timed = useMemo(() => timedOrders(orders), [orders]);
   useEffect(() => {
     if (!data || !drawn.current) return;
-    drawn.current.setBars(data.columns, wanted.current);
+    drawn.current.setBars(
+      data.columns,
+      data.metadata.decimation_stride,
+      spanOf({ from: data.from_date, to: data.to_date }),
+      wanted.current,
+    );
     if (!chart.isPlaceholderData) wanted.current = undefined;
     drawn.current.mark();
     performance.mark("chart-drawn");
