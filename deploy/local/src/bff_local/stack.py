@@ -28,7 +28,8 @@ class StackOptions:
         origin_port: where nginx listens on `origin_host`; None takes a free port.
         backend_url: an existing backend to stand in front of; None starts the demo backend.
         demo_args: further arguments of the demo backend, such as `--faults`.
-        environment: further environment by the name of a service, `backend`, or `*` for the three services.
+        environment: further environment by the name of a service, of one of its processes (`proxy-2`), `backend`, or
+            `*` for the three services.
         replicas: how many processes of a service to start, by its name; one where it is not named.
         upstreams: `host:port` addresses by the name of a service that is not started but running elsewhere.
         redis: whether a Redis-protocol server is started for the services.
@@ -211,6 +212,7 @@ class Stack:
             "BFF_FLAGS_FILE": os.environ.get("BFF_FLAGS_FILE", str(origin.FLAGS)),
             **self.options.environment.get("*", {}),
             **self.options.environment.get(service, {}),
+            **self.options.environment.get(name, {}),
             "BFF_HOST": "127.0.0.1",
             "BFF_PORT": str(port),
             "BFF_BACKEND_URL": self.backend_url,
