@@ -25,6 +25,7 @@ def test_logs_are_for_people_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch)
 
 def test_arguments_for_the_demo_are_passed_on() -> None:
     assert options_of(parse(["--demo=--faults", "--demo=--seed=7"]), terminal=False).demo_args == [
+        "--access-log",
         "--faults",
         "--seed=7",
     ]

@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         protocol=chosen.protocol,
         tokens=tokens,
         faults=chosen.faults,
+        access_log=chosen.access_log,
         load_delay=chosen.load_delay,
         running_seconds=chosen.running_seconds,
     )
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         help="ask for bearer tokens: alice=tokA,bob=tokB or a file of such lines; they share out the runs",
     )
     parser.add_argument("--faults", action="store_true", help="enable /__faults and /__requests")
+    parser.add_argument("--access-log", action="store_true", help="write a line of JSON for each request")
     parser.add_argument(
         "--load-delay",
         type=float,

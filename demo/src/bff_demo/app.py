@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from bff_demo import control, errors, rest, stream
+from bff_demo.access_log import AccessLog
 from bff_demo.backend import open_backend
 from bff_demo.interference import FaultBoard, Interference
 from bff_demo.options import Options
@@ -27,11 +28,12 @@ def create_app(options: Options | None = None) -> ASGIApp:
     errors.install(app)
     app.include_router(rest.router)
     app.include_router(stream.router)
+    inner: ASGIApp = AccessLog(app) if options.access_log else app
     if not options.faults:
-        return app
+        return inner
     board, recorder = FaultBoard(options.seed), Recorder()
     app.include_router(control.make_router(board, recorder))
-    return Interference(app, board, recorder)
+    return Interference(inner, board, recorder)
 
 
 @asynccontextmanager

@@ -26,6 +26,7 @@ class Options:
     protocol: Protocol = "observed"
     tokens: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     faults: bool = False
+    access_log: bool = False
     load_delay: float = 0.0
     heartbeat_seconds: float = 5.0
     running_seconds: float = 30.0

@@ -21,6 +21,7 @@ from bff_shared.observe import Observe
 from bff_shared.outcome_log import OutcomeLog, reporting
 from bff_shared.responses import JsonResponse, error_response
 from bff_shared.settings import Settings
+from bff_shared.tracing import Traced, Tracing, is_wanted
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Service:
     """What the shared parts of a service hold; `app.state.service` of every app.
 
     `on_drain` are called once, in order, when the process is told to stop, before its sockets close. `server` holds
-    the uvicorn options in which the service differs from the others.
+    the uvicorn options in which the service differs from the others, `tracing` its spans where they are exported.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Service:
     health: Health
     on_drain: list[Callable[[], Any]]
     server: Mapping[str, Any]
+    tracing: Tracing | None
 
 
 class App(FastAPI):
@@ -78,7 +80,9 @@ def create_app(
     release = version(f"bff-{name}")
     metrics.build.labels(release).set(1)
     health = Health(name, release, checks, time.monotonic)
-    service = Service(name, settings, metrics, health, [], server or {})
+    tracing = Tracing(name, release) if is_wanted() else None
+    service = Service(name, settings, metrics, health, [], server or {}, tracing)
+    lifespan = _reporting(lifespan, settings, metrics) if settings.rollback_enabled else lifespan
     app = App(
         title=f"bff-{name}",
         version=release,
@@ -88,12 +92,14 @@ def create_app(
         redoc_url=None,
         openapi_url=f"/api/v1/openapi/{name}.json",
         redirect_slashes=False,
-        lifespan=_reporting(lifespan, settings, metrics) if settings.rollback_enabled else lifespan,
+        lifespan=_exporting(lifespan, tracing) if tracing else lifespan,
     )
     app.state.service = service
     _add_errors(app)
     _add_health(app, service)
     app.add_middleware(Cors, settings=settings)
+    if tracing:
+        app.add_middleware(Traced, tracing=tracing)
     app.add_middleware(Observe, metrics=metrics, draining=lambda: health.draining)
     return app
 
@@ -110,6 +116,17 @@ def _reporting(lifespan: Lifespan, settings: Settings, metrics: Metrics) -> Life
             yield
 
     return both
+
+
+def _exporting(lifespan: Lifespan, tracing: Tracing) -> Lifespan:
+    """Return the lifespan with spans exported as long as it lasts."""
+
+    @asynccontextmanager
+    async def exporting(app: FastAPI) -> AsyncIterator[None]:
+        async with tracing.running(), lifespan(app):
+            yield
+
+    return exporting
 
 
 def _add_errors(app: FastAPI) -> None:

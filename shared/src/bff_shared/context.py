@@ -1,20 +1,37 @@
 """What belongs to the request being handled, readable anywhere below the app: its ids, route and log fields."""
 
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from bff_shared.ids import Trace
 
 
+class Span(Protocol):
+    """A span under way, where spans are exported."""
+
+    trace: Trace
+
+    def call(self, name: str, attributes: Mapping[str, str | int]) -> "Span":
+        """Begin the span of a call that is made for this one."""
+
+    def end(self, attributes: Mapping[str, str | int], *, name: str = "", failed: bool = False) -> None:
+        """End it, with what is known by now."""
+
+
 @dataclass(slots=True)
 class RequestContext:
-    """One request: ids, the route's template (bounded, for metrics) and what its log line shall say besides."""
+    """One request: ids, the route's template (bounded, for metrics) and what its log line shall say besides.
+
+    `span` is that of the request where spans are exported.
+    """
 
     request_id: str
     trace: Trace
     route: str = "unmatched"
     log: dict[str, Any] = field(default_factory=dict)
+    span: Span | None = None
 
 
 _current: ContextVar[RequestContext | None] = ContextVar("bff_request", default=None)

@@ -31,12 +31,18 @@ def request_id(given: str | None) -> str:
     return given if given is not None and _SANE.fullmatch(given) else _hex(16)
 
 
+def parent(given: str) -> Trace | None:
+    """Return the caller's span, or None for a malformed header (section 4.3)."""
+    match = _TRACEPARENT.fullmatch(given)
+    if match is None or match[2] == "0" * 32 or match[3] == "0" * 16 or (match[1] == "00" and match[5]):
+        return None
+    return Trace(match[2], match[3], match[4])
+
+
 def trace(given: str | None) -> Trace:
     """Continue the caller's trace with a new span, or start one when there is none or it is malformed (section 4.3)."""
-    match = _TRACEPARENT.fullmatch(given) if given else None
-    if match is None or match[2] == "0" * 32 or match[3] == "0" * 16 or (match[1] == "00" and match[5]):
-        return Trace(_hex(16), _hex(8))
-    return Trace(match[2], _hex(8), match[4])
+    caller = parent(given) if given else None
+    return Trace(caller.trace_id, _hex(8), caller.flags) if caller else Trace(_hex(16), _hex(8))
 
 
 def _hex(size: int) -> str:

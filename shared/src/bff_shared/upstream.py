@@ -10,11 +10,12 @@ import random
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
 
+from bff_shared import tracing
 from bff_shared.carrier import Carrier, Stage, Timings, stage
 from bff_shared.context import current, upstream_headers
 from bff_shared.errors import (
@@ -89,6 +90,7 @@ class Upstream:
     ) -> None:
         self._settings, self._metrics, self._clock, self._draw = settings, metrics, clock, draw
         self._url = httpx.URL(settings.backend_url)
+        self._attempt = self._traced if tracing.is_wanted() else self._untraced
         self._host = (b"host", self._url.netloc)
         self._gate = Gate(settings.max_connections, settings.max_queue, settings.queue_timeout)
         self._budget = RetryBudget(settings.retry_budget)
@@ -185,7 +187,13 @@ class Upstream:
             await asyncio.sleep(backoff(attempt, self._draw()))
         raise AssertionError("the last attempt returns or raises")
 
-    async def _attempt(self, call: Call) -> httpx.Response:
+    async def _traced(self, call: Call) -> httpx.Response:
+        with tracing.calling(call.method, self._settings.backend_url, call.target.decode("latin-1")) as span:
+            response = await self._untraced(replace(call, headers=span.carry(call.headers)))
+            span.status = response.status_code
+            return response
+
+    async def _untraced(self, call: Call) -> httpx.Response:
         begun = self._clock()
         try:
             response = await self._send(call)

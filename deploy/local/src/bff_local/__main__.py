@@ -64,7 +64,7 @@ def options_of(chosen: argparse.Namespace, terminal: bool) -> StackOptions:
     return StackOptions(
         origin_port=chosen.port,
         backend_url=chosen.backend_url,
-        demo_args=chosen.demo,
+        demo_args=["--access-log", *chosen.demo],
         environment={"*": {"BFF_LOG_FORMAT": log_format}},
         run_dir=ROOT / ".local" / str(chosen.port),
     )

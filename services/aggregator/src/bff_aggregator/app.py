@@ -27,6 +27,7 @@ from bff_shared.cors import Cors
 from bff_shared.metrics import Metrics
 from bff_shared.observe import Observe
 from bff_shared.settings import load
+from bff_shared.tracing import traced
 from bff_shared.upstream import Upstream
 
 
@@ -68,8 +69,9 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
 
     checks = {"backend": upstream.check, **({"redis": remote.check} if settings.redis_url else {})}
     app = create_common_app("aggregator", settings, metrics=metrics, checks=checks, lifespan=lifespan)
-    health = app.state.service.health
-    app.direct = Observe(Cors(endpoint, settings), metrics, lambda: health.draining)
+    service = app.state.service
+    inner = traced(Cors(endpoint, settings), service.tracing)
+    app.direct = Observe(inner, metrics, lambda: service.health.draining)
     app.is_direct = lambda path: path == chart_routes.PATH
     app.include_router(chart_routes.make_router(endpoint, store, settings.admin_token))
     app.include_router(runs.make_router(run_loader, replies, run_list, store, settings))

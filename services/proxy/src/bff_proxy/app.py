@@ -16,6 +16,7 @@ from bff_shared.cors import Cors
 from bff_shared.metrics import Metrics
 from bff_shared.observe import Observe
 from bff_shared.settings import load
+from bff_shared.tracing import traced
 from bff_shared.upstream import Upstream
 
 
@@ -44,7 +45,8 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
     )
     flags.add_to(app)
     forward = Forward(upstream, settings, ProxyCounters(metrics.registry))
-    health, own = app.state.service.health, {getattr(route, "path", "") for route in app.routes}
-    app.direct = Observe(Cors(forward, settings), metrics, lambda: health.draining)
+    service, own = app.state.service, {getattr(route, "path", "") for route in app.routes}
+    inner = traced(Cors(forward, settings), service.tracing)
+    app.direct = Observe(inner, metrics, lambda: service.health.draining)
     app.is_direct = lambda path: path not in own and not flag_routes.is_path(path)
     return app

@@ -13,6 +13,7 @@ from websockets.http11 import Response
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
 
+from bff_shared import tracing
 from bff_shared.headers import Header, end_to_end
 from bff_wsrelay.link import Link
 from bff_wsrelay.rfc6455 import ClientSide
@@ -72,12 +73,22 @@ class Dialer:
         self._log = logging.getLogger("bff.link")
         self._log.setLevel(logging.WARNING)  # below that the library writes whole handshakes, credentials included
         self._tls = ssl.create_default_context() if self._secure else None
+        self._origin = backend_url
+        self._is_traced = tracing.is_wanted()
 
     async def dial(self, target: str, headers: Sequence[Header], subprotocols: Sequence[str] = ()) -> Link:
         """Open a WebSocket on `target` (raw path and query) and return it; whoever asked hangs it up.
 
         `headers` are sent besides those of the handshake itself. Raises Refused or Unreachable.
         """
+        if not self._is_traced:
+            return await self._dial(target, headers, subprotocols)
+        with tracing.calling("GET", self._origin, target) as span:
+            link = await self._dial(target, span.carry(headers), subprotocols)
+            span.status = 101
+            return link
+
+    async def _dial(self, target: str, headers: Sequence[Header], subprotocols: Sequence[str]) -> Link:
         try:
             async with asyncio.timeout(self._patience.connect):
                 link = await self._connect(target, subprotocols)

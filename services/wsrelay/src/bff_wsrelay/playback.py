@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 import orjson
 from starlette.types import Receive, Scope, Send
 
+from bff_shared.context import current
 from bff_shared.errors import BffError, InvalidRequest, RequestError
 from bff_shared.headers import credentials, get
 from bff_wsrelay.admission import Doors, refuse
@@ -141,6 +142,8 @@ class Playback:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one viewer until it leaves."""
+        if request := current():
+            request.route = PATH
         try:
             events = self._wants_events(scope)
             last = get(scope["headers"], b"last-event-id")
