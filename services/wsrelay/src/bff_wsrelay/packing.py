@@ -4,6 +4,9 @@
     sections: times, digests, tail, then heads, orders and summary of each block
 
 `sum` is a keyed digest of the body, so that nobody who can write to the store can put words into the backend's mouth.
+
+Logs lie under keys that name VERSION: relays of two versions share Redis while one is rolled out, and each finds only
+what it can read. Whatever changes here, or in what the sections hold, changes the number.
 """
 
 import hmac
@@ -17,6 +20,7 @@ import orjson
 from bff_wsrelay.frames import Summary
 from bff_wsrelay.log import Block, Content, FrameLog
 
+VERSION = 1
 PART = 512 * 1024
 Parts = tuple[bytes, list[bytes]]
 
@@ -52,6 +56,13 @@ def unpack(head: bytes, parts: Sequence[bytes], epoch: str, secret: bytes) -> Co
     known, body = _read(head), b"".join(parts)
     if known.get("epoch") != epoch or not hmac.compare_digest(str(known.get("sum")), _sum(body, secret)):
         raise Damaged("not this log")
+    try:
+        return _content(body)
+    except (ValueError, IndexError, zlib.error) as error:
+        raise Damaged("of another layout") from error
+
+
+def _content(body: bytes) -> Content:
     sections = list(_sections(body))
     tail = zlib.decompress(sections[2])
     blocks = []

@@ -19,7 +19,7 @@ from redis.exceptions import RedisClusterException, RedisError
 
 from bff_shared.headers import Header
 from bff_wsrelay.log import FrameLog, Full
-from bff_wsrelay.packing import Damaged, pack, part_count, stored_head, unpack
+from bff_wsrelay.packing import VERSION, Damaged, pack, part_count, stored_head, unpack
 from bff_wsrelay.settings import RelaySettings
 
 log = logging.getLogger(__name__)
@@ -152,7 +152,7 @@ class Replicas:
 
 def _name(secret: bytes, run_id: str, credentials: Sequence[Header]) -> str:
     """Return the key of a log's head; its parts hash to the same slot of a cluster."""
-    return f"bff:stream:{{{digest(secret, run_id, credentials)}}}"
+    return f"bff:stream:{VERSION}:{{{digest(secret, run_id, credentials)}}}"
 
 
 async def _connect(url: str) -> Any:
