@@ -11,6 +11,7 @@ from bff_aggregator.cache import Link, Remote
 from bff_aggregator.cache_metrics import CacheMetrics
 from bff_aggregator.chart_routes import ChartEndpoint
 from bff_aggregator.charts import NAMESPACE, Charts
+from bff_aggregator.claims import Claims
 from bff_aggregator.complete import Runs
 from bff_aggregator.kept import Kept
 from bff_aggregator.loading import Loader
@@ -50,7 +51,7 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
     endpoint = ChartEndpoint(charts, kept, cache_metrics, settings.chart_timeout, chart_routes.utc_today)
     run_cache = RunCache(store)
     run_loader, run_list = (
-        Runs(run_source, run_cache, run_metrics),
+        Runs(run_source, run_cache, Claims(store, cache_metrics), run_metrics),
         RunList(run_source, store, loader, settings.list_fanout),
     )
     replies = Replies(settings.run_answer_bytes, run_metrics)

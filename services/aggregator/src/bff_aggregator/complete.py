@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from bff_aggregator import sections
+from bff_aggregator.claims import Claims
 from bff_aggregator.flights import Errands, Flight, Flights
 from bff_aggregator.parts import RunSource, User, describe
 from bff_aggregator.run_metrics import RunMetrics
@@ -17,7 +18,8 @@ from bff_shared.errors import BackendTimeout, BffError, RunNotFound
 LEAD = 0.01
 MARGIN = 0.04
 ROUNDS = 4
-LATE = 64
+LATE = 256
+BEHIND = 0.02
 LOOK_JOINABLE, PART_JOINABLE = 0.5, 1.0
 
 
@@ -25,7 +27,7 @@ LOOK_JOINABLE, PART_JOINABLE = 0.5, 1.0
 class Request:
     """One request: whose it is, until when (monotonic seconds) it may take, what it holds and the calls it began.
 
-    `shelf` is what the cache had when it came.
+    `shelf` is what the cache had when it came; the parts of `theirs` are being read by another process.
     """
 
     user: User
@@ -35,6 +37,7 @@ class Request:
     deadline: float
     seen: Sighting | None
     calls: int = 0
+    theirs: set[str] = field(default_factory=set)
     held: list[Flight[Part]] = field(default_factory=list)
 
     def left(self) -> float:
@@ -50,10 +53,15 @@ class Runs:
     """
 
     def __init__(
-        self, source: RunSource, cache: RunCache, metrics: RunMetrics, clock: Callable[[], float] = time.time
+        self,
+        source: RunSource,
+        cache: RunCache,
+        claims: Claims,
+        metrics: RunMetrics,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """Take a clock in seconds since the Unix epoch."""
-        self._source, self._cache, self._metrics, self._clock = source, cache, metrics, clock
+        self._source, self._cache, self._claims, self._metrics, self._clock = source, cache, claims, metrics, clock
         self._looks: Flights[Sighting] = Flights(clock, LOOK_JOINABLE)
         self._flights: Flights[Part] = Flights(clock, PART_JOINABLE)
         self._errands = Errands(LATE)
@@ -73,17 +81,39 @@ class Runs:
         shelf = await self._cache.look(user, run_id)
         margin = min(MARGIN, max(0.0, deadline - time.monotonic()) / 10)
         request = Request(user, run_id, shelf, wanted, deadline - margin, shelf.sighting)
+        missing = self._missing(request)
         try:
+            if missing:
+                request.theirs = await self._claims.take(shelf.scope, missing, request)
             sighting, parts = await self._consistent(request)
         finally:
             for flight in request.held:
                 self._flights.release(flight, request)
+            if missing:
+                self._errands.send(lambda: self._wind_up(request, BEHIND))
         shown = {name: sections.skipped(name) for name in PARTS} | {part.name: part for part in parts}
         whole = Whole(sighting, shown, request.calls)
         self._metrics.parts.labels(RUN, State.STALE if sighting.error else State.OK, sighting.source).inc()
         for part in parts:
             self._metrics.parts.labels(part.name, part.state, part.source).inc()
         return whole
+
+    def _missing(self, request: Request) -> list[str]:
+        """Return the wanted parts that are not at hand, as far as can be told before the run is looked at."""
+        known, now = request.seen, self._clock()
+        parts = {
+            name: request.shelf.parts.get(name) if known is None else request.shelf.part(name, known.revision)
+            for name in request.wanted
+        }
+        return [name for name, part in parts.items() if part is None or now >= part.fresh_until]
+
+    async def _wind_up(self, request: Request, pause: float) -> None:
+        """Write what was kept to Redis once the answer is out, and let other processes go on."""
+        try:
+            await asyncio.sleep(pause)
+            await self._cache.write(request.shelf)
+        finally:
+            await self._claims.give_back(request.shelf.scope, request)
 
     async def _consistent(self, request: Request) -> tuple[Sighting, list[Part]]:
         """Return a sighting and parts of its revision, begun anew whenever the run has moved on meanwhile."""
@@ -120,7 +150,7 @@ class Runs:
         """Begin the calls for parts that are not at hand, before it is known whether they will count."""
         for name in request.wanted:
             part = None if known is None else request.shelf.part(name, known.revision)
-            if part is None or self._clock() >= part.fresh_until:
+            if name not in request.theirs and (part is None or self._clock() >= part.fresh_until):
                 self._start(request, name, 0.0)
 
     async def _look(self, request: Request, fallback: Sighting | None, not_before: float = 0.0) -> Sighting:
@@ -170,17 +200,49 @@ class Runs:
         return part if part.final or known is None else known.stale(part.error)
 
     async def _fetch(self, request: Request, name: str, sighting: Sighting) -> Part:
-        """Return a part from the backend; one that is too late is kept for the next request when it comes."""
-        flight = self._start(request, name, sighting.earliest())
+        """Return a part from another process that is reading it, or from the backend.
+
+        One that is too late is kept for the next request when it comes.
+        """
+        following = None
+        try:
+            if name in request.theirs:
+                following = asyncio.create_task(self._from_others(request, name, sighting))
+                # Whoever reads it may have ended without a word, so the second half of the time is for both ways.
+                await asyncio.wait((following,), timeout=request.left() / 2)
+                if following.done() and (part := following.result()) is not None:
+                    return part
+            flight = self._start(request, name, sighting.earliest())
+            ways: list[asyncio.Task[Part] | asyncio.Task[Part | None]] = [flight.task]
+            ways += [following] if following is not None and not following.done() else []
+            await asyncio.wait(ways, timeout=request.left(), return_when=asyncio.FIRST_COMPLETED)
+            if following is not None and following.done() and (part := following.result()) is not None:
+                return part
+            return await self._landed(request, flight, sighting)
+        finally:
+            if following is not None:
+                following.cancel()
+
+    async def _from_others(self, request: Request, name: str, sighting: Sighting) -> Part | None:
+        """Return a part that another process was reading, None if nothing came of it."""
+        await self._claims.follow(request.shelf.scope, name, request.deadline)
+        shelf = await self._cache.look(request.user, request.run_id, (name,))
+        part = shelf.part(name, sighting.revision)
+        return part if part is not None and self._clock() < part.fresh_until else None
+
+    async def _landed(self, request: Request, flight: Flight[Part], sighting: Sighting) -> Part:
+        """Return the part of a flight; one that misses the deadline is reported as late, and waited for without it."""
         await asyncio.wait((flight.task,), timeout=request.left())
         if flight.task.done():
             return flight.task.result()
         follower = replace(request, held=[])
         flight.holders.add(follower)
+        self._claims.share(request.shelf.scope, flight.key[2], follower)
         if not self._errands.send(lambda: self._follow(follower, flight, sighting)):
             self._flights.release(flight, follower)
+            await self._claims.give_back(request.shelf.scope, follower)
         error = BackendTimeout("the backend did not answer within the deadline")
-        return sections.failed(name, State.TIMEOUT, describe(error), flight.began, self._clock())
+        return sections.failed(flight.key[2], State.TIMEOUT, describe(error), flight.began, self._clock())
 
     def _start(self, request: Request, name: str, not_before: float) -> Flight[Part]:
         """Return the call that the request has for a part, or join or begin one; it is held until the request ends."""
@@ -215,14 +277,15 @@ class Runs:
         """Wait for a part that missed its request's deadline, and keep it if it still belongs to the revision."""
         try:
             await asyncio.wait((flight.task,))
+            part = flight.task.result()
+            request.deadline = time.monotonic() + 1.0
+            later = await self._confirm(request, sighting, [part])
+            if later is not None and later.revision == sighting.revision:
+                self._keep(request, part, sighting)
+                self._metrics.late.labels(part.name).inc(part.final)
         finally:
             self._flights.release(flight, request)
-        part = flight.task.result()
-        request.deadline = time.monotonic() + 1.0
-        later = await self._confirm(request, sighting, [part])
-        if later is not None and later.revision == sighting.revision:
-            self._keep(request, part, sighting)
-            self._metrics.late.labels(part.name).inc(part.final)
+            await self._wind_up(request, 0.0)
 
 
 async def _ended(flight: Flight[Sighting]) -> None:

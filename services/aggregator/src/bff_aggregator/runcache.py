@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bff_aggregator import entries, packing, sections
-from bff_aggregator.entries import STALE_IF_ERROR, Made, Scope, State
+from bff_aggregator.entries import STALE_IF_ERROR, Entry, Made, Scope, State
 from bff_aggregator.flights import Errands
 from bff_aggregator.parts import User
 from bff_aggregator.sections import PARTS, RUN, Part, Sighting
@@ -18,12 +18,16 @@ WRITERS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """What is kept of one run for one user, as of one look; `ticket` is for what is to be kept after it."""
+    """What is kept of one run for one user, as of one look; `ticket` is for what is to be kept after it.
+
+    `unwritten` is what was kept since, in this process only.
+    """
 
     scope: Scope
     ticket: Ticket
     sighting: Sighting | None
     parts: Mapping[str, Part]
+    unwritten: dict[str, Entry] = field(default_factory=dict)
 
     def part(self, name: str, revision: str) -> Part | None:
         """Return a part of a revision, fresh or stale."""
@@ -63,22 +67,30 @@ class RunCache:
 
     def keep_sighting(self, shelf: Shelf, sighting: Sighting) -> None:
         """Keep a sighting; parts of another revision count no more from now on."""
-        self._keep(shelf, RUN, packing.pack_sighting(sighting), sighting.at, sections.look_again_after(sighting))
+        made = Made(packing.pack_sighting(sighting), sections.look_again_after(sighting), keep=STALE_IF_ERROR)
+        items = {RUN: entries.entry(made, sighting.at, 0.0, 0.0)}
+        self._store.keep(shelf.scope, items, shelf.ticket)
+        self._writes.send(lambda: self._store.share(shelf.scope, items, shelf.ticket))
 
-    def keep_part(self, shelf: Shelf, part: Part, sighting: Sighting, name: str = "") -> None:
-        """Keep a part for the sighting's revision, unless somebody who waited for the same call has done so."""
-        name = name or part.name
-        known = self._store.recall(shelf.scope, (name,)).get(name)
+    def keep_part(self, shelf: Shelf, part: Part, sighting: Sighting) -> None:
+        """Keep a part for the sighting's revision, unless somebody who waited for the same call has done so.
+
+        It goes to Redis with `write`.
+        """
+        known = self._store.recall(shelf.scope, (part.name,)).get(part.name)
         if known is not None and known.made >= part.at:
             return
         value = packing.pack_part(replace(part, revision=sighting.revision))
-        self._keep(shelf, name, value, part.at, sections.lifetime(part, sighting, self._clock()))
+        fresh = sections.lifetime(part, sighting, self._clock())
+        shelf.unwritten[part.name] = entries.entry(Made(value, fresh, keep=STALE_IF_ERROR), part.at, 0.0, 0.0)
+        self._store.keep(shelf.scope, {part.name: shelf.unwritten[part.name]}, shelf.ticket)
+
+    async def write(self, shelf: Shelf) -> None:
+        """Write the parts that were kept to Redis."""
+        items = dict(shelf.unwritten)
+        shelf.unwritten.clear()
+        await self._store.share(shelf.scope, items, shelf.ticket)
 
     async def forget(self, shelf: Shelf) -> None:
         """Forget a run for one user."""
         await self._store.drop(shelf.scope, (RUN, *PARTS))
-
-    def _keep(self, shelf: Shelf, name: str, value: bytes, at: float, fresh: float) -> None:
-        items = {name: entries.entry(Made(value, fresh, keep=STALE_IF_ERROR), at, 0.0, 0.0)}
-        self._store.keep(shelf.scope, items, shelf.ticket)
-        self._writes.send(lambda: self._store.share(shelf.scope, items, shelf.ticket))
