@@ -21,13 +21,14 @@ test: ## run every test
 	@$(BOOTSTRAP) dev
 	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
-lint: ## ruff, mypy strict, import directions, locks, manifests, workflows
+lint: ## ruff, mypy strict, import directions, locks, frontend, manifests, workflows
 	@$(BOOTSTRAP) dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python requirements/lock.py --check
+	@$(BIN)/python deploy/local/frontend.py lint
 	@$(BIN)/python deploy/k8s/manifests.py check
 	@$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
@@ -52,12 +53,11 @@ audit: ## look for known vulnerabilities in everything that the locks name
 	@if [ -e frontend/package-lock.json ]; then echo frontend/package-lock.json; \
 		npm --prefix frontend audit --audit-level=moderate; fi
 
-frontend: ## check, test and build the client and the page (needs Node)
-	@npm --prefix frontend ci --no-audit --no-fund
-	@npm --prefix frontend run lint
-	@npm --prefix frontend run typecheck
-	@npm --prefix frontend run test
-	@npm --prefix frontend run build
+frontend: ## check, test and build the client and the page
+	@$(BOOTSTRAP) dev
+	@$(BIN)/python deploy/local/frontend.py lint
+	@$(BIN)/python deploy/local/frontend.py run run test
+	@$(BIN)/python deploy/local/frontend.py build
 
 image: ## build one image: make image SERVICE=proxy IMAGE=registry/bff-proxy:tag [PUSH=yes]
 	@mkdir -p .local

@@ -80,6 +80,8 @@ export class BffFeed implements Feed {
     this.#greeted = false;
     this.#shown = ts;
     this.#listen();
+    // A close event always follows; Node's WebSocket libraries throw what nobody listens for.
+    socket.onerror = () => {};
     socket.onmessage = ({ data }) => {
       if (this.#socket !== socket) return;
       this.#listen();

@@ -24,7 +24,7 @@ export interface OfrepOptions {
   headers?: () => Record<string, string>;
 }
 
-type Known = Pick<FlagDetails, "value" | "variant" | "reason" | "source">;
+type Known = Pick<FlagDetails, "value" | "variant" | "reason" | "evaluation" | "source">;
 interface Memory {
   key?: string;
   flags?: Record<string, Known>;
@@ -51,7 +51,7 @@ export class OfrepFlags implements FlagSource {
     this.#storage = options.storage === undefined ? browserStorage() : options.storage;
     this.#memory = this.#recall();
     for (const [key, flag] of Object.entries(this.#memory.flags ?? {}))
-      this.#known[key] = { ...flag, reason: "CACHED", source: "cache" };
+      this.#known[key] = { ...flag, evaluation: "CACHED", source: "cache" };
     this.#memory.key ??= options.targetingKey ?? randomKey();
     this.#remember();
   }
@@ -64,7 +64,8 @@ export class OfrepFlags implements FlagSource {
     return FLAG_KEYS.map((key) => ({
       key,
       variant: null,
-      reason: "DEFAULT",
+      reason: "unknown",
+      evaluation: "DEFAULT",
       source: "default",
       ...this.#known[key],
       value: this.#value(key),
@@ -210,12 +211,14 @@ function read(answer: unknown): Record<string, Known> {
   for (const flag of flags.filter(isObject)) {
     const { key, value, variant, reason, metadata } = flag;
     if (typeof key !== "string" || typeof value !== "boolean") continue;
-    const source = isObject(metadata) ? metadata["source"] : undefined;
+    const told = isObject(metadata) ? metadata : {};
+    const evaluation = typeof reason === "string" ? reason : "UNKNOWN";
     known[key] = {
       value,
       variant: typeof variant === "string" ? variant : null,
-      reason: typeof reason === "string" ? reason : "UNKNOWN",
-      source: typeof source === "string" ? source : "file",
+      reason: typeof told["reason"] === "string" ? told["reason"] : evaluation,
+      evaluation,
+      source: typeof told["source"] === "string" ? told["source"] : "file",
     };
   }
   return known;

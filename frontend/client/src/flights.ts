@@ -24,15 +24,13 @@ export class Flights {
     try {
       return await (signal ? raced(flight.landed, signal) : flight.landed);
     } finally {
-      if (--flight.waiting === 0) {
-        this.#forget(name, flight as Flight<unknown>);
-        flight.controller.abort();
-      }
+      if (--flight.waiting === 0 && this.#forget(name, flight as Flight<unknown>)) flight.controller.abort();
     }
   }
 
-  #forget(name: string, flight: Flight<unknown>): void {
-    if (this.#flights.get(name) === flight) this.#flights.delete(name);
+  /** Let nobody join any more; tell whether one still could, that is, whether it has not landed yet. */
+  #forget(name: string, flight: Flight<unknown>): boolean {
+    return this.#flights.get(name) === flight && this.#flights.delete(name);
   }
 }
 

@@ -12,8 +12,10 @@ export interface FlagDetails {
   key: string;
   value: boolean;
   variant: string | null;
-  /** In OpenFeature's words: STATIC, SPLIT, TARGETING_MATCH, DISABLED, CACHED, DEFAULT, ERROR. */
+  /** Why it is so, in the words of who set it where there are any. */
   reason: string;
+  /** The same in OpenFeature's words: STATIC, SPLIT, TARGETING_MATCH, DISABLED, CACHED, DEFAULT, ERROR. */
+  evaluation: string;
   /** Where it was defined: `file`, `runtime`, `rollback`; `cache` or `default` while no flags can be had. */
   source: string;
   /** Whether this browser's own switch is on top; `value` is the result of it. */

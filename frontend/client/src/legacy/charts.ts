@@ -4,6 +4,7 @@ import { BffError, isObject } from "../errors.ts";
 import type { Exchange } from "../http.ts";
 import type { Chart, ChartQuery, Columns } from "../types.ts";
 import { type Clock, decimate } from "./decimate.ts";
+import { lastAt } from "./equity.ts";
 import { pooled } from "./pooled.ts";
 import { DAY, instant } from "./times.ts";
 
@@ -28,9 +29,12 @@ export async function getChart(exchange: Exchange, query: ChartQuery): Promise<C
   check(query, targetPoints);
   const source = SOURCES[timeframe];
   const daily = timeframe === "1D";
-  const parts = await pooled(windows(query.from, query.to, source.days), AT_ONCE, ({ from, to }) =>
-    bars(exchange, source.path, { symbol, from, to, ...(!daily && { rth_only: rthOnly }) }),
-  );
+  // An hour that begins at 23:30 UTC would be cut short at the end of its date, so the next one is asked for too.
+  const more = timeframe === "1H" && !rthOnly ? 1 : 0;
+  const parts = await pooled(windows(query.from, query.to, source.days), AT_ONCE, async ({ from, to }) => {
+    const range = { from: date(from), to: date(to + more), ...(!daily && { rth_only: rthOnly }) };
+    return between(await bars(exchange, source.path, { symbol, ...range }), from * DAY, (to + 1) * DAY);
+  });
   const { columns, rejected } = joined(parts);
   if (!columns.t.length) await requireExtent(exchange, symbol, query);
   const clock: Clock = { minutes: source.minutes, daily, extended: !rthOnly };
@@ -83,13 +87,24 @@ function date(day: number): string {
   return new Date(day * DAY * 1000).toISOString().slice(0, 10);
 }
 
-/** Return a range of dates, both included, in windows of at most so many days. */
-function windows(from: string, to: string, most: number): { from: string; to: string }[] {
+/** Return a range of dates, both included, in windows of at most so many days since the epoch. */
+function windows(from: string, to: string, most: number): { from: number; to: number }[] {
   const found = [];
   for (let day = days(from); day <= days(to); day += most) {
-    found.push({ from: date(day), to: date(Math.min(day + most - 1, days(to))) });
+    found.push({ from: day, to: Math.min(day + most - 1, days(to)) });
   }
   return found;
+}
+
+/** Return the bars with `start <= t < end`. */
+function between({ columns, rejected }: Bars, start: number, end: number): Bars {
+  const first = lastAt(columns.t, start - 1) + 1;
+  const rows = [first, lastAt(columns.t, end - 1) + 1] as const;
+  return { columns: mapped((name) => columns[name].slice(...rows)), rejected };
+}
+
+function mapped(column: (name: keyof Columns) => number[]): Columns {
+  return { t: column("t"), o: column("o"), h: column("h"), l: column("l"), c: column("c"), v: column("v") };
 }
 
 async function bars(exchange: Exchange, path: string, query: Record<string, string | boolean>): Promise<Bars> {
@@ -107,7 +122,7 @@ async function bars(exchange: Exchange, path: string, query: Record<string, stri
 }
 
 function empty(): Columns {
-  return { t: [], o: [], h: [], l: [], c: [], v: [] };
+  return mapped(() => []);
 }
 
 /** Turn rows into columns in ascending order; what is not finite is left out, of equal times the last counts. */
@@ -134,11 +149,10 @@ function tidy(rows: unknown[]): Bars {
 }
 
 function joined(parts: Bars[]): Bars {
-  const columns = empty();
-  for (const name of Object.keys(columns) as (keyof Columns)[]) {
-    columns[name] = parts.flatMap((part) => part.columns[name]);
-  }
-  return { columns, rejected: parts.reduce((sum, { rejected }) => sum + rejected, 0) };
+  return {
+    columns: mapped((name) => parts.flatMap(({ columns }) => columns[name])),
+    rejected: parts.reduce((sum, { rejected }) => sum + rejected, 0),
+  };
 }
 
 /** A window without bars is an answer if it lies within what the backend has of the symbol; else that is the error. */

@@ -81,6 +81,8 @@ export class LegacyFeed implements Feed {
       socket.send('{"t":"ready"}');
       socket.send('{"t":"ctrl","cmd":"play"}');
     };
+    // A close event always follows; Node's WebSocket libraries throw what nobody listens for.
+    socket.onerror = () => {};
     socket.onmessage = ({ data }) => {
       if (this.#socket !== socket) return;
       this.#listen();

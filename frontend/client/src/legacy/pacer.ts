@@ -127,15 +127,13 @@ export class Pacer {
 
   #step(by: number): void {
     const index = by > 0 ? this.#cursor : this.#cursor - 2;
-    if (index < 0 || index >= this.#buffer.length) {
-      this.#refuse("RANGE", "pos is outside the run", { min: 0, max: this.#buffer.length - 1 });
-      return;
-    }
-    this.close();
-    this.#show(index, index + 1);
+    const { total } = this.#buffer;
+    if (index >= 0 && (total === null || index < total)) this.close();
+    this.#seek(index);
   }
 
   #refuse(code: string, message: string, details?: unknown): void {
+    if (this.#seeking !== null) this.#host.status({ connection: "live" });
     this.#seeking = null;
     this.#host.error({ code, message, fatal: false, ...(details !== undefined && { details }) });
   }

@@ -1,0 +1,55 @@
+import { expect, test } from "vitest";
+import { errorOf } from "../../src/errors.ts";
+
+test("the canonical shape gives code, message, details and id", () => {
+  const body = {
+    error: { code: "RUN_NOT_FOUND", message: "no such run", details: { run_id: "x", correlation_id: "c1" } },
+  };
+  const error = errorOf(404, JSON.stringify(body), "header");
+  expect(error).toMatchObject({ code: "RUN_NOT_FOUND", message: "no such run", status: 404, correlationId: "c1" });
+  expect(error.details["run_id"]).toBe("x");
+});
+
+test("a detail that is text has the code of its status, or of what is missing", () => {
+  const text = JSON.stringify({ detail: "No data found" });
+  expect(errorOf(404, text, "id")).toMatchObject({ code: "NOT_FOUND", message: "No data found", correlationId: "id" });
+  expect(errorOf(404, text, "id", "DATASET_NOT_FOUND").code).toBe("DATASET_NOT_FOUND");
+});
+
+test("a list of complaints names each field", () => {
+  const detail = [{ type: "int_parsing", loc: ["query", "limit"], msg: "not a number", input: "x" }];
+  const error = errorOf(422, JSON.stringify({ detail }), null);
+  expect(error).toMatchObject({
+    code: "VALIDATION",
+    message: "invalid: limit",
+    details: { fields: { limit: "not a number" } },
+  });
+});
+
+test("a problem document is understood too", () => {
+  const body = {
+    type: "about:blank",
+    title: "Busy",
+    status: 503,
+    detail: "too much",
+    code: "BUSY",
+    correlation_id: "c",
+  };
+  expect(errorOf(503, JSON.stringify(body), null)).toMatchObject({
+    code: "BUSY",
+    message: "too much",
+    correlationId: "c",
+  });
+});
+
+test.each([
+  [500, "INTERNAL", false],
+  [502, "BACKEND_UNAVAILABLE", true],
+  [503, "BUSY", true],
+  [504, "BACKEND_TIMEOUT", true],
+  [429, "TOO_MANY_REQUESTS", true],
+  [409, "CONFLICT", false],
+  [418, "BAD_REQUEST", false],
+])("%i without a readable body is %s", (status, code, retryable) => {
+  expect(errorOf(status, "<html>", null)).toMatchObject({ code, status, retryable });
+});
