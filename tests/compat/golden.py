@@ -1,7 +1,7 @@
 """Recordings of what a released version of a service left in Redis, and what it answered from it.
 
-A recording is made once, at a release, by `python -m tests.compat.record` and never edited: it stands for version N-1
-when the current code is N. Its values are those bytes that the version itself wrote.
+A recording is made once, at a release, by `python -m tests.compat.record SERVICE` and never edited: it stands for
+version N-1 when the current code is N. Its values are those bytes that the version itself wrote.
 """
 
 import base64

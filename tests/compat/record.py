@@ -1,18 +1,25 @@
-"""Record what the current version of each service leaves in Redis: `python -m tests.compat.record`, at a release."""
+"""Record what a service leaves in Redis, at the release of a version: `python -m tests.compat.record SERVICE`."""
 
 import asyncio
+import sys
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
 import httpx
 import redis
+from pydantic import SecretStr
 
 from bff_aggregator.app import create_app
 from bff_aggregator.settings import AggregatorSettings
 from bff_demo.options import Options
 from bff_demo.server import DemoServer
+from bff_proxy.app import create_app as create_proxy
+from bff_proxy.flag_store import HASH
+from bff_proxy.settings import ProxySettings
 from tests.compat.golden import DIGEST_KEY, Recording, strings
+from tests.support.flags import SHIPPED, TOKEN, Api
 from tests.support.playback import relaying, watching
 from tests.support.redis_server import running
 from tests.support.runs import RunBackend, source
@@ -65,6 +72,27 @@ async def aggregator() -> Recording:
     return Recording("aggregator", version("bff-aggregator"), time.time(), values, answers)
 
 
+async def proxy() -> Recording:
+    """Record changes of flags, one of each kind; they lie in a hash."""
+    changes: dict[str, dict[str, Any]] = {
+        "bff": {"value": False},
+        "websocket": {"value": True},
+        "chart_data": {"rollout": 25},
+    }
+    with running() as server, server.client() as client:
+        settings = ProxySettings(redis_url=server.url, flags_file=str(SHIPPED), admin_token=SecretStr(TOKEN))
+        async with (
+            listening(create_proxy(settings), force=True) as port,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http,
+        ):
+            for key, change in changes.items():
+                (await Api(http).put(key, {**change, "reason": "recorded"})).raise_for_status()
+            flags = await Api(http).flags()
+        fields = {name.decode(): value.decode() for name, value in client.hgetall(HASH).items()}
+    more = {"hash": HASH, "fields": fields, "flags": flags}
+    return Recording("proxy", version("bff-proxy"), time.time(), {}, {}, more)
+
+
 async def wsrelay() -> Recording:
     """Record a run's frame log, and where a viewer stopped."""
     backend = RunBackend(source(FRAMES))
@@ -82,12 +110,14 @@ async def wsrelay() -> Recording:
     return Recording("wsrelay", version("bff-wsrelay"), time.time(), values, {}, more)
 
 
-async def main() -> None:
-    """Record all services."""
-    for recording in (await aggregator(), await wsrelay()):
-        path = recording.save()
+async def main(services: Sequence[str]) -> None:
+    """Record the services that are named."""
+    for record in (proxy, aggregator, wsrelay):
+        if record.__name__ not in services:
+            continue
+        path = (recording := await record()).save()
         print(path.name, len(recording.values), "values,", path.stat().st_size, "bytes")
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(sys.argv[1:]))

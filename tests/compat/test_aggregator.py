@@ -108,7 +108,7 @@ def test_what_another_version_wrote_is_read_or_refused(
     read = ask(aggregator, recording)
     if recording is NEWEST:
         # A format that has changed got another number, and its version a recording of its own.
-        assert all(read.values()), "record the current version: python -m tests.compat.record"
+        assert all(read.values()), "record the current version: python -m tests.compat.record aggregator"
 
 
 @pytest.mark.parametrize("place", [3, -1], ids=["another number of the format", "a damaged value"])

@@ -50,7 +50,7 @@ async def test_a_viewer_of_another_version_goes_on_from_its_place(redis: RedisSe
         assert_conserved(viewer.frames, recording.more["frames"], start=recording.more["seq"] + 1)
     if recording is NEWEST:
         # What has changed in the shared log got another number, and its version a recording of its own.
-        assert backend.connections == 0, "record the current version: python -m tests.compat.record"
+        assert backend.connections == 0, "record the current version: python -m tests.compat.record wsrelay"
 
 
 @every_version

@@ -172,7 +172,6 @@ def test_stored_change_comes_back(
         {"by": None},
         {"at": "now"},
         {"source": "file"},
-        {"extra": 1},
     ],
 )
 def test_what_is_no_change_of_the_flag_is_none(fields: dict[str, object]) -> None:

@@ -7,6 +7,7 @@ somebody makes another, or gives the flag back to the file.
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from dataclasses import fields as fields_of
 from typing import Any, Literal
 
 from bff_proxy.flag_definitions import Definition
@@ -39,6 +40,9 @@ class Change:
     version: int = 0
 
 
+_STORED = tuple(field.name for field in fields_of(Change) if field.name != "version")
+
+
 def pack(change: Change) -> bytes:
     """Return a change as it is stored, without its version, which the store adds."""
     fields = asdict(change)
@@ -47,9 +51,13 @@ def pack(change: Change) -> bytes:
 
 
 def unpack(key: str, version: int, data: bytes) -> Change | None:
-    """Return a stored change, None for what is not one of this flag."""
+    """Return a stored change, None for what is not one of this flag.
+
+    A field that is not known is passed over: what a newer version of the proxy has turned off is off here too.
+    """
     try:
-        fields = json.loads(data)
+        stored = json.loads(data)
+        fields = {name: stored[name] for name in _STORED if name in stored}
         change = Change(**fields, version=version)
     except (ValueError, TypeError):
         return None
