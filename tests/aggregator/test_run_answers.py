@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import math
 import statistics
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from itertools import pairwise
@@ -11,6 +12,11 @@ from typing import Any
 
 import httpx
 import pytest
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 StartAggregator = Callable[..., Awaitable[httpx.AsyncClient]]
 PARTS = ("metrics", "equity", "orders")
@@ -42,17 +48,26 @@ async def test_finished_run_is_not_sent_twice(demo: Any, start_aggregator: Start
     assert plain.status_code == 200
 
 
-async def test_compressed_answer_is_the_plain_one(demo: Any, start_aggregator: StartAggregator) -> None:
+@pytest.mark.parametrize(("accept", "coding"), [("gzip", "gzip"), ("gzip, deflate, br, zstd", "zstd")])
+@pytest.mark.parametrize("path", ["complete", "list"])
+async def test_compressed_answer_is_the_plain_one(
+    demo: Any, start_aggregator: StartAggregator, path: str, accept: str, coding: str
+) -> None:
     client = await start_aggregator(backend_url=demo.url)
-    path = f"/api/v1/runs/{small(demo)}/complete"
-    plain = await client.get(path, headers={"accept-encoding": "identity"})
-    async with client.stream("GET", path, headers={"accept-encoding": "gzip"}) as packed:
+    target = "/api/v1/runs" if path == "list" else f"/api/v1/runs/{small(demo)}/complete"
+    plain = await client.get(target, headers={"accept-encoding": "identity"})
+    async with client.stream("GET", target, headers={"accept-encoding": accept}) as packed:
         raw = b"".join([piece async for piece in packed.aiter_raw()])
-    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.headers["content-encoding"] == coding
+    assert "Accept-Encoding" in packed.headers["vary"]
     assert "content-encoding" not in plain.headers
     assert len(raw) < len(plain.content) / 3
-    body = httpx.Response(200, content=gzip.decompress(raw))
-    assert without_metadata(body) == without_metadata(plain)
+    body = httpx.Response(200, content={"gzip": gzip.decompress, "zstd": zstd.decompress}[coding](raw))
+    if path == "complete":
+        assert without_metadata(body) == without_metadata(plain)
+        assert packed.headers["etag"].endswith(f'-{coding}"')
+    else:
+        assert [item["run_id"] for item in body.json()["items"]] == [item["run_id"] for item in plain.json()["items"]]
 
 
 async def test_columns_hold_the_same_as_rows(demo: Any, start_aggregator: StartAggregator) -> None:

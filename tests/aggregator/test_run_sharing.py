@@ -29,11 +29,12 @@ class Slow:
         path = scope["path"]
         self.calls[path] += 1
         part = path.rpartition("/")[2]
-        status, body = 200, {"run_id": "r", "status": "DONE", "created_at": "2024-01-02T00:00:00Z"}
+        status: int = 200
+        body: Any = {"run_id": "r", "status": "DONE", "created_at": "2024-01-02T00:00:00Z"}
         if part in NAMES:
             await self.open.wait()
             points = [{"timestamp": "2025-01-02T14:30:00Z", "equity": 1.0, "price": 1.0}]
-            status, body = self.status, {"metrics": {"total_return": 1.0}}.get(part, {part: points})
+            status, body = self.status, {"total_return": 1.0} if part == "metrics" else {part: points}
         elif path == "/backtests":
             rows = [{"run_id": f"r{n}", "status": "DONE", "created_at": "2024-01-02T00:00:00Z"} for n in range(20)]
             body = {"items": rows, "total": 20}

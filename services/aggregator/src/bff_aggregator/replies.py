@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
@@ -11,30 +11,29 @@ from typing import Final
 import orjson
 from fastapi.responses import Response
 
-from bff_aggregator import answers, gzipping
+from bff_aggregator import answers, codings, splicing
 from bff_aggregator.answers import Body, Shape
 from bff_aggregator.flights import Flights
-from bff_aggregator.gzipping import Opened
 from bff_aggregator.parts import User
 from bff_aggregator.run_metrics import RunMetrics
 from bff_aggregator.sections import Whole
+from bff_aggregator.splicing import Opened
 from bff_shared.responses import JSON
 
-COMPRESSION: Final = 2
-WORTH_COMPRESSING: Final = 1024
+UNKNOWN_SIZE: Final = codings.MIN_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """The sections of an answer, plain and compressed."""
+    """The sections of an answer, plain and, where that is worth it, compressed."""
 
     body: Body
-    gzip: Opened | None
+    packed: Opened | None
 
     @property
     def size(self) -> int:
         """Bytes that it takes."""
-        return len(self.body.text) + (len(self.gzip.data) if self.gzip else 0)
+        return len(self.body.text) + (len(self.packed.data) if self.packed else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class Preferences:
     """What the request's headers say of the answer's body: codings, and entity tags that the client has."""
 
     accept_encoding: str | None
-    if_none_match: str | None
+    if_none_match: Sequence[str]
 
 
 class Replies:
@@ -61,8 +60,8 @@ class Replies:
     async def answer(self, user: User, whole: Whole, shape: Shape, wishes: Preferences, begun: float) -> Response:
         """Return the answer to a request that came at `begun` (monotonic seconds): 200, or 304 if it is known."""
         loaded = time.monotonic()
-        compressed = gzipping.is_accepted(wishes.accept_encoding)
-        encoded = await self._encoded(user, whole, shape, compressed=compressed)
+        favourite = codings.choose(wishes.accept_encoding, UNKNOWN_SIZE)
+        encoded = await self._encoded(user, whole, shape, favourite)
         now = time.monotonic()
         headers = {
             "cache-control": "private, no-cache" if not whole.partial else "no-store",
@@ -71,27 +70,28 @@ class Replies:
             "server-timing": f"load;dur={(loaded - begun) * 1e3:.1f}, encode;dur={(now - loaded) * 1e3:.1f}",
         }
         rest = answers.metadata_text(encoded.body, whole, time.time(), (now - begun) * 1000)
-        coding = "gzip" if compressed and encoded.gzip else "identity"
+        coding = favourite if encoded.packed else codings.IDENTITY
         if whole.settled:
-            known = known_tag(wishes.if_none_match, encoded.body.digest, coding)
+            edition = blake2b(rest, digest_size=6).hexdigest()
+            headers["etag"] = tag = codings.entity_tag(encoded.body.digest, edition, coding)
+            known = codings.matching_tag(wishes.if_none_match, tag) if wishes.if_none_match else None
             if known is not None:
                 return Response(None, 304, {**headers, "etag": known})
-            headers["etag"] = tag(encoded.body.digest, coding, rest)
-        if encoded.gzip is None or coding == "identity":
+        if encoded.packed is None:
             return Response(encoded.body.text + rest, 200, headers, JSON)
-        return Response(gzipping.end(encoded.gzip, rest), 200, {**headers, "content-encoding": "gzip"}, JSON)
+        return Response(splicing.end(encoded.packed, rest), 200, {**headers, "content-encoding": coding}, JSON)
 
-    async def _encoded(self, user: User, whole: Whole, shape: Shape, *, compressed: bool) -> Encoded:
+    async def _encoded(self, user: User, whole: Whole, shape: Shape, coding: str) -> Encoded:
         """Return the sections encoded; those that cannot change any more are kept."""
         states = tuple((part.state, part.at) for part in whole.parts.values())
-        key = (user.digest, orjson.dumps(whole.sighting.run), states, shape, compressed)
+        key = (user.digest, orjson.dumps(whole.sighting.run), states, shape, coding)
         known = self._kept.get(key)
         if known is not None:
             self._kept.move_to_end(key)
             self._metrics.bodies.labels("kept").inc()
             return known
         holder = object()
-        flight, begun = self._flights.join(key, holder, lambda: asyncio.to_thread(encode, whole, shape, compressed))
+        flight, begun = self._flights.join(key, holder, lambda: asyncio.to_thread(encode, whole, shape, coding))
         self._metrics.bodies.labels("encoded" if begun else "coalesced").inc()
         try:
             await asyncio.wait((flight.task,))
@@ -111,29 +111,11 @@ class Replies:
             self._size -= self._kept.popitem(last=False)[1].size
 
 
-def encode(whole: Whole, shape: Shape, compressed: bool) -> Encoded:
+def encode(whole: Whole, shape: Shape, coding: str) -> Encoded:
     """Encode the sections of an answer, and compress them if that is wanted and worth it."""
     body = answers.encode_sections(whole, shape)
-    worth = compressed and len(body.text) >= WORTH_COMPRESSING
-    return Encoded(body, gzipping.begin(body.text, COMPRESSION) if worth else None)
-
-
-def tag(digest: str, coding: str, rest: bytes) -> str:
-    """Return the strong entity tag of an answer: what it says, how it is coded, and its own metadata."""
-    return f'"{digest}-{coding[0]}-{blake2b(rest, digest_size=6).hexdigest()}"'
-
-
-def known_tag(if_none_match: str | None, digest: str, coding: str) -> str | None:
-    """Return the tag of an answer that the client has and that is still good, None if it has none.
-
-    Answers that differ in nothing but the metadata of the moment (how long it took, how old it was) have a tag each;
-    the one that the client has stays the selected one (RFC 9110 section 13.1.2).
-    """
-    for member in (if_none_match or "").split(","):
-        candidate = member.strip().removeprefix("W/")
-        if candidate.startswith(f'"{digest}-{coding[0]}-') and candidate.endswith('"'):
-            return candidate
-    return None
+    worth = coding != codings.IDENTITY and len(body.text) >= codings.MIN_BYTES
+    return Encoded(body, splicing.begin(body.text, coding) if worth else None)
 
 
 def cache_status(whole: Whole) -> str:

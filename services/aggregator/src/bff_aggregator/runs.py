@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic.json_schema import SkipJsonSchema
 
-from bff_aggregator import deadlines, run_docs
+from bff_aggregator import codings, deadlines, run_docs
 from bff_aggregator.admin import require_admin
 from bff_aggregator.answers import Shape
 from bff_aggregator.complete import Runs
@@ -37,6 +37,7 @@ DATE: dict[str, Any] = {"format": "date"}
 MOST = 10_000_000
 UNLIMITED = 86_400.0
 FRESH = {"cache-control": "private, no-cache", "vary": "Authorization, Cookie"}
+PAGE = {**FRESH, "vary": "Authorization, Cookie, Accept-Encoding"}
 
 Day = str | SkipJsonSchema[None]
 RunId = Annotated[str, Path(pattern=RUN_ID, max_length=128, examples=["05a0b0f6e429450f95d2598db225778b"])]
@@ -99,7 +100,7 @@ def make_router(
             return pass_on(refused)
         demand(whole, required)
         shape = Shape(equity_points, orders_limit, orders_offset, format == "columns")
-        wishes = Preferences(request.headers.get("accept-encoding"), request.headers.get("if-none-match"))
+        wishes = Preferences(request.headers.get("accept-encoding"), request.headers.getlist("if-none-match"))
         return await replies.answer(user, whole, shape, wishes, begun)
 
     @router.get("/runs/{run_id}/status", summary="Where a run is", response_model=RunStatus, responses=ERRORS)
@@ -137,7 +138,10 @@ def make_router(
             page = await run_list.load(await whose(request), query, deadline.at)
         except Refused as refused:
             return pass_on(refused)
-        return Response(page_body(page, (time.monotonic() - begun) * 1000), 200, FRESH, JSON)
+        body = page_body(page, (time.monotonic() - begun) * 1000)
+        coding = codings.choose(request.headers.get("accept-encoding"), len(body))
+        coded = {} if coding == codings.IDENTITY else {"content-encoding": coding}
+        return Response(codings.compress(body, coding), 200, {**PAGE, **coded}, JSON)
 
     @router.delete("/cache/runs", summary="Forget a run for every user", response_model=Purged, responses=PURGE_ERRORS)
     async def purge(request: Request, run_id: Annotated[str, Query(pattern=RUN_ID, max_length=128)]) -> Response:
