@@ -176,3 +176,30 @@ def test_memory_keeps_to_its_limit_and_drops_the_least_recently_used() -> None:
     assert memory.size == 4 * (OVERHEAD + 100)
     memory.purge("chart", "AAPL")
     assert (len(memory), memory.size) == (0, 0)
+
+
+async def test_what_nobody_waits_for_comes_after_the_answer(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = asyncio.Event()
+
+    async def share(*_: object) -> None:
+        shared.set()
+
+    monkeypatch.setattr(bench.store, "share", share)
+    monkeypatch.setattr("bff_aggregator.loading.PATIENCE", 60.0)
+    with bench.loader.answering():
+        await bench.load()
+        with bench.loader.answering():
+            await bench.load("b")
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not shared.is_set()
+    async with asyncio.timeout(5):
+        await shared.wait()
+
+
+async def test_what_nobody_waits_for_does_not_wait_for_ever(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bff_aggregator.loading.PATIENCE", 0.001)
+    with bench.loader.answering():
+        await bench.load()
+        async with asyncio.timeout(5):
+            await bench.settle()

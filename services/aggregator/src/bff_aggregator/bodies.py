@@ -90,12 +90,14 @@ def _objects(bars: Bars) -> bytes:
         return b""
     names = ("timestamp", "open", "high", "low", "close", "volume", "trades")
     step = 2 * len(bars.columns)
-    pieces: list[bytes] = [b""] * (step * len(bars))
+    pieces = [""] * (step * len(bars))
     for index, column in enumerate((bars.t.astype("M8[s]"), *bars.columns[1:])):
-        key = (b',"' if index else b'},{"') + names[index].encode() + b'":'
+        key = (',"' if index else '},{"') + names[index] + '":'
+        text = orjson.dumps(np.ascontiguousarray(column), option=_OPTIONS).decode("ascii")
         pieces[2 * index :: step] = [key] * len(bars)
-        pieces[2 * index + 1 :: step] = orjson.dumps(np.ascontiguousarray(column), option=_OPTIONS)[1:-1].split(b",")
-    return b"".join(pieces)[2:] + b"}"
+        pieces[2 * index + 1 :: step] = text[1:-1].split(",")
+    # Strings are joined in two thirds of the time that it takes for bytes.
+    return "".join(pieces)[2:].encode("ascii") + b"}"
 
 
 def columns(query: ChartQuery, bars: Bars, facts: Facts) -> bytes:

@@ -18,7 +18,7 @@ from bff_aggregator.cache_metrics import CacheMetrics
 from bff_aggregator.charts import NAMESPACE, Chart, Charts
 from bff_aggregator.heads import Asked
 from bff_aggregator.kept import Answer, Kept
-from bff_aggregator.query import SYMBOL_PATTERN, parse, parse_symbol
+from bff_aggregator.query import SYMBOL_PATTERN, ChartQuery, parse, parse_symbol
 from bff_aggregator.sources import Refused
 from bff_aggregator.store import Store
 from bff_shared.context import current
@@ -78,8 +78,13 @@ class ChartEndpoint:
         if answer is not None:
             self._hits.inc()
             return await _told(asked, answer, answer.hit(time.time()), "", begun)
+        with self._charts.answering():
+            return await self._made(asked, query, owner, deadline.at, begun)
+
+    async def _made(self, asked: Asked, query: ChartQuery, owner: str, deadline: float, begun: float) -> Reply:
+        """Return an answer out of chunks."""
         try:
-            chart = await self._charts.chart(query, owner, asked.credentials, deadline.at)
+            chart = await self._charts.chart(query, owner, asked.credentials, deadline)
         except Refused as refused:
             passed = Response(refused.content, refused.status, {**refused.headers, "cache-control": "no-store"})
             return refused.status, passed.raw_headers, refused.content

@@ -5,10 +5,11 @@ when the one that began it is gone.
 """
 
 import asyncio
+import contextlib
 import random
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bff_aggregator import entries
@@ -23,6 +24,7 @@ POLL = 0.01
 LONGEST_POLL = 0.05
 FLIGHT = 30.0
 RESERVE = 0.02
+PATIENCE = 0.1
 MAX_REFRESHES = 64
 
 Outcome = Entry | Exception
@@ -81,6 +83,8 @@ class Loader:
         self._clock, self._monotonic, self._draw = clock, monotonic, draw
         self._flights: dict[tuple[Scope, str], _Flight] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._answers, self._idle = 0, asyncio.Event()
+        self._idle.set()
         store.on_purge(self._forget)
 
     async def load(self, scope: Scope, keys: Sequence[str], fill: Fill, deadline: float) -> Loaded:
@@ -96,6 +100,18 @@ class Loader:
         if missing:
             await self._await(scope, missing, kept, fill, deadline, loaded)
         return loaded
+
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[None]:
+        """Let what nobody waits for come after the answer that is being made in this context."""
+        self._answers += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._answers -= 1
+            if not self._answers:
+                self._idle.set()
 
     async def aclose(self) -> None:
         """Cancel the flights, and wait until they have ended."""
@@ -227,6 +243,9 @@ class Loader:
             flight.made = dict.fromkeys(flight.keys, BackendTimeout("the backend did not answer in time"))
         finally:
             self._end(scope, flight)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await self._idle.wait()
         await self._store.share(scope, made, claim.ticket)
         denied = [key for key, what in flight.made.items() if not isinstance(what, (Entry, UpstreamError, Busy))]
         await self._store.drop(scope, denied)
