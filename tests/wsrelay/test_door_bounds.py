@@ -2,10 +2,13 @@
 
 import asyncio
 import gc
+import json
+import time
 from pathlib import Path
 
 from websockets.asyncio.server import ServerConnection
 
+from bff_wsrelay.conversation import DoorLimits
 from tests.support.door import Relay, StartBackend, StartRelay
 
 CHUNK = b"x" * 64 * 1024
@@ -101,7 +104,30 @@ async def test_a_slow_viewer_gets_everything(start_relay: StartRelay, start_back
                 await asyncio.sleep(0.02)
 
 
-async def test_nothing_is_left_of_a_thousand_viewers(echo_relay: Relay) -> None:
+async def test_what_a_viewer_says_too_fast_waits_and_arrives_in_order(
+    start_relay: StartRelay, start_backend: StartBackend
+) -> None:
+    arrivals: list[int] = []
+    over = asyncio.Event()
+
+    async def note(backend: ServerConnection) -> None:
+        async for message in backend:
+            arrivals.append(json.loads(message)["val"])
+            if len(arrivals) == 30:
+                over.set()
+
+    limits = DoorLimits(max_controls=20)
+    relay = await start_relay((await start_backend(note)).url, limits=limits)
+    async with relay.watch() as viewer:
+        begun = time.monotonic()
+        await viewer.says(*({"t": "ctrl", "cmd": "speed", "val": number} for number in range(30)))
+        async with asyncio.timeout(10):
+            await over.wait()
+    assert time.monotonic() - begun >= 9 / 20  # 20 at once, then 20 a second
+    assert arrivals == list(range(30))
+
+
+async def test_nothing_is_left_of_viewers_that_come_and_go(echo_relay: Relay) -> None:
     async def visit(number: int) -> None:
         async with echo_relay.watch() as viewer:
             await viewer.says(str(number))
@@ -112,12 +138,12 @@ async def test_nothing_is_left_of_a_thousand_viewers(echo_relay: Relay) -> None:
                 await viewer.connection.close(4000)
 
     async def visits(count: int) -> None:
-        for start in range(0, count, 20):
-            await asyncio.gather(*(visit(start + number) for number in range(20)))
+        for start in range(0, count, 25):
+            await asyncio.gather(*(visit(start + number) for number in range(25)))
 
     await visits(100)
     tasks, handles, things = await settle(echo_relay)
-    await visits(1000)
+    await visits(500)
     left = await settle(echo_relay)
     assert left[:2] == (tasks, handles)
-    assert left[2] - things < 1000
+    assert left[2] - things < 500

@@ -17,6 +17,7 @@ from bff_shared import context
 from bff_shared.errors import BackendUnavailable, BffError
 from bff_shared.responses import error_response
 from bff_wsrelay import handshake
+from bff_wsrelay.admission import Allowance
 from bff_wsrelay.closecodes import (
     ABNORMAL,
     COME_BACK,
@@ -30,7 +31,7 @@ from bff_wsrelay.closecodes import (
     to_viewer,
 )
 from bff_wsrelay.dial import Backoff, Refused, Unreachable
-from bff_wsrelay.dialogue import Dialogue, Message, Overflow, busy, status
+from bff_wsrelay.dialogue import Dialogue, Language, Message, Overflow, busy, status
 from bff_wsrelay.door_metrics import DoorMetrics
 from bff_wsrelay.link import Link, LinkClosed
 from bff_wsrelay.viewer import Viewer, ViewerGone
@@ -49,7 +50,7 @@ class DoorLimits:
 
     Its handshake waits `admit` seconds for the backend, or `negotiate` where a subprotocol has to be agreed with it; a
     backend that is away is redialled for `reconnect` seconds, and `max_held` messages of `max_held_bytes` bytes
-    together are kept for it.
+    together are kept for it. In the backend's protocol a viewer is listened to `max_controls` times a second.
     """
 
     admit: float = 2.0
@@ -57,6 +58,7 @@ class DoorLimits:
     reconnect: float = 3600.0
     max_held: int = 256
     max_held_bytes: int = 1024 * 1024
+    max_controls: int = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class Conversation:
         self._open: Link | None = None
         self._fruitless = 0
         self._begun = 0.0
+        self._allowance = Allowance(limits.max_controls, asyncio.get_running_loop().time())
         self._drained: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> None:
@@ -136,6 +139,13 @@ class Conversation:
                 if not self._dialogue.is_ours:
                     return End(Close(TRY_AGAIN_LATER, "the backend is away"), "relay")
                 await self._tell(busy())
+            if self._dialogue.language is Language.FRAMES:
+                await self._pace()
+
+    async def _pace(self) -> None:
+        """Leave what a viewer says too fast where it is, until its turn has come: nothing of it may be dropped."""
+        while not self._allowance.take(asyncio.get_running_loop().time()):  # noqa: ASYNC110  time fills it, no event
+            await asyncio.sleep(1 / self._limits.max_controls)
 
     async def _forward(self, link: Link, message: Message) -> None:
         """Send a message to the backend, or keep it for the next connection."""

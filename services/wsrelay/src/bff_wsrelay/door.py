@@ -52,11 +52,14 @@ class Door:
             reconnect=settings.door_reconnect_seconds,
             max_held=settings.door_held_messages,
             max_held_bytes=settings.door_held_bytes,
+            max_controls=settings.stream_max_controls,
         )
         return cls(doors, Dialer(settings.backend_url, patience), limits, settings.trusted_proxies, metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one viewer from its handshake to the end of both its sides."""
+        if request := context.current():
+            request.route = PATH
         try:
             place = self._doors.admit(scope)
         except BffError as error:

@@ -13,7 +13,12 @@ class RelaySettings(Settings):
     port: int = Field(8103, ge=0, le=65_535, description="port to listen on; 0 takes any free one")
     stream_max_connections: int = Field(5_000, ge=1, le=100_000, description="viewers of one process")
     stream_max_per_client: int = Field(1_000, ge=1, le=100_000, description="viewers from one client address")
-    stream_max_controls: int = Field(50, ge=1, le=10_000, description="messages a second that a viewer may send")
+    stream_max_controls: int = Field(
+        50,
+        ge=1,
+        le=10_000,
+        description="a viewer's messages a second; too many end playback, and wait at the transparent door",
+    )
     stream_max_message: int = Field(64 * 1024, ge=256, le=16 * MEBI, description="bytes of a playback viewer's message")
     stream_heartbeat: Seconds = Field(5.0, description="seconds between two heartbeats to a playback viewer")
     stream_viewer_bytes: int = Field(
