@@ -15,10 +15,8 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603  our own script
 
 
-def test_the_environments_fit_the_schemas_of_kubernetes() -> None:
+def test_every_environment_is_checked() -> None:
     assert script().ENVIRONMENTS == ENVIRONMENTS
-    done = run("check")
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def spoil(item: dict[str, Any], path: str, value: object) -> None:

@@ -161,3 +161,12 @@ def test_dependabot_looks_at_every_kind_of_dependency() -> None:
         ("github-actions", "/"),
     }
     assert folders == expected | {("npm", "/frontend")}
+
+
+def test_dependabot_can_read_what_images_are_made_from() -> None:
+    for dockerfile in (ROOT / "deploy/Dockerfile", ROOT / "deploy/nginx/Dockerfile"):
+        stages = set[str]()
+        for image, stage in re.findall(r"^FROM (\S+)(?: AS (\S+))?$", dockerfile.read_text(), re.MULTILINE):
+            # It replaces no variables, and a tag has to be there for it to raise.
+            assert image in stages or re.fullmatch(r"[\w./-]+:[\w.-]+", image), image
+            stages.add(stage)
