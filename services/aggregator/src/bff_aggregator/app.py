@@ -47,6 +47,7 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
     loader = Loader(store, cache_metrics)
     kept = Kept(settings.chart_answer_bytes, time.time)
     store.on_purge(lambda namespace, subject: kept.purge(subject) if namespace == NAMESPACE else None)
+    store.on_clear(kept.clear)
     charts = Charts(upstream, store, loader, settings.chart_timeout, chart_routes.utc_today)
     endpoint = ChartEndpoint(charts, kept, cache_metrics, settings.chart_timeout, chart_routes.utc_today)
     run_cache = RunCache(store)

@@ -239,14 +239,17 @@ class Remote:
     async def listen(self, connected: Callable[[], None], purged: Callable[[str, str], None]) -> None:
         """Hear of purges by other processes until the connection is lost, then raise Away.
 
-        `connected` is called once it listens: what was purged before that was missed.
+        `connected` is called each time that it begins to listen: what was purged before that was missed. The client
+        mends a broken connection by itself, so only the server's word tells that it had to.
         """
         client = await self._link.client()
         try:
-            async with client.pubsub(ignore_subscribe_messages=True) as channel:
+            async with client.pubsub() as channel:
                 await channel.subscribe(CHANNEL)
-                connected()
                 async for message in channel.listen():
+                    if message["type"] == "subscribe":
+                        connected()
+                        continue
                     namespace, _, subject = message["data"].decode("utf-8", "replace").partition("\n")
                     purged(namespace, subject)
         except _FAILURES as error:

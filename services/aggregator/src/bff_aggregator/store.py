@@ -59,6 +59,7 @@ class Store:
         self._secret = self._key = secret
         self._purges = 0
         self._on_purge: list[Callable[[str, str], None]] = []
+        self._on_clear: list[Callable[[], None]] = []
         self._listener: asyncio.Task[None] | None = None
         metrics.memory_bytes.set_function(lambda: memory.size)
         metrics.memory_entries.set_function(lambda: len(memory))
@@ -66,6 +67,10 @@ class Store:
     def on_purge(self, hook: Callable[[str, str], None]) -> None:
         """Call `hook(namespace, subject)` after each purge, by whichever process."""
         self._on_purge.append(hook)
+
+    def on_clear(self, hook: Callable[[], None]) -> None:
+        """Call `hook()` whenever purges may have been missed, so that nothing kept so far is to be trusted."""
+        self._on_clear.append(hook)
 
     async def start(self) -> None:
         """Connect, and begin to hear of purges by other processes."""
@@ -204,6 +209,8 @@ class Store:
         self._purges += 1
         self._memory.clear()
         self._key = self._secret
+        for hook in self._on_clear:
+            hook()
 
     async def _listen(self) -> None:
         """Hear of purges; whenever that begins anew, what was missed may be anything, so memory is emptied."""
