@@ -17,6 +17,10 @@ run: ## start everything behind one origin: make run [ORIGIN_PORT=8080] [BACKEND
 	@$(BOOTSTRAP) run
 	@exec $(BIN)/python -m bff_local --port "$(ORIGIN_PORT)" --backend-url "$(BACKEND_URL)"
 
+trace: ## show a request's way through the logs of make run: make trace ID=…
+	@$(BOOTSTRAP) run
+	@$(BIN)/python -m bff_local.trace "$(ID)"
+
 test: ## run every test
 	@$(BOOTSTRAP) dev
 	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
@@ -42,9 +46,10 @@ lock: ## resolve requirements/*.txt anew (make lock UPGRADE=1 takes newer versio
 	@$(BOOTSTRAP) dev
 	@$(BIN)/python requirements/lock.py $(if $(UPGRADE),--upgrade)
 
-docs: ## write the table of settings into the README
+docs: ## write the tables of settings and metrics into the documents
 	@$(BOOTSTRAP) dev
 	@$(BIN)/python docs/settings_table.py
+	@$(BIN)/python docs/metrics_table.py
 
 audit: ## look for known vulnerabilities in everything that the locks name
 	@$(BOOTSTRAP) audit
@@ -74,4 +79,4 @@ bench: ## measure the project beside its peers in one run
 	@$(BOOTSTRAP) bench
 	@$(BIN)/python -m bench $(ARGS)
 
-.PHONY: help run test lint format lock docs audit frontend image deploy bench
+.PHONY: help run trace test lint format lock docs audit frontend image deploy bench

@@ -1,40 +1,12 @@
-"""The dashboard: its file is well-formed, and its questions have answers while the whole stack runs."""
+"""The dashboard's file is well-formed, and what provisions it agrees with it."""
 
-import asyncio
 import itertools
-import json
-import re
-import subprocess
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import httpx
-import websockets
 import yaml
 
-from bff_local import Stack, StackOptions
-from bff_local.ports import free_ports
-from tests.observe.promtool import FOLDER, ROOT, RULES, program
-
-GRAFANA = ROOT / "deploy/grafana"
-DASHBOARD: dict[str, Any] = json.loads((GRAFANA / "dashboards/bff.json").read_text())
-PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
-VARIABLES = {"$service": ".*", "$route": ".*", "$__rate_interval": "1m"}
-YEAR = "from_date=2024-01-01&to_date=2024-12-31"
-WELL = re.compile(r"coalesced|stale_total|redis_errors|late_parts|part_retries|flag_changes|^ALERTS")
-"""Questions that may have no answer while all is well: what they count has a label for each kind, and none has come."""
-
-
-def expressions() -> Iterator[tuple[str, str]]:
-    for panel in PANELS:
-        for target in panel["targets"]:
-            expression = target["expr"]
-            for name, value in VARIABLES.items():
-                expression = expression.replace(name, value)
-            yield panel["title"], expression
+from tests.observe.dashboard import DASHBOARD, GRAFANA, PANELS, expressions
+from tests.observe.promtool import FOLDER, ROOT
 
 
 def test_panels_have_ids_of_their_own_and_do_not_overlap() -> None:
@@ -76,107 +48,6 @@ def test_the_dashboard_asks_for_everything_that_has_a_goal_or_an_alert() -> None
         assert name in asked
 
 
-@contextmanager
-def prometheus(stack: Stack, folder: Path) -> Iterator[httpx.Client]:
-    """A real Prometheus that looks at a stack each second by the shipped rules."""
-    ports = {name: stack[name].port for name in ("proxy", "aggregator", "wsrelay")}
-    targets = [{"targets": [f"127.0.0.1:{port}"], "labels": {"service": name}} for name, port in ports.items()]
-    settings = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(path) for path in RULES],
-        "scrape_configs": [{"job_name": "bff", "static_configs": targets}],
-    }
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(settings))
-    (port,) = free_ports(1)
-    command = [
-        program("prometheus"),
-        f"--config.file={folder}/prometheus.yml",
-        f"--storage.tsdb.path={folder}/data",
-        f"--web.listen-address=127.0.0.1:{port}",
-        "--log.level=error",
-    ]
-    process = subprocess.Popen(command, cwd=folder)  # noqa: S603  built above
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", trust_env=False, timeout=20) as client:
-            yield client
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def ask(client: httpx.Client, expression: str) -> list[Any]:
-    answer = client.get("/query", params={"query": expression}).json()
-    assert answer["status"] == "success", f"{expression}: {answer}"
-    found: list[Any] = answer["data"]["result"]
-    return found
-
-
-def use(stack: Stack) -> None:
-    """Do what users do: charts, runs, flags, something of the backend's, something wrong, and both kinds of stream."""
-    with httpx.Client(base_url=stack.origin, trust_env=False, timeout=20) as client:
-        for _ in range(2):
-            assert client.get(f"/api/v1/chart-data?symbol=AAPL&timeframe=1D&{YEAR}").status_code == 200
-        runs = client.get("/api/v1/backtests?limit=500").json()["items"]
-        done = sorted(run["run_id"] for run in runs if run["status"] == "DONE")
-        run_id = next(run for run in done if client.get(f"/api/v1/backtests/{run}/equity").status_code == 200)
-        assert client.get(f"/api/v1/runs/{run_id}/complete").status_code == 200
-        assert client.get("/api/v1/runs?limit=2").status_code == 200
-        assert client.get("/api/v1/backtests/nowhere").status_code == 404
-        flag = next(iter(json.loads((ROOT / "deploy/flags/flags.json").read_text())["flags"]))
-        assert client.post(f"/ofrep/v1/evaluate/flags/{flag}", json={"context": {}}).status_code == 200
-    asyncio.run(_watch(stack.origin.replace("http", "ws", 1), run_id))
-
-
-async def _watch(origin: str, run_id: str) -> None:
-    async with asyncio.timeout(30):
-        for path in (f"/api/v1/runs/{run_id}/stream?autoplay=1", f"/api/v1/backtests/{run_id}/ws"):
-            async with websockets.connect(origin + path, proxy=None) as viewer:
-                if path.endswith("ws"):
-                    await viewer.send('{"t":"ready"}')
-                    await viewer.send('{"t":"ctrl","cmd":"play"}')
-                while '"frame"' not in str(await viewer.recv()):
-                    pass
-
-
-def unanswered(client: httpx.Client) -> list[tuple[str, str]]:
-    return [
-        (title, question)
-        for title, question in expressions()
-        if not ask(client, question) and not WELL.search(question)
-    ]
-
-
-def wait_for(seconds: float, what: Callable[[], Sequence[Any]]) -> None:
-    """Wait until nothing is missing any more."""
-    until, missing = time.monotonic() + seconds, what()
-    while missing:
-        assert time.monotonic() < until, missing
-        time.sleep(0.2)
-        missing = what()
-
-
-def test_every_panel_has_data_while_the_stack_runs(tmp_path: Path) -> None:
-    program("prometheus")
-    with Stack(StackOptions()) as stack, prometheus(stack, tmp_path) as client:
-        use(stack)
-        # A counter's first sample is no increase: what is used again has been seen before.
-        wait_for(40, lambda: () if seen(client) else ("prometheus has seen nothing yet",))
-        use(stack)
-        wait_for(40, lambda: unanswered(client))
-        assert not ask(client, 'ALERTS{alertstate="firing"}')
-        names = {sample["metric"]["service"] for sample in ask(client, "bff_build_info")}
-        assert names == {"proxy", "aggregator", "wsrelay"}
-        assert not ask(client, '{__name__=~"bff_.*", exported_service!=""}')
-
-
-def seen(client: httpx.Client) -> list[Any]:
-    """Return what is known of the last thing that `use` does, once Prometheus is there."""
-    try:
-        return ask(client, "bff_door_closes_total")
-    except httpx.TransportError:
-        return []
-
-
 def test_scraping_by_hand_and_by_compose_give_the_same_labels() -> None:
     """The rules go by `job` and `service`; the shipped configuration gives them to every target."""
     scrapes = yaml.safe_load((FOLDER / "prometheus.yml").read_text())["scrape_configs"]
@@ -185,3 +56,18 @@ def test_scraping_by_hand_and_by_compose_give_the_same_labels() -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     assert ports == {name: int(compose[name]["build"]["args"]["PORT"]) for name in ("proxy", "aggregator", "wsrelay")}
     assert {"source_labels": ["__meta_dns_name"], "target_label": "service"} in services["relabel_configs"]
+
+
+def test_compose_puts_everything_where_it_is_looked_for() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    (provider,) = yaml.safe_load((GRAFANA / "provisioning/dashboards/bff.yml").read_text())["providers"]
+    mounts = {
+        name: dict(volume.split(":")[1::-1] for volume in services[name]["volumes"] if volume.startswith("./"))
+        for name in ("prometheus", "grafana")
+    }
+    assert mounts["prometheus"]["/etc/prometheus"] == "./deploy/prometheus"
+    assert mounts["grafana"][provider["options"]["path"]] == "./deploy/grafana/dashboards"
+    assert mounts["grafana"]["/etc/grafana/provisioning"] == "./deploy/grafana/provisioning"
+    for folders in mounts.values():
+        assert all(Path(ROOT, folder).is_dir() for folder in folders.values())
+    assert {name for name, service in services.items() if service.get("profiles") == ["observe"]} == set(mounts)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from bff_proxy.settings import ProxySettings
 from bff_wsrelay.app import create_app as make_wsrelay
 from bff_wsrelay.closecodes import label
 from bff_wsrelay.settings import RelaySettings
+from tests.observe.promtool import ROOT
 
 Collectors = list[Counter | Gauge | Histogram]
 FREE_FORM = {"id", "run_id", "request_id", "user", "path", "url", "symbol", "client", "address"}
@@ -64,6 +66,12 @@ def test_gauges_of_dead_workers_do_not_count(collectors: Collectors) -> None:
 )
 def test_close_codes_that_anybody_can_make_up_share_a_label(code: int, expected: str) -> None:
     assert label(code) == expected
+
+
+def test_the_table_of_metrics_is_that_of_the_code() -> None:
+    command = [sys.executable, "docs/metrics_table.py", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603  ours
+    assert done.returncode == 0, done.stderr
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -59,6 +60,8 @@ class App(FastAPI):
             await super().__call__(scope, receive, send)
 
 
+# FastAPI's own would ask for its providers at each request, and report what `metrics` and `tracing` do.
+_NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
@@ -92,6 +95,7 @@ def create_app(
         redoc_url=None,
         openapi_url=f"/api/v1/openapi/{name}.json",
         redirect_slashes=False,
+        telemetry=_NO_TELEMETRY,
         lifespan=_exporting(lifespan, tracing) if tracing else lifespan,
     )
     app.state.service = service

@@ -4,6 +4,7 @@ Spans wait in a bounded queue (`OTEL_BSP_MAX_QUEUE_SIZE`, 2,048) for a thread of
 collector that is slow or away costs spans, never a request.
 """
 
+import os
 import threading
 from collections.abc import Mapping
 
@@ -55,11 +56,8 @@ class Exporter:
     """Makes spans and sends them to the collector that the `OTEL_…` variables name; `close` sends what is left."""
 
     def __init__(self, service: str, version: str) -> None:
-        # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES go before.
-        known = {"service.name": f"bff-{service}", "service.version": version}
-        resource = Resource(known).merge(Resource.create())
-        if resource.attributes["service.name"] == "unknown_service":
-            resource = Resource.create().merge(Resource(known))
+        name = os.environ.get("OTEL_SERVICE_NAME") or f"bff-{service}"
+        resource = Resource.create({"service.name": name, "service.version": version})
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self.tracer = self._provider.get_tracer("bff_shared", version)

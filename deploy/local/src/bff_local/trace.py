@@ -1,7 +1,7 @@
 """`python -m bff_local.trace ID`: a request's way through the logs of `make run`, in the order in which it was taken.
 
-ID is a request id, as every error names it, or a trace id. Lines that carry one of the request's trace ids belong to it
-too. Each line stands at its beginning, counted from that of the first; where a line tells no duration it took none.
+ID is a request id, as every error names it, or a trace id, which several requests may share. Each line stands at its
+beginning, counted from that of the first; where a line tells no duration it took none.
 """
 
 import argparse
@@ -77,10 +77,8 @@ def steps(folder: Path) -> Iterator[Step]:
 
 
 def of(wanted: str, known: Iterable[Step]) -> list[Step]:
-    """Return the steps of one request, by their beginning; the longer of two that begin together is the outer one."""
-    everything = list(known)
-    ids = {wanted}.union(*(step.ids for step in everything if wanted in step.ids))
-    return sorted((step for step in everything if ids & step.ids), key=lambda step: (step.begun, -step.seconds))
+    """Return the steps of one request or trace by their beginning, the longer of two that begin together first."""
+    return sorted((step for step in known if wanted in step.ids), key=lambda step: (step.begun, -step.seconds))
 
 
 def show(wanted: str, found: Sequence[Step]) -> Iterator[str]:

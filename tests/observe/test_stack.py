@@ -1,0 +1,208 @@
+"""A running stack, seen from outside: by Prometheus, by a collector of traces, and through its logs."""
+
+import asyncio
+import json
+import subprocess
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import websockets
+import yaml
+
+from bff_local import Stack, StackOptions, trace
+from bff_local.ports import free_ports
+from tests.observe.collector import CLIENT, SERVER, Collector, collecting
+from tests.observe.dashboard import WELL, expressions
+from tests.observe.promtool import ROOT, RULES, program
+
+YEAR = "from_date=2024-01-01&to_date=2024-12-31"
+TRACE, PAGE = "5ca1ab1e" * 4, "0ddba11c" * 2
+"""The trace that the page starts, and the page's own span."""
+CHART_ID = "one-chart"
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    with collecting() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def stack(collector: Collector) -> Iterator[Stack]:
+    """The whole stack, exporting spans, its backend telling what it was asked; it has been used."""
+    export = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+    options = StackOptions(
+        environment={"*": {**export, "BFF_LOG_FORMAT": "json"}}, demo_args=("--faults", "--access-log")
+    )
+    with Stack(options) as running:
+        use(running)
+        yield running
+
+
+@contextmanager
+def prometheus(stack: Stack, folder: Path) -> Iterator[httpx.Client]:
+    """A real Prometheus that looks at a stack each second by the shipped rules."""
+    ports = {name: stack[name].port for name in ("proxy", "aggregator", "wsrelay")}
+    targets = [{"targets": [f"127.0.0.1:{port}"], "labels": {"service": name}} for name, port in ports.items()]
+    settings = {
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(path) for path in RULES],
+        "scrape_configs": [{"job_name": "bff", "static_configs": targets}],
+    }
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(settings))
+    (port,) = free_ports(1)
+    command = [
+        program("prometheus"),
+        f"--config.file={folder}/prometheus.yml",
+        f"--storage.tsdb.path={folder}/data",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--log.level=error",
+    ]
+    process = subprocess.Popen(command, cwd=folder)  # noqa: S603  built above
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", trust_env=False, timeout=20) as client:
+            yield client
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def ask(client: httpx.Client, expression: str) -> list[Any]:
+    answer = client.get("/query", params={"query": expression}).json()
+    assert answer["status"] == "success", f"{expression}: {answer}"
+    found: list[Any] = answer["data"]["result"]
+    return found
+
+
+def use(stack: Stack) -> None:
+    """Do what users do: charts, runs, flags, something of the backend's, something wrong, and both kinds of stream."""
+    headers = {"traceparent": f"00-{TRACE}-{PAGE}-01"}
+    with httpx.Client(base_url=stack.origin, headers=headers, trust_env=False, timeout=20) as client:
+        chart = f"/api/v1/chart-data?symbol=AAPL&timeframe=1D&{YEAR}"
+        assert client.get(chart, headers={"x-request-id": CHART_ID}).status_code == 200
+        assert client.get(chart).status_code == 200
+        runs = client.get("/api/v1/backtests?limit=500").json()["items"]
+        done = sorted(run["run_id"] for run in runs if run["status"] == "DONE")
+        run_id = next(run for run in done if client.get(f"/api/v1/backtests/{run}/equity").status_code == 200)
+        assert client.get(f"/api/v1/runs/{run_id}/complete").status_code == 200
+        assert client.get("/api/v1/runs?limit=2").status_code == 200
+        assert client.get("/api/v1/backtests/nowhere").status_code == 404
+        flag = next(iter(json.loads((ROOT / "deploy/flags/flags.json").read_text())["flags"]))
+        assert client.post(f"/ofrep/v1/evaluate/flags/{flag}", json={"context": {}}).status_code == 200
+    asyncio.run(_watch(stack.origin.replace("http", "ws", 1), run_id, headers))
+
+
+async def _watch(origin: str, run_id: str, headers: dict[str, str]) -> None:
+    async with asyncio.timeout(30):
+        for path in (f"/api/v1/runs/{run_id}/stream?autoplay=1", f"/api/v1/backtests/{run_id}/ws"):
+            async with websockets.connect(origin + path, additional_headers=headers, proxy=None) as viewer:
+                if path.endswith("ws"):
+                    await viewer.send('{"t":"ready"}')
+                    await viewer.send('{"t":"ctrl","cmd":"play"}')
+                while '"frame"' not in str(await viewer.recv()):
+                    pass
+
+
+def unanswered(client: httpx.Client) -> list[tuple[str, str]]:
+    return [
+        (title, question)
+        for title, question in expressions()
+        if not ask(client, question) and not WELL.search(question)
+    ]
+
+
+def wait_for(seconds: float, what: Callable[[], Collection[Any]]) -> None:
+    """Wait until nothing is missing any more."""
+    until, missing = time.monotonic() + seconds, what()
+    while missing:
+        assert time.monotonic() < until, missing
+        time.sleep(0.2)
+        missing = what()
+
+
+def test_every_panel_has_data_while_the_stack_runs(stack: Stack, tmp_path: Path) -> None:
+    with prometheus(stack, tmp_path) as client:
+        # A counter's first sample is no increase: what is used again has been seen before.
+        wait_for(40, lambda: unseen(client))
+        use(stack)
+        wait_for(40, lambda: unanswered(client))
+        assert not ask(client, 'ALERTS{alertstate="firing"}')
+        names = {sample["metric"]["service"] for sample in ask(client, "bff_build_info")}
+        assert names == {"proxy", "aggregator", "wsrelay"}
+        assert not ask(client, '{__name__=~"bff_.*", exported_service!=""}')
+
+
+def unseen(client: httpx.Client) -> set[str]:
+    """Return the services that Prometheus, once it is there, has not looked at."""
+    services = {"proxy", "aggregator", "wsrelay"}
+    try:
+        return services - {sample["metric"]["service"] for sample in ask(client, "bff_build_info")}
+    except httpx.TransportError:
+        return services
+
+
+ROUTES = {
+    ("bff-aggregator", "/api/v1/chart-data"),
+    ("bff-aggregator", "/api/v1/runs/{run_id}/complete"),
+    ("bff-proxy", "/api/v1/backtests/{path}"),
+    ("bff-wsrelay", "/api/v1/runs/{run_id}/stream"),
+    ("bff-wsrelay", "/api/v1/backtests/{run_id}/ws"),
+}
+
+
+def test_one_trace_leads_from_the_page_through_the_services_to_the_backend(stack: Stack, collector: Collector) -> None:
+    def missing() -> set[tuple[str, str]]:
+        served = {(span.service, span.attributes["http.route"]) for span in collector.spans if span.kind == SERVER}
+        return ROUTES - served
+
+    wait_for(40, missing)
+    spans = {span.span_id: span for span in collector.spans if span.trace_id == TRACE}
+    for span in spans.values():
+        if span.kind == SERVER:
+            assert span.parent == PAGE
+        else:
+            assert spans[span.parent].kind == SERVER
+            assert spans[span.parent].service == span.service
+            assert span.attributes["url.full"].startswith(stack.backend_url)
+            assert "?" not in span.attributes["url.full"]
+    by_route = {span.attributes["http.route"]: span for span in spans.values() if span.kind == SERVER}
+    assert by_route["/api/v1/chart-data"].name == "GET /api/v1/chart-data"
+    assert by_route["/api/v1/chart-data"].attributes["http.response.status_code"] == 200
+    assert by_route["/api/v1/backtests/{run_id}/ws"].attributes["http.response.status_code"] == 101
+    asked = httpx.get(f"{stack.backend_url}/__requests", trust_env=False).json()["requests"]
+    parents = [dict(map(tuple, seen["headers"])).get("traceparent", "").split("-") for seen in asked]
+    calls = {span.span_id for span in spans.values() if span.kind == CLIENT}
+    heard = {parts[2] for parts in parents if parts[1:2] == [TRACE]}
+    assert len(heard) > 5
+    assert heard <= calls
+    assert {seen["type"] for seen, parts in zip(asked, parents, strict=True) if parts[1:2] == [TRACE]} == {
+        "http",
+        "websocket",
+    }
+
+
+def test_probes_and_scrapes_leave_no_spans(stack: Stack, collector: Collector) -> None:
+    httpx.get(f"http://127.0.0.1:{stack['proxy'].port}/metrics", trust_env=False)
+    assert not [
+        span for span in collector.spans if span.attributes.get("url.path", "").startswith(("/health", "/metrics"))
+    ]
+
+
+def test_a_request_is_followed_through_all_logs(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    assert trace.main([CHART_ID, "--logs", str(stack.folder)]) == 0
+    first, _, *lines = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{CHART_ID}: ")
+    sources = [line.split(" ms")[-1].split()[0] for line in lines]
+    assert sources[:2] == ["nginx", "aggregator"]
+    assert set(sources[2:]) == {"backend"}
+    assert all("200" in line for line in lines)
+
+
+def test_a_request_that_no_log_knows_is_said_so(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    assert trace.main(["nothing-like-it", "--logs", str(stack.folder)]) == 1
+    assert capsys.readouterr().err.startswith("error: no log in ")
