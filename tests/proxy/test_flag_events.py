@@ -5,14 +5,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from bff_proxy.app import create_app
 from bff_proxy.flag_board import FlagBoard
 from bff_proxy.flag_events import FlagEvents, Listener, own_event
 from bff_proxy.settings import ProxySettings
-from tests.support.flags import Api, asking, define, document, flag, until
+from tests.support.flags import asking, define, document, flag, until
 
 Start = Callable[..., Awaitable[str]]
 OFREP = "/ofrep/v1/events"
@@ -131,7 +130,7 @@ async def test_listener_that_takes_nothing_is_given_up(monkeypatch: pytest.Monke
 async def test_answer_is_not_cut_by_a_page_that_leaves(start_flags: Start, flags_file: Path) -> None:
     async with asking(await start_flags()) as api, api.events() as staying:
         await staying.next()
-        async with httpx.AsyncClient(base_url=api.client.base_url) as other, Api(other).events() as leaving:
+        async with asking(str(api.client.base_url)) as other, other.events() as leaving:
             await leaving.next()
         define(flags_file, {"bff": flag("off")})
         assert (await staying.next())["data"]["keys"] == ["bff"]

@@ -202,6 +202,15 @@ async def test_page_that_knows_more_than_a_replica_gets_what_it_knows_of(
     assert body["flags"][0]["value"] is False
 
 
+async def test_page_that_knows_of_a_newer_file_gets_it(start_flags: Start, flags_file: Path) -> None:
+    async with AsyncExitStack() as stack:
+        (late,) = await replicas(stack, start_flags, "", 1)
+        define(flags_file, {"bff": flag("off")})
+        assert await value(late)
+        path = "/ofrep/v1/evaluate/flags?flagConfigEtag=another"
+        assert (await late.client.post(path, json={})).json()["flags"][0]["value"] is False
+
+
 BAD_CHANGES: list[tuple[Any, set[str]]] = [
     (None, {"body"}),
     ([], {"body"}),

@@ -81,11 +81,9 @@ class FlagSync:
         return done
 
     async def refresh(self) -> None:
-        """Look at Redis now, together with whoever else asks at this moment."""
-        if self._store is None:
-            return
+        """Look at the file and at Redis now, together with whoever else asks at this moment."""
         if self._reading is None or self._reading.done():
-            self._reading = asyncio.create_task(self._look_at_store(self._store), name="flag-refresh")
+            self._reading = asyncio.create_task(self._look_at_all(), name="flag-refresh")
         await asyncio.shield(self._reading)
 
     async def check(self) -> None:
@@ -99,6 +97,11 @@ class FlagSync:
         while True:
             await asyncio.sleep(self._every)
             await self._look_at_file()
+
+    async def _look_at_all(self) -> None:
+        await self._look_at_file()
+        if self._store is not None:
+            await self._look_at_store(self._store)
 
     async def _look_at_file(self) -> None:
         """Read the whole file: it is small, and its times can lie about whether it has changed."""
