@@ -94,6 +94,6 @@ def redis(redis_process: RedisServer) -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="session")
 def redis_cluster() -> Iterator[RedisServer]:
-    """Run a Redis Cluster of one node for all tests of this process."""
-    with redis_server.cluster() as server:
+    """Run a Redis Cluster of three nodes for all tests of this process."""
+    with redis_server.cluster(nodes=3) as server:
         yield server

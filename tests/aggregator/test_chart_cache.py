@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from redis import RedisCluster
 
 from bff_aggregator.entries import NO_GENERATION, Scope, pack, unpack
 from bff_aggregator.query import ChartQuery, Timeframe
@@ -19,7 +20,7 @@ from bff_demo.options import Options
 from bff_demo.server import DemoServer
 from tests.aggregator.conftest import Demo, StartAggregator
 from tests.aggregator.test_chart_data import PATH, as_rows, direct, parameters, random_query
-from tests.support.redis_server import RedisServer
+from tests.support.redis_server import SLOTS, RedisServer
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -297,15 +298,31 @@ async def test_frozen_redis_costs_little_and_wrong_bytes_in_it_nothing(
 async def test_redis_cluster_serves_as_a_single_server_does(
     demo: Demo, redis_cluster: RedisServer, start_aggregator: StartAggregator
 ) -> None:
-    one, two = [await start_aggregator(backend_url=demo.url, redis_url=redis_cluster.url, **SETTINGS) for _ in range(2)]
-    first = await one.get(PATH, params=WEEK)
-    with redis_cluster.client() as look:
+    settings = {"backend_url": demo.url, "redis_url": redis_cluster.url, "admin_token": "sesame", **SETTINGS}
+    one, two = [await start_aggregator(**settings) for _ in range(2)]
+    symbols = ("AAPL", "SPY", "MSFT")
+    first = [(await one.get(PATH, params={**WEEK, "symbol": symbol})).json()["bars"] for symbol in symbols]
+    with RedisCluster.from_url(redis_cluster.url) as look:
+        assert len({look.keyslot(f"{{chart:{symbol}}}") * 3 // SLOTS for symbol in symbols}) > 1, "several nodes"
         async with asyncio.timeout(5):
-            while look.dbsize() < 7 or any(b":lock" in key for key in look.keys()):  # noqa: SIM118  Redis's command
+            while any(len(chunks_in(look, symbol)) < 7 for symbol in symbols):
                 await asyncio.sleep(0.005)
-    second = await two.get(PATH, params=WEEK)
-    assert second.json()["bars"] == first.json()["bars"]
-    assert second.json()["metadata"]["cache_hit"]
+    second = [await two.get(PATH, params={**WEEK, "symbol": symbol}) for symbol in symbols]
+    assert [answer.json()["bars"] for answer in second] == first
+    assert all(answer.json()["metadata"]["cache_hit"] for answer in second)
+    purged = await one.delete("/api/v1/cache/chart-data?symbol=SPY", headers={"authorization": "Bearer sesame"})
+    assert purged.json()["everywhere"]
+    async with asyncio.timeout(5):
+        while 'origin="elsewhere"' not in (await two.get("/metrics")).text:
+            await asyncio.sleep(0.005)
+    assert not (await two.get(PATH, params={**WEEK, "symbol": "SPY"})).json()["metadata"]["cache_hit"]
+
+
+def chunks_in(look: "RedisCluster", symbol: str) -> list[bytes]:
+    """Return the names of a symbol's chunks, once none of them is locked."""
+    found = look.keys(f"*{{chart:{symbol}}}*minute*", target_nodes="all")
+    names = [name for name in found if isinstance(name, bytes)]
+    return [] if any(name.endswith(b":lock") for name in names) else names
 
 
 async def test_metrics_tell_what_the_cache_did(demo: Demo, start_aggregator: StartAggregator) -> None:

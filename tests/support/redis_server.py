@@ -95,12 +95,25 @@ def running(*arguments: str) -> Iterator[RedisServer]:
 
 
 @contextlib.contextmanager
-def cluster() -> Iterator[RedisServer]:
-    """Run a cluster of one node that has all slots."""
-    with running("--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1") as server, server.client() as client:
-        client.execute_command("CLUSTER", "ADDSLOTSRANGE", "0", str(SLOTS - 1))
-        until = time.monotonic() + 10
-        while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO"):
+def cluster(nodes: int = 1) -> Iterator[RedisServer]:
+    """Run a cluster whose nodes share the slots; yield one of them."""
+    with contextlib.ExitStack() as stack:
+        arguments = ("--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1")
+        servers = [stack.enter_context(running(*arguments)) for _ in range(nodes)]
+        clients = [stack.enter_context(server.client()) for server in servers]
+        edges = [SLOTS * number // nodes for number in range(nodes + 1)]
+        for number, (client, first, end) in enumerate(zip(clients, edges, edges[1:], strict=False)):
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", str(first), str(end - 1))
+            client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", str(number + 1))
+        for server in servers[1:]:
+            clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", str(server.port))
+        until = time.monotonic() + 20
+        while not all(_knows_all(client, nodes) for client in clients):
             assert time.monotonic() < until, "the cluster did not form"
             time.sleep(0.01)
-        yield server
+        yield servers[0]
+
+
+def _knows_all(client: "redis.Redis", nodes: int) -> bool:
+    told: bytes = client.execute_command("CLUSTER", "INFO")  # type: ignore[no-untyped-call]  # as the library has it
+    return b"cluster_state:ok" in told and b"cluster_known_nodes:%d" % nodes in told
