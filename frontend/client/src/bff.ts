@@ -4,13 +4,13 @@ import type { Exchange } from "./http.ts";
 import type {
   Chart,
   ChartQuery,
-  Columns,
   CompleteRun,
   CreatedRun,
   RunOptions,
   RunPage,
   RunQuery,
   RunRequest,
+  WireChart,
 } from "./types.ts";
 
 /** What both sides can do; a call's requests go through its own exchange. */
@@ -20,9 +20,6 @@ export interface Adapter {
   getRun(exchange: Exchange, id: string, options: RunOptions): Promise<CompleteRun>;
   getChart(exchange: Exchange, query: ChartQuery): Promise<Chart>;
 }
-
-/** A chart as it comes: `format=columns`. */
-export type WireChart = Omit<Chart, "columns"> & Columns;
 
 export const bff: Adapter = {
   listRuns: async (exchange, query) => (await exchange.get("/api/v1/runs", { ...query })) as RunPage,

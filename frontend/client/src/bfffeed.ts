@@ -26,6 +26,7 @@ const QUIET_MS = 15_000;
 
 export class BffFeed implements Feed {
   readonly #options: FeedOptions;
+  readonly #check: ((schema: "StreamMessage", message: unknown) => void) | undefined;
   #socket: WebSocket | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #watch: ReturnType<typeof setTimeout> | undefined;
@@ -38,8 +39,9 @@ export class BffFeed implements Feed {
   /** The time of the frame shown last, until the first frame of a connection has been compared with it. */
   #shown: string | null = null;
 
-  constructor(options: FeedOptions, epoch: string | null) {
+  constructor(options: FeedOptions, epoch: string | null, check?: (schema: "StreamMessage", message: unknown) => void) {
     this.#options = options;
+    this.#check = check;
     this.#epoch = epoch;
     this.#connect();
   }
@@ -124,6 +126,7 @@ export class BffFeed implements Feed {
   }
 
   #hear(message: unknown): void {
+    this.#check?.("StreamMessage", message);
     if (!isObject(message)) return;
     const { host } = this.#options;
     switch (message["t"]) {

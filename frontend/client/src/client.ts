@@ -3,32 +3,53 @@
 import { type Adapter, bff } from "./bff.ts";
 import { BffFeed } from "./bfffeed.ts";
 import { BffError } from "./errors.ts";
+import { lateFeed } from "./feed.ts";
 import { Flights } from "./flights.ts";
 import { Exchange, makeWire, requestId } from "./http.ts";
-import { legacy } from "./legacy/adapter.ts";
-import { LegacyFeed } from "./legacy/feed.ts";
-import { getDetail } from "./legacy/runs.ts";
-import { isOver } from "./legacy/vocabulary.ts";
 import { type MakeFeed, PlayedRun } from "./stream.ts";
 import type { CallName, Client, ClientOptions, Group, Report, Side } from "./types.ts";
+import { type SchemaName, validate } from "./validate.ts";
 
-const ADAPTERS: Record<Side, Adapter> = { bff, legacy };
+type Legacy = typeof import("./legacy/index.ts");
+let legacyCode: Promise<Legacy> | undefined;
+
+/** Return the code of the legacy side. Raises BffError (NETWORK) where it cannot be loaded; the next call tries again. */
+function legacy(): Promise<Legacy> {
+  legacyCode ??= import("./legacy/index.ts").catch((cause: unknown) => {
+    legacyCode = undefined;
+    throw new BffError("NETWORK", "the code for the legacy side cannot be loaded", { cause });
+  });
+  return legacyCode;
+}
+
+async function adapterOf(side: Side): Promise<Adapter> {
+  return side === "bff" ? bff : (await legacy()).legacy;
+}
 
 /** Return a client. It asks `flags` before each call; whoever made the flags starts and closes them. */
 export function createClient(options: ClientOptions): Client {
   const { flags, fallback = true } = options;
+  // Bundlers know this to be nothing in a production build, and drop the checks and their schemas.
+  const check =
+    typeof process === "undefined" || process.env.NODE_ENV === "production" || options.validate === false
+      ? undefined
+      : validate;
   const wire = makeWire(options);
   const flights = new Flights();
   const listeners = new Set<(report: Report) => void>();
   const streams = new Set<PlayedRun>();
   const feeds: Record<Side, MakeFeed> = {
-    bff: (feed, epoch) => new BffFeed(feed, epoch),
-    legacy: (feed) =>
-      new LegacyFeed({
-        ...feed,
-        isOver: async (id) => isOver((await getDetail(new Exchange(wire, new AbortController().signal), id)).status),
-      }),
+    bff: (feed, epoch) => new BffFeed(feed, epoch, check),
+    legacy: (feed) => {
+      const make = ({ LegacyFeed, getDetail, isOver }: Legacy) => {
+        const ask = async (id: string) => getDetail(new Exchange(wire, new AbortController().signal), id);
+        return () => new LegacyFeed({ ...feed, isOver: async (id) => isOver((await ask(id)).status) });
+      };
+      return lateFeed(legacy().then(make), feed.host);
+    },
   };
+  // When the BFF is down it may be too late to ask for it; a failure here is told by the call that needs it.
+  if (fallback) legacy().catch(() => {});
   if (options.onReport) listeners.add(options.onReport);
   const unsubscribe = flags.subscribe(() => {
     for (const stream of [...streams]) stream.choose();
@@ -42,8 +63,14 @@ export function createClient(options: ClientOptions): Client {
     name: CallName,
     group: Group,
     signal: AbortSignal,
-    ask: (adapter: Adapter, exchange: Exchange) => Promise<T>,
+    request: (adapter: Adapter, exchange: Exchange) => Promise<T>,
+    schema?: SchemaName,
   ): Promise<T> {
+    const ask = async (from: Side): Promise<T> => {
+      const answer = await request(await adapterOf(from), exchange);
+      if (check && schema) check(schema, answer);
+      return answer;
+    };
     const since = performance.now();
     const exchange = new Exchange(wire, signal);
     let side = flags.side(group);
@@ -63,13 +90,13 @@ export function createClient(options: ClientOptions): Client {
     try {
       let answer: T;
       try {
-        answer = await ask(ADAPTERS[side], exchange);
+        answer = await ask(side);
       } catch (error) {
         if (side === "legacy" || !fallback || !(error instanceof BffError) || !isAway(error)) throw error;
         side = "legacy";
         failure = error;
         exchange.cache = undefined;
-        answer = await ask(ADAPTERS.legacy, exchange);
+        answer = await ask(side);
       }
       report(failure);
       return answer;
@@ -85,14 +112,15 @@ export function createClient(options: ClientOptions): Client {
     parameters: unknown,
     signal: AbortSignal | undefined,
     ask: (adapter: Adapter, exchange: Exchange) => Promise<T>,
+    schema: SchemaName,
   ): Promise<T> {
     const key = JSON.stringify([name, flags.side(group), parameters, wire.headers()]);
-    return flights.join(key, signal, (landing) => call(name, group, landing, ask));
+    return flights.join(key, signal, (landing) => call(name, group, landing, ask, schema));
   }
 
   return {
     listRuns: (query = {}, { signal } = {}) =>
-      shared("listRuns", "run_data", query, signal, (side, exchange) => side.listRuns(exchange, query)),
+      shared("listRuns", "run_data", query, signal, (side, exchange) => side.listRuns(exchange, query), "RunPage"),
 
     // Both sides hand the key on to one backend, which makes the run once, so the call may be made again.
     createRun: (request, { signal, idempotencyKey = requestId() } = {}) =>
@@ -101,10 +129,17 @@ export function createClient(options: ClientOptions): Client {
       ),
 
     getRun: (id, { signal, ...options } = {}) =>
-      shared("getRun", "run_data", [id, options], signal, (side, exchange) => side.getRun(exchange, id, options)),
+      shared(
+        "getRun",
+        "run_data",
+        [id, options],
+        signal,
+        (side, exchange) => side.getRun(exchange, id, options),
+        "CompleteRun",
+      ),
 
     getChart: (query, { signal } = {}) =>
-      shared("getChart", "chart_data", query, signal, (side, exchange) => side.getChart(exchange, query)),
+      shared("getChart", "chart_data", query, signal, (side, exchange) => side.getChart(exchange, query), "Chart"),
 
     openStream: (id, streamOptions = {}) => {
       const stream = new PlayedRun(id, streamOptions, {

@@ -50,3 +50,30 @@ export function socketUrl(baseUrl: string, path: string): string {
 export function backoff(attempt: number): number {
   return 100 + Math.random() * Math.min(15_000, 250 * 2 ** attempt);
 }
+
+/** Return a feed whose code is still on its way; what it is told meanwhile waits. */
+export function lateFeed(loading: Promise<() => Feed>, host: Host): Feed {
+  let feed: Feed | undefined;
+  let closed = false;
+  const waiting: ((feed: Feed) => void)[] = [];
+  const tell = (act: (feed: Feed) => void): void => {
+    if (feed) act(feed);
+    else waiting.push(act);
+  };
+  loading.then(
+    (make) => {
+      if (closed) return;
+      feed = make();
+      for (const act of waiting) act(feed);
+    },
+    (error: BffError) => closed || host.error({ code: error.code, message: error.message, fatal: true }),
+  );
+  return {
+    go: (at, playing) => tell((loaded) => loaded.go(at, playing)),
+    send: (control) => tell((loaded) => loaded.send(control)),
+    close: () => {
+      closed = true;
+      feed?.close();
+    },
+  };
+}

@@ -1,5 +1,11 @@
 /** The client's public types: what goes in, what comes out, whichever side answers. */
 
+import type { components, operations } from "./generated/aggregator.ts";
+import type { components as stream } from "./generated/stream.ts";
+
+type Schemas = components["schemas"];
+type Messages = stream["schemas"];
+
 /** A group of calls that a flag moves between the two sides. */
 export type Group = "chart_data" | "run_data" | "websocket";
 /** Where a call goes: to the BFF, or to the backend as it was before there was one. */
@@ -89,50 +95,18 @@ export interface Client {
 
 // ── Runs ──
 
-export interface RunQuery {
-  symbol?: string | undefined;
-  strategy_id?: string | undefined;
-  /** `YYYY-MM-DD`, UTC, included. */
-  from?: string | undefined;
-  to?: string | undefined;
-  limit?: number | undefined;
-  offset?: number | undefined;
-  order?: "created_at" | "-created_at" | undefined;
-}
+type ListQuery = NonNullable<operations["list_runs_api_v1_runs_get"]["parameters"]["query"]>;
+/** `from` and `to` are `YYYY-MM-DD`, UTC, included. */
+export type RunQuery = { [K in keyof ListQuery]?: ListQuery[K] | undefined };
 
 /** QUEUED, RUNNING, DONE, ERROR, CANCELLED, or what the backend says, in capitals. */
 export type RunStatus = "QUEUED" | "RUNNING" | "DONE" | "ERROR" | "CANCELLED" | (string & {});
-export type PartState = "ok" | "missing" | "failed" | "timeout" | "skipped" | "stale";
+export type PartState = Schemas["State"];
 export type Part = "metrics" | "equity" | "orders";
 
-export interface ListedRun {
-  run_id: string | null;
-  status: RunStatus;
-  strategy_id: string | null;
-  symbol: string | null;
-  created_at: string | null;
-  run_from: string | null;
-  run_to: string | null;
-  duration_ms: number | null;
-  metrics: Record<string, number> | null;
-  metrics_state: Exclude<PartState, "stale"> | "pending";
-  extra?: Record<string, unknown>;
-}
-
-export interface RunPage {
-  items: ListedRun[];
-  total?: number | null;
-  limit?: number | null;
-  offset?: number | null;
-  metadata: {
-    load_time_ms: number;
-    backend_calls: number;
-    /** Finished runs whose metrics come with a later request. */
-    metrics_pending: number;
-    stale: boolean;
-    partial_data: boolean;
-  };
-}
+export type ListedRun = Omit<Schemas["ListedRun"], "status"> & { status: RunStatus };
+/** `metadata.metrics_pending` finished runs have their metrics with a later request. */
+export type RunPage = Pick<Schemas["RunPage"], "total" | "limit" | "offset" | "metadata"> & { items: ListedRun[] };
 
 /** What to run: a dataset, or a symbol and a year. */
 export interface RunRequest {
@@ -161,91 +135,22 @@ export interface RunOptions extends CallOptions {
   equityPoints?: number | undefined;
 }
 
-export interface Run {
-  run_id: string | null;
-  status: RunStatus;
-  strategy_id: string | null;
-  symbol: string | null;
-  created_at: string | null;
-  run_from: string | null;
-  run_to: string | null;
-  duration_ms: number | null;
-  dataset_id: string | null;
-  params: unknown;
-  seed: unknown;
-  speed: unknown;
-  slippage_fees: unknown;
-  code_hash: string | null;
-  artifacts: unknown;
-  manifest: unknown;
-  extra?: Record<string, unknown>;
-}
-
+export type Run = Omit<Schemas["Run"], "status"> & { status: RunStatus };
 /** Shares (0.1 is ten percent); null where unknown or undefined. Other figures of the backend's stand beside these. */
-export interface RunMetrics {
-  total_return: number | null;
-  cagr: number | null;
-  max_drawdown: number | null;
-  sharpe_ratio: number | null;
-  sortino_ratio: number | null;
-  win_rate: number | null;
-  total_trades: number | null;
-  [figure: string]: unknown;
-}
-
-export interface EquityPoint {
-  /** ISO 8601, UTC. */
-  ts: string;
-  value: number;
-  /** (peak - value) / peak. */
-  drawdown: number | null;
-  extra?: Record<string, unknown>;
-}
-
-export interface Order {
-  order_id?: unknown;
-  ts: string | null;
-  symbol: string | null;
-  side: string | null;
-  quantity: number | null;
-  price: number | null;
-  order_type: string | null;
-  status: string | null;
-  commission: number | null;
-  extra?: Record<string, unknown>;
-}
-
-export interface PartReport {
-  state: PartState;
-  age_ms: number | null;
-  source: "backend" | "cache" | null;
-  error?: Record<string, unknown> | null;
-  extra?: Record<string, unknown> | null;
-  rejected?: number | null;
-}
+export type RunMetrics = Schemas["RunMetrics"] & { [figure: string]: unknown };
+/** `ts` is ISO 8601, UTC; drawdown is (peak - value) / peak. */
+export type EquityPoint = Schemas["Point"];
+export type Order = Schemas["Order"];
+export type PartReport = Schemas["PartReport"];
 
 /** A run with its parts; null where `metadata.parts` says that one is not there. */
-export interface CompleteRun {
+export type CompleteRun = Omit<Schemas["CompleteRun"], "run" | "metrics" | "equity" | "orders" | "metadata"> & {
   run: Run;
   metrics: RunMetrics | null;
   equity: EquityPoint[] | null;
   orders: Order[] | null;
-  metadata: {
-    load_time_ms: number;
-    cache_hit: boolean;
-    backend_calls: number;
-    data_sources: string[];
-    partial_data: boolean;
-    failed_sources: string[];
-    stale: boolean;
-    orders_count: number | null;
-    equity_points: number | null;
-    equity_source_points: number | null;
-    computed: string[];
-    revision: string;
-    parts: { run: PartReport } & Record<Part, PartReport>;
-  };
-}
+  metadata: Omit<Schemas["Metadata"], "parts"> & { parts: { run: PartReport } & Record<Part, PartReport> };
+};
 
 // ── Charts ──
 
@@ -263,37 +168,15 @@ export interface ChartQuery {
   rthOnly?: boolean | undefined;
 }
 
+type ChartAnswer = operations["chart_data"]["responses"]["200"]["content"]["application/json"];
+/** A chart as it comes over the wire: `format=columns`. */
+export type WireChart = Extract<ChartAnswer, { t: number[] }>;
 /** Columns of equal length, strictly ascending by `t`: the starts of the bars in UTC seconds. */
-export interface Columns {
-  t: number[];
-  o: number[];
-  h: number[];
-  l: number[];
-  c: number[];
-  v: number[];
-}
-
-export interface Chart {
-  symbol: string;
-  timeframe: string;
-  from_date: string;
-  to_date: string;
+export type Columns = Pick<WireChart, "t" | "o" | "h" | "l" | "c" | "v">;
+/** `metadata.stale`: some of it is past its freshness, because the backend is away. */
+export type Chart = Pick<WireChart, "symbol" | "timeframe" | "from_date" | "to_date" | "metadata"> & {
   columns: Columns;
-  metadata: {
-    total_bars: number;
-    source_bars: number;
-    decimated: boolean;
-    /** Minutes of trading per bar. */
-    decimation_stride: number;
-    rejected_bars: number;
-    cache_hit: boolean;
-    /** Some of it is past its freshness: the backend is away. */
-    stale: boolean;
-    load_time_ms: number;
-    backend_calls: number;
-    data_source: string;
-  };
-}
+};
 
 // ── Streams ──
 
@@ -308,32 +191,14 @@ export interface StreamOptions {
   signal?: AbortSignal;
 }
 
-export interface Ohlc {
-  o: number;
-  h: number;
-  l: number;
-  c: number;
-  v: number;
-}
-
+export type Ohlc = Messages["Ohlc"];
 /** `n` source frames up to index `seq`, merged. */
-export interface Frame {
-  t: "frame";
-  /** Time of the last frame covered, ISO 8601, UTC. */
-  ts: string;
-  ohlc: Ohlc | null;
-  orders: StreamOrder[];
-  equity: { ts: string; value: number } | null;
-  n: number;
-  seq: number;
-  /** Frames that a slow connection has been spared so far; the next frame covers them. */
-  dropped: number;
-  [field: string]: unknown;
-}
-
+export type Frame = Omit<Messages["Frame"], "orders"> & { orders: StreamOrder[]; [field: string]: unknown };
 export interface StreamOrder {
   [field: string]: unknown;
 }
+/** What the relay says over the wire. */
+export type StreamMessage = Messages["StreamMessage"];
 
 export interface Position {
   /** Names the reading of the run that `seq` counts in; null on the legacy side. */

@@ -11,7 +11,7 @@ const legacy = client("legacy");
 function comparable(answer: Chart | CompleteRun | RunPage): unknown {
   const { metadata, ...rest } = answer as Chart & CompleteRun & RunPage;
   const { load_time_ms, cache_hit, backend_calls, data_source, revision, parts, metrics_pending, ...told } =
-    metadata as Record<string, unknown>;
+    metadata as unknown as Record<string, unknown>;
   const states = Object.entries((parts ?? {}) as CompleteRun["metadata"]["parts"]).map(([name, { state, error }]) => [
     name,
     state,
