@@ -1,0 +1,105 @@
+"""What a client may see while something is broken, and what it may never see. Pure.
+
+| place | charts, runs | proxied and legacy requests | streams |
+|---|---|---|---|
+| `backend` | right, or marked as partial, or 502, 503, 504 | right, 502, 503, 504, or visibly cut | never closed |
+| `redis` | right | right | never closed |
+| `services` | right, 502, 503, 504, or visibly cut | the same | closed and resumed |
+| `browser` | right, or visibly cut | the same | closed and resumed |
+| `rolled` | right | right | told to come back (1012), and resumed |
+
+Never, anywhere: a wrong value, an answer past its deadline, an error of another shape, a lost frame, a POST sent twice.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+UNAVAILABLE = {502, 503, 504}
+CODES = {"BACKEND_UNAVAILABLE", "BACKEND_TIMEOUT", "BACKEND_CIRCUIT_OPEN", "BUSY"}
+PARTS = ("metrics", "equity", "orders")
+LEAKS = (b"Traceback", b"127.0.0.1", b'File "')
+NGINX_S = 10.0
+SLACK_S = 3.0
+"""What a busy test machine may add to a deadline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of request.
+
+    Attributes:
+        name: how it is called in figures.
+        deadline: seconds by which it is answered, whatever is broken behind the origin.
+        stream: whether its answer is handed on while it comes, so that a fault can cut it visibly.
+    """
+
+    name: str
+    deadline: float
+    stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one request went: a whole answer, or `error`, the name of what ended it."""
+
+    kind: Kind
+    path: str
+    seconds: float
+    status: int = 0
+    body: bytes = b""
+    error: str = ""
+
+    @property
+    def what(self) -> str:
+        """Return the status or the error, for counting."""
+        return self.error or str(self.status)
+
+
+def violation(outcome: Outcome, place: str, expected: Any) -> str | None:
+    """Return what is wrong with an outcome, or None: `expected` is the status and JSON of the fault-free answer."""
+    # In front of a service only nginx can tell that it is silent, and it does not know the service's own deadline.
+    deadline = NGINX_S if place == "services" else outcome.kind.deadline
+    if place != "browser" and outcome.seconds > deadline + SLACK_S:
+        return f"{outcome.kind.name} took {outcome.seconds:.1f} s ({outcome.what})"
+    if outcome.error:
+        visible = place in ("browser", "services") or (place == "backend" and outcome.kind.stream)
+        return None if visible else f"{outcome.kind.name} ended with {outcome.error}"
+    status, value = expected
+    if outcome.status == status:
+        return None if _is_right(outcome, value) else f"{outcome.kind.name} {outcome.path}: a wrong answer"
+    if place in ("redis", "rolled", "none") or outcome.status not in UNAVAILABLE:
+        return f"{outcome.kind.name} {outcome.path}: {outcome.status} {outcome.body[:300]!r}"
+    return _ill_formed(outcome)
+
+
+def _is_right(outcome: Outcome, value: Any) -> bool:
+    found = json.loads(outcome.body)
+    if outcome.kind.name == "chart":
+        return bool(found["bars"] == value["bars"])
+    if outcome.kind.name != "run":
+        return bool(found == value)
+    return found["run"] == value["run"] and all(_part_is_right(found, value, part) for part in PARTS)
+
+
+def _part_is_right(found: Mapping[str, Any], value: Mapping[str, Any], part: str) -> bool:
+    """A part is the true one, or absent and marked; metrics may lack what an absent part would have determined."""
+    metadata = found["metadata"]
+    if found[part] is None:
+        marked = metadata["partial_data"] and part in metadata["failed_sources"]
+        return bool(marked and metadata["parts"][part]["state"] in ("failed", "timeout"))
+    if part == "metrics" and metadata["partial_data"]:
+        return all(number in (None, value[part][name]) for name, number in found[part].items())
+    return bool(found[part] == value[part])
+
+
+def _ill_formed(outcome: Outcome) -> str | None:
+    try:
+        error = json.loads(outcome.body)["error"]
+        good = error["code"] in CODES and error["message"] and error["details"]["correlation_id"]
+    except (ValueError, KeyError, TypeError):
+        good = False
+    if not good or any(leak in outcome.body for leak in LEAKS):
+        return f"{outcome.kind.name}: an error of another shape: {outcome.status} {outcome.body[:300]!r}"
+    return None
