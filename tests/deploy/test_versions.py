@@ -18,7 +18,7 @@ from bff_proxy.app import create_app as create_proxy
 from bff_proxy.settings import ProxySettings
 from bff_wsrelay.app import create_app as create_relay
 from bff_wsrelay.settings import RelaySettings
-from tests.support.manifests import KUBERNETES
+from tests.support.manifests import ENVIRONMENTS, KUBERNETES, of_kind, pod_of
 
 FOLDERS = {**{name: f"services/{name}" for name in SERVICES}, "demo": "demo", "nginx": "."}
 APPS: dict[str, Callable[[], Any]] = {
@@ -49,6 +49,13 @@ def test_the_manifests_name_the_images_of_those_versions() -> None:
     images = yaml.safe_load((KUBERNETES / "base/kustomization.yaml").read_text())["images"]
     tags = {image["name"]: image["newTag"] for image in images}
     assert tags == {**{f"bff-{name}": declared(name) for name in SERVICES}, "bff-origin": declared("nginx")}
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_every_environment_says_where_the_images_are(environment: str) -> None:
+    for part in (*SERVICES, "origin"):
+        image = pod_of(of_kind(environment, "Deployment")[f"bff-{part}"])["containers"][0]["image"]
+        assert image.endswith(f"/bff-{part}:{declared(part if part in SERVICES else 'nginx')}")
 
 
 @pytest.mark.parametrize("service", SERVICES)
