@@ -1,5 +1,6 @@
 """Changes at runtime: on every replica at once, over restarts, and whatever Redis does meanwhile."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterator
@@ -149,11 +150,34 @@ async def test_fields_that_are_no_changes_are_passed_over(start_flags: Start, re
         assert not await value(api)
 
 
+@pytest.fixture
+def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no replica be told of changes."""
+
+    async def listen(_store: FlagStore, _heard: Callable[[], None]) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(FlagStore, "listen", listen)
+
+
+async def test_connection_for_news_is_made_again(start_flags: Start, redis: RedisServer) -> None:
+    async with AsyncExitStack() as stack:
+        one, other = await replicas(stack, start_flags, redis.url)
+        with redis.client() as client:
+            client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+
+            async def is_back() -> bool:
+                return client.pubsub_numsub("bff:1:flags")[0][1] == 2
+
+            await until(is_back)
+        await one.turn("bff", False)
+        await sees(other, False)
+
+
+@pytest.mark.usefixtures("deaf")
 async def test_without_word_from_redis_looking_is_enough(start_flags: Start, redis: RedisServer) -> None:
     async with AsyncExitStack() as stack:
         one, other = await replicas(stack, start_flags, redis.url, flag_poll_seconds=0.05)
-        with redis.client() as client:
-            client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
         await one.turn("bff", False)
         await sees(other, False)
 
@@ -187,19 +211,30 @@ async def test_while_redis_is_away_flags_stay_and_changes_are_refused(
         server.stop()
 
 
+@pytest.mark.usefixtures("deaf")
 async def test_page_that_knows_more_than_a_replica_gets_what_it_knows_of(
     start_flags: Start, redis: RedisServer
 ) -> None:
     async with AsyncExitStack() as stack:
         one, other = await replicas(stack, start_flags, redis.url)
-        with redis.client() as client:
-            client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
         await one.turn("bff", False)
         revision = (await one.client.get("/api/v1/flags")).json()["revision"]
         path = f"/ofrep/v1/evaluate/flags?flagConfigEtag=%22{revision}%22"
         body = (await other.client.post(path, json={})).json()
     assert body["metadata"]["revision"] == revision
     assert body["flags"][0]["value"] is False
+
+
+@pytest.mark.usefixtures("deaf")
+async def test_replica_looks_before_it_says_that_nothing_changed(start_flags: Start, redis: RedisServer) -> None:
+    async with AsyncExitStack() as stack:
+        one, other = await replicas(stack, start_flags, redis.url)
+        for method, path in (("POST", "/ofrep/v1/evaluate/flags"), ("GET", "/api/v1/flags")):
+            tag = (await other.client.request(method, path)).headers["etag"]
+            known = {"if-none-match": tag}
+            assert (await other.client.request(method, path, headers=known)).status_code == 304
+            await one.turn("bff", not await value(one))
+            assert (await other.client.request(method, path, headers=known)).status_code == 200
 
 
 async def test_page_that_knows_of_a_newer_file_gets_it(start_flags: Start, flags_file: Path) -> None:

@@ -52,10 +52,11 @@ class FlagBoard:
             self._hears.discard(hears)
 
     def _become(self, definitions: Definitions, changes: Mapping[str, Change]) -> None:
-        before, self.now = self.now, FlagSet(definitions, changes)
-        keys = self.now.differences(before)
-        if not keys:
+        before, after = self.now, FlagSet(definitions, changes)
+        keys = after.differences(before)
+        if not keys and after.revision == before.revision:
             return
+        self.now = after
         log.info("flags changed", extra={"flags": keys, "revision": self.now.revision})
         for hears in list(self._hears):
             hears(keys)

@@ -1,6 +1,6 @@
 """The routes of flags: for people and scripts, for pages that listen, and for OpenFeature's SDKs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import orjson
@@ -77,6 +77,18 @@ class Evaluator:
         if revision and revision.strip('"') != self._board.now.revision:
             await self._sync.refresh()
 
+    async def answer(self, request: Request, make: Callable[[], object]) -> Response:
+        """Return an answer with an entity tag, or 304 where the client has that one already."""
+        condition, flags = request.headers.get("if-none-match"), self._board.now
+        body = orjson.dumps(make())
+        if ofrep.is_known(condition, ofrep.etag(body)):
+            await self._sync.confirm()
+            body = body if self._board.now is flags else orjson.dumps(make())
+        headers = {"etag": ofrep.etag(body), "cache-control": REVALIDATE}
+        if ofrep.is_known(condition, headers["etag"]):
+            return Response(status_code=304, headers=headers)
+        return Response(body, headers=headers, media_type=JSON)
+
 
 def make_router(
     board: FlagBoard,
@@ -92,8 +104,8 @@ def make_router(
     @router.get(PATH, response_model=FlagList)
     async def flags(request: Request, targeting_key: TargetingKey = "") -> Response:
         """Return all flags: as they are for a targeting key, and where that comes from."""
-        found = evaluator.all({TARGETING_KEY: targeting_key})
-        return _revalidated(request, listing(board.now, found))
+        context = {TARGETING_KEY: targeting_key}
+        return await evaluator.answer(request, lambda: listing(board.now, evaluator.all(context)))
 
     @router.get(f"{PATH}/events", responses={200: {"model": FlagsEvent, "content": {"text/event-stream": {}}}})
     async def changes() -> Response:
@@ -129,7 +141,7 @@ def make_ofrep_router(board: FlagBoard, events: FlagEvents, evaluator: Evaluator
         except ofrep.BadEvaluation as error:
             return JsonResponse(error.body, 400)
         await evaluator.catch_up(revision)
-        return _revalidated(request, ofrep.bulk(board.now, evaluator.all(context)))
+        return await evaluator.answer(request, lambda: ofrep.bulk(board.now, evaluator.all(context)))
 
     @router.post(f"{OFREP}/{{key}}")
     async def single(request: Request, key: str, revision: Revision = "") -> Response:
@@ -150,16 +162,6 @@ def make_ofrep_router(board: FlagBoard, events: FlagEvents, evaluator: Evaluator
         return EventStream(events, ofrep_event, greets=False)
 
     return router
-
-
-def _revalidated(request: Request, content: object) -> Response:
-    """Return an answer with an entity tag, or 304 where the client has that one already."""
-    body = orjson.dumps(content)
-    tag = ofrep.etag(body)
-    headers = {"etag": tag, "cache-control": REVALIDATE}
-    if ofrep.is_known(request.headers.get("if-none-match"), tag):
-        return Response(status_code=304, headers=headers)
-    return Response(body, headers=headers, media_type=JSON)
 
 
 async def _body(request: Request) -> bytes:

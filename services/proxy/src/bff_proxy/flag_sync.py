@@ -86,6 +86,11 @@ class FlagSync:
             self._reading = asyncio.create_task(self._look_at_all(), name="flag-refresh")
         await asyncio.shield(self._reading)
 
+    async def confirm(self) -> None:
+        """Look before a client is told that nothing changed: it may ask because another replica told it otherwise."""
+        if not self.is_away:
+            await self.refresh()
+
     async def check(self) -> None:
         """Raise CheckFailed where the newest definitions, or changes made at runtime, are not what is answered."""
         if self._board.problem:
