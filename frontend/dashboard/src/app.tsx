@@ -23,6 +23,7 @@ export function App() {
   const [engineering, setEngineering] = useState(false);
   useEffect(() => {
     const pressed = (event: KeyboardEvent) => {
+      if (event.key === "Escape" && !document.querySelector("dialog[open]")) setEngineering(false);
       if (event.key !== "`" || isTyping(event.target) || event.ctrlKey || event.metaKey || event.altKey) return;
       event.preventDefault();
       setEngineering((open) => !open);

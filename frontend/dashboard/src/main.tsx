@@ -3,7 +3,7 @@ import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./app.tsx";
 import { SessionContext } from "./context.ts";
-import { createQueryClient } from "./queries.ts";
+import { askAnew, createQueryClient } from "./queries.ts";
 import { openSession } from "./session.ts";
 import "./styles/tokens.css";
 import "./styles/base.css";
@@ -13,8 +13,7 @@ import { startTheme } from "./theme.ts";
 startTheme();
 const session = openSession();
 const queries = createQueryClient();
-// A call that is under way when a flag changes is let finish on its side; everything shown is then asked for anew.
-session.flags.subscribe(() => void queries.invalidateQueries({}, { cancelRefetch: false }));
+session.flags.subscribe(() => void askAnew(queries));
 
 const root = document.getElementById("root");
 if (!root) throw new Error("the page has no #root");

@@ -34,6 +34,7 @@ export interface PlayerOptions {
 type Live = "price" | "equity" | "drawdown" | "time" | "seq" | "orders" | "dropped" | "covered" | "rate";
 
 const TELL_MS = 2000;
+const SETTLE_MS = 250;
 const READ_MS = 250;
 /** Longest wait for the candles before the position; what comes later is put in front then. */
 const HOLD_MS = 1500;
@@ -64,6 +65,7 @@ export class Player {
   private epoch: string | null = null;
   private holdUntil = 0;
   private history: AbortController | undefined;
+  private settling: ReturnType<typeof setTimeout> | undefined;
   private told = 0;
   private read = 0;
   private rateFrames = 0;
@@ -111,6 +113,7 @@ export class Player {
     this.seekbar = undefined;
     this.live.clear();
     cancelAnimationFrame(this.asked);
+    clearTimeout(this.settling);
     this.asked = 0;
   }
 
@@ -284,6 +287,12 @@ export class Player {
     if (this.at !== undefined) this.options.moved(this.at);
   }
 
+  /** Say where it stands once it stands: a seek bar that is drawn along passes many places. */
+  private settle(): void {
+    clearTimeout(this.settling);
+    this.settling = setTimeout(() => this.moved(), SETTLE_MS);
+  }
+
   private redraw(): void {
     if (this.asked || !this.chart) return;
     this.asked = requestAnimationFrame((now) => {
@@ -300,7 +309,9 @@ export class Player {
     }
     this.chart.draw(this.book);
     this.write(now);
-    if (this.tally.frames > 0 && now - this.told > TELL_MS) this.moved();
+    if (this.tally.frames === 0) return;
+    if (!this.shot.playing) this.settle();
+    else if (now - this.told > TELL_MS) this.moved();
   }
 
   private write(now: number): void {

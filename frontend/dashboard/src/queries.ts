@@ -32,6 +32,20 @@ export function createQueryClient(): QueryClient {
   });
 }
 
+/**
+ * Ask for everything that is shown anew, because a flag changed. A call that is under way is let finish on its side, so that
+ * none is lost, and is followed by one over the other side.
+ */
+export async function askAnew(queries: QueryClient): Promise<void> {
+  const running = queries.getQueryCache().findAll({ type: "active", fetchStatus: "fetching" });
+  await queries.invalidateQueries({}, { cancelRefetch: false });
+  await Promise.all(
+    running.map(({ queryKey }) =>
+      queries.refetchQueries({ queryKey, exact: true, type: "active" }, { cancelRefetch: false }),
+    ),
+  );
+}
+
 export function useRuns(symbol: string, strategy: string) {
   const { client } = useSession();
   return useQuery({

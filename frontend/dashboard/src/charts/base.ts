@@ -52,6 +52,7 @@ export function makeChart(container: HTMLElement): IChartApi {
       secondsVisible: false,
       minBarSpacing: 0.1,
       rightOffset: 2,
+      lockVisibleTimeRangeOnResize: true,
       tickMarkFormatter: (time: Time, type: TickMarkType) => newYork(secondsOf(time), TICKS[type]),
     },
     localization: { timeFormatter: (time: Time) => `${newYork(secondsOf(time), "minute")} ET` },

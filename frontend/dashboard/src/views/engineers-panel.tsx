@@ -113,12 +113,7 @@ export function EngineersPanel({ close }: { close: () => void }) {
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => heading.current?.focus(), []);
   return (
-    <aside
-      id="engineers"
-      className="panel"
-      aria-labelledby="engineers-title"
-      onKeyDown={(event) => event.key === "Escape" && close()}
-    >
+    <aside id="engineers" className="panel" aria-labelledby="engineers-title">
       <header>
         <h2 id="engineers-title" ref={heading} tabIndex={-1}>
           Engineering

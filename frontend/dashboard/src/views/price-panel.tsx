@@ -80,7 +80,10 @@ export function PricePanel({ route, run, orders }: { route: RunRoute; run: Run; 
   const [marks, setMarks] = useState(0);
   const [visible, setVisible] = useState<Span>(opening.current);
   const chart = useChart(run.symbol, route.timeframe, run.run_from ? days : undefined);
-  const { data } = chart;
+  // A request that fails takes nothing off the screen.
+  const kept = useRef(chart.data);
+  if (chart.data) kept.current = chart.data;
+  const data = kept.current;
 
   const box = useRef<HTMLDivElement>(null);
   const drawn = useRef<PriceChart>(undefined);

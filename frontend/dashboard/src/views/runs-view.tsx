@@ -133,6 +133,24 @@ function Filters({ route }: { route: ListRoute }) {
           ))}
         </select>
       </label>
+      <label className="narrow-only">
+        Sort by
+        <select
+          value={`${route.sort} ${route.descending}`}
+          onChange={(event) => {
+            const [sort, descending] = event.target.value.split(" ");
+            set({ sort: sort as SortKey, descending: descending === "true" });
+          }}
+        >
+          {COLUMNS.flatMap(({ key, label }) =>
+            [true, false].map((descending) => (
+              <option key={`${key} ${descending}`} value={`${key} ${descending}`}>
+                {label} {descending ? "↓" : "↑"}
+              </option>
+            )),
+          )}
+        </select>
+      </label>
     </search>
   );
 }

@@ -1,0 +1,193 @@
+"""Sides are changed, and fall away, while a page is open: nothing is lost, and the page says what is what."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from bff_local import Stack
+from tests.browser.conftest import TOKEN, Complaints
+from tests.support.dashboard import (
+    MONTH_RUN,
+    YEAR_RUN,
+    ask,
+    assert_balanced,
+    facts,
+    find_run,
+    open_player,
+    open_run,
+    until,
+    wait_for_chart,
+    wait_for_flag,
+    wait_for_seq,
+)
+
+SERVICES = ("proxy", "aggregator", "wsrelay")
+
+
+@pytest.fixture(scope="module")
+def run(stack: Stack) -> str:
+    """A run over a year of minutes, with every part."""
+    return find_run(stack.backend_url, **YEAR_RUN)
+
+
+@pytest.fixture(scope="module")
+def month(stack: Stack) -> str:
+    """A run over a month of minutes, which either side has read in a moment."""
+    return find_run(stack.backend_url, **MONTH_RUN)
+
+
+@pytest.fixture(autouse=True)
+def _restored(stack: Stack) -> Iterator[None]:
+    """Give the stack back as it was: everything up, no faults, flags as delivered."""
+    yield
+    for name in ("backend", *SERVICES):
+        child = stack[name]
+        if not child.pid:
+            child.start()
+            child.wait_ready()
+    ask(f"{stack.backend_url}/__faults", "DELETE")
+    for key in ("bff", "chart_data", "run_data", "websocket"):
+        ask(f"{stack.origin}/api/v1/flags/{key}", "DELETE", token=TOKEN)
+
+
+def flip(stack: Stack, key: str, value: bool) -> None:
+    """Change a flag for everybody."""
+    body = {"value": value, "reason": "a test of the page"}
+    ask(f"{stack.origin}/api/v1/flags/{key}", "PUT", body, token=TOKEN)
+
+
+def wait_for_side(page: Page, side: str) -> None:
+    """Wait until the playback runs over a side."""
+    page.wait_for_selector(f".stage [data-connection=live][data-side={side}]")
+
+
+def wait_for_log(page: Page, stack: Stack, frames: int) -> None:
+    """Wait until the relay has read so many frames of the one run that is played."""
+    log = "async ([url, least]) => (await (await fetch(url)).json()).recordings.some(log => log.frames >= least)"
+    until(page, log, [f"{stack.origin}/api/v1/streams", frames])
+
+
+@pytest.mark.parametrize("key", ["websocket", "bff"])
+def test_stream_changes_sides_and_back_without_losing_a_frame(page: Page, stack: Stack, month: str, key: str) -> None:
+    open_player(page, month, "&speed=3")
+    wait_for_side(page, "bff")
+    page.keyboard.press("Space")
+    wait_for_seq(page, 150)
+    for value, side in ((False, "legacy"), (True, "bff")):
+        flip(stack, key, value)
+        wait_for_side(page, side)
+        wait_for_seq(page, int(facts(page, ".stage")["seq"]) + 150)
+        assert_balanced(page)
+    stage = facts(page, ".stage")
+    assert (stage["base"], stage["playing"]) == ("-1", "true")
+
+
+@pytest.mark.parametrize("key", ["chart_data", "bff"])
+def test_chart_on_its_way_arrives_while_its_flag_changes(
+    page: Page, stack: Stack, run: str, key: str, complaints: Complaints
+) -> None:
+    open_run(page, run)
+    ask(f"{stack.backend_url}/__faults", "PUT", {"path_prefix": "/bars", "latency_ms": 700})
+    for value, timeframe, side in ((False, "1h", "/api/v1/chart-data"), (True, "1m", "/bars/")):
+        with page.expect_response(re.compile(side)) as answered:
+            with page.expect_request(re.compile(side)):
+                page.get_by_role("group", name="Timeframe").get_by_role("button", name=timeframe).click()
+            flip(stack, key, value)
+        assert answered.value.ok
+        wait_for_flag(page, key, value)
+        wait_for_chart(page)
+    assert complaints.data == []
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_run_is_read_over_the_other_side_the_moment_its_flag_changes(
+    page: Page, stack: Stack, run: str, complaints: Complaints
+) -> None:
+    open_run(page, run)
+    with page.expect_response(lambda answer: answer.url.endswith(f"/backtests/{run}/equity")):
+        flip(stack, "run_data", False)
+    with page.expect_response(lambda answer: f"/api/v1/runs/{run}/complete" in answer.url):
+        flip(stack, "run_data", True)
+    expect(page.locator(".metrics dd").first).to_contain_text("%")
+    assert complaints.data == []
+
+
+def test_services_stopped_in_the_middle_leave_the_page_working_over_legacy(
+    page: Page, stack: Stack, month: str
+) -> None:
+    open_player(page, month, "&speed=3")
+    page.keyboard.press("Space")
+    wait_for_seq(page, 150)
+    for name in SERVICES:
+        stack[name].stop(1.0)
+    wait_for_side(page, "legacy")
+    wait_for_seq(page, int(facts(page, ".stage")["seq"]) + 150)
+    assert_balanced(page)
+    assert facts(page, ".stage")["base"] == "-1"
+    page.get_by_role("link", name=re.compile("^[0-9a-f]{8}$")).click()
+    page.wait_for_selector(".equity .chart")
+    page.wait_for_selector(".price .chart[data-bars]")
+    page.keyboard.press("`")
+    expect(page.get_by_role("heading", name="Fell back to legacy")).to_be_visible()
+
+
+def test_backend_stopped_leaves_playback_running_from_the_log(page: Page, stack: Stack, month: str) -> None:
+    open_player(page, month, "&speed=5")
+    page.keyboard.press("Space")
+    wait_for_log(page, stack, 6000)
+    stack["backend"].stop(1.0)
+    wait_for_seq(page, int(facts(page, ".stage")["seq"]) + 1000)
+    assert_balanced(page)
+    assert facts(page, "[data-connection]")["side"] == "bff"
+
+
+def test_chart_past_its_freshness_says_that_it_is_stale(page: Page, run: str) -> None:
+    open_run(page, run)
+    page.route(
+        re.compile("/api/v1/chart-data"),
+        lambda route: route.fulfill(
+            response=(answer := route.fetch()),
+            json={**answer.json(), "metadata": {**answer.json()["metadata"], "stale": True}},
+        ),
+    )
+    page.get_by_role("button", name="1h, hours").click()
+    expect(page.locator(".price")).to_contain_text("stale: the backend is away")
+
+
+def test_backend_away_keeps_old_bars_on_screen_and_offers_a_retry(page: Page, stack: Stack, run: str) -> None:
+    open_run(page, run)
+    stack["backend"].stop(1.0)
+    page.get_by_role("button", name="1m, minutes").click()
+    alert = page.locator(".price").get_by_role("alert")
+    expect(alert).to_contain_text("from before", timeout=20_000)
+    assert int(facts(page, ".price .chart")["bars"]) > 200
+    stack["backend"].start()
+    stack["backend"].wait_ready()
+    alert.get_by_role("button", name="Retry").click()
+    expect(alert).to_have_count(0, timeout=20_000)
+
+
+def test_part_that_fails_is_shown_as_missing_and_had_again(page: Page, stack: Stack) -> None:
+    ask(f"{stack.backend_url}/__faults", "PUT", {"path_pattern": "/orders$", "error_status": 500})
+    other = find_run(stack.backend_url, symbol="NVDA", run_from="2024-01-01")
+    page.goto(f"/?run={other}")
+    mark = page.locator(".part-mark[data-part=orders]")
+    expect(mark).to_contain_text("failed")
+    expect(page.locator(".equity .chart")).to_be_visible()
+    expect(page.get_by_text("Not all of this run could be had")).to_be_visible()
+    ask(f"{stack.backend_url}/__faults", "DELETE")
+    mark.get_by_role("button", name="Retry").click()
+    expect(page.locator(".orders tbody tr").first).to_be_visible()
+    expect(mark).to_have_count(0)
+
+
+def test_flip_reaches_an_open_page_within_two_seconds(page: Page, stack: Stack) -> None:
+    page.goto("/")
+    page.wait_for_selector("table.runs tbody tr")
+    page.keyboard.press("`")
+    switch = page.get_by_role("switch", name="websocket")
+    expect(switch).to_be_checked()
+    flip(stack, "websocket", False)
+    expect(switch).not_to_be_checked(timeout=2000)
