@@ -15,6 +15,7 @@ help: ## list the verbs
 
 run: ## start everything behind one origin: make run [ORIGIN_PORT=8080] [BACKEND_URL=http://host:port]
 	@$(BOOTSTRAP) run
+	@$(BIN)/python deploy/local/page.py
 	@exec $(BIN)/python -m bff_local --port "$(ORIGIN_PORT)" --backend-url "$(BACKEND_URL)"
 
 trace: ## show a request's way through the logs of make run: make trace ID=…

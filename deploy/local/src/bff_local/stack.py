@@ -263,7 +263,7 @@ class Stack:
             return self.options.page.resolve()
         folder, is_dashboard = origin.dashboard_or_welcome()
         if not is_dashboard:
-            self.notes.append("the dashboard is not built: / serves a welcome page")
+            self.notes.append("the dashboard is not built, which takes Node 20.19 or newer: / serves a welcome page")
         return folder
 
     def _add(
