@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bff_local.stack import Stack, StackOptions
 from bff_proxy.flag_layers import Change
 from bff_proxy.flag_store import HASH, FlagStore
 from tests.support import redis_server
@@ -62,6 +63,41 @@ async def test_change_reaches_every_replica_and_every_page(
         await events.next()
         assert (undone.json()["value"], undone.json()["source"]) == (True, "file")
         assert await value(other)
+
+
+async def test_no_request_fails_while_flags_change_and_all_pages_hear(start_flags: Start, redis: RedisServer) -> None:
+    proxies = [await start_flags(redis_url=redis.url) for _ in range(2)]
+    addresses = [proxy.removeprefix("http://") for proxy in proxies]
+    nginx = Stack(
+        StackOptions(
+            backend_url="http://127.0.0.1:9",
+            upstreams={"proxy": addresses, "aggregator": addresses[:1], "wsrelay": addresses[:1]},
+            redis=False,
+        )
+    )
+    await asyncio.to_thread(nginx.start)
+    try:
+        async with AsyncExitStack() as stack:
+            api = await stack.enter_async_context(asking(nginx.origin))
+            pages = [await stack.enter_async_context(api.events()) for _ in range(4)]
+            for page in pages:
+                await page.next()
+            answers: list[int] = []
+
+            async def ask() -> None:
+                while True:
+                    answers.append((await api.evaluate({"targetingKey": "ann"})).status_code)
+
+            asking_on = asyncio.create_task(ask())
+            for n in range(10):
+                await api.turn("bff", bool(n % 2))
+                for page in pages:
+                    assert (await page.next())["data"]["keys"] == ["bff"]
+            asking_on.cancel()
+            assert len(answers) > 10
+            assert set(answers) == {200}
+    finally:
+        await asyncio.to_thread(nginx.stop)
 
 
 async def test_percentage_can_be_set_at_runtime(start_flags: Start, redis: RedisServer) -> None:
@@ -167,7 +203,7 @@ async def test_connection_for_news_is_made_again(start_flags: Start, redis: Redi
             client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
 
             async def is_back() -> bool:
-                return client.pubsub_numsub("bff:1:flags")[0][1] == 2
+                return bool(client.pubsub_numsub("bff:1:flags")[0][1] == 2)
 
             await until(is_back)
         await one.turn("bff", False)
