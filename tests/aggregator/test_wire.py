@@ -100,6 +100,15 @@ def test_damage_to_a_compact_body_never_goes_unseen(replacement: int) -> None:
         assert outcome(lambda text: parse(text, trades=False), content) == by_parser
 
 
+@pytest.mark.parametrize("end", [b"]}", b"}]}", b":::::::}]}", b'"}],"x":[]}'])
+def test_body_that_breaks_off_never_reads_as_another(end: bytes) -> None:
+    whole = orjson.dumps({"symbol": "X", "bars": [bar(30), bar(31)]})
+    for place in range(len(whole)):
+        content = whole[:place] + end
+        by_parser = outcome(lambda text: wire.tidy(*wire._columns(wire._rows(text), trades=False)), content)
+        assert outcome(lambda text: parse(text, trades=False), content) == by_parser
+
+
 def test_volume_is_whole_even_where_it_came_as_a_float() -> None:
     parsed = parse(body(bar(30, v=12.0)), trades=False)
     assert parsed.bars.v.tolist() == [12]
