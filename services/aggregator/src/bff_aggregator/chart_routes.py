@@ -12,7 +12,6 @@ from starlette.types import Receive, Send
 from starlette.types import Scope as ASGIScope
 
 from bff_aggregator import chart_docs, codings, deadlines, heads
-from bff_aggregator.admin import require_admin
 from bff_aggregator.bodies import MEDIA_TYPES
 from bff_aggregator.cache_metrics import CacheMetrics
 from bff_aggregator.charts import NAMESPACE, Chart, Charts
@@ -21,6 +20,7 @@ from bff_aggregator.kept import Answer, Kept
 from bff_aggregator.query import SYMBOL_PATTERN, ChartQuery, parse, parse_symbol
 from bff_aggregator.sources import Refused
 from bff_aggregator.store import Store
+from bff_shared.admin import require_admin
 from bff_shared.context import current
 from bff_shared.errors import MethodNotAllowed
 from bff_shared.headers import Header

@@ -10,7 +10,6 @@ from fastapi.responses import JSONResponse, Response
 from pydantic.json_schema import SkipJsonSchema
 
 from bff_aggregator import codings, deadlines, run_docs
-from bff_aggregator.admin import require_admin
 from bff_aggregator.answers import Shape
 from bff_aggregator.complete import Runs
 from bff_aggregator.listing import page_body
@@ -25,6 +24,7 @@ from bff_aggregator.settings import AggregatorSettings
 from bff_aggregator.sources import Refused
 from bff_aggregator.store import Store
 from bff_aggregator.vocabulary import FINISHED, is_number
+from bff_shared.admin import require_admin
 from bff_shared.errors import ArtifactMissing, BackendTimeout, BackendUnavailable, InvalidRequest
 from bff_shared.headers import credentials
 from bff_shared.responses import JSON, JsonResponse

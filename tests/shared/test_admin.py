@@ -1,6 +1,6 @@
 import pytest
 
-from bff_aggregator.admin import require_admin
+from bff_shared.admin import require_admin
 from bff_shared.errors import NotFound, Unauthorized
 
 
