@@ -9,6 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 BOOTSTRAP = $(if $(PYTHON),$(PYTHON) deploy/local/bootstrap.py,echo "error: no Python 3.11 or newer found" >&2; exit 1;)
 ORIGIN_PORT ?= 8080
 BACKEND_URL ?=
+SOAK ?= 600
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -77,6 +78,14 @@ deploy: ## deploy one service: make deploy SERVICE=proxy ENVIRONMENT=staging IMA
 	@manifests=$$($(BIN)/python deploy/k8s/manifests.py select "$(ENVIRONMENT)" "$(SERVICE)" "$(IMAGE)") \
 		&& printf '%s\n' "$$manifests" | $(BIN)/kubectl apply -f - \
 		&& $(BIN)/kubectl -n "bff-$(ENVIRONMENT)" rollout status "deployment/bff-$(SERVICE)" --timeout=15m
+
+chaos: ## every fault at every place under two loads; appends a table to the file that CHAOS_REPORT names
+	@$(BOOTSTRAP) dev
+	@CHAOS=all $(BIN)/python -m pytest tests/chaos $(ARGS)
+
+soak: ## steady mixed load: make soak [SOAK=600], in seconds
+	@$(BOOTSTRAP) dev
+	@SOAK=$(SOAK) $(BIN)/python -m pytest -s tests/chaos/test_soak.py $(ARGS)
 
 bench: ## measure the project beside its peers in one run
 	@$(BOOTSTRAP) bench

@@ -70,16 +70,20 @@ class Seen:
 
 @dataclass
 class Crowd:
-    """`size` askers of each kind and as many viewers at a time, and all that they saw. Names are never used twice."""
+    """`size` askers of each kind and as many viewers at a time, and all that they saw.
+
+    `users` is how many there are behind the askers; without it each is somebody new, for whom nothing is cached.
+    """
 
     world: World
     name: str
     size: int
+    users: int | None = None
     seen: list[Seen] = field(default_factory=list)
     viewers: list[Viewer] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     _stopped: asyncio.Event = field(default_factory=asyncio.Event)
-    _users: Any = field(default_factory=itertools.count)
+    _numbers: Any = field(default_factory=itertools.count)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _client: httpx.AsyncClient | None = None
 
@@ -151,13 +155,17 @@ class Crowd:
         user = ""
         for number, path in enumerate(itertools.cycle(asked)):
             if number % TOKEN_REQUESTS == 0:
-                user = f"{self.name}-{next(self._users)}"
+                user = self._user()
             if self._stopped.is_set():
                 return
             begun = time.monotonic()
-            outcome = await self._ask(kind, path, user, f"{user}-{number}")
+            outcome = await self._ask(kind, path, user, f"{user}-{kind.name}-{number}")
             self.seen.append(Seen(begun, outcome))
             await asyncio.sleep(PAUSE_S)
+
+    def _user(self) -> str:
+        number = next(self._numbers)
+        return f"{self.name}-{number if self.users is None else number % self.users}"
 
     async def _ask(self, kind: Kind, path: str, user: str, key: str) -> Outcome:
         assert self._client is not None

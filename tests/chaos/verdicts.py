@@ -68,19 +68,23 @@ def violation(outcome: Outcome, place: str, expected: Any) -> str | None:
         return None if visible else f"{outcome.kind.name} ended with {outcome.error}"
     status, value = expected
     if outcome.status == status:
-        return None if _is_right(outcome, value) else f"{outcome.kind.name} {outcome.path}: a wrong answer"
+        wrong = _wrong(outcome, value)
+        return wrong and f"{outcome.kind.name} {outcome.path}: {wrong}"
     if place in ("redis", "rolled", "none") or outcome.status not in UNAVAILABLE:
         return f"{outcome.kind.name} {outcome.path}: {outcome.status} {outcome.body[:300]!r}"
     return _ill_formed(outcome)
 
 
-def _is_right(outcome: Outcome, value: Any) -> bool:
+def _wrong(outcome: Outcome, value: Any) -> str | None:
     found = json.loads(outcome.body)
     if outcome.kind.name == "chart":
-        return bool(found["bars"] == value["bars"])
+        return None if found["bars"] == value["bars"] else "wrong bars"
     if outcome.kind.name != "run":
-        return bool(found == value)
-    return found["run"] == value["run"] and all(_part_is_right(found, value, part) for part in PARTS)
+        return None if found == value else "wrong bytes"
+    if found["run"] != value["run"]:
+        return f"a wrong run: {found['run']}"
+    wrong = [part for part in PARTS if not _part_is_right(found, value, part)]
+    return f"wrong parts {wrong}: {found['metadata']}" if wrong else None
 
 
 def _part_is_right(found: Mapping[str, Any], value: Mapping[str, Any], part: str) -> bool:

@@ -19,12 +19,14 @@ SERVICES = ("proxy", "aggregator", "wsrelay")
 SYMBOL, FIRST_DAY = "AAPL", "2024-11-01"
 WAIT_S = 20.0
 
-CHART_TIMEOUT, RUN_TIMEOUT, SILENCE, NGINX_TIMEOUT = 2.0, 1.5, 4.0, 10.0
+CHART_TIMEOUT, RUN_TIMEOUT, SILENCE, NGINX_TIMEOUT = 4.0, 4.0, 4.0, 10.0
 """Seconds after which a chart, a run, a silent backend and a silent service are given up."""
 
 QUICK = {
     "*": {
         "BFF_BREAKER_OPEN_SECONDS": "0.5",
+        "BFF_CHART_TIMEOUT": str(CHART_TIMEOUT),
+        "BFF_RUN_TIMEOUT": str(RUN_TIMEOUT),
         "BFF_FIRST_BYTE_TIMEOUT": str(SILENCE),
         "BFF_IDLE_TIMEOUT": str(SILENCE),
         "BFF_LOG_FORMAT": "json",
@@ -34,7 +36,7 @@ QUICK = {
         "BFF_STREAM_DRAIN_SPREAD": "0.3",
     },
 }
-"""Waits that are short enough for tests; what is decided is the same."""
+"""Waits that are short enough for tests and long enough for a busy machine; what is decided is the same."""
 
 Json = dict[str, Any]
 
