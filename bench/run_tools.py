@@ -140,12 +140,14 @@ def settings(port: int, backend: int, redis_url: str) -> dict[str, str]:
     }
 
 
-def record(backend: Client, run: str, folder: Path, pace: dict[str, float]) -> None:
-    """Keep a run's answers for `bench.recorded`, which gives each part after `pace` seconds."""
+def record(backend: Client, run: str, folder: Path, pace: dict[str, float], copies: int = 1) -> list[str]:
+    """Keep a run's answers for `bench.recorded`, which gives each part after `pace` seconds; return the runs' ids."""
     table: dict[str, tuple[float, str]] = {"/healthz": (0.0, "healthz.json")}
     (folder / "healthz.json").write_text('{"status":"ok"}')
+    runs = [f"{run}-{number}" for number in range(copies)]
     for part in PARTS:
         name = f"{part.strip('/') or 'run'}.json"
         (folder / name).write_bytes(backend.ask(f"/backtests/{run}{part}")[1])
-        table[f"/backtests/{run}{part}"] = pace[part], name
+        table |= {f"/backtests/{copy}{part}": (pace[part], name) for copy in runs}
     (folder / "answers.json").write_text(json.dumps(table))
+    return runs

@@ -38,6 +38,8 @@ from bff_aggregator import answers, curves, equity, sections
 from bff_aggregator.answers import Shape
 from bff_aggregator.sections import Part, State, Whole
 
+# A backend with one worker that needs 4 s for 50 runs, nearly all of them for the curves.
+WORK = {"": 0.002, "/metrics": 0.005, "/equity": 0.065, "/orders": 0.008}
 # Seconds that the deployed backend was seen to take; of the curve's 324 ms some are the way of its 4.4 MB.
 PACE = {"": 0.005, "/metrics": 0.005, "/equity": 0.318, "/orders": 0.03}
 LATE = 1000
@@ -69,13 +71,13 @@ def at_the_backends_pace(backend: Client, redis_url: str, run: str, times: int) 
     """Print how a complete run compares with its calls where each takes the time that it was seen to take."""
     ports = free_port(), free_port()
     with TemporaryDirectory() as folder:
-        record(backend, run, Path(folder), PACE)
+        copy = record(backend, run, Path(folder), PACE)[0]
         with (
             server("bench.recorded", ports[0], str(ports[0]), folder),
             server("bff_aggregator", ports[1], **settings(ports[1], ports[0], redis_url)),
         ):
             print("recorded answers after", ", ".join(f"{1e3 * t:.0f} ms {p or 'detail'}" for p, t in PACE.items()))
-            one_run(Client(ports[0]), Client(ports[1]), run, times)
+            one_run(Client(ports[0]), Client(ports[1]), copy, times)
 
 
 def one_late_part(backend: Client, aggregator: Client, run: str) -> None:
@@ -163,6 +165,30 @@ def many_runs(backend: Client, aggregator: Client, process: subprocess.Popen[byt
     print(f"memory of the aggregator: {idle:.0f} MB before, {memory_mb(process):.0f} MB after, {most:.0f} MB at most")
 
 
+def many_at_a_slow_backend(backend: Client, redis_url: str, run: str, count: int) -> None:
+    """Print which parts come in time when far more runs are asked for at once than the backend can give."""
+    ports = free_port(), free_port()
+    with TemporaryDirectory() as folder:
+        runs = record(backend, run, Path(folder), WORK, count)
+        with (
+            server("bench.recorded", ports[0], str(ports[0]), folder, "1"),
+            server("bff_aggregator", ports[1], **settings(ports[1], ports[0], redis_url)),
+        ):
+            client = Client(ports[1])
+            print(f"{count} runs at once, of a backend that needs {count * sum(WORK.values()):.1f} s for them:")
+            for name in ("cold", "again"):
+                begun = time.perf_counter()
+                found = client.all([f"/api/v1/runs/{run}/complete" for run in runs])
+                taken = (time.perf_counter() - begun) * 1000
+                told = [json.loads(content)["metadata"]["parts"] for status, content, _ in found if status == 200]
+                parts = {part: Counter(each[part]["state"] for each in told) for part in ("run", *sections.PARTS)}
+                failed = Counter(status for status, *_ in found if status != 200)
+                print(
+                    f"  {name}: {taken:.0f} ms,", {part: dict(states) for part, states in parts.items()}, dict(failed)
+                )
+                time.sleep(6 if name == "cold" else 0)
+
+
 def kind_of(status: int, content: bytes) -> str:
     """Name what became of an answer."""
     if status != http.client.OK:
@@ -240,6 +266,7 @@ def main() -> None:
         items = json.loads(backend.ask("/backtests?limit=100")[1])["items"]
         windows = {(item["symbol"], item["run_from"], item["run_to"]): item["run_id"] for item in items}
         months, year = windows["TSLA", "2025-01-01", "2025-09-17"], windows["NVDA", "2024-01-01", "2024-12-31"]
+        short = windows["SPY", "2024-06-01", "2024-06-30"]
         at_the_backends_pace(backend, redis_url, months, times)
         print("the demo backend")
         for run in (months, year):
@@ -247,6 +274,7 @@ def main() -> None:
         the_list(backend, aggregator, times)
         one_late_part(backend, aggregator, months)
         bytes_on_the_wire(backend, aggregator, months)
+        many_at_a_slow_backend(backend, redis_url, short, 50)
         many_runs(backend, aggregator, process, 50)
         text = backend.ask(f"/backtests/{year}/equity")[1]
     hold_ups(text, times)

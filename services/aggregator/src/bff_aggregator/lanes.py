@@ -2,7 +2,8 @@
 
 Calls that all go at once all end late: the backend deals its time out to each of them. So a lane lets so many of its
 calls go at once, in the order in which they came, and none while the lanes before it are crowded. Nobody waits for
-longer than the lane's patience: the order is a favour to the others, not a condition.
+longer than the lane's patience: the order is a favour to the others, not a condition. And a call that takes longer than
+a second does not count any more: it hangs, and waiting for its end would help nobody.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from typing import Final
 
 CROWD: Final = 8
 QUEUE: Final = 1024
+HANGS: Final = 1.0
 
 
 @dataclass(slots=True)
@@ -24,6 +26,12 @@ class Lane:
     patience: float
     active: int = 0
     waiters: deque[asyncio.Future[None]] = field(default_factory=deque)
+
+
+@dataclass(eq=False, slots=True)
+class _Place:
+    lane: Lane
+    counted: bool = True
 
 
 class Lanes:
@@ -40,10 +48,18 @@ class Lanes:
             await self._wait(lane)
         else:
             lane.active += 1
+        place = _Place(lane)
+        hanging = asyncio.get_running_loop().call_later(HANGS, self._leave, place)
         try:
             yield
         finally:
-            lane.active -= 1
+            hanging.cancel()
+            self._leave(place)
+
+    def _leave(self, place: "_Place") -> None:
+        if place.counted:
+            place.counted = False
+            place.lane.active -= 1
             self._admit()
 
     def _is_free(self, number: int) -> bool:

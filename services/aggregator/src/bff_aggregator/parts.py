@@ -34,7 +34,7 @@ MAX_TEXT = 500
 SMALL = 64 * 1024
 LOOKS, SMALL_PARTS, CURVES = 0, 1, 2
 LOOKS_AT_ONCE, SMALL_PARTS_AT_ONCE = 64, 32
-PATIENCE = 0.3
+PATIENCE = (0.3, 0.5, 1.0)
 Read = tuple[Answer, Json | None]
 
 
@@ -64,7 +64,7 @@ class RunSource:
         self._patience = settings.run_late_timeout
         self._heavy = Gate(settings.equity_calls, 1024, self._patience)
         widths = (LOOKS_AT_ONCE, SMALL_PARTS_AT_ONCE, settings.equity_calls)
-        self._lanes = Lanes([Lane(width, PATIENCE) for width in widths])
+        self._lanes = Lanes([Lane(width, patience) for width, patience in zip(widths, PATIENCE, strict=True)])
         self._budget = RetryBudget(settings.retry_budget)
         self._curves = CurveReader(upstream)
 
