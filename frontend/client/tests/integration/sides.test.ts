@@ -1,7 +1,7 @@
 /** The same results whichever side answers. */
 
 import { describe, expect, test } from "vitest";
-import type { BffError, Chart, ChartQuery, CompleteRun, RunOptions, RunPage } from "../../src/index.ts";
+import type { BffError, Chart, ChartQuery, CompleteRun, ListedRun, RunOptions, RunPage } from "../../src/index.ts";
 import { client } from "./stack.ts";
 
 const bff = client("bff");
@@ -67,7 +67,12 @@ describe("runs", async () => {
     expect(comparable(await legacy.listRuns(query))).toEqual(comparable(await bff.listRuns(query)));
   });
 
-  test.each(items.map(({ run_id: id, status }) => ({ id: id ?? "", status })))("$id ($status)", async ({ id }) => {
+  // Of the long runs one will do: each costs seconds on the legacy side.
+  const isShort = ({ run_from: from, run_to: to }: ListedRun): boolean =>
+    Date.parse(to ?? "") - Date.parse(from ?? "") < 100 * 86_400_000;
+  const chosen = [...items.filter(isShort), ...items.filter((run) => !isShort(run) && run.status === "DONE").slice(-1)];
+
+  test.each(chosen.map(({ run_id: id, status }) => ({ id: id ?? "", status })))("$id ($status)", async ({ id }) => {
     const ours = await whole(id, { equityPoints: 1500 });
     const theirs = await legacy.getRun(id, { equityPoints: 1500 });
     expect(comparable(rounded(theirs))).toEqual(comparable(rounded(ours)));
