@@ -12,7 +12,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-SCRIPTS = ("carriers", "proxy", "pressure", "charts", "runs", "door", "playback", "flags")
+SCRIPTS = ("carriers", "proxy", "pressure", "charts", "runs", "door", "playback", "flags", "frontend")
 
 
 def machine() -> str:

@@ -22,7 +22,11 @@ export function EquityPanel({ data, mark }: { data: CompleteRun; mark: ReactNode
       chart.current = undefined;
     };
   }, [some]);
-  useEffect(() => chart.current?.setPoints(points), [points]);
+  useEffect(() => {
+    if (!chart.current) return;
+    chart.current.setPoints(points);
+    performance.mark("equity-drawn");
+  }, [points]);
   const last = points.at(-1);
   const worst = points.reduce((low, point) => Math.min(low, point.drawdown), 0);
   const words = last

@@ -1,0 +1,199 @@
+"""Measure the page in Chromium, legacy against BFF: calls, bytes, time to a drawn chart, main thread; then its heap.
+
+Usage: python -m bench.frontend [--times 5] [--minutes 10]
+
+Opening a run goes from the click on its link to both charts being drawn; opening a year of minutes from the click on
+the timeframe to the chart being drawn. The page's own code has been loaded before. Cold: the BFF's caches are purged and
+the browser's profile is new; warm: opened again in a new profile. Bytes are those on the wire, heads included.
+`--minutes` is how long the run is played for the heap, which is measured after collecting garbage; 0 leaves it out.
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
+
+from bff_local import Stack, StackOptions
+
+ROOT = Path(__file__).resolve().parent.parent
+TOKEN = "token-of-the-measurements"  # noqa: S105  of a stack that ends with this script
+DATA = ("/api/v1/runs", "/api/v1/chart-data", "/backtests", "/bars")
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
+FIGURES = ("calls", "kB", "ms", "main thread ms")
+
+DRAWN = """async ([marks, since]) => {
+  const last = () => Math.min(...marks.map(name => Math.max(-1, ...performance.getEntriesByName(name)
+    .map(mark => mark.startTime).filter(start => start >= since))));
+  while (last() < 0) await new Promise(requestAnimationFrame);
+  await new Promise(resolve => requestAnimationFrame(() => setTimeout(resolve)));
+  return performance.now() - since;
+}"""
+"""Resolve with the milliseconds from `since` to the first frame after every mark was set."""
+
+
+@dataclass
+class Traffic:
+    """Requests for data, and the bytes of their answers."""
+
+    calls: int = 0
+    bytes: float = 0
+    ids: set[str] = field(default_factory=set)
+
+    def listen(self, session: CDPSession) -> None:
+        """Count from now on."""
+        session.on("Network.requestWillBeSent", self._sent)
+        session.on("Network.loadingFinished", self._finished)
+        session.send("Network.enable")
+
+    def _sent(self, event: dict[str, Any]) -> None:
+        path = "/" + event["request"]["url"].split("/", 3)[3]
+        if path.startswith(DATA):
+            self.ids.add(event["requestId"])
+            self.calls += 1
+
+    def _finished(self, event: dict[str, Any]) -> None:
+        if event["requestId"] in self.ids:
+            self.bytes += event["encodedDataLength"]
+
+
+def ask(stack: Stack, path: str, method: str = "GET", body: Any = None) -> Any:
+    """Make a request with the admin token and return its JSON."""
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(stack.origin + path, data, headers, method=method)  # noqa: S310  our own origin
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  as above
+        return json.loads(answer.read() or "null")
+
+
+@contextmanager
+def opened(browser: Browser, stack: Stack) -> Iterator[tuple[Page, CDPSession]]:
+    """Yield a page of a new profile with the list of runs, its code all loaded, and its protocol session."""
+    context = browser.new_context(base_url=stack.origin, viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    session = context.new_cdp_session(page)
+    session.send("Performance.enable")
+    page.goto("/?run=none")
+    page.wait_for_selector("[role=alert]")
+    page.get_by_role("link", name="Backtests").click()
+    page.wait_for_selector("table.runs tbody tr")
+    yield page, session
+    context.close()
+
+
+def main_thread_ms(session: CDPSession) -> float:
+    """Return how long the page's main thread has been busy so far."""
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    return 1000 * float(next(one["value"] for one in metrics if one["name"] == "TaskDuration"))
+
+
+def measured(page: Page, session: CDPSession, click: Callable[[], None], marks: tuple[str, ...]) -> list[float]:
+    """Return the figures of what a click brings about."""
+    traffic = Traffic()
+    traffic.listen(session)
+    busy = main_thread_ms(session)
+    since = page.evaluate("performance.now()")
+    click()
+    elapsed = page.evaluate(DRAWN, [list(marks), since])
+    page.wait_for_load_state("networkidle")
+    return [traffic.calls, traffic.bytes / 1000, elapsed, main_thread_ms(session) - busy]
+
+
+def once(browser: Browser, stack: Stack, run: str) -> dict[str, list[float]]:
+    """Open a run and then its year of minutes; return the figures of either."""
+    with opened(browser, stack) as (page, session):
+        link = page.locator(f'a.run-link[href="/?run={run}"]')
+        return {
+            "a run": measured(page, session, link.click, ("chart-drawn", "equity-drawn")),
+            "a year of minutes": measured(
+                page, session, page.get_by_role("button", name="1m, minutes").click, ("chart-drawn",)
+            ),
+        }
+
+
+def compare(browser: Browser, stack: Stack, run: str, times: int) -> None:
+    """Print the figures of both sides, cold and warm."""
+    found: dict[tuple[str, str, str], list[list[float]]] = {}
+    for _ in range(times):
+        for side in ("legacy", "bff"):
+            ask(stack, "/api/v1/flags/bff", "PUT", {"value": side == "bff", "reason": "measured"})
+            for path in (f"runs?run_id={run}", "chart-data?symbol=AAPL"):
+                ask(stack, f"/api/v1/cache/{path}", "DELETE")
+            for state in ("cold", "warm"):
+                for what, figures in once(browser, stack, run).items():
+                    found.setdefault((what, state, side), []).append(figures)
+    print(f"{'':32}" + "".join(f"{name:>16}" for name in FIGURES))
+    for what in ("a run", "a year of minutes"):
+        for state in ("cold", "warm"):
+            legacy, bff = (medians(found[what, state, side]) for side in ("legacy", "bff"))
+            for side, row in (("legacy", legacy), ("bff", bff)):
+                print(f"{f'{what}, {state}, {side}':32}" + "".join(f"{value:16.1f}" for value in row))
+            less = [1 - after / before if before else 0.0 for before, after in zip(legacy, bff, strict=True)]
+            print(f"{'  less':32}" + "".join(f"{share:15.0%} " for share in less))
+
+
+def medians(rows: list[list[float]]) -> list[float]:
+    """Return the median of each column."""
+    return [statistics.median(column) for column in zip(*rows, strict=True)]
+
+
+def heap(browser: Browser, stack: Stack, run: str, minutes: float) -> None:
+    """Print the heap of a page that plays a run, at its beginning and after so many minutes."""
+    context = browser.new_context(base_url=stack.origin)
+    page = context.new_page()
+    session = context.new_cdp_session(page)
+    page.goto(f"/?run={run}&view=play&speed=4")
+    page.wait_for_selector(".stage [data-connection=live]")
+    page.keyboard.press("Space")
+
+    def used() -> float:
+        session.send("HeapProfiler.collectGarbage")
+        return float(session.send("Runtime.getHeapUsage")["usedSize"]) / 1e6
+
+    page.wait_for_function("() => Number(document.querySelector('.stage').dataset.seq) > 600")
+    before = used()
+    until = time.monotonic() + 60 * minutes
+    while time.monotonic() < until:
+        page.wait_for_timeout(5000)
+    stage = page.eval_on_selector(".stage", "element => ({...element.dataset})")
+    print(f"heap {before:.1f} MB at the beginning, {used():.1f} MB after {minutes:g} minutes of playback; ", end="")
+    print(f"{stage['frames']} frames, {stage['candles']} candles, imbalance {stage['imbalance']}")
+    context.close()
+
+
+def main() -> int:
+    """Build the page, start a stack, measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--times", type=int, default=5)
+    parser.add_argument("--minutes", type=float, default=10)
+    chosen = parser.parse_args()
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        print("left out: there is no Chromium")
+        return 0
+    subprocess.run([sys.executable, str(ROOT / "deploy/local/page.py"), "--needed"], check=True)  # noqa: S603  ours
+    options = StackOptions(environment={"*": {"BFF_ADMIN_TOKEN": TOKEN}})
+    with Stack(options) as stack, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, headless=True, args=FLAGS)
+        items = ask(stack, "/backtests?limit=100")["items"]
+        year = {"symbol": "AAPL", "run_from": "2024-01-01", "run_to": "2024-12-31"}
+        run = next(item["run_id"] for item in items if year.items() <= item.items())
+        compare(browser, stack, run, chosen.times)
+        if chosen.minutes:
+            heap(browser, stack, run, chosen.minutes)
+        browser.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
