@@ -2,8 +2,8 @@
 
 Usage: python bench/door.py [--seconds 5] [--viewers 100] [--rounds 3]
 
-A stand-in for the backend and the relay run as processes of their own; this process is the viewers. In turn, direct
-and through the door:
+A stand-in for the backend and the relay run as processes of their own; this process is the viewers. In turn, direct,
+through a bare pipe of bytes in Python, which is what one more process costs at least, and through the door:
 
     echo      one message there and back, one after the other: round trip p50 and p99
     frames    30 frames a second to each of the viewers, stamped when sent: p50 and p99 until they arrive
@@ -21,9 +21,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
@@ -98,6 +98,60 @@ async def backend() -> None:
     async with serve(script, "127.0.0.1", 0, compression=None) as server:
         print(next(iter(server.sockets)).getsockname()[1], flush=True)
         await asyncio.to_thread(sys.stdin.read)
+
+
+class Pipe(asyncio.Protocol):
+    """One direction of a bare pass-through: bytes go to the other side as they come."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.other: asyncio.Transport | None = None
+        self._early = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand bytes on."""
+        if self.other is None:
+            self._early += data
+        else:
+            self.other.write(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take the other side along."""
+        del exc
+        if self.other is not None:
+            self.other.abort()
+
+    def join(self, other: "Pipe") -> None:
+        """Hand on to another side, first what came early."""
+        self.other = other.transport
+        if self.other is not None and self._early:
+            self.other.write(self._early)
+
+
+async def pipe(port: int) -> None:
+    """Be a bare pass-through to a port until standard input ends."""
+    loop = asyncio.get_running_loop()
+    joining: set[asyncio.Task[None]] = set()
+
+    async def join(viewer: Pipe) -> None:
+        _, behind = await loop.create_connection(Pipe, "127.0.0.1", port)
+        viewer.join(behind)
+        behind.join(viewer)
+
+    class Viewer(Pipe):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            task = loop.create_task(join(self))
+            joining.add(task)
+            task.add_done_callback(joining.discard)
+
+    server = await loop.create_server(Viewer, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await asyncio.to_thread(sys.stdin.read)
 
 
 async def _echo(connection: ServerConnection) -> None:
@@ -234,56 +288,62 @@ def median(rounds: Sequence[Sequence[float]], of: Callable[[Sequence[float]], fl
     return statistics.median(of(one) for one in rounds)
 
 
-def report_delays(name: str, direct: Sequence[Sequence[float]], door: Sequence[Sequence[float]]) -> None:
-    """Print p50 and p99 of both ways and what the door adds, in milliseconds."""
+def report_delays(name: str, delays: Mapping[str, Sequence[Sequence[float]]]) -> None:
+    """Print p50 and p99 of each way, and what pipe and door add to the direct one, in milliseconds."""
     for label, share in (("p50", 0.5), ("p99", 0.99)):
-        low, high = (median(rounds, lambda one: percentile(one, share)) for rounds in (direct, door))  # noqa: B023
-        print(f"{name:34} {label}  direct {low:7.2f} ms   door {high:7.2f} ms   added {high - low:6.2f} ms")
+        values = {way: median(rounds, lambda one: percentile(one, share)) for way, rounds in delays.items()}  # noqa: B023  called at once
+        line = "   ".join(f"{way} {value:7.2f}" for way, value in values.items())
+        added = ", ".join(f"{way} {values[way] - values['direct']:.2f}" for way in ("pipe", "door"))
+        print(f"{name:34} {label}  {line} ms   added by {added}")
 
 
-def report_bursts(direct: Sequence[Burst], door: Sequence[Burst]) -> None:
-    """Print the throughput of both ways and what a message costs the relay."""
-    for label, bursts in (("direct", direct), ("door", door)):
-        seconds = statistics.median(burst.seconds for burst in bursts)
-        rate, volume = COUNT / seconds, bursts[0].size / seconds / 1e6
-        print(f"burst of {COUNT:,} frames, {label:6} {rate:10,.0f} messages/s {volume:8.1f} MB/s {seconds:6.2f} s")
-    cpu = statistics.median(burst.cpu for burst in door) / COUNT * 1e6
-    same = len({burst.digest for burst in (*direct, *door)}) == 1
+def report_bursts(bursts: Mapping[str, Sequence[Burst]]) -> None:
+    """Print the throughput of each way and what a message costs the relay."""
+    for way, rounds in bursts.items():
+        seconds = statistics.median(burst.seconds for burst in rounds)
+        rate, volume = COUNT / seconds, rounds[0].size / seconds / 1e6
+        print(f"burst of {COUNT:,} frames, {way:6} {rate:10,.0f} messages/s {volume:8.1f} MB/s {seconds:6.2f} s")
+    cpu = statistics.median(burst.cpu for burst in bursts["door"]) / COUNT * 1e6
+    same = len({burst.digest for rounds in bursts.values() for burst in rounds}) == 1
     print(f"CPU of the relay per message of a burst: {cpu:.1f} µs")
     print(f"bytes through the door: {'the same' if same else 'DIFFERENT'}")
 
 
+async def first_line(child: subprocess.Popen[str]) -> int:
+    """Return the port that a process of this script says it listens on."""
+    return int(await asyncio.to_thread(child.stdout.readline) if child.stdout else 0)
+
+
 async def run(seconds: float, viewers: int, rounds: int) -> None:
-    """Start both processes, measure in turns, print."""
+    """Start all processes, measure in turns, print."""
     size = sum(len(encoded(frame_text(number))) for number in range(COUNT))
     async with contextlib.AsyncExitStack() as stack:
-        behind = await stack.enter_async_context(process([__file__, "--backend"]))
-        direct = Place(int(await asyncio.to_thread(behind.stdout.readline) if behind.stdout else 0), "")
+        behind = await first_line(await stack.enter_async_context(process([__file__, "--backend"])))
+        between = await first_line(await stack.enter_async_context(process([__file__, "--pipe", str(behind)])))
         port = free_port()
-        settings = {"BFF_BACKEND_URL": f"http://127.0.0.1:{direct.port}", "BFF_PORT": str(port)}
+        settings = {"BFF_BACKEND_URL": f"http://127.0.0.1:{behind}", "BFF_PORT": str(port)}
         relay = await stack.enter_async_context(process(["-m", "bff_wsrelay"], BFF_LOG_LEVEL="WARNING", **settings))
-        door = Place(port, "/api/v1")
-        await wait_until_open(door)
-        places = (direct, door)
-        echoes: tuple[list[list[float]], ...] = ([], [])
-        singles: tuple[list[list[float]], ...] = ([], [])
-        many: tuple[list[list[float]], ...] = ([], [])
-        bursts: tuple[list[Burst], ...] = ([], [])
+        places = {"direct": Place(behind, ""), "pipe": Place(between, ""), "door": Place(port, "/api/v1")}
+        await wait_until_open(places["door"])
+        echoes: dict[str, list[list[float]]] = {way: [] for way in places}
+        singles: dict[str, list[list[float]]] = {way: [] for way in places}
+        many: dict[str, list[list[float]]] = {way: [] for way in places}
+        bursts: dict[str, list[Burst]] = {way: [] for way in places}
         cpu: list[float] = []
         for _ in range(rounds):
-            for index, place in enumerate(places):
-                echoes[index].append(await measure_echo(place, seconds / 2))
-                singles[index].append((await measure_frames(place, seconds, 1, relay.pid)).values)
+            for way, place in places.items():
+                echoes[way].append(await measure_echo(place, seconds / 2))
+                singles[way].append((await measure_frames(place, seconds, 1, relay.pid)).values)
                 delays = await measure_frames(place, seconds, viewers, relay.pid)
-                many[index].append(delays.values)
-                if place is door:
+                many[way].append(delays.values)
+                if way == "door":
                     cpu.append(delays.cpu)
-                bursts[index].append(await measure_burst(place, size, relay.pid))
-        report_delays("echo, there and back", *echoes)
-        report_delays("frames, 30/s to 1 viewer", *singles)
-        report_delays(f"frames, 30/s to {viewers} viewers each", *many)
+                bursts[way].append(await measure_burst(place, size, relay.pid))
+        report_delays("echo, there and back", echoes)
+        report_delays("frames, 30/s to 1 viewer", singles)
+        report_delays(f"frames, 30/s to {viewers} viewers each", many)
         print(f"CPU of the relay per message at 30/s: {statistics.median(cpu):.1f} µs")
-        report_bursts(*bursts)
+        report_bursts(bursts)
 
 
 def main() -> None:
@@ -293,8 +353,14 @@ def main() -> None:
     parser.add_argument("--viewers", type=int, default=100, help="connections that get frames at once")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured")
     parser.add_argument("--backend", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--pipe", type=int, default=0, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
-    asyncio.run(backend() if chosen.backend else run(chosen.seconds, chosen.viewers, chosen.rounds))
+    if chosen.backend:
+        asyncio.run(backend())
+    elif chosen.pipe:
+        asyncio.run(pipe(chosen.pipe))
+    else:
+        asyncio.run(run(chosen.seconds, chosen.viewers, chosen.rounds))
 
 
 if __name__ == "__main__":

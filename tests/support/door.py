@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -134,6 +135,13 @@ class Backend:
             pass
         finally:
             self.connections.remove(connection)
+
+
+def open_sockets() -> int:
+    """Return how many sockets this process has open."""
+    return sum(
+        path.readlink().name.startswith("socket:") for path in Path("/proc/self/fd").iterdir() if path.is_symlink()
+    )
 
 
 StartRelay = Callable[..., Awaitable[Relay]]

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from tests.support.door import Backend, Relay, Script, StartBackend, StartRelay, relaying
+from bff_wsrelay.conversation import DoorLimits
+from bff_wsrelay.dial import Patience
+from tests.support.door import MAX_MESSAGE, WAIT, Backend, Relay, Script, StartBackend, StartRelay, relaying
 
 
 @pytest.fixture
@@ -44,4 +46,5 @@ async def echo_relay(start_relay: StartRelay, start_backend: StartBackend) -> Re
             await backend.send(message)
 
     backend = await start_backend(echo)
-    return await start_relay(backend.url)
+    unhurried = {"limits": DoorLimits(admit=WAIT), "patience": Patience(connect=WAIT, max_message=MAX_MESSAGE)}
+    return await start_relay(backend.url, **unhurried)

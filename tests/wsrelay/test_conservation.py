@@ -4,7 +4,9 @@ The parts that decide are driven here by a clock of the test, so that hours pass
 moments. The oracle is the run itself.
 """
 
+import itertools
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -17,7 +19,7 @@ from bff_wsrelay.closecodes import Close
 from bff_wsrelay.frames import take
 from bff_wsrelay.log import ByteLru, FrameLog
 from bff_wsrelay.outlet import frame_json
-from bff_wsrelay.player import Emission, Player
+from bff_wsrelay.player import GRID, Emission, Player
 from bff_wsrelay.reading import Reading
 from bff_wsrelay.recording import Recording
 from bff_wsrelay.settings import RelaySettings
@@ -37,7 +39,9 @@ class Viewer:
     """An outlet that keeps what it is given, and takes no more while `stuck`."""
 
     stuck: bool = False
+    clock: Callable[[], float] = lambda: 0.0
     messages: list[dict[str, Any]] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
     closes: list[Close] = field(default_factory=list)
 
     def buffered_now(self) -> int:
@@ -53,6 +57,7 @@ class Viewer:
 
     def show(self, log: FrameLog, emission: Emission) -> int:
         self.messages.append(json.loads(frame_json(log, emission)))
+        self.times.append(self.clock())
         return 1
 
     def close(self, close: Close) -> None:
@@ -68,7 +73,7 @@ class World:
         self.recording = Recording("run", FrameLog("epoch", 64 * MEBI, ByteLru(MEBI)))
         self.reading = reading(self.recording.log)
         self.sent = 0
-        self.viewer = Viewer()
+        self.viewer = Viewer(clock=self.clock)
         self.metrics = StreamMetrics(CollectorRegistry())
         self.player = Player(self.recording.log, **player)
         self.spectator = Spectator(
@@ -178,6 +183,41 @@ def test_frames_add_up_to_the_run_whatever_happens(script: list[Event], speed: f
     assert_conserved(world.viewer.frames, RUN)
     assert world.spectator.balance.faults == 0
     assert world.player.jumps == 0
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(0, 100), st.integers(1, 400), st.floats(0.1, 600), st.integers(1, 60))
+def test_an_outage_is_a_gap_no_longer_than_itself(outage: float, count: int, speed: float, fps: int) -> None:
+    world = World(speed=speed, fps=float(fps))
+    world.receive(count)
+    world.say(cmd="play")
+    while world.player.cursor < count:
+        world.wait(1)
+    world.kill()
+    world.wait(outage)
+    shown, over = len(world.viewer.times), world.now
+    world.receive(len(FRAMES))
+    world.wait(10)
+    period = max(1 / fps, 1 / (30 * speed))
+    assert world.viewer.times[shown] <= max(over, world.viewer.times[shown - 1] + period) + 1 / GRID
+    world.finish()
+    assert_conserved(world.viewer.frames, RUN)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(0, 6), st.floats(0, 6), st.sampled_from((30.0, 24.0, 60.0, 7.0)))
+def test_an_outage_is_no_gap_at_all_while_the_log_is_ahead(before: float, outage: float, fps: float) -> None:
+    world = World(speed=1.0, fps=fps)
+    world.receive(500)
+    world.say(cmd="play")
+    world.wait(before)
+    world.kill()
+    world.wait(outage)
+    world.receive(len(FRAMES))
+    world.wait(3)
+    between = [late - early for early, late in itertools.pairwise(world.viewer.times)]
+    assert max(between) <= 1 / min(fps, 30) + 1 / GRID
+    assert not [message for message in world.viewer.messages if message["t"] == "status"]
 
 
 def test_oracle_finds_frames_that_were_taken_twice() -> None:

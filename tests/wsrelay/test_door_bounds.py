@@ -4,22 +4,14 @@ import asyncio
 import gc
 import json
 import time
-from pathlib import Path
 
 from websockets.asyncio.server import ServerConnection
 
 from bff_wsrelay.conversation import DoorLimits
-from tests.support.door import Relay, StartBackend, StartRelay
+from tests.support.door import Relay, StartBackend, StartRelay, open_sockets
 
 CHUNK = b"x" * 64 * 1024
 FLOOD = 64 * 1024 * 1024
-
-
-def sockets() -> int:
-    """Return how many sockets this process has open."""
-    return sum(
-        path.readlink().name.startswith("socket:") for path in Path("/proc/self/fd").iterdir() if path.is_symlink()
-    )
 
 
 async def settle(relay: Relay) -> tuple[int, int, int]:
@@ -29,7 +21,7 @@ async def settle(relay: Relay) -> tuple[int, int, int]:
             await asyncio.sleep(0.005)
     left = (-1, -1)
     async with asyncio.timeout(10):
-        while left != (left := (len(asyncio.all_tasks()), sockets())):
+        while left != (left := (len(asyncio.all_tasks()), open_sockets())):
             await asyncio.sleep(0.05)
     gc.collect()
     return *left, len(gc.get_objects())
@@ -143,7 +135,7 @@ async def test_nothing_is_left_of_viewers_that_come_and_go(echo_relay: Relay) ->
 
     await visits(100)
     tasks, handles, things = await settle(echo_relay)
-    await visits(500)
+    await visits(300)
     left = await settle(echo_relay)
     assert left[:2] == (tasks, handles)
-    assert left[2] - things < 500
+    assert left[2] - things < 300

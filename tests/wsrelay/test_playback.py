@@ -1,6 +1,7 @@
 """The playback door through real sockets: a relay, a backend with the deployed one's habits, unmodified clients."""
 
 import asyncio
+import gc
 import json
 import random
 import socket
@@ -12,7 +13,9 @@ import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from tests.support.door import open_sockets
 from tests.support.playback import Client, Relay, relaying, watching
+from tests.support.rfc6455 import Peer, close
 from tests.support.runs import Fate, RunBackend, assert_conserved, source
 
 FAST = "?speed=3600"
@@ -163,7 +166,7 @@ async def test_an_unknown_epoch_is_said_and_starts_at_the_nearest_time() -> None
 async def test_viewers_of_one_run_share_a_connection_and_credentials_do_not() -> None:
     backend = RunBackend(source(300), tokens={"a": 200, "b": 200})
     async with playing(backend) as relay, AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(watching(relay.stream(FAST), "a")) for _ in range(100)]
+        clients = [await stack.enter_async_context(watching(relay.stream(FAST), "a")) for _ in range(500)]
         await asyncio.gather(*(play_through(client) for client in clients))
         for client in clients:
             assert_conserved(client.frames, backend.frames)
@@ -295,20 +298,22 @@ async def test_step_shows_one_frame_in_either_direction() -> None:
             assert frame["n"] == 1
 
 
-async def test_a_slow_viewer_gets_everything_in_fewer_frames_and_others_are_not_delayed() -> None:
-    backend = RunBackend(source(20_000))
+@pytest.mark.parametrize("kills", [0, 20])
+async def test_a_slow_viewer_gets_everything_in_fewer_frames_and_others_are_not_delayed(kills: int) -> None:
+    backend = RunBackend(source(8000), lambda n: Fate(kill_after=300 * (n + 1)) if n < kills else Fate())
     async with (
         playing(backend, stream_viewer_bytes=1024) as relay,
-        watching(relay.stream("?speed=600&fps=60")) as swift,
+        watching(relay.stream("?speed=120&fps=60")) as swift,
     ):
         with socket.socket() as narrow:
             narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             narrow.connect(("127.0.0.1", relay.port))
-            url = relay.stream("?speed=600&fps=60&autoplay=1")
+            url = relay.stream("?speed=120&fps=60&autoplay=1")
             async with watching(url, sock=narrow, max_queue=1) as slow:
                 await slow.next()
                 await play_through(swift)
                 await slow.until_type("end")
+        assert backend.connections == kills + 1
         assert_conserved(swift.frames, backend.frames)
         assert_conserved(slow.frames, backend.frames)
         assert swift.frames[-1]["dropped"] == 0
@@ -316,24 +321,69 @@ async def test_a_slow_viewer_gets_everything_in_fewer_frames_and_others_are_not_
         assert relay.value("bff_stream_dropped_total") == slow.frames[-1]["dropped"]
 
 
+async def recording_of(relay: Relay, found: Callable[[dict[str, Any]], bool]) -> None:
+    """Wait until what is known of the run's log is as it should be."""
+    async with asyncio.timeout(20), httpx.AsyncClient() as http:
+        while not found((await http.get(f"{relay.url}/api/v1/streams")).json()["recordings"][0]):
+            await asyncio.sleep(0.01)
+
+
+async def test_an_outage_is_not_noticed_while_the_log_is_ahead() -> None:
+    backend = RunBackend(source(600), lambda n: Fate(stall_after=400) if n == 0 else Fate())
+    async with playing(backend, read_quiet_seconds=30) as relay, watching(relay.stream("?speed=5")) as client:
+        await recording_of(relay, lambda one: one["frames"] == 400)
+        await client.control(cmd="play")
+        await client.until_type("frame")
+        await backend.stop()
+        await recording_of(relay, lambda one: one["state"] == "reconnecting")
+        during = await client.until_type("frame")
+        assert during["seq"] < 399
+        await backend.start()
+        await client.until_type("end")
+        assert "status" not in [message["t"] for message in client.messages]
+        assert_conserved(client.frames, backend.frames)
+
+
 async def test_nothing_is_left_of_viewers_that_come_and_go() -> None:
     backend = RunBackend(source(300))
     async with playing(backend, log_linger=0, stream_max_per_client=10_000) as relay:
-        before = len(asyncio.all_tasks())
-        for _ in range(10):
-            await asyncio.gather(*(come_and_go(relay, number) for number in range(50)))
-        async with asyncio.timeout(10):
-            while relay.app.state.playback.spectators or relay.value("bff_stream_recordings"):
-                await asyncio.sleep(0.01)
-            while len(asyncio.all_tasks()) > before or backend.open:
-                await asyncio.sleep(0.01)
+        await visits(relay.port, 100)
+        before = await settled(relay, backend)
+        await visits(relay.port, 1000)
+        after = await settled(relay, backend)
+        assert after[:2] == before[:2]
+        assert after[2] - before[2] < 500
+        assert relay.value("bff_stream_log_bytes") == 0
 
 
-async def come_and_go(relay: Relay, number: int) -> None:
-    async with watching(relay.stream("?autoplay=1")) as client:
-        await client.next()
+async def settled(relay: Relay, backend: RunBackend) -> tuple[int, int, int]:
+    """Return the tasks, sockets and objects that are left once every viewer is gone, and the backend's reader too."""
+    async with asyncio.timeout(20):
+        while relay.app.state.playback.spectators or relay.value("bff_stream_recordings") or backend.open:
+            await asyncio.sleep(0.005)
+        left = (-1, -1)
+        while left != (left := (len(asyncio.all_tasks()), open_sockets())):
+            await asyncio.sleep(0.05)
+    gc.collect()
+    return *left, len(gc.get_objects())
+
+
+async def visits(port: int, count: int) -> None:
+    """Let viewers come and go, fifty at a time, every other one without a word."""
+    for start in range(0, count, 50):
+        await asyncio.gather(*(visit(port, number) for number in range(start, start + 50)))
+
+
+async def visit(port: int, number: int) -> None:
+    """Open a stream, hear one message, leave."""
+    peer = await Peer.open(f"ws://127.0.0.1:{port}/api/v1/runs/run/stream?autoplay=1")
+    try:
+        assert await peer.frame() is not None
         if number % 2:
-            client.connection.transport.abort()
+            await peer.send(close(1000))
+            await peer.rest()
+    finally:
+        peer.leave()
 
 
 async def test_pause_holds_and_play_goes_on_where_it_was() -> None:

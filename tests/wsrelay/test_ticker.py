@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import weakref
 
 from bff_wsrelay.ticker import EARLY, Ticker
 
@@ -67,3 +68,19 @@ async def test_a_member_that_is_forgotten_gets_no_turn() -> None:
             await asyncio.sleep(0.001)
     ticker.close()
     assert not member.turns
+
+
+async def test_members_that_are_forgotten_are_not_kept_until_their_turn_would_have_come() -> None:
+    ticker, members = Ticker(asyncio.get_running_loop()), [Member() for _ in range(10)]
+    later = time.monotonic() + 1000
+    for member in members:
+        ticker.schedule(member, later)
+    kept = weakref.WeakSet(members)
+    for member in members[1:]:
+        ticker.forget(member)
+    del members[1:], member
+    assert len(kept) <= 5
+    ticker.forget(members[0])
+    members.clear()
+    assert not kept
+    ticker.close()

@@ -14,17 +14,25 @@ from websockets.server import ServerProtocol
 _make_decoder = codecs.getincrementaldecoder("utf-8")
 
 
+_TEXT, _CONT, _CLOSE = Opcode.TEXT, Opcode.CONT, Opcode.CLOSE
+
+
 class _Rules(Protocol):
     _text: codecs.IncrementalDecoder | None = None
 
     def recv_frame(self, frame: Frame) -> None:
         """Take a frame. Raises ProtocolError or UnicodeDecodeError, from which the library makes a close."""
-        if frame.opcode is Opcode.CLOSE:
+        if frame.opcode is _CLOSE:
             self.current_size = None
         super().recv_frame(frame)
-        if frame.opcode is Opcode.TEXT and not frame.fin:
+        if self._text is not None or not frame.fin:
+            self._check(frame)
+
+    def _check(self, frame: Frame) -> None:
+        """See that a fragment goes on as UTF-8; control frames may come in between."""
+        if frame.opcode is _TEXT:
             self._text = _make_decoder()
-        if self._text is not None and frame.opcode in {Opcode.TEXT, Opcode.CONT}:
+        if self._text is not None and (frame.opcode is _TEXT or frame.opcode is _CONT):
             self._text.decode(frame.data, final=frame.fin)
             if frame.fin:
                 self._text = None
@@ -36,7 +44,7 @@ class ServerSide(_Rules, ServerProtocol):
     def recv_frame(self, frame: Frame) -> None:
         """Take a frame, and see that an unfragmented text is UTF-8: uvicorn would write a traceback where it is not."""
         super().recv_frame(frame)
-        if frame.opcode is Opcode.TEXT and frame.fin:
+        if frame.opcode is _TEXT and frame.fin:
             str(frame.data, "utf-8")
 
 

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Protocol
 
 log = logging.getLogger(__name__)
@@ -36,12 +36,13 @@ class Ticker:
     def __init__(self, loop: asyncio.AbstractEventLoop, flush: Callable[[], None] = lambda: None) -> None:
         self._loop, self.flush = loop, flush
         self._heap: list[tuple[float, int, Ticking]] = []
-        self._count = 0
+        self._count = self._stale = 0
         self._timer: asyncio.TimerHandle | None = None
         self._armed = float("inf")
 
     def schedule(self, member: Ticking, due: float) -> None:
         """Give a member its turn at `due`, instead of when it was due before."""
+        self.forget(member)
         member.scheduled = due
         if due == float("inf"):
             return
@@ -51,8 +52,15 @@ class Ticker:
             self._arm(due)
 
     def forget(self, member: Ticking) -> None:
-        """Give a member no more turns."""
+        """Give a member no more turns, and keep it no longer than the members that have some."""
+        if member.scheduled == float("inf"):
+            return
         member.scheduled = float("inf")
+        self._stale += 1
+        if 2 * self._stale > len(self._heap):
+            self._heap[:] = [entry for entry in self._heap if entry[2].scheduled == entry[0]]
+            heapify(self._heap)
+            self._stale = 0
 
     def close(self) -> None:
         """Stop the timer."""
@@ -73,6 +81,7 @@ class Ticker:
         while heap and heap[0][0] <= now + EARLY:
             due, _, member = heappop(heap)
             if member.scheduled != due:
+                self._stale = max(0, self._stale - 1)
                 continue
             try:
                 following = max(member.tick(max(now, due)), due + EARLY)
