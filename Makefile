@@ -27,6 +27,9 @@ test: ## run every test
 	@$(BOOTSTRAP) dev
 	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
+test-tools: ## install what some tests need of Debian (root or sudo); without it they are skipped
+	@.ci/test-tools
+
 lint: ## ruff, mypy strict, import directions, locks, frontend, manifests, workflows
 	@$(BOOTSTRAP) dev
 	@$(BIN)/ruff check .
@@ -91,4 +94,4 @@ bench: ## measure the project beside its peers in one run
 	@$(BOOTSTRAP) bench
 	@$(BIN)/python -m bench $(ARGS)
 
-.PHONY: help run trace test lint format lock docs audit frontend image deploy bench
+.PHONY: help run trace test test-tools lint format lock docs audit frontend image deploy bench
