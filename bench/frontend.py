@@ -3,7 +3,7 @@
 Usage: python -m bench.frontend [--times 5] [--minutes 10]
 
 Opening a run goes from the click on its link to both charts being drawn; opening a year of minutes from the click on
-the timeframe to the chart being drawn. The page's own code has been loaded before. Cold: the BFF's caches are purged and
+the timeframe to the chart being drawn. The page's own code has been loaded before. Cold: the caches are purged and
 the browser's profile is new; warm: opened again in a new profile. Bytes are those on the wire, heads included.
 `--minutes` is how long the run is played for the heap, which is measured after collecting garbage; 0 leaves it out.
 """
