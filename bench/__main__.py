@@ -1,18 +1,24 @@
-"""`make bench`: run every measurement after the other and keep the report in `bench/results/latest.md`.
+"""`make bench`: run every measurement after the other and keep the report in `bench/results/`, as Markdown and JSON.
 
 `make bench ARGS="proxy charts"` runs some of them.
 """
 
+import json
 import os
 import platform
 import subprocess
 import sys
+import tempfile
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench import report
+from bench.report import Figure
+
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-SCRIPTS = ("carriers", "proxy", "pressure", "charts", "runs", "door", "playback", "flags", "frontend")
+SCRIPTS = ("carriers", "proxy", "pressure", "charts", "runs", "door", "playback", "flags", "code", "frontend")
 
 
 def machine() -> str:
@@ -22,11 +28,16 @@ def machine() -> str:
     return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {system}; load before the run {load}"
 
 
-def run(name: str) -> str:
-    """Run one script, show what it prints and return it."""
+def run(name: str, kept: Path) -> tuple[str, list[Figure]]:
+    """Run one script, show what it prints, and return that and its figures."""
     print(f"\n== {name} ==", flush=True)
+    kept.write_text("")
     process = subprocess.Popen(  # noqa: S603  our own scripts
-        [sys.executable, "-m", f"bench.{name}"], cwd=HERE.parent, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", f"bench.{name}"],
+        cwd=HERE.parent,
+        env={**os.environ, report.FILE: str(kept)},
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None  # noqa: S101  asked for above
     lines = []
@@ -35,7 +46,18 @@ def run(name: str) -> str:
         lines.append(line)
     if process.wait():
         lines.append(f"ended with status {process.returncode}\n")
-    return "".join(lines)
+    return "".join(lines), report.read(kept.read_text())
+
+
+def table(found: list[Figure]) -> str:
+    """Return figures as a Markdown table."""
+    rows = [
+        f"| {each.name} | {each.value:.4g} {each.unit} "
+        f"| {'' if each.goal is None else f'{each.goal:g} {each.unit}'} "
+        f"| {'' if each.is_met is None else 'yes' if each.is_met else 'no'} |"
+        for each in found
+    ]
+    return "\n".join(["| figure | measured | goal | met |", "|---|---|---|---|", *rows, ""]) if rows else ""
 
 
 def main() -> int:
@@ -43,11 +65,14 @@ def main() -> int:
     chosen = sys.argv[1:] or [name for name in SCRIPTS if (HERE / f"{name}.py").exists()]
     about = machine()
     print(about)
-    reports = {name: run(name) for name in chosen}
     RESULTS.mkdir(exist_ok=True)
-    sections = "".join(f"\n## {name}\n\n```\n{text}```\n" for name, text in reports.items())
+    with tempfile.TemporaryDirectory() as folder:
+        reports = {name: run(name, Path(folder) / "figures") for name in chosen}
+    sections = "".join(f"\n## {name}\n\n{table(found)}\n```\n{text}```\n" for name, (text, found) in reports.items())
     (RESULTS / "latest.md").write_text(f"# Measurements\n\n{about}\n{sections}")
-    return int(any("ended with status" in text for text in reports.values()))
+    kept = {name: {"figures": [asdict(each) for each in found]} for name, (_, found) in reports.items()}
+    (RESULTS / "latest.json").write_text(json.dumps({"machine": about, "sections": kept}, indent=1) + "\n")
+    return int(any("ended with status" in text for text, _ in reports.values()))
 
 
 if __name__ == "__main__":
