@@ -50,7 +50,7 @@ def test_list_is_filtered_and_sorted_and_says_so_in_its_address(page: Page) -> N
     assert all("NVDA" in text for text in rows.locator("th").all_inner_texts())
     page.get_by_role("button", name="Return").click()
     expect(page.get_by_role("columnheader", name="Return")).to_have_attribute("aria-sort", "descending")
-    page.get_by_label("Status").select_option("DONE")
+    page.get_by_role("combobox", name="Status").select_option("DONE")
     expect(page).to_have_url(re.compile("status=DONE"))
     until(page, "() => !document.querySelector('table.runs').innerText.includes('coming')")
     shown = [
