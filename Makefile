@@ -94,4 +94,8 @@ bench: ## measure the project beside its peers in one run
 	@$(BOOTSTRAP) bench
 	@$(BIN)/python -m bench $(ARGS)
 
-.PHONY: help run trace test test-tools lint format lock docs audit frontend image deploy bench
+bench-compare: ## hold the latest measurements against the stored ones: make bench-compare [ARGS="before.json after.json"]
+	@$(BOOTSTRAP) bench
+	@$(BIN)/python -m bench.compare $(ARGS)
+
+.PHONY: help run trace test test-tools lint format lock docs audit frontend image deploy bench bench-compare

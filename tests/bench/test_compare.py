@@ -1,0 +1,44 @@
+"""Two reports are held against each other: ratios count, absolute figures are only shown."""
+
+from typing import Any
+
+import pytest
+from bench.compare import compare
+from bench.report import FILE, Figure, figure, read
+
+
+def report(**figures: tuple[float, str, str]) -> dict[str, Any]:
+    made = [
+        {"name": name, "value": value, "unit": unit, "better": better, "goal": None}
+        for name, (value, unit, better) in figures.items()
+    ]
+    return {"machine": "any", "sections": {"section": {"figures": made}}}
+
+
+def test_a_ratio_that_is_a_third_worse_counts() -> None:
+    before, after = report(share=(0.3, "x", "higher")), report(share=(0.2, "x", "higher"))
+    assert [bad for _, bad in compare(before, after)] == [True]
+    assert [bad for _, bad in compare(after, before)] == [False]
+
+
+def test_an_absolute_figure_depends_on_the_machine_and_does_not_count() -> None:
+    rows = list(compare(report(p50=(1.0, "ms", "lower")), report(p50=(3.0, "ms", "lower"))))
+    assert [bad for _, bad in rows] == [False]
+    assert "worse" in rows[0][0]
+
+
+def test_what_only_one_report_has_is_told() -> None:
+    rows = dict(compare(report(old=(1.0, "x", "lower")), report(new=(1.0, "x", "lower"))))
+    assert rows == {"section: old: only before": False, "section: new: only now": False}
+
+
+def test_figures_are_kept_as_they_were_given(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(FILE, str(tmp_path / "figures"))
+    figure("warm", 92.0, "x", better="higher", goal=50)
+    figure("cold", 1.2, "x", goal=1.1)
+    kept = read((tmp_path / "figures").read_text())
+    assert kept == [Figure("warm", 92.0, "x", "higher", 50), Figure("cold", 1.2, "x", "lower", 1.1)]
+    assert [each.is_met for each in kept] == [True, False]
+    assert "goal: at least 50 x, met" in capsys.readouterr().out
