@@ -12,7 +12,7 @@ BACKEND_URL ?=
 SOAK ?= 600
 
 help: ## list the verbs
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
 run: ## start everything behind one origin: make run [ORIGIN_PORT=8080] [BACKEND_URL=http://host:port]
 	@$(BOOTSTRAP) run
@@ -98,4 +98,4 @@ bench-compare: ## hold the latest measurements against the stored ones: make ben
 	@$(BOOTSTRAP) bench
 	@$(BIN)/python -m bench.compare $(ARGS)
 
-.PHONY: help run trace test test-tools lint format lock docs audit frontend image deploy bench bench-compare
+.PHONY: help run trace test test-tools lint format lock docs audit frontend image deploy chaos soak bench bench-compare
