@@ -11,9 +11,9 @@ drifts; after a stall frames follow each other at most CATCH_UP times as fast as
 import math
 from typing import Literal, NamedTuple
 
-from bff_wsrelay.frames import stamp
+from bff_wsrelay import places
 from bff_wsrelay.log import FrameLog
-from bff_wsrelay.protocol import DEFAULT_FPS, DEFAULT_SPEED, Control, Position, Refused
+from bff_wsrelay.protocol import DEFAULT_FPS, DEFAULT_SPEED, Control, Position
 
 SOURCE_RATE = 30.0
 CATCH_UP = 1.25
@@ -25,7 +25,6 @@ GRID = 240
 """Schedules begin at multiples of 1/240 s, so that viewers at usual rates (30, 60, 24) have their turns together."""
 SLACK = 0.0005
 NEVER = math.inf
-DAY = 86_400_000_000
 
 
 class Emission(NamedTuple):
@@ -125,8 +124,8 @@ class Player:
 
     def seek(self, position: Position, now: float) -> None:
         """Go to the frame nearest to a position, and show it at once. Raises Refused (RANGE)."""
-        self._check(position)
-        index = self._resolve(position)
+        places.check(self.log, position)
+        index = places.resolve(self.log, position)
         self._pending = position if index is None else None
         self._show(self.cursor if index is None else index, now)
 
@@ -202,7 +201,7 @@ class Player:
 
     def _advance_single(self, now: float, *, room: bool) -> Emission | None:
         if self._pending is not None:
-            index = self._resolve(self._pending)
+            index = places.resolve(self.log, self._pending)
             if index is not None:
                 self._pending, self.cursor = None, index
         if self.log.ended and len(self.log) and self.cursor >= len(self.log):
@@ -337,42 +336,10 @@ class Player:
         """Show the frame after, or before, the last one shown; playing stops."""
         index = self.cursor if direction > 0 else self.cursor - 2
         if index < 0 or (self.log.total is not None and index >= self.log.total):
-            raise _outside(self.log)
+            raise places.outside(self.log)
         if self.state == "playing":
             self.pause()
         if direction > 0:
             self._single, self.due = True, now
         else:
             self._show(index, now)
-
-    def _check(self, position: Position) -> None:
-        """Refuse what lies outside the run, as far as that is known already."""
-        log = self.log
-        if position.index is not None:
-            if position.index < 0 or (log.total is not None and position.index >= log.total):
-                raise _outside(log)
-        elif position.micros is not None and log.span is not None:
-            first, last = log.span
-            if position.coarse:
-                first, last = first - first % DAY, last - last % DAY
-            if position.micros < first or (log.ended and position.micros > last):
-                raise _outside(log, times=True)
-        elif log.ended:
-            raise _outside(log)
-
-    def _resolve(self, position: Position) -> int | None:
-        """Return the index of a position, None while the log has not come so far."""
-        log = self.log
-        if position.index is not None:
-            return position.index
-        if position.micros is None or log.span is None or (position.micros > log.span[1] and not log.ended):
-            return None
-        return log.nearest(position.micros)
-
-
-def _outside(log: FrameLog, *, times: bool = False) -> Refused:
-    if times and log.span is not None:
-        first, last = log.span
-        return Refused("RANGE", "pos is outside the run", {"min": stamp(first), "max": stamp(last)})
-    most = log.total - 1 if log.total is not None else None
-    return Refused("RANGE", "pos is outside the run", {"min": 0, "max": most})
