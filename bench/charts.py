@@ -211,7 +211,7 @@ def measure_chunks() -> None:
 
 def measure_bytes(charts: Charts) -> None:
     """Print bytes on the wire by format and coding."""
-    for form in ("rows", "columns", "arrow"):
+    for form in ("rows", "columns", "points", "arrow"):
         sizes = []
         for coding in (codings.IDENTITY, *codings.CODINGS):
             query = {**CHART, "format": form}

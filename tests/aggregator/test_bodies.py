@@ -56,6 +56,19 @@ def test_columns_are_what_chart_libraries_and_udf_take(count: int) -> None:
     assert [candle["time"] for candle in candles] == sorted({candle["time"] for candle in candles})
 
 
+@pytest.mark.parametrize("count", [0, 1, 500])
+def test_points_are_what_lightweight_charts_takes(count: int) -> None:
+    given = bars(count)
+    document = json.loads(encode(query(Format.POINTS), given, FACTS).body)
+    t, o, h, low, c, v = (column.tolist() for column in given.columns)
+    assert document["candles"] == [
+        {"time": time, "open": first, "high": top, "low": bottom, "close": last}
+        for time, first, top, bottom, last in zip(t, o, h, low, c, strict=True)
+    ]
+    assert document["volume"] == [{"time": time, "value": value} for time, value in zip(t, v, strict=True)]
+    assert document["metadata"] == FACTS.metadata()
+
+
 @pytest.mark.parametrize("count", [0, 1, 7, 1001])
 @pytest.mark.parametrize("trades", [True, False])
 def test_arrow_opens_with_pyarrow_and_polars(count: int, trades: bool) -> None:

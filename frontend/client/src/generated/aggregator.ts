@@ -873,7 +873,7 @@ export interface operations {
                  * @description how bars are spelled
                  * @example rows
                  */
-                format?: "rows" | "columns" | "arrow";
+                format?: "rows" | "columns" | "points" | "arrow";
                 /**
                  * @description first UTC date; `from` is understood too
                  * @example 2024-01-02
@@ -1014,6 +1014,46 @@ export interface operations {
                         timeframe: string;
                         to_date: string;
                         v: number[];
+                    } | {
+                        /** @description as Lightweight Charts' `setData` takes them; `time` in UTC seconds */
+                        candles: {
+                            close: number;
+                            high: number;
+                            low: number;
+                            open: number;
+                            time: number;
+                        }[];
+                        from_date: string;
+                        metadata: {
+                            /** @description calls that this request made */
+                            backend_calls: number;
+                            /** @description whether everything came from the cache */
+                            cache_hit: boolean;
+                            /** @description `cache`, `backend` or `mixed` */
+                            data_source: string;
+                            /** @description whether bars were merged to fit `target_points` */
+                            decimated: boolean;
+                            /** @description minutes of trading per bar */
+                            decimation_stride: number;
+                            /** @description milliseconds until the bars were there */
+                            load_time_ms: number;
+                            /** @description bars of the backend that were put right or left out */
+                            rejected_bars: number;
+                            /** @description bars of the timeframe in the window */
+                            source_bars: number;
+                            /** @description whether some of it is past its freshness */
+                            stale: boolean;
+                            /** @description bars in this answer */
+                            total_bars: number;
+                        };
+                        symbol: string;
+                        timeframe: string;
+                        to_date: string;
+                        /** @description the same for a histogram */
+                        volume: {
+                            time: number;
+                            value: number;
+                        }[];
                     };
                     "application/vnd.apache.arrow.stream": string;
                 };

@@ -97,6 +97,34 @@ _COLUMNS_SCHEMA = {
         "metadata": _METADATA_SCHEMA,
     },
 }
+_CANDLE = {"time": 1704205800, "open": 187.15, "high": 188.44, "low": 183.89, "close": 185.64}
+_VOLUME = {"time": 1704205800, "value": 82488700}
+_POINTS_SCHEMA = {
+    "type": "object",
+    "required": [*_HEAD, "candles", "volume", "metadata"],
+    "properties": {
+        **_HEAD_SCHEMA,
+        "candles": {
+            "type": "array",
+            "description": "as Lightweight Charts' `setData` takes them; `time` in UTC seconds",
+            "items": {
+                "type": "object",
+                "required": [*_CANDLE],
+                "properties": {"time": _COUNT, **dict.fromkeys(("open", "high", "low", "close"), _PRICE)},
+            },
+        },
+        "volume": {
+            "type": "array",
+            "description": "the same for a histogram",
+            "items": {
+                "type": "object",
+                "required": [*_VOLUME],
+                "properties": {"time": _COUNT, "value": _COUNT},
+            },
+        },
+        "metadata": _METADATA_SCHEMA,
+    },
+}
 _ROWS_EXAMPLE = {**_HEAD, "bars": [{**_ROW, "volume": 82488700}], "metadata": _METADATA}
 _COLUMNS_EXAMPLE = {
     "s": "ok",
@@ -109,6 +137,7 @@ _COLUMNS_EXAMPLE = {
     "v": [82488700],
     "metadata": _METADATA,
 }
+_POINTS_EXAMPLE = {**_HEAD, "candles": [_CANDLE], "volume": [_VOLUME], "metadata": _METADATA}
 
 
 def _error(code: str, message: str, **details: Any) -> dict[str, Any]:
@@ -179,10 +208,11 @@ CHART_DATA: dict[str, Any] = {
                 "headers": _HEADERS,
                 "content": {
                     "application/json": {
-                        "schema": {"type": "object", "anyOf": [_ROWS_SCHEMA, _COLUMNS_SCHEMA]},
+                        "schema": {"type": "object", "anyOf": [_ROWS_SCHEMA, _COLUMNS_SCHEMA, _POINTS_SCHEMA]},
                         "examples": {
                             "rows": {"summary": "format=rows", "value": _ROWS_EXAMPLE},
                             "columns": {"summary": "format=columns", "value": _COLUMNS_EXAMPLE},
+                            "points": {"summary": "format=points", "value": _POINTS_EXAMPLE},
                         },
                     },
                     "application/vnd.apache.arrow.stream": {

@@ -45,6 +45,7 @@ class Format(StrEnum):
 
     ROWS = "rows"
     COLUMNS = "columns"
+    POINTS = "points"
     ARROW = "arrow"
 
 
