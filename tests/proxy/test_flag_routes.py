@@ -232,6 +232,16 @@ async def test_evaluations_and_states_are_counted_by_bounded_labels(start_flags:
         assert "unknown-" not in (await api.client.get("/metrics")).text
 
 
+async def test_metric_of_a_flag_that_is_gone_is_off(start_flags: Start, flags_file: Path) -> None:
+    define(flags_file, {"beta": flag("on")})
+    async with asking(await start_flags()) as api:
+        assert await api.metric('bff_flag_share{key="beta"}') == 1
+        define(flags_file)
+        await until(lambda: _is(api.flags(), lambda found: "beta" not in found))
+        assert await api.metric('bff_flag_share{key="beta"}') == 0
+        assert await api.metric('bff_flag_source{key="beta",source="file"}') == 0
+
+
 async def test_openapi_document_tells_of_flags(start_flags: Start) -> None:
     async with asking(await start_flags()) as api:
         document = (await api.client.get("/api/v1/openapi/proxy.json")).json()

@@ -39,14 +39,14 @@ class FlagMetrics:
         self._evaluations.labels(found.key, found.variant, found.reason).inc()
 
     def show(self, flags: FlagSet) -> None:
-        """Show the state of all flags."""
-        self._share.clear()
-        self._changed.clear()
-        for key, flag in flags.flags.items():
-            share = flag.share
+        """Show the state of all flags; those that are no longer defined are off, and come from nowhere."""
+        self._shown |= flags.flags.keys()
+        for key in self._shown:
+            flag = flags.flags.get(key)
+            share = 0.0 if flag is None else flag.share
             self._share.labels(key).set(float("nan") if share is None else share)
             for source in ("file", "runtime", "rollback"):
-                self._changed.labels(key, source).set(source == flags.source(key))
+                self._changed.labels(key, source).set(flag is not None and source == flags.source(key))
 
 
 def _gauge(name: str, text: str, registry: CollectorRegistry) -> Gauge:
