@@ -146,8 +146,12 @@ async def test_computed_figures_equal_an_independent_computation(demo: Any, star
     assert [point["drawdown"] for point in body["equity"]] == losses
 
 
-async def test_fifty_who_ask_at_once_cost_as_much_as_one(demo: Any, start_aggregator: StartAggregator) -> None:
-    client = await start_aggregator(backend_url=demo.url)
+async def test_fifty_who_ask_at_once_cost_as_much_as_one(
+    demo: Any, start_aggregator: StartAggregator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOOK_JOINABLE", "PART_JOINABLE"):
+        monkeypatch.setattr(f"bff_aggregator.complete.{name}", 30.0)
+    client = await start_aggregator(backend_url=demo.url, run_timeout=30)
     path = f"/api/v1/runs/{small(demo)}/complete"
     demo.forget()
     answers = await asyncio.gather(*(client.get(path) for _ in range(50)))
@@ -219,13 +223,15 @@ async def test_answer_says_how_it_came_about(demo: Any, start_aggregator: StartA
 async def test_purged_run_is_read_anew(demo: Any, start_aggregator: StartAggregator) -> None:
     client = await start_aggregator(backend_url=demo.url, admin_token="sesame")
     run = small(demo)
-    await client.get(f"/api/v1/runs/{run}/complete")
+    for path in (f"/api/v1/runs/{run}/complete", "/api/v1/runs"):
+        await client.get(path)
     purge = f"/api/v1/cache/runs?run_id={run}"
     assert (await client.delete(purge)).status_code == 401
     answer = await client.delete(purge, headers={"authorization": "Bearer sesame"})
     assert (answer.status_code, answer.json()["purged"]) == (200, True)
     again = (await client.get(f"/api/v1/runs/{run}/complete")).json()
     assert again["metadata"]["backend_calls"] == 4
+    assert (await client.get("/api/v1/runs")).json()["metadata"]["backend_calls"] == 1
 
 
 async def test_openapi_describes_the_answers(start_aggregator: StartAggregator) -> None:

@@ -11,10 +11,17 @@ import httpx
 import pytest
 
 from bff_aggregator import claims
+from bff_aggregator.cache import Link
 
 StartAggregator = Callable[..., Awaitable[httpx.AsyncClient]]
 StartApp = Callable[[Any], Awaitable[str]]
 NAMES = ("metrics", "equity", "orders")
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a busy machine be no reason to do without Redis."""
+    monkeypatch.setattr(Link.run, "__defaults__", (10.0,))
 
 
 class Slow:
