@@ -10,6 +10,7 @@ class FlagMetrics:
     """The collectors."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self._shown: set[str] = set()
         labels = ("key", "variant", "reason")
         self._evaluations = Counter("bff_flag_evaluations_total", "Evaluations", labels, registry=registry)
         self._share = Gauge(
