@@ -9,8 +9,8 @@ from bff_wsrelay.app import create_app
 from bff_wsrelay.settings import RelaySettings
 
 COLLECT_AFTER = (5_000, 10, 2)
-"""Thresholds of the collector. Playing makes no cycles, so it need not look for them every few frames; a connection that
-ends leaves some, of about a hundred objects, so a full round comes with each thousand or so of them."""
+"""Thresholds of the collector. Playing makes no cycles, so it need not look for them every few frames; a connection
+that ends leaves some, of about a hundred objects, so a full round comes with each thousand or so of them."""
 
 
 def create_calm_app(settings: RelaySettings) -> FastAPI:
