@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -74,13 +75,18 @@ def test_the_table_of_metrics_is_that_of_the_code() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def folders(temporary: Path) -> list[Path]:
+    """Return where workers leave their metrics."""
+    return list(temporary.glob("bff-metrics-*"))
+
+
 @asynccontextmanager
-async def two_workers() -> AsyncIterator[httpx.AsyncClient]:
+async def two_workers(temporary: Path) -> AsyncIterator[httpx.AsyncClient]:
     """The proxy in two processes, its backend away; each request is a connection of its own, to either."""
     (port,) = free_ports(1)
     settings = {"BFF_WORKERS": "2", "BFF_PORT": str(port), "BFF_BACKEND_URL": "http://127.0.0.1:9"}
     settings |= {"BFF_RETRIES": "0", "BFF_BREAKER_MIN_CALLS": "1", "BFF_BREAKER_OPEN_SECONDS": "600"}
-    environment = {**os.environ, **settings, "BFF_LOG_FORMAT": "json"}
+    environment = {**os.environ, **settings, "BFF_LOG_FORMAT": "json", "TMPDIR": str(temporary)}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bff_proxy", env=environment, stderr=asyncio.subprocess.PIPE
     )
@@ -100,8 +106,9 @@ async def two_workers() -> AsyncIterator[httpx.AsyncClient]:
         await process.communicate()
 
 
-async def test_two_workers_tell_the_same_figures_whichever_is_asked() -> None:
-    async with two_workers() as client:
+async def test_two_workers_tell_the_same_figures_whichever_is_asked(tmp_path: Path) -> None:
+    async with two_workers(tmp_path) as client:
+        assert folders(tmp_path)
         assert (await client.get("/api/v1/bars")).status_code == 502
         for _ in range(7):
             await client.get("/nowhere")
@@ -119,3 +126,4 @@ async def test_two_workers_tell_the_same_figures_whichever_is_asked() -> None:
     assert "bff_http_requests_in_flight 1.0" in text
     assert "pid=" not in text
     assert "_created" not in text
+    assert not folders(tmp_path)

@@ -24,6 +24,7 @@ from bff_shared.app import Service
 from bff_shared.settings import S, Settings, SettingsError, load
 
 log = logging.getLogger(__name__)
+METRICS_PREFIX = "bff-metrics-"
 
 
 def uvicorn_options(settings: Settings) -> dict[str, Any]:
@@ -106,6 +107,6 @@ def run(kind: type[S], module: str, factory: Callable[[S], FastAPI]) -> None:
 def _exec_gunicorn(settings: Settings, target: str) -> None:
     """Become a gunicorn arbiter; its workers add their metrics up through files."""
     os.environ["BFF_PORT"] = str(settings.port)
-    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="bff-metrics-"))
+    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix=METRICS_PREFIX))
     arguments = ["-m", "gunicorn", "--config", "python:bff_shared.gunicorn_config", target]
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606  our own interpreter, no shell
