@@ -70,6 +70,10 @@ def test_template_is_bounded() -> None:
     assert route(b"/api/v1/any/thing", ("/",)).template == "/api/v1/{path}"
 
 
+def test_event_streams_have_a_template_of_their_own() -> None:
+    assert route(b"/api/v1/backtests/abc/stream?x=1", PREFIXES).template == "/api/v1/backtests/{path}/stream"
+
+
 @pytest.mark.parametrize(
     ("path", "expected"),
     [(b"/a//b/./c/../d", b"/a/b/d"), (b"/../..", b"/"), (b"/a%2f%2e%2e%2fb", b"/b"), (b"\\a\\b", b"/a/b")],
