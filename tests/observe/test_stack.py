@@ -17,7 +17,7 @@ import yaml
 
 from bff_local import Stack, StackOptions, trace
 from bff_local.ports import free_ports
-from tests.observe.collector import CLIENT, SERVER, Collector, collecting
+from tests.observe.collector import CLIENT, SERVER, Collector, Received, collecting
 from tests.observe.dashboard import WELL, expressions
 from tests.observe.promtool import ROOT, RULES, program
 
@@ -74,9 +74,8 @@ def prometheus(stack: Stack, folder: Path) -> Iterator[httpx.Client]:
 
 
 def ask(client: httpx.Client, expression: str) -> list[Any]:
-    answer = client.get("/query", params={"query": expression}).json()
-    assert answer["status"] == "success", f"{expression}: {answer}"
-    found: list[Any] = answer["data"]["result"]
+    """Return what Prometheus answers; raises HTTPError while it is not up, and for what makes no sense."""
+    found: list[Any] = client.get("/query", params={"query": expression}).raise_for_status().json()["data"]["result"]
     return found
 
 
@@ -94,6 +93,8 @@ def use(stack: Stack, *, streams: bool) -> None:
         assert client.get("/api/v1/runs?limit=2").status_code == 200
         assert client.get("/api/v1/backtests/nowhere").status_code == 404
         flag = next(iter(json.loads((ROOT / "deploy/flags/flags.json").read_text())["flags"]))
+        with client.stream("GET", f"/api/v1/runs/{run_id}/stream", headers={"accept": "text/event-stream"}) as events:
+            assert "hello" in next(events.iter_lines())
         assert client.post(f"/ofrep/v1/evaluate/flags/{flag}", json={"context": {}}).status_code == 200
     if streams:
         asyncio.run(_watch(stack.origin.replace("http", "ws", 1), run_id, headers))
@@ -137,6 +138,7 @@ def test_every_panel_has_data_while_the_stack_runs(stack: Stack, tmp_path: Path)
             return open_questions
 
         wait_for(40, unanswered)
+        assert not ask(client, 'bff_http_requests_total{route="unmatched"}')
         assert not ask(client, 'ALERTS{alertstate="firing"}')
         names = {sample["metric"]["service"] for sample in ask(client, "bff_build_info")}
         assert names == {"proxy", "aggregator", "wsrelay"}
@@ -148,23 +150,29 @@ def unseen(client: httpx.Client) -> set[str]:
     services = {"proxy", "aggregator", "wsrelay"}
     try:
         return services - {sample["metric"]["service"] for sample in ask(client, "bff_build_info")}
-    except httpx.TransportError:
+    except httpx.HTTPError:
         return services
 
 
 ROUTES = {
-    ("bff-aggregator", "/api/v1/chart-data"),
-    ("bff-aggregator", "/api/v1/runs/{run_id}/complete"),
-    ("bff-proxy", "/api/v1/backtests/{path}"),
-    ("bff-wsrelay", "/api/v1/runs/{run_id}/stream"),
-    ("bff-wsrelay", "/api/v1/backtests/{run_id}/ws"),
+    "bff-aggregator /api/v1/chart-data",
+    "bff-aggregator /api/v1/runs/{run_id}/complete",
+    "bff-proxy /api/v1/backtests/{path}",
+    "bff-wsrelay /api/v1/runs/{run_id}/stream",
+    "bff-wsrelay /api/v1/backtests/{run_id}/ws",
 }
 
 
 def test_one_trace_leads_from_the_page_through_the_services_to_the_backend(stack: Stack, collector: Collector) -> None:
-    def missing() -> set[tuple[str, str]]:
-        served = {(span.service, span.attributes["http.route"]) for span in collector.spans if span.kind == SERVER}
-        return ROUTES - served
+    heard = _heard(stack)
+    assert {kind for kind, _ in heard} == {"http", "websocket"}
+
+    def missing() -> set[str]:
+        """Return what is not exported yet of routes, of calls that the backend heard of, and of their parents."""
+        spans = [span for span in collector.spans if span.trace_id == TRACE]
+        known = {span.span_id for span in spans}
+        wanted = {name for _, name in heard} | {span.parent for span in spans} - {PAGE}
+        return (wanted - known) | (ROUTES - {_where(span) for span in spans})
 
     wait_for(40, missing)
     spans = {span.span_id: span for span in collector.spans if span.trace_id == TRACE}
@@ -176,20 +184,22 @@ def test_one_trace_leads_from_the_page_through_the_services_to_the_backend(stack
             assert spans[span.parent].service == span.service
             assert span.attributes["url.full"].startswith(stack.backend_url)
             assert "?" not in span.attributes["url.full"]
-    by_route = {span.attributes["http.route"]: span for span in spans.values() if span.kind == SERVER}
-    assert by_route["/api/v1/chart-data"].name == "GET /api/v1/chart-data"
-    assert by_route["/api/v1/chart-data"].attributes["http.response.status_code"] == 200
-    assert by_route["/api/v1/backtests/{run_id}/ws"].attributes["http.response.status_code"] == 101
+    assert {spans[name].kind for _, name in heard} == {CLIENT}
+    by_route = {_where(span): span for span in spans.values() if span.kind == SERVER}
+    assert by_route["bff-aggregator /api/v1/chart-data"].name == "GET /api/v1/chart-data"
+    assert by_route["bff-aggregator /api/v1/chart-data"].attributes["http.response.status_code"] == 200
+    assert by_route["bff-wsrelay /api/v1/backtests/{run_id}/ws"].attributes["http.response.status_code"] == 101
+
+
+def _heard(stack: Stack) -> set[tuple[str, str]]:
+    """Return the requests of our trace that have reached the backend: http or websocket, and the caller's span."""
     asked = httpx.get(f"{stack.backend_url}/__requests", trust_env=False).json()["requests"]
-    parents = [dict(map(tuple, seen["headers"])).get("traceparent", "").split("-") for seen in asked]
-    calls = {span.span_id for span in spans.values() if span.kind == CLIENT}
-    heard = {parts[2] for parts in parents if parts[1:2] == [TRACE]}
-    assert len(heard) > 5
-    assert heard <= calls
-    assert {seen["type"] for seen, parts in zip(asked, parents, strict=True) if parts[1:2] == [TRACE]} == {
-        "http",
-        "websocket",
-    }
+    parents = [(seen["type"], dict(map(tuple, seen["headers"])).get("traceparent", "").split("-")) for seen in asked]
+    return {(kind, parts[2]) for kind, parts in parents if parts[1:2] == [TRACE]}
+
+
+def _where(span: Received) -> str:
+    return f"{span.service} {span.attributes.get('http.route')}"
 
 
 def test_probes_and_scrapes_leave_no_spans(stack: Stack, collector: Collector) -> None:
