@@ -31,8 +31,9 @@ class FlagMetrics:
             "bff_flag_changes_total", "Changes made through this process", ("key", "source"), registry=registry
         )
         self.rollbacks = Counter("bff_flag_rollbacks_total", "Automatic rollbacks", ("key",), registry=registry)
-        self.refused = _gauge("bff_flag_definitions_refused", "1 while the newest definitions are refused", registry)
-        self.store_away = _gauge("bff_flag_store_away", "1 while Redis does not answer", registry)
+        refused = "1 while the newest definitions are refused"
+        self.refused = gauge("bff_flag_definitions_refused", refused, registry, "livemax")
+        self.store_away = gauge("bff_flag_store_away", "1 while Redis does not answer", registry, "livemax")
         self.listeners = gauge("bff_flag_listeners", "Open event streams", registry, "livesum")
 
     def evaluated(self, found: Evaluated) -> None:
@@ -48,7 +49,3 @@ class FlagMetrics:
             self._share.labels(key).set(float("nan") if share is None else share)
             for source in ("file", "runtime", "rollback"):
                 self._changed.labels(key, source).set(flag is not None and source == flags.source(key))
-
-
-def _gauge(name: str, text: str, registry: CollectorRegistry) -> Gauge:
-    return Gauge(name, text, registry=registry, multiprocess_mode="livemax")
