@@ -10,6 +10,9 @@ import { type MakeFeed, PlayedRun } from "./stream.ts";
 import type { CallName, Client, ClientOptions, Group, Report, Side } from "./types.ts";
 import { type SchemaName, validate } from "./validate.ts";
 
+/** Of Node, or what a bundler puts in its place; a page without a bundler has none. */
+declare const process: { env: { NODE_ENV?: string } } | undefined;
+
 type Legacy = typeof import("./legacy/index.ts");
 let legacyCode: Promise<Legacy> | undefined;
 
