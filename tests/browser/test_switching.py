@@ -156,13 +156,14 @@ def test_chart_past_its_freshness_says_that_it_is_stale(page: Page, run: str) ->
     expect(page.locator(".price")).to_contain_text("stale: the backend is away")
 
 
-def test_backend_away_keeps_old_bars_on_screen_and_offers_a_retry(page: Page, stack: Stack, run: str) -> None:
-    open_run(page, run)
+def test_backend_away_keeps_old_bars_on_screen_and_offers_a_retry(page: Page, stack: Stack) -> None:
+    # No other test asks for this symbol's minutes, so nothing that is kept can stand in for them.
+    open_run(page, find_run(stack.backend_url, symbol="TSLA", run_from="2025-01-01"))
     stack["backend"].stop(1.0)
     page.get_by_role("button", name="1m, minutes").click()
     alert = page.locator(".price").get_by_role("alert")
     expect(alert).to_contain_text("from before", timeout=20_000)
-    assert int(facts(page, ".price .chart")["bars"]) > 200
+    assert int(facts(page, ".price .chart")["bars"]) > 100
     stack["backend"].start()
     stack["backend"].wait_ready()
     alert.get_by_role("button", name="Retry").click()

@@ -1,7 +1,7 @@
 /** What the views ask for. Keys hold what is asked, not the side that answers: both give the same. */
 
 import { keepPreviousData, QueryClient, useQuery, useQueryClient } from "@tanstack/react-query";
-import { BffError, type Chart, type CompleteRun, type Part } from "bff-client";
+import { BffError, type Chart, type CompleteRun, type ListedRun, type Part, type RunPage } from "bff-client";
 import { useState } from "react";
 import { withSessionTimes } from "./bars.ts";
 import { useSession } from "./context.ts";
@@ -61,6 +61,13 @@ export function useRuns(symbol: string, strategy: string) {
       return moving ? WATCH_MS : LIST_MS;
     },
   });
+}
+
+/** Return a run as a list that was shown before has it; undefined if none has. */
+export function useListed(id: string): ListedRun | undefined {
+  const queries = useQueryClient();
+  const pages = queries.getQueriesData<RunPage>({ queryKey: ["runs"] });
+  return pages.flatMap(([, page]) => page?.items ?? []).find((run) => run.run_id === id);
 }
 
 const runKey = (id: string) => ["run", id];

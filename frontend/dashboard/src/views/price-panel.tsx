@@ -64,7 +64,10 @@ function Legend({ bar, daily }: { bar: Bar | undefined; daily: boolean }) {
   );
 }
 
-export function PricePanel({ route, run, orders }: { route: RunRoute; run: Run; orders: Order[] | null }) {
+/** What has to be known of a run to draw its chart; the list says as much. */
+export type Charted = Pick<Run, "symbol" | "run_from" | "run_to">;
+
+export function PricePanel({ route, run, orders }: { route: RunRoute; run: Charted; orders: Order[] | null }) {
   const bounds = useMemo(
     () => ({
       from: parseTime(run.run_from?.slice(0, 10)) ?? 0,
@@ -141,8 +144,9 @@ export function PricePanel({ route, run, orders }: { route: RunRoute; run: Run; 
       spanOf({ from: data.from_date, to: data.to_date }),
       wanted.current,
     );
-    if (!chart.isPlaceholderData) wanted.current = undefined;
     drawn.current.mark();
+    if (chart.isPlaceholderData) return;
+    wanted.current = undefined;
     performance.mark("chart-drawn");
   }, [data, chart.isPlaceholderData]);
   useEffect(() => drawn.current?.setOrders(timed), [timed]);

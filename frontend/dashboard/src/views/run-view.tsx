@@ -3,7 +3,7 @@ import { useEffect, useMemo } from "react";
 import { Link } from "../parts/link.tsx";
 import { Failure, Notice } from "../parts/notice.tsx";
 import { Status } from "../parts/status.tsx";
-import { isOver, useRetryPart, useRun } from "../queries.ts";
+import { isOver, useListed, useRetryPart, useRun } from "../queries.ts";
 import { LIST, playRoute, type RunRoute } from "../route.ts";
 import { dayInWords, newYork, parseTime } from "../time.ts";
 import { EquityPanel } from "./equity-panel.tsx";
@@ -88,6 +88,7 @@ export default function RunView({ route }: { route: RunRoute }) {
   const run = useRun(route.run);
   const { retry, retrying } = useRetryPart(route.run);
   const { data } = run;
+  const listed = useListed(route.run);
   const name = data ? `${data.run.symbol} ${data.run.strategy_id}` : "Run";
   useEffect(() => {
     document.title = `${name} · Backtests`;
@@ -103,7 +104,9 @@ export default function RunView({ route }: { route: RunRoute }) {
       />
     );
   }, [data, retry, retrying]);
-  if (!data) {
+  // Who comes from the list has its chart at once, beside the rest of the run instead of after it.
+  const known = data?.run ?? listed;
+  if (!known || (run.error && !data)) {
     return run.error ? (
       <section aria-labelledby="title">
         <h1 id="title">Run</h1>
@@ -116,17 +119,30 @@ export default function RunView({ route }: { route: RunRoute }) {
     );
   }
   return (
-    <section aria-labelledby="title" data-view="run" data-status={data.run.status}>
-      <Head data={data} />
+    <section aria-labelledby="title" data-view="run" data-status={data?.run.status}>
+      {data ? (
+        <Head data={data} />
+      ) : (
+        <div className="head">
+          <h1 id="title">{known.symbol ?? "Run"}</h1>
+          <span className="muted" role="status">
+            Loading the run…
+          </span>
+        </div>
+      )}
       {run.error && (
         <Failure error={run.error} what="The run could not be read again" retry={() => void run.refetch()} />
       )}
-      <Parts data={data} />
+      {data && <Parts data={data} />}
       <div className="grid">
-        <PricePanel route={route} run={data.run} orders={data.orders} />
-        <MetricsPanel data={data} mark={mark("metrics")} />
-        <EquityPanel data={data} mark={mark("equity")} />
-        <OrdersPanel data={data} mark={mark("orders")} />
+        <PricePanel route={route} run={known} orders={data?.orders ?? null} />
+        {data && (
+          <>
+            <MetricsPanel data={data} mark={mark("metrics")} />
+            <EquityPanel data={data} mark={mark("equity")} />
+            <OrdersPanel data={data} mark={mark("orders")} />
+          </>
+        )}
       </div>
     </section>
   );
