@@ -90,7 +90,7 @@ def _expected(rule: Any, firing: Firing) -> dict[str, Any]:
 def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run promtool."""
     command = [program("promtool"), *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603  ours
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=110, check=False)  # noqa: S603  ours
 
 
 def put(situations: Sequence[Situation], folder: Path) -> subprocess.CompletedProcess[str]:
