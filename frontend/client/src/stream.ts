@@ -250,6 +250,7 @@ export class PlayedRun implements RunStream {
   }
 
   #set(change: Partial<StreamState>): void {
+    if (this.#state.connection === "closed") return;
     const state = { ...this.#state, ...change };
     const text = JSON.stringify(state);
     if (text === this.#told) return;

@@ -1,0 +1,136 @@
+/** Streams against servers that behave as the backend and the relay do at their worst. */
+
+import { expect, onTestFinished, test } from "vitest";
+import { WebSocket as NodeWebSocket, type WebSocket as Peer } from "ws";
+import { type ClientOptions, createClient, type Frame, type RunStream } from "../../src/index.ts";
+import { Switches } from "../switches.ts";
+import { serve } from "./server.ts";
+
+const WebSocket = NodeWebSocket as unknown as typeof globalThis.WebSocket;
+const DETAIL = { run_id: "r", status: "DONE", dataset_id: "AAPL-2024-1m" };
+const START = Date.parse("2024-11-01T13:30:00Z");
+
+function frame(index: number): Record<string, unknown> {
+  const ts = new Date(START + index * 60_000).toISOString().replace(".000Z", "Z");
+  const orders = index % 10 === 0 ? [{ order_id: index }] : [];
+  const ohlc = { o: index, h: index + 2, l: index - 2, c: index + 1, v: 10 };
+  return { t: "frame", ts, ohlc, orders, equity: { ts, value: index }, dropped: 0 };
+}
+
+const say = (socket: Peer, ...messages: unknown[]): void => {
+  for (const message of messages) socket.send(JSON.stringify(message));
+};
+const frames = (from: number, to: number): unknown[] => Array.from({ length: to - from }, (_, i) => frame(from + i));
+
+async function played(
+  side: "bff" | "legacy",
+  talk: (socket: Peer, path: string, turn: number) => void,
+  options: Partial<ClientOptions> = {},
+): Promise<{ stream: RunStream; shown: Frame[]; flags: Switches; paths: string[] }> {
+  const paths: string[] = [];
+  const server = await serve(
+    () => ({ body: DETAIL }),
+    (socket, path) => talk(socket, path, paths.push(path)),
+  );
+  const flags = new Switches(side);
+  const client = createClient({ baseUrl: server.url, flags, WebSocket, ...options });
+  onTestFinished(() => client.close());
+  const stream = client.openStream("r", { speed: 3600, fps: 60, autoplay: true });
+  const shown: Frame[] = [];
+  stream.on("frame", (one) => shown.push(one));
+  return { stream, shown, flags, paths };
+}
+
+const covered = (shown: Frame[]): number => shown.reduce((sum, { n }) => sum + n, 0);
+
+test("a backend that breaks off and begins again shows each frame once", async () => {
+  const { stream, shown, paths } = await played("legacy", (socket, _, turn) => {
+    say(socket, ...frames(0, turn * 40));
+    if (turn < 3) socket.terminate();
+    else say(socket, { t: "end" });
+  });
+  await expect.poll(() => stream.state.ended, { timeout: 5000 }).toBe(true);
+  expect(paths.length).toBe(3);
+  expect(covered(shown)).toBe(120);
+  expect(shown.flatMap(({ orders }) => orders.map((order) => order["order_id"]))).toEqual(
+    Array.from({ length: 12 }, (_, i) => i * 10),
+  );
+});
+
+test("several frames become one with the candle, the orders and the equity of all", async () => {
+  const { stream, shown } = await played("legacy", (socket) => say(socket, ...frames(0, 30), { t: "end" }));
+  await expect.poll(() => stream.state.ended).toBe(true);
+  expect(shown).toHaveLength(1);
+  expect(shown[0]).toMatchObject({
+    ohlc: { o: 0, h: 31, l: -2, c: 30, v: 300 },
+    orders: [{ order_id: 0 }, { order_id: 10 }, { order_id: 20 }],
+    equity: { value: 29 },
+    n: 30,
+    seq: 29,
+  });
+});
+
+test("total_frames tells the end where the backend never says it", async () => {
+  const last = { ...frame(9), total_frames: 10 };
+  const { stream } = await played("legacy", (socket) => say(socket, ...frames(0, 9), last));
+  await expect.poll(() => stream.state).toMatchObject({ ended: true, total: 10 });
+});
+
+test("a relay that breaks off is asked again for what comes next", async () => {
+  const hello = (seq: number) => ({
+    t: "hello",
+    epoch: "e1",
+    seq,
+    total: 20,
+    from: null,
+    to: null,
+    fps: 60,
+    speed: 3600,
+  });
+  const merged = (from: number, to: number) => ({ ...frame(to), n: to - from + 1, seq: to });
+  const { stream, shown, paths } = await played("bff", (socket, path, turn) => {
+    if (turn === 1) {
+      say(socket, hello(-1), merged(0, 9));
+      socket.close(1012);
+    } else say(socket, hello(9), merged(10, 19), { t: "end" });
+    expect(path.includes("epoch=e1")).toBe(turn > 1);
+  });
+  await expect.poll(() => stream.state.ended).toBe(true);
+  expect(covered(shown)).toBe(20);
+  const query = new URL(paths[1] ?? "", "http://x").searchParams;
+  expect([query.get("epoch"), query.get("seq")]).toEqual(["e1", "9"]);
+});
+
+test("a frame that was shown already on the other side is not shown again", async () => {
+  const hello = { t: "hello", epoch: "e2", seq: 4, total: 20, from: null, to: null, fps: 60, speed: 3600 };
+  const { stream, shown, flags } = await played("legacy", (socket, path) => {
+    if (path.startsWith("/backtests")) say(socket, ...frames(0, 10), { ...frame(10), total_frames: 99_999 });
+    else say(socket, hello, ...[9, 10, 11].map((seq) => ({ ...frame(seq), n: 1, seq })).slice(1));
+  });
+  stream.seek(10);
+  await expect.poll(() => stream.position.seq).toBe(10);
+  flags.turn("bff");
+  await expect.poll(() => stream.position.seq).toBe(11);
+  expect(shown.map(({ seq }) => seq).slice(-2)).toEqual([10, 11]);
+});
+
+test.each([
+  [4404, "RUN_NOT_FOUND"],
+  [4401, "UNAUTHORIZED"],
+  [1009, "TOO_LARGE"],
+])("close code %i ends the stream with %s", async (code, expected) => {
+  const { stream, paths } = await played("bff", (socket) => socket.close(code));
+  const told = await new Promise((resolve) => stream.on("error", resolve));
+  expect(told).toMatchObject({ code: expected, fatal: true });
+  expect(stream.state.connection).toBe("closed");
+  expect(paths).toHaveLength(1);
+});
+
+test("a closed stream says nothing more and takes no controls", async () => {
+  const { stream, shown } = await played("legacy", (socket) => say(socket, ...frames(0, 10)));
+  stream.close();
+  stream.play();
+  stream.seek(3);
+  expect(stream.state).toMatchObject({ connection: "closed", playing: false });
+  expect(shown).toEqual([]);
+});
