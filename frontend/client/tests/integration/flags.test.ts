@@ -58,16 +58,28 @@ test("no call fails while flags flip under it", async () => {
     sides.add(side);
     expect(error).toBeUndefined();
   });
-  let flips = 0;
-  const flipping = (async () => {
-    for (; flips < 6; flips++) await put("bff", flips % 2 === 1);
-  })();
-  let calls = 0;
-  while (flips < 6 || sides.size < 2) {
-    const page = await of.listRuns({ limit: 3, offset: calls++ % 10 });
+  let flipping = true;
+  const flips = (async () => {
+    for (const side of ["legacy", "bff", "legacy", "bff"] as const) {
+      await put("bff", side === "bff");
+      await expect.poll(() => flags.side("run_data"), { timeout: 10_000 }).toBe(side);
+      const seen = new Promise<void>((resolve) => {
+        const stop = of.on((report) => {
+          if (report.side !== side) return;
+          stop();
+          resolve();
+        });
+      });
+      await seen;
+    }
+  })().finally(() => {
+    flipping = false;
+  });
+  for (let calls = 0; flipping; calls++) {
+    const page = await of.listRuns({ limit: 3, offset: calls % 10 });
     expect(page.items).toHaveLength(3);
   }
-  await flipping;
+  await flips;
   expect(sides).toEqual(new Set(["bff", "legacy"]));
 });
 
