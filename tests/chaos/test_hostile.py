@@ -1,0 +1,104 @@
+"""Hostile clients through nginx: a healthy crowd notices nothing of them, and nothing stays behind.
+
+`make chaos` runs many more of them than `make test`.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from tests.chaos.attacks import every, garbled
+from tests.chaos.crowd import learn
+from tests.chaos.hostile import Held, Openings, Told, flood, fuzz, half_open, send_attacks, slow_readers
+from tests.chaos.report import Report
+from tests.chaos.trial import Disturbance, endure
+from tests.chaos.world import World, world
+
+ALL = bool(os.environ.get("CHAOS"))
+FUZZERS, FLOODERS, HELD, GARBLED = (200, 20, 30, 5_000) if ALL else (10, 1, 2, 60)
+SIZE = 3 if ALL else 1
+GONE_S = 15.0
+
+
+@pytest.fixture(scope="module")
+def whole() -> Iterator[World]:
+    with world() as made:
+        learn(made)
+        yield made
+
+
+async def nothing_is_left(whole: World) -> None:
+    """Wait until no stream is open any more."""
+    until = time.monotonic() + GONE_S
+    async with httpx.AsyncClient(base_url=whole.stack.origin, timeout=GONE_S) as client:
+        while True:
+            found = (await client.get("/api/v1/streams")).json()
+            if found["viewers"] == found["connections"] == 0 and not found["transparent"]:
+                return
+            assert time.monotonic() < until, found
+            await asyncio.sleep(0.02)
+
+
+async def endured(whole: World, report: Report, *hostile_ones: tuple[Disturbance, Told]) -> None:
+    """Let hostile clients at the origin while a crowd is at work, and look at everybody afterwards."""
+
+    def begin(whole: World) -> None:
+        for each, _ in hostile_ones:
+            each.begin(whole)
+
+    def end(whole: World) -> None:
+        for each, _ in hostile_ones:
+            each.end(whole)
+
+    finding = await endure(
+        whole, Disturbance("; ".join(each.name for each, _ in hostile_ones), "none", begin, end), SIZE
+    )
+    report.add(finding)
+    for each, told in hostile_ones:
+        print(f"{each.name}: {told.sent:,} sent, answered {dict(told.answers.most_common())}")
+        assert told.sent
+        assert told.wrong == []
+    assert finding.violations == []
+    await nothing_is_left(whole)
+
+
+def brought(name: str, begin: Callable[[World, Told], None]) -> tuple[Disturbance, Told]:
+    """Return hostile clients that are done when they have begun."""
+    told = Told()
+    return Disturbance(name, "none", lambda whole: begin(whole, told), lambda _: None), told
+
+
+def held(name: str, openings: Openings, receive_bytes: int = 0) -> tuple[Disturbance, Told]:
+    """Return hostile clients that stay."""
+    told = Told()
+    connections = Held(openings, told, receive_bytes)
+    return Disturbance(name, "none", connections.begin, connections.end), told
+
+
+@pytest.mark.timeout(300)
+async def test_requests_that_mean_to_be_two_are_one_or_none(whole: World, report: Report) -> None:
+    attacks = [each for number, each in enumerate(every()) if ALL or number % 4 == 0]
+    smuggled = brought("requests that smuggle", lambda whole, told: send_attacks(whole, attacks, told))
+    broken = brought("garbled requests", lambda whole, told: send_attacks(whole, garbled(1, GARBLED), told))
+    await endured(whole, report, smuggled, broken)
+    assert smuggled[1].sent == len(attacks)
+
+
+@pytest.mark.timeout(300)
+async def test_viewers_that_talk_nonsense_or_too_much_are_closed(whole: World, report: Report) -> None:
+    fuzzed = brought("fuzzed frames", lambda whole, told: fuzz(whole, FUZZERS, told))
+    flooded = brought("floods of messages and pings", lambda whole, told: flood(whole, FLOODERS, told))
+    await endured(whole, report, fuzzed, flooded)
+    assert fuzzed[1].answers["1002"]
+    assert flooded[1].answers["1008"] == FLOODERS, "who says too much of playback is closed"
+
+
+@pytest.mark.timeout(300)
+async def test_who_hangs_about_holds_nobody_up(whole: World, report: Report) -> None:
+    await endured(
+        whole, report, held("half-open", half_open(HELD)), held("slow reading", slow_readers(HELD), receive_bytes=4096)
+    )
