@@ -17,7 +17,7 @@ WELCOME = ROOT / "deploy/nginx/html"
 DASHBOARD = ROOT / "frontend/dashboard/dist"
 FLAGS = ROOT / "deploy/flags/flags.json"
 RESOLV_CONF = Path("/etc/resolv.conf")
-MOST_FILES = 8192
+MOST_FILES = 16_384
 
 
 def worker_user() -> str:
