@@ -1,6 +1,6 @@
 """Measure what may carry httpx's requests, side by side: 20 kB JSON answers over loopback, one process per part.
 
-Usage: python bench/carriers.py [--seconds 3] [--rounds 3] [--only NAME ...]
+Usage: python -m bench.carriers [--seconds 3] [--rounds 3] [--only NAME ...]
 
 First in process: each carrier asks a bare ASGI backend on uvicorn, one request after the other (p50) and 16 at a time
 (requests/s, p99). Then, where `wrk` is installed, through a bare ASGI app that forwards by each carrier. Peers that are
@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 import httpx
 import uvicorn
 import uvloop
+from bench.report import figure
 
 from bff_shared.carrier import Carrier
 
@@ -42,6 +43,7 @@ BODY = json.dumps(
 ).encode()
 TIMEOUT = {"connect": 5.0, "read": 30.0, "write": 30.0, "pool": 30.0}
 CONCURRENCY = 16
+OURSELVES = [sys.executable, "-m", "bench.carriers"]
 
 
 class Figures(NamedTuple):
@@ -199,8 +201,8 @@ async def in_process(name: str, base: str, seconds: float) -> Figures:
 
 @contextlib.contextmanager
 def serving(*role: str) -> Iterator[tuple[str, int]]:
-    """Run this file as a server in another process and yield its base URL and process id."""
-    process = subprocess.Popen([sys.executable, __file__, "--serve", *role], stdout=subprocess.PIPE, text=True)  # noqa: S603  ourselves
+    """Run this module as a server in another process and yield its base URL and process id."""
+    process = subprocess.Popen([*OURSELVES, "--serve", *role], stdout=subprocess.PIPE, text=True)  # noqa: S603  ourselves
     try:
         assert process.stdout is not None  # noqa: S101  asked for above
         yield f"http://127.0.0.1:{int(process.stdout.readline())}", process.pid
@@ -292,6 +294,7 @@ def report(names: list[str], seconds: float, rounds: int) -> None:
             for name in names:
                 rows[name].append(_measured_alone(name, base, seconds))
         show("in process", rows)
+        compare(rows, "in process")
         if shutil.which("wrk") is None:
             print("no wrk: the forwarding table is left out")
             return
@@ -302,10 +305,27 @@ def report(names: list[str], seconds: float, rounds: int) -> None:
                 with serving(name, base) as front:
                     rows[name].append(wrk(*front, seconds))
         show("forwarding, wrk", rows)
+        compare(rows, "forwarding")
+
+
+def medians(rounds: list[Figures]) -> Figures:
+    """Return the median of each figure."""
+    return Figures(*(statistics.median(column) for column in zip(*rounds, strict=True)))
+
+
+def compare(rows: dict[str, list[Figures]], where: str) -> None:
+    """Keep how our own carrier does beside each other one."""
+    if "Carrier" not in rows:
+        return
+    ours = medians(rows["Carrier"])
+    figure(f"Carrier, {where}: requests/s at c=16", ours.rate, "/s", better="higher")
+    for name, rounds in rows.items():
+        if name in NEEDS or name == "httpx transport":
+            figure(f"Carrier, {where}: requests/s over {name}", ours.rate / medians(rounds).rate, "x", better="higher")
 
 
 def _measured_alone(name: str, base: str, seconds: float) -> Figures:
-    command = [sys.executable, __file__, "--seconds", str(seconds), "--measure", name, base]
+    command = [*OURSELVES, "--seconds", str(seconds), "--measure", name, base]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  ourselves
     if done.returncode:
         raise SystemExit(f"{name}: {done.stderr.strip().splitlines()[-1]}")

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+from bench.report import figure
 
 from bff_aggregator import chunks, codings
 from bff_aggregator.bars import Bars
@@ -72,9 +73,9 @@ def timed(call: Callable[[], object]) -> float:
     return (time.perf_counter() - begun) * 1000
 
 
-def line(name: str, value: str, goal: str = "") -> None:
-    """Print one figure."""
-    print(f"{name:<58} {value:>24}  {goal}", flush=True)
+def line(name: str, value: str) -> None:
+    """Print one value."""
+    print(f"{name:<58} {value:>24}", flush=True)
 
 
 def spread(values: Sequence[float]) -> str:
@@ -124,20 +125,21 @@ def measure_requests(charts: Charts, rounds: int) -> None:
     charts.chart()
     direct, cold = cold_against_direct(charts, rounds)
     line("direct call, 27,600 minutes of the demo backend", f"{direct:.1f} ms")
-    line("cold request, same window, at the demo's pace", f"{cold:.1f} ms = {cold / direct:.2f} x direct", "goal 1.1 x")
+    line("cold request, same window, at the demo's pace", f"{cold:.1f} ms")
+    figure("cold beside the direct call", cold / direct, "x", goal=1.1)
     charts.slow_down(max(0.0, DEPLOYED_MS - direct))
     direct_slow, cold_slow = cold_against_direct(charts, max(3, rounds // 2))
     charts.slow_down(0)
-    ratio = f"{cold_slow:.1f} ms = {cold_slow / direct_slow:.2f} x direct"
-    line(f"cold request, at the deployed backend's pace ({direct_slow:.0f} ms)", ratio, "goal 1.1 x")
+    line(f"cold request, at the deployed backend's pace ({direct_slow:.0f} ms)", f"{cold_slow:.1f} ms")
+    figure("cold beside the direct call, at the deployed backend's pace", cold_slow / direct_slow, "x", goal=1.1)
     charts.chart()
     charts.chart()
     warm = [timed(charts.chart) for _ in range(50)]
     line("warm request, identity", spread(warm))
-    times = direct / statistics.median(warm)
-    line("warm against direct", f"{times:.0f} x faster", "goal 50 x")
-    at_pace = direct_slow / statistics.median(warm)
-    line("warm against direct, at the deployed backend's pace", f"{at_pace:.0f} x faster", "goal 50 x")
+    took = statistics.median(warm)
+    figure("warm, times faster than direct", direct / took, "x", better="higher", goal=50)
+    pace = "warm, times faster than direct, at the deployed backend's pace"
+    figure(pace, direct_slow / took, "x", better="higher", goal=50)
 
 
 def wrk(url: str, coding: str, seconds: int) -> float:
@@ -173,11 +175,8 @@ def measure_throughput(charts: Charts, base: str, folder: Path, seconds: int) ->
         for coding in codings.CODINGS:
             file = wrk(f"http://127.0.0.1:{port}/chart.{coding}", coding, seconds)
             ours = wrk(f"{base}{PATH}?{query}", coding, seconds)
-            line(
-                f"warm requests per second, {coding}",
-                f"{ours:.0f} of nginx's {file:.0f} = {ours / file:.2f}",
-                "goal 0.33",
-            )
+            line(f"warm requests per second, {coding}", f"{ours:.0f} of nginx's {file:.0f}")
+            figure(f"warm requests/s beside nginx with a file, {coding}", ours / file, "x", better="higher", goal=0.33)
 
 
 def minutes() -> Bars:
@@ -194,7 +193,8 @@ def measure_decimation() -> None:
     for target in (500, 10_000):
         decimate(bars, target, Clock(1))
         times = [timed(lambda target=target: decimate(bars, target, Clock(1))) for _ in range(30)]  # type: ignore[misc]
-        line(f"decimate 100,000 minutes to {target:,}", spread(times), "goal 5 ms")
+        line(f"decimate 100,000 minutes to {target:,}", spread(times))
+        figure(f"decimating 100,000 minutes to {target:,}", statistics.median(times), "ms", goal=5)
 
 
 def measure_chunks() -> None:
@@ -271,8 +271,8 @@ def main() -> None:
         service = stack.enter_context(
             process([sys.executable, "-m", "bff_aggregator"], f"{base}/health/live", **settings)
         )
-        line("aggregator ready after", f"{time.perf_counter() - begun:.2f} s", "goal 2 s")
-        line("memory, idle", f"{resident(service.pid):.0f} MB", "goal 90 MB")
+        figure("aggregator ready after", time.perf_counter() - begun, "s", goal=2)
+        figure("memory, idle", resident(service.pid), "MB", goal=90)
         charts = Charts(f"http://127.0.0.1:{backend}", base)
         measure_requests(charts, chosen.rounds)
         measure_throughput(charts, base, folder, chosen.seconds)

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from bench.report import figure
+
 ROOT = Path(__file__).resolve().parent.parent
 AT_LEAST, AIM = 50, 70
 
@@ -49,6 +51,7 @@ def main() -> int:
     figures = json.loads(done.stdout)
     print("\n".join(table(figures)))
     least = min(1 - figures["bff"]["own"][name] / before for name, before in figures["legacy"]["own"].items())
+    figure("least code saved, by any measure", 100 * least, "%", better="higher", goal=AT_LEAST)
     print(f"at least {least:.0%} less by every measure (asked: {AT_LEAST} %, aimed at: {AIM} %)")
     return int(least * 100 < AT_LEAST)
 

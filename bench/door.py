@@ -25,6 +25,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, cast
 
+from bench.report import figure
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 
@@ -295,6 +296,8 @@ def report_delays(name: str, delays: Mapping[str, Sequence[Sequence[float]]]) ->
         line = "   ".join(f"{way} {value:7.2f}" for way, value in values.items())
         added = ", ".join(f"{way} {values[way] - values['direct']:.2f}" for way in ("pipe", "door"))
         print(f"{name:34} {label}  {line} ms   added by {added}")
+        if label == "p99":
+            figure(f"p99 added by the door, {name}", values["door"] - values["direct"], "ms", goal=5)
 
 
 def report_bursts(bursts: Mapping[str, Sequence[Burst]]) -> None:
@@ -305,7 +308,9 @@ def report_bursts(bursts: Mapping[str, Sequence[Burst]]) -> None:
         print(f"burst of {COUNT:,} frames, {way:6} {rate:10,.0f} messages/s {volume:8.1f} MB/s {seconds:6.2f} s")
     cpu = statistics.median(burst.cpu for burst in bursts["door"]) / COUNT * 1e6
     same = len({burst.digest for rounds in bursts.values() for burst in rounds}) == 1
-    print(f"CPU of the relay per message of a burst: {cpu:.1f} µs")
+    rates = {way: 1 / statistics.median(burst.seconds for burst in rounds) for way, rounds in bursts.items()}
+    figure("burst through the door beside a bare pipe", rates["door"] / rates["pipe"], "x", better="higher")
+    figure("CPU of the relay per message of a burst", cpu, "µs")
     print(f"bytes through the door: {'the same' if same else 'DIFFERENT'}")
 
 
@@ -318,8 +323,10 @@ async def run(seconds: float, viewers: int, rounds: int) -> None:
     """Start all processes, measure in turns, print."""
     size = sum(len(encoded(frame_text(number))) for number in range(COUNT))
     async with contextlib.AsyncExitStack() as stack:
-        behind = await first_line(await stack.enter_async_context(process([__file__, "--backend"])))
-        between = await first_line(await stack.enter_async_context(process([__file__, "--pipe", str(behind)])))
+        behind = await first_line(await stack.enter_async_context(process(["-m", "bench.door", "--backend"])))
+        between = await first_line(
+            await stack.enter_async_context(process(["-m", "bench.door", "--pipe", str(behind)]))
+        )
         port = free_port()
         settings = {"BFF_BACKEND_URL": f"http://127.0.0.1:{behind}", "BFF_PORT": str(port)}
         relay = await stack.enter_async_context(process(["-m", "bff_wsrelay"], BFF_LOG_LEVEL="WARNING", **settings))
@@ -342,7 +349,7 @@ async def run(seconds: float, viewers: int, rounds: int) -> None:
         report_delays("echo, there and back", echoes)
         report_delays("frames, 30/s to 1 viewer", singles)
         report_delays(f"frames, 30/s to {viewers} viewers each", many)
-        print(f"CPU of the relay per message at 30/s: {statistics.median(cpu):.1f} µs")
+        figure("CPU of the relay per message at 30/s", statistics.median(cpu), "µs", goal=25)
         report_bursts(bursts)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from bench.report import figure
 
 from bff_local import Stack, StackOptions
 
@@ -184,10 +185,13 @@ async def flips(stack: Stack, number: int) -> None:
         loading.cancel()
         await asyncio.gather(loading, return_exceptions=True)
         say("change to event in a page", [event for event, _ in took])
-        say("change to new value in a page (goal: p99 < 2000)", [effect for _, effect in took])
+        effects = [effect for _, effect in took]
+        say("change to new value in a page", effects)
+        figure("flag to its new value in a page, p99", p(effects, 99), "ms", goal=2000)
         failed = {name: count for name, count in outcomes.items() if name != "answered"}
         rate = before / (seconds + 1.0)
-        print(f"  meanwhile {before} requests, {rate:.0f} a second; failed: {failed or 0} (goal: 0)")
+        print(f"  meanwhile {before} requests, {rate:.0f} a second; failed: {failed or 0}")
+        figure("requests that fail while a flag flips", sum(failed.values()), "requests", goal=0)
         await without_word(stack, client, pages)
 
 
@@ -239,6 +243,7 @@ async def trip(stack: Stack) -> None:
         seconds = time.perf_counter() - begun
         flags: dict[str, Any] = {found["key"]: found for found in (await client.get("/api/v1/flags")).json()["flags"]}
         print(f"  automatic rollback: {seconds:.1f} s and {asked} charts after the first failure")
+        figure("automatic rollback after the first failure", seconds, "s")
         print(f"    {flags[KEY]['reason']} (source {flags[KEY]['source']})")
         await backend.delete("/__faults")
         begun = time.perf_counter()

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.report import figure
 from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
 from bff_local import Stack, StackOptions
@@ -138,6 +139,9 @@ def compare(browser: Browser, stack: Stack, run: str, times: int) -> None:
             legacy, bff = (medians(found[what, state, side]) for side in ("legacy", "bff"))
             for side, row in (("legacy", legacy), ("bff", bff)):
                 print(f"{f'{what}, {state}, {side}':32}" + "".join(f"{value:16.1f}" for value in row))
+            for column in (0, 2):
+                name = f"{what}, {state}: {FIGURES[column]} of the BFF beside legacy"
+                figure(name, bff[column] / legacy[column] if legacy[column] else 1.0, "x")
             less = [1 - after / before if before else 0.0 for before, after in zip(legacy, bff, strict=True)]
             print(f"{'  less':32}" + "".join(f"{share:15.0%} " for share in less))
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import uvloop
+from bench.report import figure
 
 YEAR = ("2024-01-01", "2024-12-31")
 PING, PONG = 0x89, 0x8A
@@ -256,6 +257,7 @@ async def latencies(relay: Process, run: str, frames: int, rounds: int = 50) -> 
         starts.append(1000 * (viewer.times[0] - begun))
         close([viewer])
     report("first frame of a run in the log, from connect (p50, max)", _spread(starts))
+    figure("first frame of a run in the log", statistics.median(starts), "ms", goal=50)
     viewer = await connect(relay.port, f"/api/v1/runs/{run}/stream?speed=1&autoplay=1", keep=True)
     await until(lambda: viewer.frames)
     seeks, draw = [], random.Random(1)  # noqa: S311  positions of a benchmark
@@ -267,6 +269,7 @@ async def latencies(relay: Process, run: str, frames: int, rounds: int = 50) -> 
         seeks.append(1000 * (time.perf_counter() - begun))
     close([viewer])
     report("seek to its first frame, playing (p50, max)", _spread(seeks))
+    figure("seek to its first frame", statistics.median(seeks), "ms", goal=50)
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -305,6 +308,7 @@ async def pace(relay: Process, run: str, seconds: float, *, slow: bool) -> None:
     report(f"{name}: frames/s of a viewer (min, max)", f"{min(rates):.2f}, {max(rates):.2f}")
     figures = f"{share(between, 0.5):.1f}, {share(between, 0.99):.1f}, {between[-1]:.1f} ms"
     report(f"{name}: gap between frames (p50, p99, max)", figures)
+    figure(f"{name}: gap between frames, p99", share(between, 0.99), "ms", goal=33.3 + 5)
     if reader is not None:
         frames, dropped, covered, seq = await reader
         exact = "exact" if covered == seq + 1 else f"{covered - seq - 1:+d}"
@@ -342,6 +346,8 @@ async def crowd(relay: Process, run: str, frames: int, count: int, seconds: floa
         await asyncio.sleep(1)
         figures = f"{cpu:.1f} µs a frame, {rate:.2f} frames/s each, {memory:.0f} KiB a viewer"
         report(f"relay, {count} viewers {name}", f"{figures}, gap p99 {share(between, 0.99):.1f} ms")
+        figure(f"CPU per frame, {count} viewers {name}", cpu, "µs", goal=25)
+        figure(f"memory per viewer, {count} {name}", memory, "KiB", goal=64)
 
 
 async def churn(relay: Process, run: str, count: int) -> None:
@@ -375,6 +381,7 @@ async def peers(count: int, seconds: float) -> None:
         with running(lambda port, program=program: ["-c", program, str(port), PAYLOAD]) as server:  # type: ignore[misc]  # as above
             cpu, rate, memory, viewers = await cost(server, ["/"] * count, seconds)
             close(viewers)
+        figure(f"CPU per frame of {name}, {count} viewers", cpu, "µs")
         report(f"{name}, {count} viewers", f"{cpu:.1f} µs a frame, {rate:.2f} frames/s each, {memory:.0f} KiB a viewer")
 
 

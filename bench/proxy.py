@@ -8,7 +8,6 @@ import argparse
 import contextlib
 import shutil
 import socket
-import statistics
 import subprocess
 import sys
 import threading
@@ -18,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from bench.carriers import Figures, serving, show, wrk
+from bench.carriers import Figures, medians, serving, show, wrk
+from bench.report import figure
 
 from bff_local import Stack, StackOptions
 
@@ -132,11 +132,14 @@ def speed(seconds: float, rounds: int) -> None:
                 for name, (url, process) in ways.items():
                     rows[name].append(wrk(url, process, seconds))
     show("pass-through, 20 kB, wrk", rows)
-    mid = {name: [statistics.median(column) for column in zip(*figures, strict=True)] for name, figures in rows.items()}
-    print(f"  added p50 at c=1: {mid['proxy'][0] - mid['direct'][0]:.2f} ms (goal: at most 0.5)")
-    print(f"  requests/s at c=16, share of direct: {mid['proxy'][1] / mid['direct'][1]:.2f}")
-    times = mid["proxy"][1] / mid["fastapi-proxy-lib"][1]
-    print(f"  requests/s over fastapi-proxy-lib: {times:.1f} times (goal: at least 5)")
+    mid = {name: medians(figures) for name, figures in rows.items()}
+    ours = mid["proxy"]
+    figure("p50 added by the proxy at c=1", ours.p50 - mid["direct"].p50, "ms", goal=0.5)
+    figure("requests/s at c=16", ours.rate, "/s", better="higher", goal=3000)
+    figure("p99 at c=16", ours.p99, "ms", goal=50)
+    figure("requests/s over fastapi-proxy-lib", ours.rate / mid["fastapi-proxy-lib"].rate, "x", better="higher", goal=5)
+    figure("requests/s, share of direct", ours.rate / mid["direct"].rate, "x", better="higher")
+    figure("CPU of the proxy per request", ours.cpu, "µs")
 
 
 @contextlib.contextmanager
@@ -161,20 +164,21 @@ def memory() -> None:
     ):
         proxy = stack["proxy"]
         pid, port = proxy.pid or 0, proxy.port
-        print(f"proxy, idle: {resident(pid):.0f} MB resident (goal: below 90)")
+        figure("memory, idle", resident(pid), "MB", goal=90)
         for name, run in (("download", download), ("upload", upload)):
             with peak(pid) as grown:
                 begun = time.perf_counter()
                 run(port)
             rate = 1000 / (time.perf_counter() - begun)
-            print(f"  1 GB {name}: +{grown[0]:.1f} MB, {rate:.0f} MB/s (goal: at most 20 MB)")
+            print(f"  1 GB {name}: {rate:.0f} MB/s")
+            figure(f"growth while 1 GB is {name}ed", grown[0], "MB", goal=20)
         with peak(pid) as grown:
             readers = [threading.Thread(target=download, args=(port, 4_000_000, 0.1)) for _ in range(10)]
             for reader in readers:
                 reader.start()
             for reader in readers:
                 reader.join()
-        print(f"  ten slow readers: +{grown[0]:.1f} MB (goal: at most 20 MB)")
+        figure("growth with ten slow readers", grown[0], "MB", goal=20)
 
 
 def main() -> None:

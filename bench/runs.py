@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import orjson
+from bench.report import figure
 from bench.run_tools import (
     PARTS,
     TOKEN,
@@ -64,6 +65,11 @@ def one_run(backend: Client, aggregator: Client, run: str, times: int) -> None:
     print(f"{points:,} points of equity")
     print(f"  four calls: in sequence {sequence:.0f} ms, in parallel {parallel:.0f} ms, slowest alone {slowest:.0f} ms")
     print(f"  complete, cold: {cold:.0f} ms = {cold / slowest:.2f} x slowest, {cold / parallel:.2f} x parallel")
+    figure(f"complete with {points:,} points, cold, beside its slowest part", cold / slowest, "x", goal=1.1)
+    figure(f"complete with {points:,} points, warm", warm, "ms", goal=10)
+    figure(
+        f"complete with {points:,} points, warm, times faster than four calls", sequence / warm, "x", better="higher"
+    )
     print(f"  complete, warm: {warm:.2f} ms ({sequence / warm:.0f} times faster than in sequence); 304: {known:.2f} ms")
 
 
@@ -162,6 +168,7 @@ def many_runs(backend: Client, aggregator: Client, process: subprocess.Popen[byt
         print(f"{count} runs at once, {name}: {taken:.0f} ms, {dict(kinds)} (direct calls: {direct:.0f} ms)")
         time.sleep(10 if name == "cold" else 0)
     most = memory_mb(process, "VmHWM")
+    figure("memory at most, with many runs", most, "MB")
     print(f"memory of the aggregator: {idle:.0f} MB before, {memory_mb(process):.0f} MB after, {most:.0f} MB at most")
 
 
