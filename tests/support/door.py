@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -99,6 +100,7 @@ class Backend:
     def __init__(self, script: Script, options: dict[str, Any]) -> None:
         self._script, self._options = script, {"compression": None, "max_size": None, **options}
         self._server: Server | None = None
+        self._place: socket.socket | None = None
         self.port = 0
         self.served = 0
         self.connections: list[ServerConnection] = []
@@ -110,16 +112,31 @@ class Backend:
 
     async def start(self) -> None:
         """Listen, on the port it had before if it had one."""
-        self._server = await serve(self._run, "127.0.0.1", self.port, **self._options)
+        if self._place is None:
+            self._server = await serve(self._run, "127.0.0.1", 0, **self._options)
+        else:
+            self._server = await serve(self._run, sock=self._place, **self._options)
+            self._place = None
         self.port = next(iter(self._server.sockets)).getsockname()[1]
 
     async def stop(self) -> None:
-        """Drop every connection without a close frame and listen no more."""
+        """Drop every connection without a close frame and listen no more; nobody else gets the port."""
+        await self.end()
+        self._place = socket.socket()
+        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._place.bind(("127.0.0.1", self.port))
+
+    async def end(self) -> None:
+        """Stop, and give the port back."""
         if self._server is not None:
             self._server.close(close_connections=False)
             self.kill()
             self._server.close()
             await self._server.wait_closed()
+            self._server = None
+        if self._place is not None:
+            self._place.close()
+            self._place = None
 
     def kill(self) -> None:
         """Drop every connection without a close frame."""

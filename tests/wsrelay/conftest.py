@@ -31,7 +31,7 @@ async def start_backend() -> AsyncIterator[StartBackend]:
         async def start(script: Script, **options: Any) -> Backend:
             backend = Backend(script, options)
             await backend.start()
-            stack.push_async_callback(backend.stop)
+            stack.push_async_callback(backend.end)
             return backend
 
         yield start

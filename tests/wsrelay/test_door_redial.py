@@ -11,7 +11,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.http11 import Request, Response
 
 from bff_wsrelay.conversation import DoorLimits
-from bff_wsrelay.dial import Patience
+from bff_wsrelay.dial import Dialer, Patience
 from tests.support.door import StartBackend, StartRelay
 
 READY, PLAY = {"t": "ready"}, {"t": "ctrl", "cmd": "play"}
@@ -180,6 +180,38 @@ async def test_a_subprotocol_that_cannot_be_agreed_in_time_is_answered_502(
         await relay.watch(subprotocols=["v1"]).__aenter__()
     body = json.loads(caught.value.response.body)
     assert (caught.value.response.status_code, body["error"]["code"]) == (502, "BACKEND_UNAVAILABLE")
+
+
+async def test_a_viewer_that_waits_outside_a_draining_relay_is_answered_503(
+    start_relay: StartRelay, start_backend: StartBackend
+) -> None:
+    backend = await start_backend(Player())
+    await backend.stop()
+    relay = await start_relay(backend.url)
+    opening = asyncio.create_task(relay.watch(subprotocols=["v1"]).__aenter__())
+    async with asyncio.timeout(10):
+        while not relay.doors.count:
+            await asyncio.sleep(0.005)
+        await relay.doors.drain()
+        with pytest.raises(InvalidStatus) as caught:
+            await opening
+    answer = caught.value.response
+    assert (answer.status_code, json.loads(answer.body)["error"]["code"]) == (503, "BUSY")
+    assert int(answer.headers["Retry-After"]) >= 1
+
+
+async def test_a_defect_before_the_handshake_is_answered_is_a_500_in_the_canonical_shape(
+    start_relay: StartRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: Any) -> None:
+        raise LookupError("of ours")
+
+    monkeypatch.setattr(Dialer, "dial", fail)
+    relay = await start_relay("http://127.0.0.1:9")
+    with pytest.raises(InvalidStatus) as caught:
+        await relay.watch().__aenter__()
+    answer = caught.value.response
+    assert (answer.status_code, json.loads(answer.body)["error"]["code"]) == (500, "INTERNAL")
 
 
 @pytest.mark.parametrize(("status", "code"), [(401, 4401), (403, 4403), (404, 4404)])

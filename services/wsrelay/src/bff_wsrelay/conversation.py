@@ -8,16 +8,17 @@ What the messages mean is `Dialogue`'s affair; what a close means is `closecodes
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from bff_shared import context
-from bff_shared.errors import BackendUnavailable, BffError
+from bff_shared.errors import BackendUnavailable, BffError, Busy, Internal
 from bff_shared.responses import error_response
 from bff_wsrelay import handshake
-from bff_wsrelay.admission import Allowance
+from bff_wsrelay.admission import RETRY_AFTER, Allowance
 from bff_wsrelay.closecodes import (
     ABNORMAL,
     COME_BACK,
@@ -120,7 +121,8 @@ class Conversation:
 
     async def _drain(self) -> End:
         retry_ms = await self._drained
-        await self._tell(status("draining", 0, retry_ms / 1000))
+        if self._viewer.is_accepted:
+            await self._tell(status("draining", 0, retry_ms / 1000))
         return End(Close(RESTART, "the relay restarts"), "relay")
 
     async def _listen(self) -> End:
@@ -166,9 +168,8 @@ class Conversation:
             await self._viewer.refuse(refusal.status, headers, refusal.body)
             return End(Close(of_status(refusal.status)), "backend")
         except BffError as error:
-            response = error_response(error)
-            await self._viewer.refuse(response.status_code, response.raw_headers, bytes(response.body))
-            return End(Close(of_status(response.status_code)), "relay")
+            await self._turn_away(error)
+            return End(Close(of_status(error.status)), "relay")
         await self._let_in(link)
         return await self._follow(link)
 
@@ -277,11 +278,21 @@ class Conversation:
             await self._viewer.send([text])
 
     async def _part(self, end: End | None) -> None:
-        """Close both sides as the end says."""
+        """Close both sides as the end says; a viewer that still waits outside is answered instead."""
         if end is None or end.by != "viewer":
+            with contextlib.suppress(ViewerGone):
+                if not self._viewer.is_answered:
+                    await self._turn_away(
+                        Busy("the relay restarts", RETRY_AFTER) if end else Internal("the service failed to answer")
+                    )
             await self._viewer.close(end.close if end else Close(INTERNAL_ERROR))
         if self._link is not None:
             await self._link.hang_up(to_backend(end.close) if end and end.by == "viewer" else Close(GOING_AWAY))
+
+    async def _turn_away(self, error: BffError) -> None:
+        """Answer the handshake with an error."""
+        response = error_response(error)
+        await self._viewer.refuse(response.status_code, response.raw_headers, bytes(response.body))
 
     def _report(self, end: End) -> None:
         tally, seconds = self._dialogue.tally, asyncio.get_running_loop().time() - self._begun

@@ -30,6 +30,16 @@ class Viewer:
         self._can_refuse = "websocket.http.response" in extensions
         self._accepted = self._answered = False
 
+    @property
+    def is_answered(self) -> bool:
+        """Tell whether its handshake has got an answer, or is getting it."""
+        return self._answered
+
+    @property
+    def is_accepted(self) -> bool:
+        """Tell whether messages may be sent to it."""
+        return self._accepted
+
     async def receive(self) -> Message | Close:
         """Return the viewer's next message, or how its connection ended."""
         while True:
@@ -84,10 +94,10 @@ class Viewer:
             wire.on_writable(None)
 
     async def close(self, close: Close) -> None:
-        """Close the connection, or refuse a handshake that was not answered; a viewer that is gone stays gone."""
-        if self._answered and not self._accepted:
+        """Close an accepted connection; a viewer that is gone stays gone."""
+        if not self._accepted:
             return
-        if self._wire is not None and self._accepted:
+        if self._wire is not None:
             self._wire.close(close.code, close.reason)
             return
         with contextlib.suppress(ViewerGone):
