@@ -15,9 +15,10 @@ from websockets.exceptions import ConnectionClosed
 from bff_shared.serve import uvicorn_options
 from bff_wsrelay.app import create_app
 from bff_wsrelay.settings import RelaySettings
-from tests.support.runs import Message
+from tests.support.runs import Message, RunBackend
 
 WAIT = 30.0
+FAST = "?speed=3600"
 QUICK: dict[str, Any] = {"read_quiet_seconds": 0.3, "read_poll_seconds": 0.05, "stream_drain_spread": 0.05}
 
 
@@ -66,6 +67,17 @@ async def relaying(backend_url: str, port: int = 0, **options: Any) -> AsyncIter
     finally:
         server.should_exit = True
         await task
+
+
+@asynccontextmanager
+async def playing(backend: RunBackend, **options: Any) -> AsyncIterator[Relay]:
+    """Run a backend and a relay in front of it."""
+    await backend.start()
+    try:
+        async with relaying(backend.url, **options) as relay:
+            yield relay
+    finally:
+        await backend.stop()
 
 
 @dataclass
@@ -117,3 +129,9 @@ async def watching(url: str, token: str | None = None, **options: Any) -> AsyncI
     options = {"compression": None, "proxy": None, "additional_headers": headers, **options}
     async with connect(url, **options) as connection:
         yield Client(connection)
+
+
+async def play_through(client: Client) -> None:
+    """Play from where the client is to the end."""
+    await client.control(cmd="play")
+    await client.until_type("end")

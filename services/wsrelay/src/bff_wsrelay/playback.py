@@ -20,7 +20,7 @@ from bff_wsrelay.closecodes import NO_STATUS, TRY_AGAIN_LATER, Close
 from bff_wsrelay.frames import instant, stamp
 from bff_wsrelay.outlet import Batch, Outlet, QueueOutlet, WireOutlet, empty
 from bff_wsrelay.player import Player
-from bff_wsrelay.protocol import DEFAULT_FPS, DEFAULT_SPEED, RATES, SPEEDS, Refused, err, number, status
+from bff_wsrelay.protocol import DEFAULT_FPS, DEFAULT_SPEED, MOST_INDEX, RATES, SPEEDS, Refused, err, number, status
 from bff_wsrelay.recording import Failure, Recording
 from bff_wsrelay.settings import RelaySettings
 from bff_wsrelay.shelf import Shelf
@@ -72,11 +72,19 @@ def wish(query: bytes, last_event: str | None, *, autoplay: bool) -> Wish:
         if last_event and ":" in last_event:
             epoch, _, seq = last_event.partition(":")
         micros = instant(fields["ts"]) if "ts" in fields else None
-        position = max(-1, int(seq)) if seq is not None else None
+        position = _seen(seq) if seq is not None else None
     except (ValueError, Refused) as error:
         raise InvalidRequest("the query asks for something impossible", {"query": str(error)}) from error
     wanted = fields.get("autoplay", "1" if autoplay else "0").lower() in {"1", "true", "yes"}
     return Wish(speed, fps, wanted, epoch, position, micros)
+
+
+def _seen(seq: str) -> int:
+    """Return the index of the last frame that a viewer has, -1 for none. Raises ValueError."""
+    index = max(-1, int(seq))
+    if index >= MOST_INDEX:
+        raise ValueError("no run has so many frames")
+    return index
 
 
 def start_of(recording: Recording, asked: Wish) -> tuple[int, bool | None]:
@@ -87,8 +95,8 @@ def start_of(recording: Recording, asked: Wish) -> tuple[int, bool | None]:
     seq = asked.seq if asked.seq is not None else -1
     if asked.epoch is None or asked.epoch == frames.epoch:
         return (min(seq + 1, len(frames)) if frames.ended else seq + 1), True
-    if asked.micros is not None and len(frames):
-        return frames.nearest(asked.micros), False
+    if asked.micros is not None:
+        return frames.after(asked.micros), False
     return min(seq + 1, len(frames)), False
 
 
@@ -241,13 +249,14 @@ class Playback:
         start, resumed = start_of(recording, asked)
         player = Player(recording.log, cursor=start, speed=asked.speed, fps=asked.fps)
         now = time.monotonic()
+        if resumed is False and asked.micros is not None:
+            player.switch(recording.log, asked.micros, now)  # which waits where the log has not come so far
         assert self._ticker is not None  # noqa: S101  requests come only while the app runs
         spectator = Spectator(recording, player, outlet, self._ticker, self._settings, self._metrics)
         outlet.say(hello(recording, player, resumed=resumed), "hello")
         if resumed is False:
-            outlet.say(
-                status("epoch", epoch=recording.log.epoch, ts=_time(recording, start), reason="unknown"), "status"
-            )
+            after = stamp(asked.micros) if asked.micros is not None else _time(recording, start)
+            outlet.say(status("epoch", epoch=recording.log.epoch, ts=after, reason="unknown"), "status")
         self._metrics.tally.resumes += resumed is True
         if asked.autoplay:
             player.play(now)

@@ -16,6 +16,8 @@ SPEEDS = (0.1, 3_600.0)
 RATES = (1.0, 60.0)
 DEFAULT_SPEED = 60.0
 DEFAULT_FPS = 30.0
+MOST_INDEX = 10**15
+"""Above every frame's index. Positions are calculated in floating point, which counts whole numbers to 9 * 10^15."""
 
 HEARTBEAT = b'{"t":"hb"}'
 END = b'{"t":"end"}'
@@ -107,7 +109,7 @@ def position(value: Any) -> Position:
             return Position(micros=instant(value), coarse=len(value) == len("2025-01-02"))
         except ValueError as error:
             raise Refused("VALIDATION", "pos must be an ISO 8601 time or a frame index") from error
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MOST_INDEX or value % 1:
         raise Refused("VALIDATION", "pos must be an ISO 8601 time or a frame index")
     return Position(index=int(value))
 
