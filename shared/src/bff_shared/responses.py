@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import Send
 
 from bff_shared.context import correlation_id
@@ -13,10 +13,8 @@ from bff_shared.errors import PROBLEM_JSON, BffError
 JSON = "application/json"
 
 
-class JsonResponse(Response):
+class JsonResponse(JSONResponse):
     """A JSON answer; takes what orjson takes (NumPy arrays too)."""
-
-    media_type = JSON
 
     def render(self, content: Any) -> bytes:
         """Return the content's UTF-8 JSON without spaces."""
