@@ -18,7 +18,19 @@ from bench.report import Figure
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-SCRIPTS = ("carriers", "proxy", "pressure", "charts", "runs", "door", "playback", "flags", "code", "frontend")
+SCRIPTS = (
+    "carriers",
+    "proxy",
+    "pressure",
+    "charts",
+    "runs",
+    "door",
+    "playback",
+    "flags",
+    "code",
+    "frontend",
+    "scaling",
+)
 
 
 def machine() -> str:

@@ -1,4 +1,4 @@
-"""Measure chart data beside direct backend calls and beside nginx serving the same bytes: `python bench/charts.py`.
+"""Measure chart data beside direct backend calls and beside nginx serving the same bytes: `python -m bench.charts`.
 
 One process per part, over loopback; the load generator is wrk where the machine has it. The demo backend answers about
 four times as fast as the deployed one, so the cold request is measured against both paces.

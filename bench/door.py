@@ -1,6 +1,6 @@
 """Measure the relay's transparent door beside a direct connection to the same backend, in one run, over loopback.
 
-Usage: python bench/door.py [--seconds 5] [--viewers 100] [--rounds 3]
+Usage: python -m bench.door [--seconds 5] [--viewers 100] [--rounds 3]
 
 A stand-in for the backend and the relay run as processes of their own; this process is the viewers. In turn, direct,
 through a bare pipe of bytes in Python, which is what one more process costs at least, and through the door:

@@ -1,6 +1,6 @@
 """Measure the playback door: cost and memory of a viewer, evenness of the pace, a year, seeks, one slow viewer.
 
-Usage: python bench/playback.py [--seconds 20] [--viewers 1000] [--quick]
+Usage: python -m bench.playback [--seconds 20] [--viewers 1000] [--quick]
 
 The demo backend, the relay and the viewers are a process each. The viewers speak just enough WebSocket to count frames,
 so that the relay's core is the one that is measured: CPU is that of its process alone, over the frames it sent
