@@ -180,8 +180,8 @@ async def _fuzz(world: World, path: str, draw: random.Random, told: Told) -> Non
         told.wrong.append(f"a server's fault after {[each[:60] for each in said]}")
 
 
-async def _talk(world: World, path: str, said: bytes, *, half_close: bool = False) -> bytes:
-    """Open a stream, say all at once, and return what is heard until it ends or falls silent."""
+async def _talk(world: World, path: str, said: bytes, *, half_close: bool = False, within: float = QUIET_S) -> bytes:
+    """Open a stream, say all at once, and return what is heard until it ends, but no longer than `within`."""
     reader, writer = await asyncio.open_connection("127.0.0.1", world.stack.origin_port, limit=1 << 22)
     heard = b""
     with contextlib.suppress(ConnectionError, TimeoutError, asyncio.IncompleteReadError):
@@ -191,7 +191,7 @@ async def _talk(world: World, path: str, said: bytes, *, half_close: bool = Fals
             writer.write(said)
             if half_close:
                 writer.write_eof()
-            async with asyncio.timeout(QUIET_S):
+            async with asyncio.timeout(within):
                 while piece := await reader.read(1 << 20):
                     heard = (heard + piece)[-100_000:]
     writer.transport.abort()
@@ -211,12 +211,18 @@ def flood(world: World, clients: int, told: Told) -> None:
     """Let so many clients of each door say far too much at once: controls, and pings, without and with reading."""
     hail = frame(TEXT, b'{"t":"ctrl","cmd":"pause"}') * 5_000
     pings = frame(PING, b"x" * 125) * 5_000
-    work = (_flood(world, path, said, told) for path in doors(world) for said in (hail, pings) for _ in range(clients))
-    asyncio.run(_gather(work))
+    playback, transparent = doors(world)
+    work = [
+        (playback, hail, WAIT_S),
+        (playback, pings, QUIET_S),
+        (transparent, hail, QUIET_S),
+        (transparent, pings, QUIET_S),
+    ]
+    asyncio.run(_gather(_flood(world, *each, told) for each in work for _ in range(clients)))
 
 
-async def _flood(world: World, path: str, said: bytes, told: Told) -> None:
-    heard = await _talk(world, path, said)
+async def _flood(world: World, path: str, said: bytes, within: float, told: Told) -> None:
+    heard = await _talk(world, path, said, within=within)
     told.sent += 5_000
     told.look_for_leaks(said, heard)
     told.answers[str(last_code(heard) or "none")] += 1
