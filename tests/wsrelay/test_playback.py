@@ -13,7 +13,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.support.door import open_sockets
-from tests.support.playback import FAST, play_through, playing, watching
+from tests.support.playback import FAST, Relay, play_through, playing, watching
 from tests.support.rfc6455 import Peer, close
 from tests.support.runs import Fate, RunBackend, assert_conserved, source
 
