@@ -292,6 +292,18 @@ def test_what_nginx_refuses_is_canonical_too(origin: Origin, data: bytes, status
     assert origin.requests() == []
 
 
+@pytest.mark.parametrize(
+    ("method", "target", "allowed"),
+    [("POST", "/", "GET, HEAD"), ("TRACE", "/api/v1/runs", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")],
+)
+def test_a_method_that_nginx_refuses_is_told_which_are_allowed(
+    origin: Origin, method: str, target: str, allowed: str
+) -> None:
+    answer = origin.client.ask(target, method=method)
+    assert (answer.status, answer.all("allow")) == (405, [allowed])
+    assert origin.requests() == []
+
+
 def test_a_large_body_is_for_the_proxy_to_judge(origin: Origin) -> None:
     told = origin.client.ask("/api/v1/backtests", method="POST", body=b"x" * 3_000_000).json()
     assert (told["who"], told["body"]) == ("proxy", 3_000_000)
