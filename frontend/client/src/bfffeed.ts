@@ -46,6 +46,10 @@ export class BffFeed implements Feed {
     this.#connect();
   }
 
+  get takes(): boolean {
+    return this.#greeted;
+  }
+
   go(at: Position, playing: boolean): void {
     this.#going = true;
     this.#playing = playing;
@@ -158,8 +162,10 @@ export class BffFeed implements Feed {
     this.#attempt = 0;
     this.#greeted = true;
     this.#epoch = epoch;
+    const resuming = this.#going && this.#playing;
     this.#options.host.ready({ epoch, total, from, to, seq });
-    if (this.#going && this.#playing) this.#say({ cmd: "play" });
+    // It may have been told to pause, now that it listens.
+    if (resuming && this.#playing) this.#say({ cmd: "play" });
   }
 
   #show(frame: Frame): void {

@@ -13,6 +13,9 @@ import { type SchemaName, validate } from "./validate.ts";
 /** Of Node, or what a bundler puts in its place; a page without a bundler has none. */
 declare const process: { env: { NODE_ENV?: string } } | undefined;
 
+const RETURN_MS = 5000;
+const PROBE_MS = 3000;
+
 type Legacy = typeof import("./legacy/index.ts");
 let legacyCode: Promise<Legacy> | undefined;
 
@@ -57,6 +60,19 @@ export function createClient(options: ClientOptions): Client {
   const unsubscribe = flags.subscribe(() => {
     for (const stream of [...streams]) stream.choose();
   });
+
+  /** Ask the relay for something small that it has itself. */
+  async function isBack(): Promise<boolean> {
+    try {
+      const signal = AbortSignal.timeout(PROBE_MS);
+      const init: RequestInit = { headers: wire.headers(), cache: "no-store", signal };
+      const answer = await wire.fetch(`${wire.baseUrl}/api/v1/openapi/wsrelay.json`, init);
+      await answer.body?.cancel();
+      return answer.ok;
+    } catch {
+      return false;
+    }
+  }
 
   function tell(report: Report): void {
     for (const listener of [...listeners]) listener(report);
@@ -151,6 +167,8 @@ export function createClient(options: ClientOptions): Client {
         side: () => flags.side("websocket"),
         fallback,
         feeds,
+        returnMs: options.returnMs ?? RETURN_MS,
+        isBack,
         opened: (side, ms, failed) =>
           tell({
             call: "openStream",
@@ -163,7 +181,7 @@ export function createClient(options: ClientOptions): Client {
           }),
         closed: (closed) => streams.delete(closed),
       });
-      streams.add(stream);
+      if (stream.state.connection !== "closed") streams.add(stream);
       return stream;
     },
 

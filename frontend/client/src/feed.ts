@@ -10,6 +10,8 @@ export type Control =
 
 /** Where frames come from: one connection at a time, kept up by itself until it is closed. */
 export interface Feed {
+  /** Whether a control would take effect, or be kept, if it were sent now. */
+  readonly takes: boolean;
   /** Hand over the frames after this position. Nothing is handed over before. */
   go(at: Position, playing: boolean): void;
   send(control: Control): void;
@@ -69,6 +71,7 @@ export function lateFeed(loading: Promise<() => Feed>, host: Host): Feed {
     (error: BffError) => closed || host.error({ code: error.code, message: error.message, fatal: true }),
   );
   return {
+    takes: true,
     go: (at, playing) => tell((loaded) => loaded.go(at, playing)),
     send: (control) => tell((loaded) => loaded.send(control)),
     close: () => {

@@ -17,6 +17,10 @@ export interface Setting {
   /** Whether the other side may stand in for one that fails. */
   fallback: boolean;
   feeds: Record<Side, MakeFeed>;
+  /** Milliseconds after which a stream that fell back looks for the BFF. */
+  returnMs: number;
+  /** Whether the BFF answers. Never rejects. */
+  isBack(): Promise<boolean>;
   opened(side: Side, ms: number, failed?: BffError): void;
   closed(stream: PlayedRun): void;
 }
@@ -28,6 +32,9 @@ interface Source {
   ready: boolean;
   failed?: BffError;
 }
+
+const MOST_RETURN_MS = 60_000;
+const MOST_HELD = 100;
 
 type Listeners = { [K in keyof StreamEvents]: Set<(event: StreamEvents[K]) => void> };
 
@@ -48,8 +55,11 @@ export class PlayedRun implements RunStream {
   /** Whose frames are shown, and who is being made ready to take over. */
   #source: Source;
   #next: Source | null = null;
-  /** Controls that came while the one stands still for the other. */
-  #queue: Control[] = [];
+  /** Controls that came while the one stands still for the other, or has no connection. */
+  #held: Control[] = [];
+  readonly #gone = new AbortController();
+  #returning: ReturnType<typeof setTimeout> | undefined;
+  #returns = 0;
 
   constructor(id: string, options: StreamOptions, setting: Setting) {
     const { epoch = null, seq = -1, ts = null } = options.at ?? {};
@@ -71,7 +81,7 @@ export class PlayedRun implements RunStream {
       retryMs: null,
     };
     this.#source = this.#open(this.#state.side);
-    options.signal?.addEventListener("abort", () => this.close(), { once: true });
+    options.signal?.addEventListener("abort", () => this.close(), { once: true, signal: this.#gone.signal });
     if (options.signal?.aborted) this.close();
   }
 
@@ -125,6 +135,8 @@ export class PlayedRun implements RunStream {
     this.#next?.feed.close();
     this.#source.feed.close();
     this.#next = null;
+    clearTimeout(this.#returning);
+    this.#gone.abort();
     this.#set({ connection: "closed", playing: false, retryMs: null });
     this.#setting.closed(this);
   }
@@ -151,13 +163,33 @@ export class PlayedRun implements RunStream {
   /** Let the source go on that stood still for another, which is not needed any more. */
   #resume(): void {
     if (this.#state.playing) this.#source.feed.send({ cmd: "play" });
-    for (const control of this.#queue.splice(0)) this.#source.feed.send(control);
+    this.#pass();
   }
 
   #control(control: Control): void {
     if (this.#state.connection === "closed") return;
-    if (this.#next?.side === "bff") this.#queue.push(control);
-    else this.#source.feed.send(control);
+    this.#held = [...this.#held.filter((held) => !outdates(control, held)), control].slice(-MOST_HELD);
+    this.#pass();
+  }
+
+  /** Hand over the controls that were held, unless they would be lost. */
+  #pass(): void {
+    if (this.#next?.side === "bff" || !this.#source.feed.takes) return;
+    for (const control of this.#held.splice(0)) this.#source.feed.send(control);
+  }
+
+  /** Having fallen back, look for the BFF after a while, then more and more seldom. */
+  #planReturn(): void {
+    const { side, fallback, isBack, returnMs } = this.#setting;
+    clearTimeout(this.#returning);
+    const away = () => this.#source.side === "legacy" && !this.#next && this.#state.connection !== "closed";
+    if (!fallback || side() !== "bff" || !away()) return;
+    const wait = Math.min(MOST_RETURN_MS, returnMs * 2 ** this.#returns++) * (0.75 + Math.random() / 2);
+    this.#returning = setTimeout(async () => {
+      // The legacy side stands still while the relay is asked for a place, so it must be there to answer.
+      if (await isBack()) this.choose();
+      if (away()) this.#planReturn();
+    }, wait);
   }
 
   #open(side: Side, failed?: BffError): Source {
@@ -209,10 +241,10 @@ export class PlayedRun implements RunStream {
       to: hello.to ?? this.#state.to,
     });
     this.#emit("hello", { ...hello, seq: this.#position.seq, side: source.side });
-    if (isNext) {
-      source.feed.go(this.#position, this.#state.playing);
-      for (const control of this.#queue.splice(0)) source.feed.send(control);
-    }
+    if (isNext) source.feed.go(this.#position, this.#state.playing);
+    this.#pass();
+    if (this.#source.side === "bff") this.#returns = 0;
+    this.#planReturn();
   }
 
   #failed(source: Source, error: BffError): void {
@@ -224,6 +256,7 @@ export class PlayedRun implements RunStream {
         source.feed.close();
         this.#next = null;
         this.#resume();
+        this.#planReturn();
       }
       return;
     }
@@ -264,4 +297,11 @@ export class PlayedRun implements RunStream {
   }
 }
 
-const silence: Feed = { go: () => {}, send: () => {}, close: () => {} };
+/** Tell whether a control makes another pointless that has not been handed over yet. */
+function outdates({ cmd }: Control, { cmd: held }: Control): boolean {
+  if (cmd === "seek") return held === "seek" || held === "step";
+  if (cmd === "play" || cmd === "pause") return held === "play" || held === "pause";
+  return cmd !== "step" && cmd === held;
+}
+
+const silence: Feed = { takes: false, go: () => {}, send: () => {}, close: () => {} };

@@ -70,6 +70,8 @@ export interface ClientOptions {
   WebSocket?: typeof WebSocket;
   /** Answer from legacy when the BFF fails (network, 5xx, open breaker). Default true. */
   fallback?: boolean;
+  /** Milliseconds after which a stream that fell back looks whether the BFF is there again; doubles, to a minute. Default 5000. */
+  returnMs?: number;
   /** Check answers against the services' schemas; only development builds can. Default: whether this is one. */
   validate?: boolean;
   /** Further headers of every request, such as `Authorization`. */

@@ -58,8 +58,6 @@ export class Player {
   private at: number | undefined;
   private lastFrame: Frame | undefined;
   private peak = Number.NEGATIVE_INFINITY;
-  /** Where to go once there is a connection. */
-  private pending: number | string | undefined;
   /** A control was sent after which the next frame need not follow on the last one. */
   private jumping = false;
   private epoch: string | null = null;
@@ -137,9 +135,7 @@ export class Player {
 
   seek(to: number | string): void {
     this.jumping = true;
-    // A connection that is not there yet would not remember it.
-    if (this.shot.connection === "connecting" || this.shot.connection === "reconnecting") this.pending = to;
-    else this.stream.seek(to);
+    this.stream.seek(to);
   }
 
   /** Seek to a place on the bar, 0 to 1. */
@@ -189,10 +185,6 @@ export class Player {
   }
 
   private hello(epoch: string | null, seq: number): void {
-    if (this.pending !== undefined) {
-      this.stream.seek(this.pending);
-      this.pending = undefined;
-    }
     // Another reading of the run counts anew: what was covered before stays balanced.
     if (epoch && this.epoch && epoch !== this.epoch && this.tally.frames > 0) {
       this.tally.base += seq - this.tally.seq;

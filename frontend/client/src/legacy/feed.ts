@@ -22,6 +22,7 @@ export interface LegacyFeedOptions extends FeedOptions {
 }
 
 export class LegacyFeed implements Feed {
+  readonly takes = true;
   readonly #options: LegacyFeedOptions;
   readonly #buffer = new FrameBuffer();
   readonly #pacer: Pacer;

@@ -4,7 +4,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { WebSocket as NodeWebSocket, type WebSocket as Peer } from "ws";
 import { type ClientOptions, createClient, type Frame, type RunStream } from "../../src/index.ts";
 import { Switches } from "../switches.ts";
-import { serve } from "./server.ts";
+import { type Answer, serve } from "./server.ts";
 
 const WebSocket = NodeWebSocket as unknown as typeof globalThis.WebSocket;
 const DETAIL = { run_id: "r", status: "DONE", dataset_id: "AAPL-2024-1m" };
@@ -22,14 +22,21 @@ const say = (socket: Peer, ...messages: unknown[]): void => {
 };
 const frames = (from: number, to: number): unknown[] => Array.from({ length: to - from }, (_, i) => frame(from + i));
 
+const hello = (seq: number, epoch = "e1") => ({
+  ...{ t: "hello", epoch, seq, total: 20, from: null, to: null },
+  ...{ fps: 60, speed: 3600 },
+});
+const merged = (from: number, to: number) => ({ ...frame(to), n: to - from + 1, seq: to });
+
 async function played(
   side: "bff" | "legacy",
   talk: (socket: Peer, path: string, turn: number) => void,
   options: Partial<ClientOptions> = {},
+  answer: (path: string) => Answer = () => ({ body: DETAIL }),
 ): Promise<{ stream: RunStream; shown: Frame[]; flags: Switches; paths: string[] }> {
   const paths: string[] = [];
   const server = await serve(
-    () => ({ body: DETAIL }),
+    ({ url }) => answer(url),
     (socket, path) => talk(socket, path, paths.push(path)),
   );
   const flags = new Switches(side);
@@ -77,17 +84,6 @@ test("total_frames tells the end where the backend never says it", async () => {
 });
 
 test("a relay that breaks off is asked again for what comes next", async () => {
-  const hello = (seq: number) => ({
-    t: "hello",
-    epoch: "e1",
-    seq,
-    total: 20,
-    from: null,
-    to: null,
-    fps: 60,
-    speed: 3600,
-  });
-  const merged = (from: number, to: number) => ({ ...frame(to), n: to - from + 1, seq: to });
   const { stream, shown, paths } = await played("bff", (socket, path, turn) => {
     if (turn === 1) {
       say(socket, hello(-1), merged(0, 9));
@@ -102,16 +98,82 @@ test("a relay that breaks off is asked again for what comes next", async () => {
 });
 
 test("a frame that was shown already on the other side is not shown again", async () => {
-  const hello = { t: "hello", epoch: "e2", seq: 4, total: 20, from: null, to: null, fps: 60, speed: 3600 };
   const { stream, shown, flags } = await played("legacy", (socket, path) => {
     if (path.startsWith("/backtests")) say(socket, ...frames(0, 10), { ...frame(10), total_frames: 99_999 });
-    else say(socket, hello, ...[9, 10, 11].map((seq) => ({ ...frame(seq), n: 1, seq })).slice(1));
+    else say(socket, hello(4, "e2"), ...[9, 10, 11].map((seq) => ({ ...frame(seq), n: 1, seq })).slice(1));
   });
   stream.seek(10);
   await expect.poll(() => stream.position.seq).toBe(10);
   flags.turn("bff");
   await expect.poll(() => stream.position.seq).toBe(11);
   expect(shown.map(({ seq }) => seq).slice(-2)).toEqual([10, 11]);
+});
+
+test("controls before the relay's hello wait for it, the last of a kind each", async () => {
+  const said: string[] = [];
+  const { stream } = await played("bff", (socket) => {
+    socket.on("message", (text) => {
+      const { cmd, pos } = JSON.parse(String(text));
+      said.push(`${cmd} ${pos ?? ""}`.trim());
+      if (cmd === "seek") say(socket, merged(pos, pos));
+    });
+    stream.seek(3);
+    stream.seek(7);
+    stream.play();
+    stream.pause();
+    say(socket, hello(-1));
+  });
+  await expect.poll(() => stream.position.seq).toBe(7);
+  expect(said).toEqual(["seek 7", "pause"]);
+});
+
+test("a seek while the relay is away is obeyed by the side that stands in", async () => {
+  const { stream, shown } = await played("bff", (socket, path) => {
+    if (path.startsWith("/backtests")) say(socket, ...frames(0, 20), { t: "end" });
+    else {
+      stream.pause();
+      stream.seek(12);
+      socket.terminate();
+    }
+  });
+  await expect.poll(() => stream.position.seq).toBe(12);
+  expect(stream.state).toMatchObject({ side: "legacy", playing: false });
+  expect(shown.map(({ seq }) => seq)).toEqual([12]);
+});
+
+test("a stream that fell back returns when the BFF answers again, with the next frame", async () => {
+  let away = true;
+  const { stream, shown, paths } = await played(
+    "bff",
+    (socket, path) => {
+      if (path.startsWith("/backtests")) say(socket, ...frames(0, 30));
+      else if (away) socket.terminate();
+      else {
+        const seq = Number(new URL(path, "http://x").searchParams.get("seq"));
+        say(socket, hello(seq), merged(seq + 1, seq + 10));
+      }
+    },
+    { returnMs: 20 },
+    (path) => (away && path.includes("openapi") ? { status: 502 } : { body: DETAIL }),
+  );
+  stream.speed(2);
+  await expect.poll(() => stream.position.seq).toBe(29);
+  expect(stream.state.side).toBe("legacy");
+  away = false;
+  await expect.poll(() => stream.position.seq, { timeout: 5000 }).toBe(39);
+  expect(stream.state.side).toBe("bff");
+  expect(covered(shown)).toBe(40);
+  expect(paths.filter((path) => path.startsWith("/backtests"))).toHaveLength(1);
+});
+
+test("a stream that was over before it began is not kept", async () => {
+  const { url } = await serve(() => ({ body: DETAIL }));
+  const client = createClient({ baseUrl: url, flags: new Switches("bff"), WebSocket });
+  const stream = client.openStream("r", { signal: AbortSignal.abort() });
+  const told: unknown[] = [];
+  stream.on("state", (state) => told.push(state));
+  client.close();
+  expect([stream.state.connection, told]).toEqual(["closed", []]);
 });
 
 test.each([
