@@ -1,10 +1,11 @@
 """What one request, chart, run and viewer costs each process: the table that docs/scaling.md calculates with.
 
-Usage: python -m bench.scaling [--seconds 5] [--viewers 500]
+Usage: python -m bench.scaling [--seconds 5] [--viewers 300]
 
 The whole stack as `make run` starts it, asked through nginx: microseconds of CPU of each process, over what was
-answered meanwhile. CPU is what tells how many cores a load needs; latency does not, on a machine that also runs load
-and backend. Cold charts are months of minutes, and cold runs are runs, that nobody has asked for yet.
+answered meanwhile; proxied requests before a backend that only sends bytes. CPU is what tells how many cores a load
+needs; latency does not, on a machine that also runs load and backend. Cold charts are months of minutes, and cold runs
+are runs, that nobody has asked for yet.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
+from bench.carriers import serving
 from bench.playback import close, connect, until
 from bench.report import figure
 
@@ -69,10 +71,9 @@ def spent(pids: Mapping[str, int]) -> Iterator[Callable[[int], Costs]]:
 class Measured:
     """The stack's processes and origin, and the rows of the table so far."""
 
-    def __init__(self, stack: Stack) -> None:
-        self.stack = stack
-        self.pids = {name: stack[name].pid or 0 for name in PROCESSES}
-        self.rows: dict[str, Costs] = {}
+    def __init__(self, stack: Stack, rows: dict[str, Costs]) -> None:
+        self.stack, self.rows = stack, rows
+        self.pids = {child.name: child.pid or 0 for child in stack}
 
     def get(self, path: str) -> Any:
         """Ask the origin."""
@@ -123,7 +124,7 @@ class Measured:
         """Print the table."""
         print(f"\n| µs of CPU for | {' | '.join(PROCESSES)} |\n|---|{'---|' * len(PROCESSES)}")
         for name, costs in self.rows.items():
-            print(f"| {name} | " + " | ".join(f"{costs[process]:,.0f}" for process in PROCESSES) + " |")
+            print(f"| {name} | " + " | ".join(f"{costs.get(process, 0):,.0f}" for process in PROCESSES) + " |")
         print()
 
 
@@ -142,7 +143,6 @@ def measure(measured: Measured, seconds: float, viewers: int) -> None:
     runs = json.loads(measured.get("/backtests?limit=100"))["items"]
     year = next(run["run_id"] for run in runs if (run["run_from"], run["run_to"]) == ("2024-01-01", "2024-12-31"))
     idle = {name: resident(measured.pids[name]) for name in PROCESSES}
-    measured.load("a proxied request", f"/api/v1/backtests/{year}/metrics", seconds)
     measured.once("a cold chart, a month of minutes", months())
     measured.load("a warm chart", CHART, seconds, "Accept-Encoding: gzip")
     measured.once("a cold run", [f"/api/v1/runs/{run['run_id']}/complete" for run in runs[:RUNS]])
@@ -151,7 +151,7 @@ def measure(measured: Measured, seconds: float, viewers: int) -> None:
     measured.show()
     print("MB resident, idle: " + ", ".join(f"{name} {size:.0f}" for name, size in idle.items()))
     print("MB resident, after: " + ", ".join(f"{name} {resident(measured.pids[name]):.0f}" for name in PROCESSES))
-    figure("CPU of the proxy for a request", measured.rows["a proxied request"]["proxy"], "µs")
+    figure("CPU of the proxy for a request", measured.rows["a proxied request, 20 kB"]["proxy"], "µs")
     figure("CPU of the aggregator for a warm chart", measured.rows["a warm chart"]["aggregator"], "µs")
     figure(
         "CPU of the aggregator for a cold chart", measured.rows["a cold chart, a month of minutes"]["aggregator"], "µs"
@@ -166,13 +166,17 @@ def main() -> int:
     """Start a stack and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=5, help="length of each load")
-    parser.add_argument("--viewers", type=int, default=500)
+    parser.add_argument("--viewers", type=int, default=300)
     chosen = parser.parse_args()
     if shutil.which("wrk") is None:
         print("left out: wrk is not installed")
         return 0
-    with Stack(StackOptions(environment={"*": SETTINGS})) as stack:
-        measure(Measured(stack), chosen.seconds, chosen.viewers)
+    rows: dict[str, Costs] = {}
+    environment = {"*": SETTINGS}
+    with serving("backend") as (base, _), Stack(StackOptions(backend_url=base, environment=environment)) as stack:
+        Measured(stack, rows).load("a proxied request, 20 kB", "/api/v1/backtests", chosen.seconds)
+    with Stack(StackOptions(environment=environment)) as stack:
+        measure(Measured(stack, rows), chosen.seconds, chosen.viewers)
     return 0
 
 
