@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from bff_aggregator import claims
+from bff_aggregator import claims, complete
 from bff_aggregator.cache import Link
 
 StartAggregator = Callable[..., Awaitable[httpx.AsyncClient]]
@@ -106,6 +106,16 @@ async def test_cold_run_is_read_once_by_all_processes(
     assert [backend.calls[f"/backtests/r/{name}"] for name in NAMES] == [1, 1, 1]
     with redis.client() as client:
         await until(lambda: not client.keys("*:lock"))
+
+
+async def test_claims_are_given_back_where_there_is_no_room_for_doing_so_later(
+    demo: Any, redis: Any, start_aggregator: StartAggregator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(complete, "LATE", 0)
+    client = await start_aggregator(backend_url=demo.url, redis_url=redis.url)
+    assert (await client.get(f"/api/v1/runs/{small(demo)}/complete")).status_code == 200
+    with redis.client() as looking:
+        assert looking.keys("*:lock") == []
 
 
 async def test_part_that_another_process_fails_to_read_is_read_here(

@@ -89,8 +89,8 @@ class Runs:
         finally:
             for flight in request.held:
                 self._flights.release(flight, request)
-            if missing:
-                self._errands.send(lambda: self._wind_up(request, BEHIND))
+            if missing and not self._errands.send(lambda: self._wind_up(request, BEHIND)):
+                await self._claims.give_back(shelf.scope, request)
         shown = {name: sections.skipped(name) for name in PARTS} | {part.name: part for part in parts}
         whole = Whole(sighting, shown, request.calls)
         self._metrics.parts.labels(RUN, State.STALE if sighting.error else State.OK, sighting.source).inc()
