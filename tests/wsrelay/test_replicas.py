@@ -97,6 +97,20 @@ async def test_relays_that_want_a_run_at_the_same_time_read_it_once(store: Redis
     await backend.stop()
 
 
+async def test_commands_that_come_at_once_open_one_client_and_the_end_closes_it(redis_server: RedisServer) -> None:
+    def connections() -> int:
+        with redis_server.client() as client:
+            return len(client.client_list())
+
+    replicas = Replicas(RelaySettings(redis_url=redis_server.url))
+    before = connections()
+    assert await asyncio.gather(*(replicas.claim(f"run-{n}", []) for n in range(8))) == [True] * 8
+    await replicas.aclose()
+    async with asyncio.timeout(10):
+        while connections() > before:
+            await asyncio.sleep(0.01)
+
+
 async def test_the_claim_of_a_relay_that_is_gone_is_nobodys(redis_server: RedisServer) -> None:
     backend = RunBackend(source(100), created_at="2025-09-29T00:00:00+00:00")
     await backend.start()

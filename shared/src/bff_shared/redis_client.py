@@ -34,5 +34,9 @@ async def connect(url: str, *, connections: int, deadline: float) -> Client:
             raise
         await single.aclose()
         cluster = RedisCluster.from_url(url, retry=Retry(NoBackoff(), 1), **options)
-        await cluster.initialize()
+        try:
+            await cluster.initialize()
+        except BaseException:
+            await cluster.aclose()
+            raise
         return cluster

@@ -1,4 +1,4 @@
-"""The cache's second layer, Redis, which all processes share. The only importer of redis.
+"""The cache's second layer, Redis, which all processes share. I/O.
 
 Nothing in Redis is needed for an answer: whatever goes wrong there costs speed only. A command that takes too long or
 fails puts Redis aside for a while, longer each time in a row.
@@ -11,14 +11,12 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisClusterException, RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from bff_aggregator.cache_metrics import CacheMetrics
 from bff_aggregator.entries import NO_GENERATION, Scope
 from bff_shared.health import CheckFailed
+from bff_shared.redis_client import FAILURES, Client, connect
 
 log = logging.getLogger(__name__)
 TIMEOUT = 0.05
@@ -29,7 +27,6 @@ BYPASS, LONGEST_BYPASS = 1.0, 30.0
 GENERATION_SECONDS = 3 * 86_400
 CHANNEL = "bff:1:purge"
 SECRET_KEY = "bff:1:owner-key"  # noqa: S105  the name of a key, not a secret
-_FAILURES = (RedisError, RedisClusterException, OSError, EOFError, TimeoutError)
 
 # Only whoever holds a lock may end it: its lease may be over, and somebody else's begun.
 _UNLOCK = """
@@ -47,8 +44,6 @@ for i = 1, n do
 end
 return {taken, redis.call('mget', unpack(KEYS, 1, n + 1))}
 """
-
-Client = Redis | RedisCluster
 
 
 class Away(Exception):
@@ -82,7 +77,7 @@ class Link:
             # Out of memory, read only, of another type: this command is refused, the next may not be.
             self._metrics.redis_errors.labels("refused").inc()
             raise Away from error
-        except _FAILURES as error:
+        except FAILURES as error:
             kind = "timeout" if isinstance(error, TimeoutError) else "connection"
             self._metrics.redis_errors.labels(kind).inc()
             # A time-out that comes late tells of a busy event loop, not of Redis.
@@ -106,14 +101,14 @@ class Link:
         """Close every connection."""
         client, self._client = self._client, None
         if client is not None:
-            with contextlib.suppress(*_FAILURES):
+            with contextlib.suppress(*FAILURES):
                 async with asyncio.timeout(WRITE_TIMEOUT):
                     await client.aclose()
 
     async def _open(self) -> Client:
         async with self._opening:
             if self._client is None:
-                self._client = await connect(self._url)
+                self._client = await connect(self._url, connections=CONNECTIONS, deadline=WRITE_TIMEOUT)
             return self._client
 
     def _put_aside(self, kind: str) -> None:
@@ -123,25 +118,6 @@ class Link:
         self._metrics.redis_bypassed.set(1)
         log.warning("redis is left alone", extra={"reason": kind, "seconds": self._pause})
         self._pause = min(LONGEST_BYPASS, self._pause * 2)
-
-
-async def connect(url: str) -> Client:
-    """Return a client of the server at `url`, or of the cluster that it belongs to."""
-    # Without a library name a new connection costs two round trips less.
-    options: dict[str, Any] = {"max_connections": CONNECTIONS, "driver_info": None, "protocol": 2}
-    pool: Any = BlockingConnectionPool.from_url(url, timeout=None, retry=Retry(NoBackoff(), 1), **options)
-    single = Redis.from_pool(pool)
-    try:
-        facts: Any = await single.info("cluster")
-        if not facts.get("cluster_enabled"):
-            return single
-    except BaseException:
-        await single.aclose()
-        raise
-    await single.aclose()
-    cluster = RedisCluster.from_url(url, retry=Retry(NoBackoff(), 1), **options)
-    await cluster.initialize()
-    return cluster
 
 
 class Remote:
@@ -252,7 +228,7 @@ class Remote:
                         continue
                     namespace, _, subject = message["data"].decode("utf-8", "replace").partition("\n")
                     purged(namespace, subject)
-        except _FAILURES as error:
+        except FAILURES as error:
             raise Away from error
         raise Away
 

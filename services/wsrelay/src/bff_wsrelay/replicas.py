@@ -1,4 +1,4 @@
-"""Whole logs shared between relays through Redis, so that a fleet reads a run once. The only importer of redis here.
+"""Whole logs shared between relays through Redis, so that a fleet reads a run once. I/O.
 
 Optional in every respect: each command has a deadline, a failure keeps Redis out of the way for a while, and a relay
 without it reads for itself. Keys hold a keyed digest of run and credentials; the digest's key is BFF_DIGEST_KEY, or one
@@ -6,6 +6,7 @@ that the relays agree on in Redis itself.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import logging
@@ -14,10 +15,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-from redis.asyncio import Redis, RedisCluster
-from redis.exceptions import RedisClusterException, RedisError
-
 from bff_shared.headers import Header
+from bff_shared.redis_client import FAILURES, Client, connect
 from bff_wsrelay.log import FrameLog, Full
 from bff_wsrelay.packing import VERSION, Damaged, pack, part_count, stored_head, unpack
 from bff_wsrelay.settings import RelaySettings
@@ -25,6 +24,7 @@ from bff_wsrelay.settings import RelaySettings
 log = logging.getLogger(__name__)
 
 DEADLINE = 2.0
+CONNECTIONS = 16
 PAUSE = 10.0
 """Seconds for which Redis is left alone after a failure."""
 LEASE = 3.0
@@ -55,7 +55,8 @@ class Replicas:
         self.lease, self._token = lease, secrets.token_hex(8)
         self._url, self._seconds, self._clock = settings.redis_url, int(settings.log_share_seconds), clock
         self._secret = settings.digest_key.get_secret_value().encode()
-        self._client: Any = None
+        self._client: Client | None = None
+        self._opening = asyncio.Lock()
         self._aside_until = float("-inf")
 
     async def fetch(self, run_id: str, credentials: Sequence[Header], into: FrameLog) -> bool:
@@ -95,8 +96,11 @@ class Replicas:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        if self._client is not None:
-            await self._try(self._client.aclose)
+        client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(*FAILURES):
+                async with asyncio.timeout(DEADLINE):
+                    await client.aclose()
 
     async def _read(self, run_id: str, credentials: Sequence[Header]) -> tuple[bytes, list[bytes], bytes] | None:
         client, secret = await self._open()
@@ -131,12 +135,14 @@ class Replicas:
 
     async def _open(self) -> tuple[Any, bytes]:
         """Return the client and the key of digests."""
-        if self._client is None:
-            self._client = await _connect(self._url)
-        if not self._secret:
-            await self._client.set(SECRET, secrets.token_bytes(32), nx=True)
-            self._secret = await self._client.get(SECRET)
-        return self._client, self._secret
+        async with self._opening:
+            if self._client is None:
+                self._client = await connect(self._url, connections=CONNECTIONS, deadline=DEADLINE)
+            if not self._secret:
+                await self._client.set(SECRET, secrets.token_bytes(32), nx=True)
+                found: Any = await self._client.get(SECRET)
+                self._secret = found
+            return self._client, self._secret
 
     async def _try(self, work: Callable[[], Awaitable[T]]) -> T | None:
         if self._clock() < self._aside_until:
@@ -144,7 +150,7 @@ class Replicas:
         try:
             async with asyncio.timeout(DEADLINE):
                 return await work()
-        except (RedisError, RedisClusterException, OSError, TimeoutError, Damaged) as error:
+        except (*FAILURES, Damaged) as error:
             log.warning("redis is left alone", extra={"reason": type(error).__name__, "seconds": PAUSE})
             self._aside_until = self._clock() + PAUSE
             return None
@@ -153,18 +159,3 @@ class Replicas:
 def _name(secret: bytes, run_id: str, credentials: Sequence[Header]) -> str:
     """Return the key of a log's head; its parts hash to the same slot of a cluster."""
     return f"bff:stream:{VERSION}:{{{digest(secret, run_id, credentials)}}}"
-
-
-async def _connect(url: str) -> Any:
-    """Return a client of the server at `url`, or of the cluster that it belongs to."""
-    options: dict[str, Any] = {"socket_timeout": DEADLINE, "socket_connect_timeout": DEADLINE, "protocol": 2}
-    single = Redis.from_url(url, **options)
-    try:
-        facts: Any = await single.info("cluster")
-    except BaseException:
-        await single.aclose()
-        raise
-    if not facts.get("cluster_enabled"):
-        return single
-    await single.aclose()
-    return RedisCluster.from_url(url, **options)
