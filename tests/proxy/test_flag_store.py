@@ -12,7 +12,7 @@ import pytest
 
 from bff_local.stack import Stack, StackOptions
 from bff_proxy.flag_layers import Change
-from bff_proxy.flag_store import HASH, FlagStore
+from bff_proxy.flag_store import HASH, FlagStore, StoreAway
 from tests.support import redis_server
 from tests.support.flags import ADMIN, Api, asking, define, flag, until
 from tests.support.redis_server import RedisServer
@@ -184,6 +184,15 @@ async def test_fields_that_are_no_changes_are_passed_over(start_flags: Start, re
         assert await value(api)
         await api.turn("bff", False)
         assert not await value(api)
+
+
+async def test_a_revision_that_is_none_counts_as_a_store_that_is_away(redis: RedisServer) -> None:
+    with redis.client() as client:
+        client.hset(HASH, "revision", "nonsense")
+    store = FlagStore(redis.url)
+    with pytest.raises(StoreAway):
+        await store.read()
+    await store.aclose()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Changes of flags in Redis, where every replica finds them. The only importer of redis in the proxy.
+"""Changes of flags in Redis, where every replica finds them. I/O.
 
 One hash holds them all: a field for each changed flag, `VERSION JSON`, and the field `revision`, which counts writes.
 A hash is one key, hence one slot of a cluster, and one script changes and announces it.
@@ -43,7 +43,7 @@ return 1
 
 
 class StoreAway(Exception):
-    """Redis did not answer, or not in time."""
+    """Redis did not answer, not in time, or nothing that can be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,10 @@ class FlagStore:
     async def read(self) -> Stored:
         """Return what is stored; fields that are no change of a flag are left out."""
         fields: dict[bytes, bytes] = await self._run(lambda client: client.hgetall(HASH))
-        revision = int(fields.pop(REVISION.encode(), b"0"))
+        try:
+            revision = int(fields.pop(REVISION.encode(), b"0"))
+        except ValueError as error:  # somebody else wrote there
+            raise StoreAway from error
         found = (_change(name.decode("utf-8", "replace"), value) for name, value in fields.items())
         return Stored(revision, {change.key: change for change in found if change is not None})
 
