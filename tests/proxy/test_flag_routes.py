@@ -43,6 +43,12 @@ async def test_without_a_file_everything_is_off(start_flags: Start) -> None:
     assert health["dependencies"]["flags"]["status"] == "ok"
 
 
+async def test_a_refused_method_is_told_those_of_all_routes(start_flags: Start) -> None:
+    async with asking(await start_flags()) as api:
+        answer = await api.client.post("/api/v1/flags/bff")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "PUT, DELETE")
+
+
 @pytest.mark.parametrize("path", ["/api/v1/flags", "/ofrep/v1/evaluate/flags"])
 async def test_answer_that_the_client_has_is_304(start_flags: Start, flags_file: Path, path: str) -> None:
     method = "GET" if path.startswith("/api") else "POST"

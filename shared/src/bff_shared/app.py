@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bff_shared.cors import Cors
@@ -19,10 +20,11 @@ from bff_shared.errors import BadRequest, BffError, InvalidRequest, MethodNotAll
 from bff_shared.health import Check, Health
 from bff_shared.metrics import CONTENT_TYPE, Metrics
 from bff_shared.observe import Observe
-from bff_shared.outcome_log import OutcomeLog, reporting
 from bff_shared.responses import JsonResponse, error_response
 from bff_shared.settings import Settings
 from bff_shared.tracing import Traced, Tracing, is_wanted
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ def _reporting(lifespan: Lifespan, settings: Settings, metrics: Metrics) -> Life
     """Return a lifespan in which the service's outcomes are reported as well, where there is Redis to tell."""
     if not settings.redis_url:
         return lifespan
+    from bff_shared.outcome_log import OutcomeLog, reporting
 
     @asynccontextmanager
     async def both(app: FastAPI) -> AsyncIterator[None]:
@@ -154,8 +157,15 @@ def _add_errors(app: FastAPI) -> None:
             return respond(request, NotFound("no such resource"))
         if error.status_code == 405:
             message = "the resource does not support this method"
-            return respond(request, MethodNotAllowed(message, (error.headers or {}).get("Allow", "")))
+            return respond(request, MethodNotAllowed(message, _allowed(request)))
         return respond(request, BadRequest("the request cannot be understood"))
+
+
+def _allowed(request: Request) -> str:
+    """Return the methods of a resource, of all its routes; the framework's own `Allow` names those of the first."""
+    routes = request.app.routes
+    scopes = {method: {**request.scope, "method": method} for method in METHODS}
+    return ", ".join(m for m, scope in scopes.items() if any(r.matches(scope)[0] is Match.FULL for r in routes))
 
 
 def _field(location: tuple[Any, ...]) -> str:

@@ -31,6 +31,21 @@ BODY: Mapping[str, Any] = {
     "requestBody": {"required": True, "content": {JSON: {"schema": FlagChange.model_json_schema()}}}
 }
 
+CHANGE_FAILS: dict[int | str, dict[str, Any]] = {
+    401: {"description": "The admin token is missing or wrong"},
+    404: {"description": "There is no such flag, or no admin token is configured"},
+    413: {"description": "The body is larger than 64 KiB"},
+    503: {"description": "The change cannot be told to the other replicas now"},
+}
+EVALUATION_FAILS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "The body is no evaluation context"},
+    413: {"description": "The body is larger than 64 KiB"},
+}
+ONE_FAILS: dict[int | str, dict[str, Any]] = {
+    **EVALUATION_FAILS,
+    404: {"description": "There is no such flag"},
+    500: {"description": "The flag's rule cannot be evaluated"},
+}
 TargetingKey = Annotated[str, Query(alias=TARGETING_KEY, max_length=ofrep.MOST_KEY, description="user or browser")]
 Bearer = Annotated[str, Header(alias="Authorization", include_in_schema=False)]
 ChangedBy = Annotated[str, Header(alias="X-Changed-By", description="who asks for the change; shown and logged")]
@@ -112,14 +127,14 @@ def make_router(
         """Stream an event `flags` at once and after each change; a comment now and then shows that it lives."""
         return EventStream(events, own_event, greets=True)
 
-    @router.put(f"{PATH}/{{key}}", response_model=FlagState, openapi_extra=dict(BODY))
+    @router.put(f"{PATH}/{{key}}", response_model=FlagState, responses=CHANGE_FAILS, openapi_extra=dict(BODY))
     async def put(request: Request, key: str, authorization: Bearer = "", changed_by: ChangedBy = "") -> Response:
         """Change a flag on every replica; it holds until the next change, restarts included."""
         require_admin(authorization, token.get_secret_value())
         await admin.put(key, await _body(request), changed_by, _client(request, trusted))
         return JsonResponse(state(board.now, board.now.evaluate(key, {})), headers={"cache-control": "no-store"})
 
-    @router.delete(f"{PATH}/{{key}}", response_model=FlagState)
+    @router.delete(f"{PATH}/{{key}}", response_model=FlagState, responses=CHANGE_FAILS)
     async def delete(request: Request, key: str, authorization: Bearer = "", changed_by: ChangedBy = "") -> Response:
         """Give a flag back to the file."""
         require_admin(authorization, token.get_secret_value())
@@ -133,7 +148,7 @@ def make_ofrep_router(board: FlagBoard, events: FlagEvents, evaluator: Evaluator
     """Return the routes of the OpenFeature Remote Evaluation Protocol."""
     router = APIRouter(tags=["OFREP"])
 
-    @router.post(OFREP)
+    @router.post(OFREP, responses=EVALUATION_FAILS)
     async def bulk(request: Request, revision: Revision = "") -> Response:
         """Evaluate all flags; `If-None-Match` is answered with 304 where nothing changed."""
         try:
@@ -143,7 +158,7 @@ def make_ofrep_router(board: FlagBoard, events: FlagEvents, evaluator: Evaluator
         await evaluator.catch_up(revision)
         return await evaluator.answer(request, lambda: ofrep.bulk(board.now, evaluator.all(context)))
 
-    @router.post(f"{OFREP}/{{key}}")
+    @router.post(f"{OFREP}/{{key}}", responses=ONE_FAILS)
     async def single(request: Request, key: str, revision: Revision = "") -> Response:
         """Evaluate one flag."""
         try:
