@@ -3,6 +3,9 @@
 import asyncio
 import json
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -11,8 +14,8 @@ from typing import Any
 import pytest
 
 from bff_local.stack import Stack, StackOptions
-from bff_proxy.flag_layers import Change
-from bff_proxy.flag_store import HASH, FlagStore, StoreAway
+from bff_proxy.flag_layers import Change, StoreAway
+from bff_proxy.flag_store import HASH, FlagStore
 from tests.support import redis_server
 from tests.support.flags import ADMIN, Api, asking, define, flag, until
 from tests.support.redis_server import RedisServer
@@ -193,6 +196,21 @@ async def test_a_revision_that_is_none_counts_as_a_store_that_is_away(redis: Red
     with pytest.raises(StoreAway):
         await store.read()
     await store.aclose()
+
+
+LOADED = """
+import sys
+from bff_proxy.app import create_app
+app = create_app()
+print(sum(name.startswith("redis") for name in sys.modules))
+"""
+
+
+@pytest.mark.parametrize("url", ["", "redis://127.0.0.1:1"])
+def test_the_library_for_redis_is_loaded_only_where_redis_is_configured(url: str) -> None:
+    command, environment = [sys.executable, "-c", LOADED], {**os.environ, "BFF_REDIS_URL": url}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=environment)  # noqa: S603  our own interpreter
+    assert (int(done.stdout) > 0) == bool(url)
 
 
 @pytest.fixture

@@ -40,6 +40,18 @@ class Change:
     version: int = 0
 
 
+class StoreAway(Exception):
+    """Redis did not answer, not in time, or nothing that can be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """All changes, and how many writes there have been."""
+
+    revision: int
+    changes: Mapping[str, Change]
+
+
 _STORED = tuple(field.name for field in fields_of(Change) if field.name != "version")
 
 

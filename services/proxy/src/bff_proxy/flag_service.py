@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
@@ -10,14 +11,15 @@ from bff_proxy.flag_board import FlagBoard
 from bff_proxy.flag_events import FlagEvents
 from bff_proxy.flag_metrics import FlagMetrics
 from bff_proxy.flag_routes import Evaluator, make_ofrep_router, make_router
-from bff_proxy.flag_store import FlagStore
 from bff_proxy.flag_sync import FlagSync
 from bff_proxy.flags import quiet_library
 from bff_proxy.rollback import Budget, Rollback
-from bff_proxy.rollback_watch import RollbackWatch
 from bff_proxy.settings import ProxySettings
 from bff_shared.metrics import Metrics
-from bff_shared.outcome_log import OutcomeLog
+
+if TYPE_CHECKING:
+    from bff_proxy.flag_store import FlagStore
+    from bff_proxy.rollback_watch import RollbackWatch
 
 
 class FlagService:
@@ -29,9 +31,8 @@ class FlagService:
         self._showing = ExitStack()
         self.board = FlagBoard()
         self.metrics = FlagMetrics(metrics.registry)
-        store = FlagStore(settings.redis_url) if settings.redis_url else None
         path = Path(settings.flags_file) if settings.flags_file else None
-        self.sync = FlagSync(self.board, path, store, settings.flag_poll_seconds)
+        self.sync = FlagSync(self.board, path, self._make_store(), settings.flag_poll_seconds)
         self.events = FlagEvents(self.board, settings.flag_listeners, settings.flag_heartbeat)
         self.admin = FlagAdmin(self.board, self.sync, self.metrics)
         self._watch = self._make_watch()
@@ -65,10 +66,22 @@ class FlagService:
         await self.sync.aclose()
         self._showing.close()
 
-    def _make_watch(self) -> RollbackWatch | None:
+    # The library for Redis takes a third of the time to start, hence it is imported only where there is Redis.
+
+    def _make_store(self) -> "FlagStore | None":
+        if not self._settings.redis_url:
+            return None
+        from bff_proxy.flag_store import FlagStore
+
+        return FlagStore(self._settings.redis_url)
+
+    def _make_watch(self) -> "RollbackWatch | None":
         settings = self._settings
         if not (settings.rollback_enabled and settings.redis_url):
             return None
+        from bff_proxy.rollback_watch import RollbackWatch
+        from bff_shared.outcome_log import OutcomeLog
+
         budget = Budget(
             settings.rollback_window,
             settings.rollback_min_requests,

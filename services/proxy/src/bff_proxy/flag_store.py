@@ -6,11 +6,10 @@ A hash is one key, hence one slot of a cluster, and one script changes and annou
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
-from bff_proxy.flag_layers import Change, pack, unpack
+from bff_proxy.flag_layers import Change, StoreAway, Stored, pack, unpack
 from bff_shared.redis_client import FAILURES, Client, connect
 
 HASH = "bff:1:flags"
@@ -40,18 +39,6 @@ redis.call('hset', KEYS[1], 'revision', ARGV[1] + 1)
 redis.call('publish', ARGV[2], ARGV[1] + 1)
 return 1
 """
-
-
-class StoreAway(Exception):
-    """Redis did not answer, not in time, or nothing that can be used."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """All changes, and how many writes there have been."""
-
-    revision: int
-    changes: Mapping[str, Change]
 
 
 class FlagStore:

@@ -8,13 +8,16 @@ import asyncio
 import contextlib
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bff_proxy.flag_board import FlagBoard
 from bff_proxy.flag_definitions import MOST_BYTES
-from bff_proxy.flag_layers import Change
-from bff_proxy.flag_store import FlagStore, StoreAway, Stored
+from bff_proxy.flag_layers import Change, StoreAway, Stored
 from bff_shared.errors import Busy
 from bff_shared.health import CheckFailed
+
+if TYPE_CHECKING:
+    from bff_proxy.flag_store import FlagStore
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +40,7 @@ class FlagSync:
     every  seconds between two looks
     """
 
-    def __init__(self, board: FlagBoard, path: Path | None, store: FlagStore | None, every: float) -> None:
+    def __init__(self, board: FlagBoard, path: Path | None, store: "FlagStore | None", every: float) -> None:
         self._board, self._path, self._store, self._every = board, path, store, every
         self._tasks: list[asyncio.Task[None]] = []
         self._read_file: bytes | None = None
@@ -126,7 +129,7 @@ class FlagSync:
         else:
             self._board.define(data)
 
-    async def _watch_store(self, store: FlagStore) -> None:
+    async def _watch_store(self, store: "FlagStore") -> None:
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._every):
@@ -134,13 +137,13 @@ class FlagSync:
             self._told.clear()
             await self._look_at_store(store)
 
-    async def _listen(self, store: FlagStore) -> None:
+    async def _listen(self, store: "FlagStore") -> None:
         while True:
             with contextlib.suppress(StoreAway):
                 await store.listen(self._told.set)
             await asyncio.sleep(self._every)
 
-    async def _look_at_store(self, store: FlagStore) -> None:
+    async def _look_at_store(self, store: "FlagStore") -> None:
         try:
             found = await store.read()
             if found.revision < self._known.revision and await store.restore(self._known):
