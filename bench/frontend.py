@@ -3,8 +3,11 @@
 Usage: python -m bench.frontend [--times 5] [--minutes 10]
 
 Opening a run goes from the click on its link to both charts being drawn; opening a year of minutes from the click on
-the timeframe to the chart being drawn. The page's own code has been loaded before. Cold: the caches are purged and
-the browser's profile is new; warm: opened again in a new profile. Bytes are those on the wire, heads included.
+the timeframe to the chart being drawn. Time counts from the browser's click event, so that the work of the driver that
+brings it about is on neither side. `answered ms` is when the last answer was there: what follows is the page's own
+work; what precedes is, without caches, mostly the backend's. The page's own code has been loaded before. Cold: the
+caches are purged and the browser's profile is new; warm: opened again in a new profile. Bytes are those on the wire,
+heads included.
 `--minutes` is how long the run is played for the heap, which is measured after collecting garbage; 0 leaves it out.
 """
 
@@ -31,16 +34,25 @@ ROOT = Path(__file__).resolve().parent.parent
 TOKEN = "token-of-the-measurements"  # noqa: S105  of a stack that ends with this script
 DATA = ("/api/v1/runs", "/api/v1/chart-data", "/backtests", "/bars")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
-FIGURES = ("calls", "kB", "ms", "main thread ms")
+FIGURES = ("calls", "kB", "drawn ms", "answered ms", "main thread ms")
 
-DRAWN = """async ([marks, since]) => {
+LISTEN = "addEventListener('click', event => { window.clicked = event.timeStamp; }, {capture: true, once: true})"
+"""Keep the time of the next click."""
+
+DRAWN = """async ([marks, paths]) => {
+  while (window.clicked === undefined) await new Promise(requestAnimationFrame);
+  const since = window.clicked;
+  window.clicked = undefined;
   const last = () => Math.min(...marks.map(name => Math.max(-1, ...performance.getEntriesByName(name)
     .map(mark => mark.startTime).filter(start => start >= since))));
   while (last() < 0) await new Promise(requestAnimationFrame);
   await new Promise(resolve => requestAnimationFrame(() => setTimeout(resolve)));
-  return performance.now() - since;
+  const drawn = performance.now() - since;
+  const answers = performance.getEntriesByType("resource").filter(({name, startTime}) =>
+    startTime >= since && paths.some(path => new URL(name).pathname.startsWith(path)));
+  return [drawn, Math.max(...answers.map(({responseEnd}) => responseEnd)) - since];
 }"""
-"""Resolve with the milliseconds from `since` to the first frame after every mark was set."""
+"""Resolve with the milliseconds from the click to the first frame after every mark was set, and to the last answer."""
 
 
 @dataclass
@@ -103,11 +115,11 @@ def measured(page: Page, session: CDPSession, click: Callable[[], None], marks: 
     traffic = Traffic()
     traffic.listen(session)
     busy = main_thread_ms(session)
-    since = page.evaluate("performance.now()")
+    page.evaluate(LISTEN)
     click()
-    elapsed = page.evaluate(DRAWN, [list(marks), since])
+    drawn, answered = page.evaluate(DRAWN, [list(marks), DATA])
     page.wait_for_load_state("networkidle")
-    return [traffic.calls, traffic.bytes / 1000, elapsed, main_thread_ms(session) - busy]
+    return [traffic.calls, traffic.bytes / 1000, drawn, answered, main_thread_ms(session) - busy]
 
 
 def once(browser: Browser, stack: Stack, run: str) -> dict[str, list[float]]:

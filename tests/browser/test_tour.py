@@ -92,10 +92,32 @@ def test_run_shows_chart_equity_figures_and_orders(page: Page, run: str) -> None
     expect(page.locator(".metrics dd").first).to_contain_text("%")
     expect(page.locator(".orders tbody tr")).to_have_count(50)
     expect(page.locator(".orders tbody tr").first).to_contain_text("Tue, Jan 2, 2024, 09:30")
-    page.get_by_role("button", name="Later").last.click()
-    expect(page.locator(".orders")).to_contain_text("2 /")
     assert facts(page, ".price .chart")["timeframe"] == "1D"
     picture(page, "run")
+    page.get_by_role("button", name="Later").last.click()
+    expect(page.locator(".orders")).to_contain_text("2 /")
+
+
+def test_run_opened_from_the_list_takes_one_call_for_the_run_and_one_for_its_chart(page: Page, run: str) -> None:
+    page.goto("/")
+    link = page.locator(f'a.run-link[href="/?run={run}"]')
+    link.wait_for()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.split("/api/v1/")[-1].split("?")[0]))
+    link.click()
+    page.wait_for_selector(".equity .chart")
+    page.wait_for_selector(".price .chart[data-bars]")
+    assert [what for what in asked if "runs/" in what or "chart" in what] == [f"runs/{run}/complete", "chart-data"]
+
+
+def test_last_known_flags_count_where_new_ones_do_not_come(page: Page) -> None:
+    page.goto("/")
+    page.wait_for_selector("table.runs tbody tr")
+    page.route("**/ofrep/**", lambda _: None)
+    with page.expect_request(re.compile("/api/v1/runs")):
+        page.reload()
+    page.wait_for_selector("table.runs tbody tr", timeout=2500)
+    page.unroute_all(behavior="ignoreErrors")
 
 
 def test_range_and_timeframe_fetch_what_they_need_and_mark_orders(page: Page, run: str) -> None:

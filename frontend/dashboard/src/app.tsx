@@ -7,8 +7,17 @@ import { EngineersPanel } from "./views/engineers-panel.tsx";
 import { RunsView } from "./views/runs-view.tsx";
 
 // The list is there before the chart library has arrived.
-const RunView = lazy(() => import("./views/run-view.tsx"));
-const PlayView = lazy(() => import("./views/play-view.tsx"));
+const loadRunView = () => import("./views/run-view.tsx");
+const loadPlayView = () => import("./views/play-view.tsx");
+const RunView = lazy(loadRunView);
+const PlayView = lazy(loadPlayView);
+
+/** Have the code of a view come while something else is waited for. */
+export function preload({ view }: Route): void {
+  // A failure is told where the view is shown.
+  if (view === "run") loadRunView().catch(() => undefined);
+  if (view === "play") loadPlayView().catch(() => undefined);
+}
 
 function View({ route }: { route: Route }) {
   if (route.view === "list") return <RunsView route={route} />;

@@ -1,8 +1,9 @@
 import { QueryClientProvider } from "@tanstack/react-query";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
-import { App } from "./app.tsx";
+import { App, preload } from "./app.tsx";
 import { SessionContext } from "./context.ts";
+import { currentRoute } from "./navigation.ts";
 import { askAnew, createQueryClient } from "./queries.ts";
 import { openSession } from "./session.ts";
 import "./styles/tokens.css";
@@ -10,15 +11,23 @@ import "./styles/base.css";
 import "./styles/views.css";
 import { startTheme } from "./theme.ts";
 
+/** Longest wait for the flags where those of the last visit are known. */
+const KNOWN_MS = 300;
+
 startTheme();
+preload(currentRoute());
 const session = openSession();
 const queries = createQueryClient();
 session.flags.subscribe(() => void askAnew(queries));
 
 const root = document.getElementById("root");
 if (!root) throw new Error("the page has no #root");
-// Views wait for the flags, so that the first call already goes to the right side; what was known last counts if they cannot be had.
-void session.flags.start().then(() =>
+// Views wait for the flags, so that the first call already goes to the right side; what was known last counts if they cannot
+// be had, or not soon.
+const asked = session.flags.start();
+const known = session.flags.details().some(({ source }) => source !== "default");
+const late = new Promise((resolve) => setTimeout(resolve, KNOWN_MS));
+void (known ? Promise.race([asked, late]) : asked).then(() =>
   createRoot(root).render(
     <StrictMode>
       <QueryClientProvider client={queries}>

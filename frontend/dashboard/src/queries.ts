@@ -1,12 +1,12 @@
 /** What the views ask for. Keys hold what is asked, not the side that answers: both give the same. */
 
-import { keepPreviousData, QueryClient, useQuery, useQueryClient } from "@tanstack/react-query";
-import { BffError, type Chart, type CompleteRun, type ListedRun, type Part, type RunPage } from "bff-client";
+import { keepPreviousData, QueryClient, queryOptions, useQuery, useQueryClient } from "@tanstack/react-query";
+import { BffError, type Client, type CompleteRun, type ListedRun, type Part, type RunPage } from "bff-client";
 import { useState } from "react";
 import { withSessionTimes } from "./bars.ts";
 import { useSession } from "./context.ts";
-import type { Timeframe } from "./route.ts";
-import type { Days } from "./windows.ts";
+import { runRoute, type Timeframe } from "./route.ts";
+import { boundsOf, type Days, daysFor } from "./windows.ts";
 
 export const LIST_LIMIT = 100;
 /** Bars of a chart at most: more than a screen has room for, so that zooming in a little asks for nothing. */
@@ -76,11 +76,34 @@ function lateParts({ metadata }: CompleteRun): Part[] {
   return (["metrics", "equity", "orders"] as const).filter((part) => metadata.parts[part].state === "timeout");
 }
 
+const runQuery = (client: Client, id: string) =>
+  queryOptions({ queryKey: runKey(id), queryFn: ({ signal }) => client.getRun(id, { signal }) });
+
+const chartQuery = (client: Client, symbol: string, timeframe: Timeframe, days: Days) =>
+  queryOptions({
+    queryKey: ["chart", symbol, timeframe, days],
+    queryFn: ({ signal }) => client.getChart({ symbol, timeframe, ...days, targetPoints: CHART_POINTS }, { signal }),
+    staleTime: 60_000,
+    gcTime: 60_000,
+  });
+
+/** Return how to ask for what the view of a listed run shows first, before the view is there. */
+export function useHeadStart(): (run: ListedRun) => void {
+  const { client } = useSession();
+  const queries = useQueryClient();
+  return ({ run_id: id, symbol, run_from, run_to }) => {
+    if (!id) return;
+    void queries.prefetchQuery(runQuery(client, id));
+    if (!symbol || !run_from) return;
+    const bounds = boundsOf({ run_from, run_to });
+    void queries.prefetchQuery(chartQuery(client, symbol, runRoute(id).timeframe, daysFor(bounds, bounds)));
+  };
+}
+
 export function useRun(id: string) {
   const { client } = useSession();
   return useQuery({
-    queryKey: runKey(id),
-    queryFn: ({ signal }) => client.getRun(id, { signal }),
+    ...runQuery(client, id),
     refetchInterval: ({ state: { data, dataUpdateCount } }) => {
       if (!data) return false;
       if (!isOver(data.run.status)) return WATCH_MS;
@@ -124,18 +147,11 @@ export function withPart(old: CompleteRun, fresh: CompleteRun, part: Part): Comp
 
 export function useChart(symbol: string | null | undefined, timeframe: Timeframe, days: Days | undefined) {
   const { client } = useSession();
-  return useQuery<Chart>({
-    queryKey: ["chart", symbol, timeframe, days],
+  return useQuery({
+    ...chartQuery(client, symbol ?? "", timeframe, days ?? { from: "", to: "" }),
     enabled: Boolean(symbol && days),
-    queryFn: ({ signal }) =>
-      client.getChart(
-        { symbol: symbol ?? "", timeframe, ...(days ?? { from: "", to: "" }), targetPoints: CHART_POINTS },
-        { signal },
-      ),
     select: withSessionTimes,
     placeholderData: keepPreviousData,
-    staleTime: 60_000,
-    gcTime: 60_000,
     refetchInterval: ({ state: { data } }) => (data?.metadata.stale ? 10_000 : false),
   });
 }

@@ -5,8 +5,7 @@ import { addReport, type Cost, NO_COST, type Side } from "./measures.ts";
 import { CHART_POINTS, LIST_LIMIT } from "./queries.ts";
 import type { Route } from "./route.ts";
 import { clientOf } from "./session.ts";
-import { endOfDay, parseTime } from "./time.ts";
-import { daysFor } from "./windows.ts";
+import { boundsOf, daysFor } from "./windows.ts";
 
 const STREAM_MS = 15_000;
 
@@ -29,7 +28,7 @@ function firstFrame(client: Client, id: string): Promise<void> {
 async function loadRun(client: Client, route: Extract<Route, { view: "run" }>): Promise<void> {
   const { run } = await client.getRun(route.run);
   if (!run.symbol || !run.run_from || !run.run_to) return;
-  const bounds = { from: parseTime(run.run_from.slice(0, 10)) ?? 0, to: endOfDay(run.run_to.slice(0, 10)) };
+  const bounds = boundsOf(run);
   const seen = { from: route.from ?? bounds.from, to: route.to ?? bounds.to };
   await client.getChart({
     symbol: run.symbol,

@@ -1,5 +1,6 @@
 /** Which days of bars to ask for as the visible range moves. Pure; times in UTC seconds. */
 
+import type { Run } from "bff-client";
 import type { Timeframe } from "./route.ts";
 import { endOfDay, parseTime, utcDay } from "./time.ts";
 
@@ -31,6 +32,11 @@ export interface Loaded extends Days {
 }
 
 export const spanOf = (days: Days): Span => ({ from: parseTime(days.from) ?? 0, to: endOfDay(days.to) });
+/** Return the span of a run's window; from 1970 on where it is not known. */
+export const boundsOf = ({ run_from, run_to }: Pick<Run, "run_from" | "run_to">): Span => ({
+  from: parseTime(run_from?.slice(0, 10)) ?? 0,
+  to: endOfDay(run_to?.slice(0, 10) ?? "1970-01-02"),
+});
 const width = (span: Span) => span.to - span.from;
 
 /** Cut a span to its bounds; one that lies outside moves to the nearest edge and is a day wide at least. */

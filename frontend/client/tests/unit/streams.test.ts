@@ -56,7 +56,7 @@ test("a backend that breaks off and begins again shows each frame once", async (
     if (turn < 3) socket.terminate();
     else say(socket, { t: "end" });
   });
-  await expect.poll(() => stream.state.ended, { timeout: 5000 }).toBe(true);
+  await expect.poll(() => stream.state.ended).toBe(true);
   expect(paths.length).toBe(3);
   expect(covered(shown)).toBe(120);
   expect(shown.flatMap(({ orders }) => orders.map((order) => order["order_id"]))).toEqual(
@@ -160,7 +160,7 @@ test("a stream that fell back returns when the BFF answers again, with the next 
   await expect.poll(() => stream.position.seq).toBe(29);
   expect(stream.state.side).toBe("legacy");
   away = false;
-  await expect.poll(() => stream.position.seq, { timeout: 5000 }).toBe(39);
+  await expect.poll(() => stream.position.seq).toBe(39);
   expect(stream.state.side).toBe("bff");
   expect(covered(shown)).toBe(40);
   expect(paths.filter((path) => path.startsWith("/backtests"))).toHaveLength(1);

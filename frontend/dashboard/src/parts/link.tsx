@@ -2,11 +2,20 @@ import type { MouseEvent, ReactNode } from "react";
 import { navigate } from "../navigation.ts";
 import { formatRoute, type Route } from "../route.ts";
 
+interface Properties {
+  to: Route;
+  className?: string;
+  /** Called before the page goes there. */
+  before?: () => void;
+  children: ReactNode;
+}
+
 /** A link to a view: a plain click stays on the page, every other one is the browser's. */
-export function Link({ to, className, children }: { to: Route; className?: string; children: ReactNode }) {
+export function Link({ to, className, before, children }: Properties) {
   const follow = (event: MouseEvent) => {
     if (event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
+    before?.();
     navigate(to);
   };
   return (

@@ -9,9 +9,10 @@ import { Segmented } from "../parts/segmented.tsx";
 import { useChart } from "../queries.ts";
 import type { RunRoute, Timeframe } from "../route.ts";
 import { onTheme } from "../theme.ts";
-import { endOfDay, newYork, parseTime } from "../time.ts";
+import { newYork } from "../time.ts";
 import {
   type Beyond,
+  boundsOf,
   type Days,
   daysFor,
   nextDays,
@@ -68,13 +69,8 @@ function Legend({ bar, daily }: { bar: Bar | undefined; daily: boolean }) {
 export type Charted = Pick<Run, "symbol" | "run_from" | "run_to">;
 
 export function PricePanel({ route, run, orders }: { route: RunRoute; run: Charted; orders: Order[] | null }) {
-  const bounds = useMemo(
-    () => ({
-      from: parseTime(run.run_from?.slice(0, 10)) ?? 0,
-      to: endOfDay(run.run_to?.slice(0, 10) ?? "1970-01-02"),
-    }),
-    [run.run_from, run.run_to],
-  );
+  const { run_from, run_to } = run;
+  const bounds = useMemo(() => boundsOf({ run_from, run_to }), [run_from, run_to]);
   const opening = useRef<Span>(
     route.from !== undefined && route.to !== undefined ? { from: route.from, to: route.to } : bounds,
   );

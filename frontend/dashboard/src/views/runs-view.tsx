@@ -5,7 +5,7 @@ import { navigate } from "../navigation.ts";
 import { Link } from "../parts/link.tsx";
 import { Failure, Notice } from "../parts/notice.tsx";
 import { Status } from "../parts/status.tsx";
-import { LIST_LIMIT, useRuns } from "../queries.ts";
+import { LIST_LIMIT, useHeadStart, useRuns } from "../queries.ts";
 import { type ListRoute, playRoute, runRoute, type SortKey, STATUSES } from "../route.ts";
 import { listed, PAGE_SIZE, pagesOf } from "../runs.ts";
 import { dayInWords, newYork, parseTime } from "../time.ts";
@@ -66,12 +66,13 @@ function Figures({ run }: { run: ListedRun }) {
 
 function Row({ run }: { run: ListedRun }) {
   const id = run.run_id ?? "";
+  const begin = useHeadStart();
   const created = parseTime(run.created_at);
   return (
     <tr>
       <td className="when">{created === undefined ? "–" : newYork(created, "full")}</td>
       <th scope="row">
-        <Link to={runRoute(id)} className="run-link">
+        <Link to={runRoute(id)} className="run-link" before={() => begin(run)}>
           {run.symbol ?? "?"} <span className="muted">{run.strategy_id}</span>
         </Link>
       </th>
