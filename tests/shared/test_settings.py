@@ -29,6 +29,8 @@ def test_empty_variable_means_default(monkeypatch: pytest.MonkeyPatch) -> None:
         ("BFF_BACKEND_URL", "http://backend/base"),
         ("BFF_BACKEND_URL", "http://user:pass@backend"),
         ("BFF_REDIS_URL", "http://redis"),
+        ("BFF_REDIS_URL", "redis://redis:port/0"),
+        ("BFF_REDIS_URL", "redis://redis:70000/0"),
         ("BFF_LOG_LEVEL", "LOUD"),
         ("BFF_TRUSTED_PROXIES", "10.0.0.0/99"),
         ("BFF_CONNECT_TIMEOUT", "0"),
@@ -53,6 +55,21 @@ def test_every_bad_value_has_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_token_is_not_shown() -> None:
     settings = load(Settings, admin_token="hush-hush")
     assert "hush-hush" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("redis_url", "redis//:hush-hush@redis:6379"),
+        ("redis_url", "redis://:hush-hush@redis:port"),
+        ("redis_url", "redis://:hush-hush/1@redis:6379"),
+        ("backend_url", "http://user:hush-hush@backend"),
+    ],
+)
+def test_a_password_in_a_bad_address_is_not_shown(name: str, value: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(Settings, **{name: value})
+    assert "hush-hush" not in str(caught.value)
 
 
 def test_settings_do_not_change() -> None:

@@ -39,6 +39,10 @@ def _backend_url(value: str) -> str:
 def _redis_url(value: str) -> str:
     if value and not value.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("expected redis://, rediss:// or unix://, or nothing")
+    try:
+        _ = urlsplit(value).port
+    except ValueError:  # whose text may quote a password
+        raise ValueError("the port is not one from 0 to 65535") from None
     return value
 
 
@@ -114,5 +118,7 @@ def load(kind: type[S], **overrides: Any) -> S:
 
 
 def _reason(error: Any) -> str:
+    """Return what is wrong with a value, and the value unless a password may be in it."""
     message = str(error["msg"]).removeprefix("Value error, ")
-    return message if "token" in str(error["loc"]) else f"{message} (got {error['input']!r})"
+    given = repr(error["input"])
+    return message if "token" in str(error["loc"]) or "@" in given else f"{message} (got {given})"

@@ -38,7 +38,10 @@ class RelaySettings(Settings):
         5.0, ge=0, le=86_400, description="seconds after which new viewers' credentials are judged by the backend again"
     )
 
-    read_stall_seconds: Seconds = Field(30.0, description="silence of the backend after which its stream is redialled")
+    read_stall_seconds: Seconds = Field(
+        30.0,
+        description="silence of the backend after which its stream is redialled; above its 5 s of heartbeat",
+    )
     read_quiet_seconds: Seconds = Field(
         8.0,
         description="quiet after a finished run's last frame that may mean its end, where the backend never says it",
