@@ -307,14 +307,15 @@ async def test_a_backend_that_falls_silent_is_asked_and_then_replaced(
 async def test_a_silent_backend_that_answers_pings_is_left_alone(
     start_relay: StartRelay, start_backend: StartBackend
 ) -> None:
+    patience = Patience(ping_interval=0.1, ping_timeout=0.5)
+
     async def script(backend: ServerConnection) -> None:
         for _ in range(4):
             await (await backend.ping())
-        await asyncio.sleep(0.9)
+        await asyncio.sleep(1.5 * (patience.ping_interval + patience.ping_timeout))  # longer than silence is borne
         await backend.send('{"t": "hb"}')
         await backend.wait_closed()
 
-    patience = Patience(ping_interval=0.1, ping_timeout=0.5)
     backend = await start_backend(script)
     relay = await start_relay(backend.url, patience=patience)
     async with relay.watch() as viewer:

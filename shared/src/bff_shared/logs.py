@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
@@ -14,12 +15,12 @@ from bff_shared.context import current
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
-class LineFormatter(logging.Formatter):
+class LineFormatter(logging.Formatter, ABC):
     """Formats what is to be told as one line; `line` does without a record."""
 
+    @abstractmethod
     def line(self, moment: float, level: str, logger: str, message: str, extra: Mapping[str, Any]) -> str:
         """Return the line; `moment` is in seconds since the Unix epoch, `level` in capitals."""
-        raise NotImplementedError
 
     def format(self, record: logging.LogRecord) -> str:
         """Return a record's line."""
