@@ -5,6 +5,7 @@
 
 import asyncio
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 
@@ -13,7 +14,18 @@ import pytest
 
 from tests.chaos.attacks import every, garbled
 from tests.chaos.crowd import learn
-from tests.chaos.hostile import Held, Openings, Told, flood, fuzz, half_open, send_attacks, slow_readers
+from tests.chaos.hostile import (
+    Held,
+    Openings,
+    Told,
+    doors,
+    flood,
+    fuzz,
+    half_open,
+    handshake,
+    send_attacks,
+    slow_readers,
+)
 from tests.chaos.report import Report
 from tests.chaos.trial import Disturbance, endure
 from tests.chaos.world import World, world
@@ -102,3 +114,33 @@ async def test_who_hangs_about_holds_nobody_up(whole: World, report: Report) -> 
     await endured(
         whole, report, held("half-open", half_open(HELD)), held("slow reading", slow_readers(HELD), receive_bytes=4096)
     )
+
+
+@pytest.mark.parametrize("door", [0, 1])
+@pytest.mark.parametrize(
+    "claims", [{}, {"X-Forwarded-Host": "evil.example"}, {"Connection": "Upgrade, Origin, X-Forwarded-Host"}]
+)
+def test_a_page_of_another_origin_cannot_pretend_to_be_of_ours(whole: World, door: int, claims: dict[str, str]) -> None:
+    lines = {"Origin": "http://evil.example", "Forwarded": "host=evil.example", **claims}
+    words = handshake(doors(whole)[door]).decode().replace("Connection: Upgrade\r\n", "", int("Connection" in claims))
+    added = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    with socket.create_connection(("127.0.0.1", whole.stack.origin_port), GONE_S) as connection:
+        connection.sendall((words[:-2] + added + "\r\n").encode())
+        assert connection.recv(4096).startswith(b"HTTP/1.1 403 ")
+
+
+@pytest.mark.parametrize(
+    "named", ["X-Forwarded-For, X-Forwarded-Proto, X-Request-ID", "Host, Content-Length, Forwarded"]
+)
+def test_a_client_cannot_take_away_what_nginx_adds(whole: World, named: str) -> None:
+    whole.forget_requests()
+    spoofed = {"X-Forwarded-For": "1.2.3.4", "Forwarded": "for=1.2.3.4", "X-Real-IP": "1.2.3.4"}
+    headers = {**spoofed, "Connection": named, "X-Bff-Connection": "host", "X-Request-ID": "given"}
+    httpx.post(f"{whole.stack.origin}/api/v1/backtests", json={}, headers=headers, timeout=GONE_S)
+    (seen,) = whole.direct("/__requests")["requests"]
+    told = dict(seen["headers"])
+    assert "1.2.3.4" not in told.values()
+    assert not {"forwarded", "x-bff-connection"} & told.keys()
+    assert told["x-request-id"] == "given"
+    assert told["host"]
+    assert told["content-length"] == "2"

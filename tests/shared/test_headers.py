@@ -5,6 +5,11 @@ from bff_shared import headers
 LOCAL = (ip_network("127.0.0.0/8"),)
 
 
+def test_a_connection_cannot_name_what_is_for_every_recipient() -> None:
+    kept = [(b"Host", b"a"), (b"Content-Length", b"2")]
+    assert headers.end_to_end([*kept, (b"X-A", b"1"), (b"Connection", b"Content-Length, host, x-a")]) == kept
+
+
 def test_hop_by_hop_headers_are_removed() -> None:
     given = [
         (b"Connection", b"close, X-Mine"),

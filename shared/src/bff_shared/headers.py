@@ -14,6 +14,9 @@ Header = tuple[bytes, bytes]
 HOP_BY_HOP = frozenset(
     (b"connection", b"proxy-connection", b"keep-alive", b"te", b"transfer-encoding", b"upgrade"),
 )
+NEVER_NAMED = frozenset((b"content-length", b"host"))
+"""Meant for every recipient, so no `Connection` may name them: without its length a body would be lost on the way."""
+
 FORWARDED = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"))
 
 
@@ -28,8 +31,8 @@ def get(headers: Iterable[Header], name: bytes) -> bytes | None:
 
 
 def end_to_end(headers: Sequence[Header]) -> list[Header]:
-    """Return the headers without the hop-by-hop ones and those that `Connection` names."""
-    named = tokens(value for key, value in headers if key.lower() == b"connection")
+    """Return the headers without the hop-by-hop ones and those that `Connection` names (RFC 9110 section 7.6.1)."""
+    named = tokens(value for key, value in headers if key.lower() == b"connection") - NEVER_NAMED
     return [(key, value) for key, value in headers if (low := key.lower()) not in HOP_BY_HOP and low not in named]
 
 
