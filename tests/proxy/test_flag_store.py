@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from bff_local.stack import Stack, StackOptions
-from bff_proxy.flag_layers import Change, StoreAway
+from bff_proxy.flag_board import FlagBoard
+from bff_proxy.flag_layers import Change, StoreAway, Stored
 from bff_proxy.flag_store import HASH, FlagStore
+from bff_proxy.flag_sync import FlagSync
 from tests.support import redis_server
 from tests.support.flags import ADMIN, Api, asking, define, flag, until
 from tests.support.redis_server import RedisServer
@@ -187,6 +189,31 @@ async def test_fields_that_are_no_changes_are_passed_over(start_flags: Start, re
         assert await value(api)
         await api.turn("bff", False)
         assert not await value(api)
+
+
+async def test_what_is_written_during_a_look_is_found_by_whoever_asks_after_it(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, begun, released = FlagStore.read, asyncio.Event(), asyncio.Event()
+
+    async def slowly(store: FlagStore) -> Stored:
+        found = await read(store)
+        begun.set()
+        await released.wait()
+        return found
+
+    board, store = FlagBoard(), FlagStore(redis.url)
+    sync = FlagSync(board, None, store, every=60)
+    with monkeypatch.context() as patched:
+        patched.setattr(FlagStore, "read", slowly)
+        early = asyncio.create_task(sync.refresh())
+        await begun.wait()
+    await store.write("bff", Change("bff", True, None, "x", "ann", 1.0))
+    late = asyncio.create_task(sync.refresh())
+    released.set()
+    await asyncio.gather(early, late)
+    assert board.now.flags["bff"].default is True
+    await sync.aclose()
 
 
 async def test_a_revision_that_is_none_counts_as_a_store_that_is_away(redis: RedisServer) -> None:

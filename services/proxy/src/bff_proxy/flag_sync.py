@@ -84,7 +84,9 @@ class FlagSync:
         return done
 
     async def refresh(self) -> None:
-        """Look at the file and at Redis now, together with whoever else asks at this moment."""
+        """Look at the file and at Redis, together with whoever asks too; a look under way may have begun too early."""
+        if self._reading is not None and not self._reading.done():
+            await asyncio.shield(self._reading)
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._look_at_all(), name="flag-refresh")
         await asyncio.shield(self._reading)
