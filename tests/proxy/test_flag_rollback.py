@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 from prometheus_client import CollectorRegistry
 
+from bff_proxy.app import create_app
 from bff_proxy.flag_admin import FlagAdmin
 from bff_proxy.flag_board import FlagBoard
 from bff_proxy.flag_definitions import parse
@@ -18,6 +19,7 @@ from bff_proxy.flag_sync import FlagSync
 from bff_proxy.flags import FlagSet
 from bff_proxy.rollback import Budget, Rollback
 from bff_proxy.rollback_watch import RollbackWatch
+from bff_proxy.settings import ProxySettings
 from bff_shared.outcome_log import OutcomeLog
 from bff_shared.outcomes import BUCKET_SECONDS, Counts, bucket
 from tests.support.flags import document, flag, percentage
@@ -191,3 +193,8 @@ async def test_without_redis_nothing_is_judged_and_nothing_breaks(
     assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == [
         "outcomes cannot be judged"
     ]
+
+
+def test_a_rollback_that_cannot_be_is_said_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
+    create_app(ProxySettings(rollback_enabled=True))
+    assert "BFF_ROLLBACK_ENABLED has no effect without BFF_REDIS_URL" in caplog.text

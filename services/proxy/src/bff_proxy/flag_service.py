@@ -1,5 +1,6 @@
 """Everything about flags that a proxy holds, put together: the board, what keeps it in step, and the routes."""
 
+import logging
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ from bff_shared.metrics import Metrics
 if TYPE_CHECKING:
     from bff_proxy.flag_store import FlagStore
     from bff_proxy.rollback_watch import RollbackWatch
+
+log = logging.getLogger(__name__)
 
 
 class FlagService:
@@ -77,7 +80,10 @@ class FlagService:
 
     def _make_watch(self) -> "RollbackWatch | None":
         settings = self._settings
-        if not (settings.rollback_enabled and settings.redis_url):
+        if not settings.rollback_enabled:
+            return None
+        if not settings.redis_url:
+            log.warning("BFF_ROLLBACK_ENABLED has no effect without BFF_REDIS_URL")
             return None
         from bff_proxy.rollback_watch import RollbackWatch
         from bff_shared.outcome_log import OutcomeLog
