@@ -146,6 +146,20 @@ async def test_an_unknown_run_is_an_error_and_a_close_that_says_do_not_come_back
         assert client.messages[-1]["code"] == "RUN_NOT_FOUND"
 
 
+async def test_a_defect_in_reading_tells_viewers_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise AssertionError("a defect")
+
+    async with playing(RunBackend(source(10))) as relay:
+        with monkeypatch.context() as patch:
+            patch.setattr("bff_wsrelay.reader.detail", broken)
+            async with watching(relay.stream(FAST)) as client:
+                assert await client.until_closed() == 1011
+                assert client.messages[-1]["code"] == "INTERNAL"
+        async with watching(relay.stream(FAST)) as client:
+            await play_through(client)
+
+
 async def test_a_run_that_is_not_ready_is_waited_for_and_starts_by_itself() -> None:
     backend = RunBackend([], status="QUEUED")
     async with playing(backend) as relay, watching(relay.stream(FAST)) as client:

@@ -55,6 +55,19 @@ def test_what_somebody_else_has_written_is_not_believed() -> None:
         unpack(head, parts, "epoch", b"guess")
 
 
+class Closed:
+    """A client whose connection the server has just closed: uvloop's word for a write to it, through redis-py."""
+
+    async def eval(self, *_: object) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+
+
+async def test_a_connection_that_is_being_closed_counts_as_redis_away(redis_server: RedisServer) -> None:
+    replicas = Replicas(RelaySettings(redis_url=redis_server.url, digest_key=SecretStr("key")))
+    replicas._client = Closed()  # type: ignore[assignment]
+    assert await replicas.claim("run", []) is None
+
+
 @pytest.fixture(scope="module", params=[running, cluster], ids=["single", "cluster"])
 def store(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     """A server of its own, or one that is a whole cluster."""

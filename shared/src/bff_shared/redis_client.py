@@ -10,8 +10,11 @@ from redis.exceptions import RedisClusterException, RedisError
 
 Client = Redis | RedisCluster
 
-FAILURES = (RedisError, RedisClusterException, OSError, EOFError, TimeoutError)
-"""What a command may raise, other than a defect of ours."""
+FAILURES = (RedisError, RedisClusterException, OSError, EOFError, TimeoutError, RuntimeError)
+"""What a command may raise, other than a defect of ours.
+
+RuntimeError is what uvloop raises where redis-py writes to a connection that the server has just closed.
+"""
 
 
 async def connect(url: str, *, connections: int, deadline: float) -> Client:

@@ -1079,7 +1079,8 @@ export const SCHEMAS: Record<string, unknown> = {
      "FORBIDDEN",
      "STREAM_ERROR",
      "TOO_LARGE",
-     "BUSY"
+     "BUSY",
+     "INTERNAL"
     ]
    },
    "msg": {

@@ -36,7 +36,7 @@ export interface components {
         /** @description A refused control, or why a close follows. */
         Err: {
             /** @enum {unknown} */
-            code: "VALIDATION" | "RANGE" | "RUN_NOT_FOUND" | "UNAUTHORIZED" | "FORBIDDEN" | "STREAM_ERROR" | "TOO_LARGE" | "BUSY";
+            code: "VALIDATION" | "RANGE" | "RUN_NOT_FOUND" | "UNAUTHORIZED" | "FORBIDDEN" | "STREAM_ERROR" | "TOO_LARGE" | "BUSY" | "INTERNAL";
             details?: Record<string, never>;
             msg: string;
             /** @constant */

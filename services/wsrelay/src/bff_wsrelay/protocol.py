@@ -23,7 +23,9 @@ HEARTBEAT = b'{"t":"hb"}'
 END = b'{"t":"end"}'
 READY = b'{"t":"ready_ack"}'
 
-Code = Literal["VALIDATION", "RANGE", "RUN_NOT_FOUND", "UNAUTHORIZED", "FORBIDDEN", "STREAM_ERROR", "TOO_LARGE", "BUSY"]
+Code = Literal[
+    "VALIDATION", "RANGE", "RUN_NOT_FOUND", "UNAUTHORIZED", "FORBIDDEN", "STREAM_ERROR", "TOO_LARGE", "BUSY", "INTERNAL"
+]  # fmt: skip
 
 
 class Refused(Exception):

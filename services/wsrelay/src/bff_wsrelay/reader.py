@@ -14,7 +14,7 @@ from bff_shared.context import upstream_headers
 from bff_shared.errors import BffError
 from bff_shared.headers import Header
 from bff_shared.upstream import Call, Upstream, credentials_and_ids
-from bff_wsrelay.closecodes import of_status
+from bff_wsrelay.closecodes import INTERNAL_ERROR, of_status
 from bff_wsrelay.dial import Backoff, Dialer, Refused, Unreachable
 from bff_wsrelay.frames import Malformed, read, take
 from bff_wsrelay.link import Link, LinkClosed, Message
@@ -78,6 +78,10 @@ class Reader:
             self._recording.fail(failure)
         except Full:
             self._recording.fail(Failure("TOO_LARGE", "the run is larger than the relay keeps", 1009))
+        except Exception:
+            # A defect: whoever watches is told to come back rather than left to wait for ever.
+            log.exception("reading ended with a defect", extra={"run_id": self._recording.run_id})
+            self._recording.fail(Failure("INTERNAL", "the relay failed to read the run", INTERNAL_ERROR))
         finally:
             self.identified.set()
             await self._sharing.aclose()
