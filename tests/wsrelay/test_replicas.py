@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from bff_wsrelay.frames import take
 from bff_wsrelay.log import BLOCK, ByteLru, FrameLog
-from bff_wsrelay.packing import Damaged, pack, unpack
+from bff_wsrelay.packing import Damaged, pack, part_count, unpack
 from bff_wsrelay.replicas import Replicas
 from bff_wsrelay.settings import RelaySettings
 from tests.support.playback import relaying, watching
@@ -53,6 +53,12 @@ def test_what_somebody_else_has_written_is_not_believed() -> None:
             unpack(*forged)
     with pytest.raises(Damaged):
         unpack(head, parts, "epoch", b"guess")
+
+
+@pytest.mark.parametrize("head", [b"", b"[]", b"{}", b'{"parts":"many"}'])
+def test_a_head_that_names_no_parts_is_damaged(head: bytes) -> None:
+    with pytest.raises(Damaged):
+        part_count(head)
 
 
 class Closed:

@@ -43,7 +43,10 @@ def pack(log: FrameLog, secret: bytes) -> Parts:
 
 def part_count(head: bytes) -> int:
     """Return how many parts belong to a stored head, which `stored_head` made. Raises Damaged."""
-    return int(_read(head).get("parts", 0))
+    parts = _read(head).get("parts")
+    if not isinstance(parts, int):
+        raise Damaged("not a stored head")
+    return parts
 
 
 def stored_head(head: bytes, parts: Sequence[bytes]) -> bytes:
