@@ -1,4 +1,4 @@
-/** What each view cost over either side, as the client reports it call by call. Pure but for the small store at the end. */
+/** What each view cost over either side, as the client reports it call by call. Pure. */
 
 export type Side = "bff" | "legacy";
 export type View = "list" | "run" | "play";
@@ -18,7 +18,7 @@ export interface Reported {
 export interface Cost {
   calls: number;
   bytes: number;
-  /** The longest of calls that began together, as the user waits for the last of them. */
+  /** The longest call: those of a view run side by side, and the user waits for the last of them. */
   ms: number;
   cache: string;
   fallbacks: number;

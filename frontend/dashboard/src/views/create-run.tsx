@@ -1,7 +1,8 @@
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import type { RunRequest } from "bff-client";
-import { type FormEvent, useEffect, useRef } from "react";
+import { type FormEvent, useEffect, useRef, useState } from "react";
 import { useSession } from "../context.ts";
+import { RequestKeys } from "../keys.ts";
 import { navigate } from "../navigation.ts";
 import { Failure } from "../parts/notice.tsx";
 import { runRoute } from "../route.ts";
@@ -27,16 +28,12 @@ export function CreateRun({ close }: { close: () => void }) {
   const { client } = useSession();
   const queries = useQueryClient();
   const dialog = useRef<HTMLDialogElement>(null);
-  // One key for all tries of this dialog: a run whose answer was lost is not started twice.
-  const key = useRef(crypto.randomUUID?.() ?? String(Math.random()).slice(2));
+  const [keys] = useState(() => new RequestKeys());
   const create = useMutation({
-    mutationFn: (request: RunRequest) => client.createRun(request, { idempotencyKey: key.current }),
+    mutationFn: (request: RunRequest) => client.createRun(request, { idempotencyKey: keys.keyOf(request) }),
     onSuccess: ({ run_id }) => {
       void queries.invalidateQueries({ queryKey: ["runs"] });
       navigate(runRoute(run_id));
-    },
-    onError: () => {
-      key.current = crypto.randomUUID?.() ?? String(Math.random()).slice(2);
     },
   });
   useEffect(() => dialog.current?.showModal(), []);
