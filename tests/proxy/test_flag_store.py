@@ -12,14 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from bff_local.stack import Stack, StackOptions
+from bff_proxy.flag_admin import FlagAdmin
 from bff_proxy.flag_board import FlagBoard
 from bff_proxy.flag_layers import Change, StoreAway, Stored
+from bff_proxy.flag_metrics import FlagMetrics
 from bff_proxy.flag_store import HASH, FlagStore
 from bff_proxy.flag_sync import FlagSync
+from bff_shared.errors import NotFound
 from tests.support import redis_server
-from tests.support.flags import ADMIN, Api, asking, define, flag, until
+from tests.support.flags import ADMIN, Api, asking, define, document, flag, until
 from tests.support.redis_server import RedisServer
 
 Start = Callable[..., Awaitable[str]]
@@ -213,6 +217,21 @@ async def test_what_is_written_during_a_look_is_found_by_whoever_asks_after_it(
     released.set()
     await asyncio.gather(early, late)
     assert board.now.flags["bff"].default is True
+    await sync.aclose()
+
+
+async def test_a_flag_that_the_file_loses_during_a_change_is_not_found(redis: RedisServer) -> None:
+    board, metrics = FlagBoard(), FlagMetrics(CollectorRegistry())
+
+    class Losing(FlagSync):
+        async def write(self, key: str, change: Change | None, expected: int | None = None) -> bool:
+            board.define(document())
+            return await super().write(key, change, expected)
+
+    board.define(document({"extra": flag()}))
+    sync = Losing(board, None, FlagStore(redis.url), every=60)
+    with pytest.raises(NotFound):
+        await FlagAdmin(board, sync, metrics).put("extra", b'{"value": true, "reason": "x"}', "ann", "")
     await sync.aclose()
 
 

@@ -67,6 +67,7 @@ class FlagAdmin:
         self._metrics.changes.labels(key, "file" if change is None else "runtime").inc()
         fields: dict[str, Any] = {"flag": key, "by": by or (change.by if change else ""), "client": client}
         log.info("flag changed by request", extra={**fields, "before": before, "after": after})
+        self._require(key)  # the file may have lost it meanwhile
 
 
 def who(given: str) -> str:
@@ -90,6 +91,8 @@ def parse_change(body: bytes) -> FlagChange:
 
 
 def _summary(flags: FlagSet, key: str) -> dict[str, Any]:
-    flag, change = flags.flags[key], flags.changes.get(key)
+    flag, change = flags.flags.get(key), flags.changes.get(key)
+    if flag is None:
+        return {}
     made = {"by": change.by, "version": change.version} if change else {}
     return {"value": flag.default, "rollout": flag.rollout, "source": flags.source(key), "reason": flag.reason} | made
