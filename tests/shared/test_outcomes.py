@@ -84,6 +84,19 @@ async def test_counts_of_all_processes_add_up_by_span_in_a_cluster_too() -> None
     assert 0 < ttl <= 900
 
 
+async def test_what_else_is_written_among_the_counts_counts_for_nothing() -> None:
+    now = 1_700_000_001.0
+    with redis_server.running() as redis:
+        log = OutcomeLog(redis.url, lambda: now)
+        await log.add({"chart_data": Counts(10, 1, 0)})
+        with redis.client() as client:
+            name = f"bff:1:{{outcomes}}:{outcomes.bucket(now)}"
+            client.hset(name, mapping={"chart_data:slow": "many", "other:requests": b"\xff", "x": "1"})
+        spans = await log.spans(30)
+        await log.aclose()
+    assert spans[max(spans)] == {"chart_data": Counts(10, 1, 0)}
+
+
 @asynccontextmanager
 async def nothing(_: FastAPI) -> AsyncIterator[None]:
     yield

@@ -106,6 +106,7 @@ def _counts(fields: Mapping[bytes, bytes]) -> dict[str, Counts]:
     found: dict[str, dict[str, Any]] = {}
     for name, value in fields.items():
         piece, _, field = name.decode("utf-8", "replace").partition(":")
-        if field in _FIELDS:
+        # Whatever else was written there counts for nothing; it must not end the watch.
+        if field in _FIELDS and value.isdigit():
             found.setdefault(piece, {})[field] = int(value)
     return {piece: Counts(**amounts) for piece, amounts in found.items()}
