@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import httpx
 
-from tests.chaos.verdicts import Kind, Outcome
+from tests.chaos.verdicts import WHOLE_CURVE, Kind, Outcome
 from tests.chaos.viewer import Viewer
 from tests.chaos.world import CHART_TIMEOUT, RUN_TIMEOUT, SILENCE, World, ask
 
@@ -58,6 +58,9 @@ def learn(world: World) -> None:
         for path in asked:
             truth = (refusal.status_code, refusal.json()) if kind is POST else (200, ask(world.stack.origin + path))
             world.answers[path] = truth
+    curve = ask(f"{world.stack.origin}/api/v1/runs/{world.run_id}/complete?equity_points=0")["equity"]
+    for path in paths(world)[RUN]:
+        world.answers[path][1][WHOLE_CURVE] = curve
 
 
 @dataclass(frozen=True, slots=True)
