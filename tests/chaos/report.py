@@ -16,7 +16,7 @@ class Report:
 
     def add(self, finding: Finding) -> None:
         """Take one trial's row."""
-        answers = ", ".join(f"{count:,} {what}" for what, count in sorted(finding.answers.items()))
+        answers = ", ".join(f"{what}: {count}" for what, count in sorted(finding.answers.items()))
         place = "" if finding.place == "none" else finding.place
         self._rows.append(
             f"| {finding.name} | {place} | {finding.size} | {answers} | {finding.slowest_s:.1f} s"
