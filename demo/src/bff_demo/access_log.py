@@ -27,7 +27,7 @@ class AccessLog:
 
         async def noted(message: Message) -> None:
             nonlocal status
-            status = {"websocket.accept": 101}.get(message["type"], message.get("status", status))
+            status = 101 if message["type"] == "websocket.accept" else message.get("status", status)
             await send(message)
 
         try:

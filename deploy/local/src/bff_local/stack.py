@@ -256,7 +256,8 @@ class Stack:
         return [f"127.0.0.1:{self._reached_at(name, self.children[name].port)}" for name in own]
 
     def _reached_at(self, name: str, port: int) -> int:
-        return self.options.through.get(name, lambda direct: direct)(port)
+        through = self.options.through.get(name)
+        return port if through is None else through(port)
 
     def _page(self) -> Path:
         if self.options.page:
