@@ -25,7 +25,7 @@ trace: ## show a request's way through the logs of make run: make trace ID=…
 
 test: ## run every test
 	@$(BOOTSTRAP) dev
-	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-tools: ## install what some tests need of Debian (root or sudo); without it they are skipped
 	@.ci/test-tools
