@@ -12,7 +12,7 @@ from bff_aggregator.bars import Bars
 from bff_aggregator.bodies import Facts, encode
 from bff_aggregator.query import ChartQuery, Format, Timeframe
 
-FACTS = Facts(3, 3, False, 1, 0, "cache", True, False, 0, 1.25)
+FACTS = Facts(3, 3, "1H", False, 1, 0, "cache", True, False, 0, 1.25)
 
 
 def query(form: Format) -> ChartQuery:
@@ -88,7 +88,7 @@ def test_arrow_opens_with_pyarrow_and_polars(count: int, trades: bool) -> None:
 
 
 def test_digests_are_of_what_is_said_and_of_how_it_was_come_by() -> None:
-    cold = Facts(3, 3, False, 1, 0, "backend", False, False, 1, 99.0)
+    cold = Facts(3, 3, "1H", False, 1, 0, "backend", False, False, 1, 99.0)
     one, other = (encode(query(Format.ROWS), bars(3), facts) for facts in (FACTS, cold))
     assert one.content == other.content
     assert one.edition != other.edition

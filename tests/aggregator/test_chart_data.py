@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bff_aggregator.charts import clock_of
+from bff_aggregator.charts import SOURCES, clock_of
 from bff_aggregator.decimate import sizes
 from bff_aggregator.query import ChartQuery, Timeframe
 from tests.aggregator.conftest import Demo, StartAggregator
@@ -36,8 +36,8 @@ def direct(demo: Demo, query: ChartQuery) -> list[dict[str, Any]]:
     bars: list[dict[str, Any]] = answer.json()["bars"] if answer.status_code == 200 else []
     if len(bars) <= query.target:
         return bars
-    clock = clock_of(query)
-    how = {"daily": clock.daily, "extended": clock.extended, "early": closes_early}
+    clock = clock_of(query, SOURCES[query.timeframe])
+    how = {"daily": clock.daily, "extended": clock.extended, "early": closes_early, "minutes": clock.minutes}
     merged = (reference.buckets(bars, size, **how) for size in sizes(clock))
     return next(buckets for buckets in merged if len(buckets) <= query.target)
 

@@ -47,7 +47,7 @@ def as_dicts(bars: Bars) -> list[dict[str, Any]]:
 
 
 def by_reference(bars: Bars, size: Size, clock: Clock) -> list[dict[str, Any]]:
-    how = {"daily": clock.daily, "extended": clock.extended, "early": closes_early}
+    how = {"daily": clock.daily, "extended": clock.extended, "early": closes_early, "minutes": clock.minutes}
     return reference.buckets(as_dicts(bars), size, **how)
 
 
@@ -188,8 +188,13 @@ def test_recorded_minutes_merge_into_the_recorded_half_hours_of_the_backend() ->
     assert as_dicts(bucket(minutes, 30, MINUTE))[: len(last_day)] == last_day
 
 
-def test_hours_are_never_cut_within_a_session() -> None:
-    assert sizes(HOUR) == list(Span)
+def test_hours_are_merged_whole() -> None:
+    assert sizes(HOUR) == [120, 180, *Span]
+
+
+def test_sizes_from_an_hour_on_are_whole_hours() -> None:
+    assert [size % 60 for size in MINUTES if size >= 60] == [0, 0, 0]
+    assert max(size for size in MINUTES if size < 60) == 39
 
 
 def test_fifty_years_of_days_fit_the_smallest_target() -> None:

@@ -26,8 +26,10 @@ def at(day: date, hour: int, minute: int) -> datetime:
     return datetime(day.year, day.month, day.day, hour, minute, tzinfo=NEW_YORK).astimezone(UTC)
 
 
-def bucket_start(bar: Bar, size: Size, *, daily: bool, extended: bool, early: Callable[[date], bool]) -> datetime:
-    """Return the nominal start of the bucket that a bar belongs to."""
+def bucket_start(
+    bar: Bar, size: Size, *, daily: bool, extended: bool, early: Callable[[date], bool], minutes: int = 1
+) -> datetime:
+    """Return the nominal start of the bucket that a bar of so many minutes belongs to."""
     day = session_date(bar, daily=daily)
     if isinstance(size, Span):
         day = first_day(day, size)
@@ -35,8 +37,10 @@ def bucket_start(bar: Bar, size: Size, *, daily: bool, extended: bool, early: Ca
             return datetime(day.year, day.month, day.day, tzinfo=UTC)
         return at(day, 0, 0) if extended else at(day, 9, 30)
     anchor = at(day, 9, 30)
-    if early(day) and moment(bar) >= anchor + timedelta(minutes=210):
-        anchor += timedelta(minutes=210)
+    # At an early close hours are halfway through one.
+    closed = anchor + timedelta(minutes=240 if minutes == 60 else 210)
+    if early(day) and moment(bar) >= closed:
+        anchor = closed
     whole = (moment(bar) - anchor) // timedelta(minutes=size)
     return max(anchor + whole * timedelta(minutes=size), at(day, 0, 0))
 

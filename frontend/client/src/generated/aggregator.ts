@@ -956,7 +956,7 @@ export interface operations {
                             cache_hit: boolean;
                             /** @description `cache`, `backend` or `mixed` */
                             data_source: string;
-                            /** @description whether bars were merged to fit `target_points` */
+                            /** @description whether bars were merged to fit `target_points`: they are not those of the timeframe */
                             decimated: boolean;
                             /** @description minutes of trading per bar */
                             decimation_stride: number;
@@ -964,8 +964,10 @@ export interface operations {
                             load_time_ms: number;
                             /** @description bars of the backend that were put right or left out */
                             rejected_bars: number;
-                            /** @description bars of the timeframe in the window */
+                            /** @description bars that this answer was made from */
                             source_bars: number;
+                            /** @description what these cover: `1M`, `1H` or `1D`; a long chart of minutes is made from hours */
+                            source_timeframe: string;
                             /** @description whether some of it is past its freshness */
                             stale: boolean;
                             /** @description bars in this answer */
@@ -986,7 +988,7 @@ export interface operations {
                             cache_hit: boolean;
                             /** @description `cache`, `backend` or `mixed` */
                             data_source: string;
-                            /** @description whether bars were merged to fit `target_points` */
+                            /** @description whether bars were merged to fit `target_points`: they are not those of the timeframe */
                             decimated: boolean;
                             /** @description minutes of trading per bar */
                             decimation_stride: number;
@@ -994,8 +996,10 @@ export interface operations {
                             load_time_ms: number;
                             /** @description bars of the backend that were put right or left out */
                             rejected_bars: number;
-                            /** @description bars of the timeframe in the window */
+                            /** @description bars that this answer was made from */
                             source_bars: number;
+                            /** @description what these cover: `1M`, `1H` or `1D`; a long chart of minutes is made from hours */
+                            source_timeframe: string;
                             /** @description whether some of it is past its freshness */
                             stale: boolean;
                             /** @description bars in this answer */
@@ -1031,7 +1035,7 @@ export interface operations {
                             cache_hit: boolean;
                             /** @description `cache`, `backend` or `mixed` */
                             data_source: string;
-                            /** @description whether bars were merged to fit `target_points` */
+                            /** @description whether bars were merged to fit `target_points`: they are not those of the timeframe */
                             decimated: boolean;
                             /** @description minutes of trading per bar */
                             decimation_stride: number;
@@ -1039,8 +1043,10 @@ export interface operations {
                             load_time_ms: number;
                             /** @description bars of the backend that were put right or left out */
                             rejected_bars: number;
-                            /** @description bars of the timeframe in the window */
+                            /** @description bars that this answer was made from */
                             source_bars: number;
+                            /** @description what these cover: `1M`, `1H` or `1D`; a long chart of minutes is made from hours */
+                            source_timeframe: string;
                             /** @description whether some of it is past its freshness */
                             stale: boolean;
                             /** @description bars in this answer */

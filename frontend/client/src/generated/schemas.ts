@@ -724,6 +724,117 @@ export const SCHEMAS: Record<string, unknown> = {
    "manifest"
   ]
  },
+ "RunStatus": {
+  "type": "object",
+  "properties": {
+   "created_at": {
+    "anyOf": [
+     {
+      "type": "string"
+     },
+     {
+      "type": "null"
+     }
+    ]
+   },
+   "duration_ms": {
+    "anyOf": [
+     {
+      "type": "number"
+     },
+     {
+      "type": "null"
+     }
+    ]
+   },
+   "finished": {
+    "type": "boolean"
+   },
+   "progress": {
+    "anyOf": [
+     {
+      "type": "number"
+     },
+     {
+      "type": "null"
+     }
+    ]
+   },
+   "revision": {
+    "type": "string"
+   },
+   "run_from": {
+    "anyOf": [
+     {
+      "type": "string"
+     },
+     {
+      "type": "null"
+     }
+    ]
+   },
+   "run_id": {
+    "anyOf": [
+     {
+      "type": "string"
+     },
+     {
+      "type": "null"
+     }
+    ]
+   },
+   "run_to": {
+    "anyOf": [
+     {
+      "type": "string"
+     },
+     {
+      "type": "null"
+     }
+    ]
+   },
+   "stale": {
+    "type": "boolean"
+   },
+   "status": {
+    "type": "string"
+   },
+   "strategy_id": {
+    "anyOf": [
+     {
+      "type": "string"
+     },
+     {
+      "type": "null"
+     }
+    ]
+   },
+   "symbol": {
+    "anyOf": [
+     {
+      "type": "string"
+     },
+     {
+      "type": "null"
+     }
+    ]
+   }
+  },
+  "required": [
+   "run_id",
+   "status",
+   "symbol",
+   "strategy_id",
+   "created_at",
+   "run_from",
+   "run_to",
+   "duration_ms",
+   "finished",
+   "progress",
+   "revision",
+   "stale"
+  ]
+ },
  "Chart": {
   "type": "object",
   "properties": {
@@ -757,6 +868,9 @@ export const SCHEMAS: Record<string, unknown> = {
      "source_bars": {
       "type": "integer"
      },
+     "source_timeframe": {
+      "type": "string"
+     },
      "stale": {
       "type": "boolean"
      },
@@ -767,6 +881,7 @@ export const SCHEMAS: Record<string, unknown> = {
     "required": [
      "total_bars",
      "source_bars",
+     "source_timeframe",
      "decimated",
      "decimation_stride",
      "rejected_bars",

@@ -48,6 +48,7 @@ export async function getChart(exchange: Exchange, query: ChartQuery): Promise<C
     metadata: {
       total_bars: made.columns.t.length,
       source_bars: columns.t.length,
+      source_timeframe: timeframe,
       decimated: made.decimated,
       decimation_stride: made.stride,
       rejected_bars: rejected,

@@ -7,7 +7,7 @@ import type { Columns } from "../types.ts";
 import { midnight, open, REGULAR_MINUTES, sessionDay, sessionMinutes } from "./sessions.ts";
 import { DAY } from "./times.ts";
 
-const MINUTES = [1, 2, 3, 5, 10, 13, 15, 26, 30, 39, 65, 78, 130, 195];
+const MINUTES = [1, 2, 3, 5, 10, 13, 15, 26, 30, 39, 60, 120, 180];
 /** Sizes of whole sessions, in nominal minutes of trading: session, week, month, quarter, year. */
 const SESSION = 390;
 const WEEK = SESSION * 5;
@@ -39,7 +39,7 @@ export function decimate(columns: Columns, target: number, clock: Clock): Decima
   const days = columns.t.map(clock.daily ? (t) => Math.floor(t / DAY) : sessionDay);
   for (const size of sizes(clock)) {
     if (size < SESSION && count * clock.minutes > target * size) continue;
-    const cut = size < SESSION ? cutMinutes(columns.t, days, size) : cutDays(days, size, clock);
+    const cut = size < SESSION ? cutMinutes(columns.t, days, size, clock.minutes) : cutDays(days, size, clock);
     if (cut.first.length <= target) return { columns: merge(columns, cut), decimated: true, stride: size };
   }
   throw new RangeError(`${count} bars do not fit ${target} points in any size`);
@@ -72,13 +72,17 @@ function spanStart(day: number, span: number): number {
   return Date.UTC(date.getUTCFullYear(), Math.floor(date.getUTCMonth() / months) * months) / (DAY * 1000);
 }
 
-/** Buckets count from the open, backwards before it, and anew from an early close. */
-function cutMinutes(times: number[], days: number[], size: number): Cut {
+/**
+ * Buckets count from the open, backwards before it, and anew from an early close: from the first bar that begins at it
+ * or after it, for an hour reaches over it.
+ */
+function cutMinutes(times: number[], days: number[], size: number, minutes: number): Cut {
   const cut: Cut = { first: [], stamps: [] };
   let day = Number.NaN;
   let opened = 0;
   let begun = 0;
   let close = 0;
+  let early = false;
   let last = Number.NaN;
   for (const [row, t] of times.entries()) {
     const isNew = days[row] !== day;
@@ -86,10 +90,12 @@ function cutMinutes(times: number[], days: number[], size: number): Cut {
       day = days[row] as number;
       opened = open(day);
       begun = midnight(day);
-      close = sessionMinutes(day);
+      const regular = sessionMinutes(day);
+      early = regular !== REGULAR_MINUTES;
+      close = Math.ceil(regular / minutes) * minutes;
     }
     const minute = Math.floor((t - opened) / 60);
-    const anchor = close !== REGULAR_MINUTES && minute >= close ? close : 0;
+    const anchor = early && minute >= close ? close : 0;
     const offset = Math.floor((minute - anchor) / size) * size + anchor;
     if (!isNew && offset === last) continue;
     last = offset;

@@ -7,11 +7,18 @@ import { client } from "./stack.ts";
 const bff = client("bff");
 const legacy = client("legacy");
 
-/** What differs by nature: how long it took, how often the backend was asked, where it came from. */
+/**
+ * What differs by nature: how long it took, how often the backend was asked, where it came from. A long chart of minutes
+ * comes from hours on the one side and from minutes on the other, with the same bars.
+ */
 function comparable(answer: Chart | CompleteRun | RunPage): unknown {
   const { metadata, ...rest } = answer as Chart & CompleteRun & RunPage;
   const { load_time_ms, cache_hit, backend_calls, data_source, revision, parts, metrics_pending, ...told } =
     metadata as unknown as Record<string, unknown>;
+  if (rest.timeframe === "1M" && told["decimated"]) {
+    delete told["source_bars"];
+    delete told["source_timeframe"];
+  }
   const states = Object.entries((parts ?? {}) as CompleteRun["metadata"]["parts"]).map(([name, { state, error }]) => [
     name,
     state,
@@ -36,12 +43,16 @@ const CHARTS: ChartQuery[] = [
   { symbol: "AAPL", timeframe: "1D", from: "2024-01-01", to: "2024-12-31", targetPoints: 100 },
   { symbol: "TSLA", timeframe: "1H", from: "2024-03-01", to: "2024-04-30" },
   { symbol: "TSLA", timeframe: "1H", from: "2024-01-01", to: "2024-12-31", targetPoints: 300 },
+  { symbol: "TSLA", timeframe: "1H", from: "2024-01-01", to: "2024-12-31", targetPoints: 1000 },
   { symbol: "TSLA", timeframe: "1H", from: "2024-01-01", to: "2024-12-31", targetPoints: 100, rthOnly: false },
+  { symbol: "TSLA", timeframe: "1H", from: "2024-06-24", to: "2024-07-31", targetPoints: 150, rthOnly: false },
   { symbol: "MSFT", timeframe: "1M", from: "2024-11-01", to: "2024-12-31", targetPoints: 5000 },
   { symbol: "MSFT", timeframe: "1M", from: "2024-03-01", to: "2024-03-31", targetPoints: 1000 },
   { symbol: "MSFT", timeframe: "1M", from: "2024-06-24", to: "2024-07-12", targetPoints: 777, rthOnly: false },
   { symbol: "MSFT", timeframe: "1M", from: "2024-11-25", to: "2024-12-03", targetPoints: 130 },
   { symbol: "NVDA", timeframe: "1M", from: "2024-01-01", to: "2024-12-31", targetPoints: 2000 },
+  { symbol: "NVDA", timeframe: "1M", from: "2024-02-26", to: "2024-12-31", targetPoints: 1000 },
+  { symbol: "NVDA", timeframe: "1M", from: "2024-10-21", to: "2024-12-02", targetPoints: 100 },
   { symbol: "SPY", timeframe: "1M", from: "2024-07-06", to: "2024-07-07" },
 ];
 

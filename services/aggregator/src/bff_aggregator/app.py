@@ -48,7 +48,8 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
     kept = Kept(settings.chart_answer_bytes, time.time)
     store.on_purge(lambda namespace, subject: kept.purge(subject) if namespace == NAMESPACE else None)
     store.on_clear(kept.clear)
-    charts = Charts(upstream, store, loader, settings.chart_timeout, chart_routes.utc_today)
+    by_hours = settings.chart_hours
+    charts = Charts(upstream, store, loader, settings.chart_timeout, chart_routes.utc_today, by_hours=by_hours)
     endpoint = ChartEndpoint(charts, kept, cache_metrics, settings.chart_timeout, chart_routes.utc_today)
     run_cache = RunCache(store)
     run_loader, run_list = (

@@ -28,6 +28,7 @@ class Facts:
 
     total_bars: int
     source_bars: int
+    source_timeframe: str
     decimated: bool
     stride: int
     rejected_bars: int
@@ -42,6 +43,7 @@ class Facts:
         return {
             "total_bars": self.total_bars,
             "source_bars": self.source_bars,
+            "source_timeframe": self.source_timeframe,
             "decimated": self.decimated,
             "decimation_stride": self.stride,
             "rejected_bars": self.rejected_bars,
@@ -71,8 +73,9 @@ def encode(query: ChartQuery, bars: Bars, facts: Facts) -> Encoded:
 
 def content_digest(query: ChartQuery, bars: Bars, facts: Facts) -> str:
     """Return 16 hex digits that are the same for answers with the same bars to the same question."""
-    lasting = (facts.decimated, facts.stride, facts.source_bars, facts.rejected_bars, facts.stale)
-    digest = hashlib.blake2b(repr((query, lasting)).encode(), digest_size=8)
+    lasting = (facts.decimated, facts.stride, facts.rejected_bars, facts.stale)
+    origin = (facts.source_bars, facts.source_timeframe)
+    digest = hashlib.blake2b(repr((query, origin, lasting)).encode(), digest_size=8)
     for column in bars.columns:
         digest.update(np.ascontiguousarray(column).data)
     return digest.hexdigest()

@@ -35,6 +35,7 @@ _PARAMETERS = [
 _METADATA = {
     "total_bars": 1,
     "source_bars": 390,
+    "source_timeframe": "1M",
     "decimated": True,
     "decimation_stride": 390,
     "rejected_bars": 0,
@@ -46,8 +47,9 @@ _METADATA = {
 }
 _DESCRIPTIONS = {
     "total_bars": "bars in this answer",
-    "source_bars": "bars of the timeframe in the window",
-    "decimated": "whether bars were merged to fit `target_points`",
+    "source_bars": "bars that this answer was made from",
+    "source_timeframe": "what these cover: `1M`, `1H` or `1D`; a long chart of minutes is made from hours",
+    "decimated": "whether bars were merged to fit `target_points`: they are not those of the timeframe",
     "decimation_stride": "minutes of trading per bar",
     "rejected_bars": "bars of the backend that were put right or left out",
     "cache_hit": "whether everything came from the cache",

@@ -4,10 +4,10 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
-from bff_aggregator import chunks, fills, windows
+from bff_aggregator import chunks, fills, hours, windows
 from bff_aggregator.bodies import Encoded, Facts, encode
 from bff_aggregator.decimate import Clock, decimate
 from bff_aggregator.entries import Entry, Made, Scope, State
@@ -16,6 +16,7 @@ from bff_aggregator.loading import Loaded, Loader
 from bff_aggregator.query import ChartQuery, Timeframe
 from bff_aggregator.sources import Source
 from bff_aggregator.store import Store
+from bff_shared.errors import BackendMalformed
 from bff_shared.headers import Header
 from bff_shared.upstream import Upstream
 
@@ -27,13 +28,13 @@ SOURCES = {
     Timeframe.DECIMATED: Source.MINUTE,
 }
 _MINUTES = {Source.DAILY: 390, Source.HOUR: 60, Source.MINUTE: 1}
+_TIMEFRAMES = {Source.DAILY: Timeframe.DAY, Source.HOUR: Timeframe.HOUR, Source.MINUTE: Timeframe.MINUTE}
 _DAY = 86_400
 _THREAD_BYTES = 256 * 1024
 
 
-def clock_of(query: ChartQuery) -> Clock:
-    """Return what the bars of a query's source mean."""
-    source = SOURCES[query.timeframe]
+def clock_of(query: ChartQuery, source: Source) -> Clock:
+    """Return what the bars that a query is answered from mean."""
     return Clock(_MINUTES[source], daily=source is Source.DAILY, extended=not query.rth_only)
 
 
@@ -56,8 +57,23 @@ class Chart:
     timings: Timings
 
 
+@dataclass(slots=True)
+class _Work:
+    """A query being answered; `begun` is a time of `perf_counter`, `in_vain` counts chunks made that were of no use."""
+
+    query: ChartQuery
+    scope: Scope
+    filler: Filler
+    deadline: float
+    begun: float = field(default_factory=time.perf_counter)
+    in_vain: int = 0
+
+
 class Charts:
-    """Answers chart queries; a backend call may take `timeout` seconds, whoever waits for it."""
+    """Answers chart queries; a backend call may take `timeout` seconds, whoever waits for it.
+
+    With `by_hours` long charts of minutes are made from hours where these stand in for them.
+    """
 
     def __init__(
         self,
@@ -66,10 +82,13 @@ class Charts:
         loader: Loader,
         timeout: float,
         today: Callable[[], date],
+        *,
+        by_hours: bool,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._upstream, self._store, self._loader = upstream, store, loader
         self._timeout, self._today, self._clock = timeout, today, clock
+        self._by_hours = by_hours
 
     def answering(self) -> AbstractContextManager[None]:
         """Return a context in which an answer is made, ahead of what nobody waits for."""
@@ -81,16 +100,32 @@ class Charts:
 
     async def chart(self, query: ChartQuery, owner: str, credentials: Sequence[Header], deadline: float) -> Chart:
         """Return the answer to a query. Raises DatasetNotFound, Refused, an UpstreamError or Busy."""
-        begun = time.perf_counter()
         scope = Scope(NAMESPACE, query.symbol, owner)
-        filler = self._filler(scope, credentials)
+        work = _Work(query, scope, self._filler(scope, credentials), deadline)
         self._deny_unknown(scope)
-        loaded = await self._load(query, scope, filler, deadline)
-        got = time.perf_counter()
-        chart = await self._make(query, loaded, filler, (got - begun) * 1000)
+        chart = await self._from_hours(work) if self._by_hours and hours.may_stand_in(query, self._today()) else None
+        if chart is None:
+            source = SOURCES[query.timeframe]
+            chart = await self._make(work, source, await self._load(work, source))
         if not chart.facts.source_bars:
             await self._require_extent(query, scope, credentials, deadline)
         return chart
+
+    async def _from_hours(self, work: _Work) -> Chart | None:
+        """Return a chart of minutes made from hours; None where these do not stand in for minutes, or make no sense.
+
+        A backend that is away is not asked for the minutes as well.
+        """
+        try:
+            loaded = await self._load(work, Source.HOUR)
+            if isinstance(loaded.error, BackendMalformed):
+                raise loaded.error.with_traceback(None)
+            return await self._make(work, Source.HOUR, loaded)
+        except BackendMalformed:
+            work.in_vain = 1
+        except hours.Unfit:
+            work.in_vain = loaded.made
+        return None
 
     def _filler(self, scope: Scope, credentials: Sequence[Header]) -> Filler:
         limit = time.monotonic() + self._timeout
@@ -102,8 +137,8 @@ class Charts:
         if known is not None and known.value == fills.UNKNOWN and known.state(self._clock()) is State.FRESH:
             raise fills.unknown_symbol(scope.subject)
 
-    async def _load(self, query: ChartQuery, scope: Scope, filler: Filler, deadline: float) -> Loaded:
-        source = SOURCES[query.timeframe]
+    async def _load(self, work: _Work, source: Source) -> Loaded:
+        query, filler = work.query, work.filler
         rth_only = None if source is Source.DAILY else query.rth_only
         prefix = f"{source}{'' if rth_only is None else '-rth' if rth_only else '-all'}"
         wanted = {f"{prefix}:{chunk.key}": chunk for chunk in windows.chunks(source, query.first, query.last)}
@@ -111,16 +146,20 @@ class Charts:
         async def fill(keys: Sequence[str]) -> Mapping[str, Made | Exception]:
             return await filler.chunks(source, rth_only, {key: wanted[key] for key in keys})
 
-        return await self._loader.load(scope, list(wanted), fill, deadline)
+        loaded = await self._loader.load(work.scope, list(wanted), fill, work.deadline)
+        loaded.made += work.in_vain
+        return loaded
 
-    async def _make(self, query: ChartQuery, loaded: Loaded, filler: Filler, load_ms: float) -> Chart:
+    async def _make(self, work: _Work, source: Source, loaded: Loaded) -> Chart:
+        """Return the chart made from what was loaded; raise hours.Unfit."""
         found = [loaded.entries[key] for key in sorted(loaded.entries)]
         begun = time.perf_counter()
-        facts = _Origin(loaded, filler.calls, load_ms)
+        load_ms = (begun - work.begun) * 1000
+        origin = _Origin(source, loaded, work.filler.calls, load_ms)
         if sum(len(item.value) for item in found) < _THREAD_BYTES:
-            encoded, told = assemble(query, found, facts)
+            encoded, told = assemble(work.query, found, origin)
         else:  # Many thousands of bars would hold up every other request of this process.
-            encoded, told = await asyncio.to_thread(assemble, query, found, facts)
+            encoded, told = await asyncio.to_thread(assemble, work.query, found, origin)
         timings = Timings(load_ms, (time.perf_counter() - begun) * 1000)
         fresh_until = min(item.fresh_until for item in found)
         return Chart(encoded, told, loaded, fresh_until, timings)
@@ -142,6 +181,7 @@ class Charts:
 class _Origin:
     """Where the chunks of an answer came from."""
 
+    source: Source
     loaded: Loaded
     calls: int
     load_ms: float
@@ -155,14 +195,19 @@ class _Origin:
 
 
 def assemble(query: ChartQuery, found: Sequence[Entry], origin: _Origin) -> tuple[Encoded, Facts]:
-    """Return an answer in its format, and its facts. Pure."""
+    """Return an answer in its format, and its facts; raise hours.Unfit. Pure."""
+    source = origin.source
     piece = chunks.join([item.value for item in found])
     bars = piece.bars.between(_seconds(query.first), _seconds(query.last) + _DAY)
-    done = decimate(bars, query.target, clock_of(query))
+    stands_in = source is not SOURCES[query.timeframe]
+    if stands_in:
+        hours.require_fit(bars, piece.rejected, query.target)
+    done = decimate(bars, query.target, clock_of(query, source))
     facts = Facts(
         total_bars=len(done.bars),
         source_bars=len(bars),
-        decimated=done.decimated,
+        source_timeframe=_TIMEFRAMES[source],
+        decimated=done.decimated or stands_in,
         stride=done.stride,
         rejected_bars=piece.rejected,
         source=origin.name,

@@ -1,8 +1,9 @@
 """Fewer bars that tell the same: first open, highest high, lowest low, last close, summed volume. Pure, NumPy only.
 
 Sessions are cut into equal buckets anchored at their open, in sizes from one ladder, so that neighbouring zooms agree
-and no bucket crosses a session. The finest size that fits the target is taken. A size below a session is possible only
-where whole source bars fit into it: an hourly bar cannot be split, so hours go straight to sessions.
+and no bucket crosses a session; the last one of a session is what is left. The finest size that fits the target is
+taken. A size below a session is possible only where whole source bars fit into it, and from 60 minutes on all are whole
+hours, so that they can be made from hours as well.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from bff_aggregator import sessions
 from bff_aggregator.bars import Bars, Ints
 
-MINUTES = (1, 2, 3, 5, 10, 13, 15, 26, 30, 39, 65, 78, 130, 195)
+MINUTES = (1, 2, 3, 5, 10, 13, 15, 26, 30, 39, 60, 120, 180)
 _MINUTE = 60
 
 
@@ -123,7 +124,10 @@ class _Days:
         return midnight if self._clock.extended else opened
 
     def _cut_minutes(self, size: int) -> tuple[Ints, Ints]:
-        """Count buckets from the open, backwards before it, and anew from an early close that falls within one."""
+        """Count buckets from the open, backwards before it, and anew from an early close that falls within one.
+
+        Bars that do not begin at that close, as hours do not, are counted anew from the first one after it.
+        """
         if self._minute is None:
             counts = np.diff(self._sessions.first, append=len(self._t))
             self._minute = ((self._t - np.repeat(self._sessions.open, counts)) // _MINUTE).astype(np.int32)
@@ -145,7 +149,7 @@ class _Days:
         assert self._minute is not None  # noqa: S101  the caller computed it
         begin = int(self._sessions.first[row])
         end = int(self._sessions.first[row + 1]) if row + 1 < len(self._sessions.first) else len(self._t)
-        close = np.int32(self._sessions.minutes[row])
+        close = np.int32(-(-self._sessions.minutes[row] // self._clock.minutes) * self._clock.minutes)
         late = begin + int(np.searchsorted(self._minute[begin:end], close))
         if late == end:
             return

@@ -10,6 +10,7 @@ class AggregatorSettings(Settings):
 
     port: int = Field(8102, ge=0, le=65_535, description="port to listen on; 0 takes any free one")
     chart_timeout: Seconds = Field(2.0, description="seconds a chart may take; `X-Request-Timeout` may shorten it")
+    chart_hours: bool = Field(True, description="make long charts of minutes from hours; false reads minutes always")
     chart_answer_bytes: int = Field(32 * 1024 * 1024, ge=0, description="bytes of encoded charts kept in this process")
     cache_bytes: int = Field(64 * 1024 * 1024, ge=0, description="bytes of chunks and runs kept in this process")
     run_timeout: Seconds = Field(1.5, description="seconds a complete run may take; `X-Request-Timeout` may shorten it")
