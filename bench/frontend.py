@@ -1,6 +1,6 @@
 """Measure the page in Chromium, legacy against BFF: calls, bytes, time to a drawn chart, main thread; then its heap.
 
-Usage: python -m bench.frontend [--times 5] [--minutes 10]
+Usage: python -m bench.frontend [--times 5] [--minutes 10] [--rest 250]
 
 Opening a run goes from the click on its link to both charts being drawn; opening a year of minutes from the click on
 the timeframe to the chart being drawn. Time counts from the browser's click event, so that the work of the driver that
@@ -8,6 +8,11 @@ brings it about is on neither side. `answered ms` is when the last answer was th
 work; what precedes is, without caches, mostly the backend's. The page's own code has been loaded before. Cold: the
 caches are purged and the browser's profile is new; warm: opened again in a new profile. Bytes are those on the wire,
 heads included.
+
+Either is measured twice. "at once" presses and lets go in the same moment that the pointer arrives, which only a
+machine can do. "by hand" lets the pointer be on its target for `--rest` milliseconds before the click, the press among
+them, as it is with a person; over the BFF the page begins with that to ask for what is meant, over legacy it does not,
+because the answers are megabytes.
 `--minutes` is how long the run is played for the heap, which is measured after collecting garbage; 0 leaves it out.
 """
 
@@ -19,14 +24,14 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench.report import figure
-from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
+from playwright.sync_api import Browser, CDPSession, Locator, Page, sync_playwright
 
 from bff_local import Stack, StackOptions
 
@@ -34,6 +39,8 @@ ROOT = Path(__file__).resolve().parent.parent
 TOKEN = "token-of-the-measurements"  # noqa: S105  of a stack that ends with this script
 DATA = ("/api/v1/runs", "/api/v1/chart-data", "/backtests", "/bars")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
+PRESS_MS = 80.0
+"""How long a finger holds a button down."""
 FIGURES = ("calls", "kB", "drawn ms", "answered ms", "main thread ms")
 
 LISTEN = "addEventListener('click', event => { window.clicked = event.timeStamp; }, {capture: true, once: true})"
@@ -46,13 +53,13 @@ DRAWN = """async ([marks, paths]) => {
   const last = () => Math.min(...marks.map(name => Math.max(-1, ...performance.getEntriesByName(name)
     .map(mark => mark.startTime).filter(start => start >= since))));
   while (last() < 0) await new Promise(requestAnimationFrame);
-  await new Promise(resolve => requestAnimationFrame(() => setTimeout(resolve)));
+  await new Promise(resolve => setTimeout(resolve));
   const drawn = performance.now() - since;
   const answers = performance.getEntriesByType("resource").filter(({name, startTime}) =>
     startTime >= since && paths.some(path => new URL(name).pathname.startsWith(path)));
-  return [drawn, Math.max(...answers.map(({responseEnd}) => responseEnd)) - since];
+  return [drawn, Math.max(since, ...answers.map(({responseEnd}) => responseEnd)) - since];
 }"""
-"""Resolve with the milliseconds from the click to the first frame after every mark was set, and to the last answer."""
+"""Resolve with the milliseconds from the click to the first frame after every mark was set, and to the last answer (0: it was there)."""
 
 
 @dataclass
@@ -100,6 +107,7 @@ def opened(browser: Browser, stack: Stack) -> Iterator[tuple[Page, CDPSession]]:
     page.wait_for_selector("[role=alert]")
     page.get_by_role("link", name="Backtests").click()
     page.wait_for_selector("table.runs tbody tr")
+    page.wait_for_function("() => performance.getEntriesByName('prepared').length")
     yield page, session
     context.close()
 
@@ -110,32 +118,37 @@ def main_thread_ms(session: CDPSession) -> float:
     return 1000 * float(next(one["value"] for one in metrics if one["name"] == "TaskDuration"))
 
 
-def measured(page: Page, session: CDPSession, click: Callable[[], None], marks: tuple[str, ...]) -> list[float]:
-    """Return the figures of what a click brings about."""
+def measured(page: Page, session: CDPSession, target: Locator, marks: tuple[str, ...], rest_ms: float) -> list[float]:
+    """Return the figures of what a click brings about; calls and bytes count from when the pointer arrives."""
     traffic = Traffic()
+    page.mouse.move(1, 1)
+    target.scroll_into_view_if_needed()
     traffic.listen(session)
     busy = main_thread_ms(session)
     page.evaluate(LISTEN)
-    click()
+    if rest_ms:
+        target.hover()
+        page.wait_for_timeout(max(0.0, rest_ms - PRESS_MS))
+    target.click(delay=min(rest_ms, PRESS_MS))
     drawn, answered = page.evaluate(DRAWN, [list(marks), DATA])
     page.wait_for_load_state("networkidle")
     return [traffic.calls, traffic.bytes / 1000, drawn, answered, main_thread_ms(session) - busy]
 
 
-def once(browser: Browser, stack: Stack, run: str) -> dict[str, list[float]]:
+def once(browser: Browser, stack: Stack, run: str, rest_ms: float) -> dict[str, list[float]]:
     """Open a run and then its year of minutes; return the figures of either."""
     with opened(browser, stack) as (page, session):
         link = page.locator(f'a.run-link[href="/?run={run}"]')
+        minutes = page.get_by_role("button", name="1m, minutes")
         return {
-            "a run": measured(page, session, link.click, ("chart-drawn", "equity-drawn")),
-            "a year of minutes": measured(
-                page, session, page.get_by_role("button", name="1m, minutes").click, ("chart-drawn",)
-            ),
+            "a run": measured(page, session, link, ("chart-drawn", "equity-drawn"), rest_ms),
+            "a year of minutes": measured(page, session, minutes, ("chart-drawn",), rest_ms),
         }
 
 
-def compare(browser: Browser, stack: Stack, run: str, times: int) -> None:
+def compare(browser: Browser, stack: Stack, run: str, times: int, rest_ms: float) -> None:
     """Print the figures of both sides, cold and warm."""
+    manner = "by hand" if rest_ms else "at once"
     found: dict[tuple[str, str, str], list[list[float]]] = {}
     for _ in range(times):
         for side in ("legacy", "bff"):
@@ -143,19 +156,19 @@ def compare(browser: Browser, stack: Stack, run: str, times: int) -> None:
             for path in (f"runs?run_id={run}", "chart-data?symbol=AAPL"):
                 ask(stack, f"/api/v1/cache/{path}", "DELETE")
             for state in ("cold", "warm"):
-                for what, figures in once(browser, stack, run).items():
+                for what, figures in once(browser, stack, run, rest_ms).items():
                     found.setdefault((what, state, side), []).append(figures)
-    print(f"{'':32}" + "".join(f"{name:>16}" for name in FIGURES))
+    print(f"{manner:40}" + "".join(f"{name:>16}" for name in FIGURES))
     for what in ("a run", "a year of minutes"):
         for state in ("cold", "warm"):
             legacy, bff = (medians(found[what, state, side]) for side in ("legacy", "bff"))
             for side, row in (("legacy", legacy), ("bff", bff)):
-                print(f"{f'{what}, {state}, {side}':32}" + "".join(f"{value:16.1f}" for value in row))
+                print(f"{f'{what}, {state}, {side}':40}" + "".join(f"{value:16.1f}" for value in row))
             for column in (0, 2):
-                name = f"{what}, {state}: {FIGURES[column]} of the BFF beside legacy"
+                name = f"{what}, {state}, {manner}: {FIGURES[column]} of the BFF beside legacy"
                 figure(name, bff[column] / legacy[column] if legacy[column] else 1.0, "x")
             less = [1 - after / before if before else 0.0 for before, after in zip(legacy, bff, strict=True)]
-            print(f"{'  less':32}" + "".join(f"{share:15.0%} " for share in less))
+            print(f"{'  less':40}" + "".join(f"{share:15.0%} " for share in less))
 
 
 def medians(rows: list[list[float]]) -> list[float]:
@@ -192,6 +205,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=5)
     parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--rest", type=float, default=250)
     chosen = parser.parse_args()
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
@@ -204,7 +218,8 @@ def main() -> int:
         items = ask(stack, "/backtests?limit=100")["items"]
         year = {"symbol": "AAPL", "run_from": "2024-01-01", "run_to": "2024-12-31"}
         run = next(item["run_id"] for item in items if year.items() <= item.items())
-        compare(browser, stack, run, chosen.times)
+        for rest_ms in (0.0, chosen.rest):
+            compare(browser, stack, run, chosen.times, rest_ms)
         if chosen.minutes:
             heap(browser, stack, run, chosen.minutes)
         browser.close()

@@ -116,6 +116,22 @@ def test_run_is_read_over_the_other_side_the_moment_its_flag_changes(
     assert complaints.data == []
 
 
+def test_run_that_is_pointed_at_over_legacy_is_left_alone_until_the_click(page: Page, stack: Stack, month: str) -> None:
+    flip(stack, "run_data", value=False)
+    page.goto("/")
+    wait_for_flag(page, "run_data", value=False)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    link = page.locator(f'a.run-link[href="/?run={month}"]')
+    link.hover()
+    page.evaluate("() => new Promise(resolve => setTimeout(resolve, 200))")
+    curve = f"{stack.origin}/backtests/{month}/equity"
+    assert curve not in asked
+    link.click()
+    page.wait_for_selector(".equity .chart")
+    assert curve in asked
+
+
 def test_services_stopped_in_the_middle_leave_the_page_working_over_legacy(
     page: Page, stack: Stack, month: str
 ) -> None:

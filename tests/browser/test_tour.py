@@ -110,6 +110,19 @@ def test_run_opened_from_the_list_takes_one_call_for_the_run_and_one_for_its_cha
     assert [what for what in asked if "runs/" in what or "chart" in what] == [f"runs/{run}/complete", "chart-data"]
 
 
+def test_run_that_is_pointed_at_is_on_its_way_before_the_click(page: Page, run: str) -> None:
+    page.goto("/")
+    link = page.locator(f'a.run-link[href="/?run={run}"]')
+    link.wait_for()
+    with page.expect_request_finished(lambda request: f"/api/v1/runs/{run}/" in request.url):
+        link.hover()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    link.click()
+    page.wait_for_selector(".equity .chart")
+    assert not [url for url in asked if f"/runs/{run}/" in url]
+
+
 def test_last_known_flags_count_where_new_ones_do_not_come(page: Page) -> None:
     page.goto("/")
     page.wait_for_selector("table.runs tbody tr")

@@ -87,16 +87,36 @@ const chartQuery = (client: Client, symbol: string, timeframe: Timeframe, days: 
     gcTime: 60_000,
   });
 
-/** Return how to ask for what the view of a listed run shows first, before the view is there. */
-export function useHeadStart(): (run: ListedRun) => void {
-  const { client } = useSession();
+/** What is asked for before it is shown: at the press, or earlier where the answer is small. */
+export interface HeadStart {
+  /** Somebody opens a run. */
+  open: (run: ListedRun) => void;
+  /** Somebody is about to. Legacy sends megabytes for it, which nobody may have asked for: there it does nothing. */
+  intend: (run: ListedRun) => void;
+}
+
+export function useHeadStart(): HeadStart {
+  const { client, flags } = useSession();
   const queries = useQueryClient();
-  return ({ run_id: id, symbol, run_from, run_to }) => {
+  const open = ({ run_id: id, symbol, run_from, run_to }: ListedRun) => {
     if (!id) return;
     void queries.prefetchQuery(runQuery(client, id));
     if (!symbol || !run_from) return;
     const bounds = boundsOf({ run_from, run_to });
     void queries.prefetchQuery(chartQuery(client, symbol, runRoute(id).timeframe, daysFor(bounds, bounds)));
+  };
+  const cheap = () => flags.side("run_data") === "bff" && flags.side("chart_data") === "bff";
+  return { open, intend: (run) => cheap() && open(run) };
+}
+
+/** Return how to ask for a chart that somebody is about to choose; as with runs, over the BFF only. */
+export function useChartIntent(symbol: string | null | undefined): (timeframe: Timeframe, days: Days) => void {
+  const { client, flags } = useSession();
+  const queries = useQueryClient();
+  return (timeframe, days) => {
+    if (symbol && flags.side("chart_data") === "bff") {
+      void queries.prefetchQuery(chartQuery(client, symbol, timeframe, days));
+    }
   };
 }
 

@@ -22,6 +22,9 @@ function announce(): void {
 
 export const currentTheme = () => chosen;
 
+/** Return what is shown, the system's choice resolved. */
+export const shownTheme = (): "light" | "dark" => (chosen === "auto" ? (dark.matches ? "dark" : "light") : chosen);
+
 /** Take a theme into effect, and keep it where the browser lets us. */
 export function setTheme(theme: Theme): void {
   chosen = theme;

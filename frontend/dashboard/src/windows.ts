@@ -100,6 +100,21 @@ export function spanOfRange(days: number, visible: Span, bounds: Span): Span {
   return { from: Math.round(from), to: Math.round(from + days * DAY) };
 }
 
+/** Return a span moved by a share of its width. */
+export function moved({ from, to }: Span, share: number): Span {
+  const by = Math.round((to - from) * share);
+  return { from: from + by, to: to + by };
+}
+
+const NARROWEST = 3600;
+
+/** Return a span widened (or narrowed) by a factor about its middle, within its bounds. */
+export function zoomed(span: Span, factor: number, bounds: Span): Span {
+  const middle = (span.from + span.to) / 2;
+  const half = Math.max(NARROWEST, width(span) * factor) / 2;
+  return { from: Math.round(Math.max(bounds.from, middle - half)), to: Math.round(Math.min(bounds.to, middle + half)) };
+}
+
 /** Return the timeframe that suits a span: about a hundred bars or more, and never more than can be told apart. */
 export function timeframeFor(span: Span): Timeframe {
   const days = width(span) / DAY;

@@ -1,6 +1,16 @@
 import { describe, expect, test } from "vitest";
 import { indexAt, timeAt } from "../src/charts/scale.ts";
-import { clamp, daysFor, nextDays, RANGES, spanOf, spanOfRange, timeframeFor } from "../src/windows.ts";
+import {
+  clamp,
+  daysFor,
+  moved,
+  nextDays,
+  RANGES,
+  spanOf,
+  spanOfRange,
+  timeframeFor,
+  zoomed,
+} from "../src/windows.ts";
 
 const at = (text: string) => Date.parse(text) / 1000;
 const span = (from: string, to: string) => ({ from: at(from), to: at(to) });
@@ -58,6 +68,21 @@ describe("ranges", () => {
 
   test("outside of the run move to its edge", () => {
     expect(clamp(span("2030-01-01", "2030-02-01"), YEAR)).toEqual({ from: YEAR.to - 86_400, to: YEAR.to });
+  });
+});
+
+describe("steps", () => {
+  const june = span("2024-06-10", "2024-06-14");
+
+  test("move by a share of what is visible", () => {
+    expect(moved(june, -0.5)).toEqual(span("2024-06-08", "2024-06-12"));
+    expect(moved(moved(june, 0.25), -0.25)).toEqual(june);
+  });
+
+  test("zoom about the middle, down to an hour and up to the run", () => {
+    expect(zoomed(june, 0.5, YEAR)).toEqual(span("2024-06-11", "2024-06-13"));
+    expect(zoomed(june, 1e6, YEAR)).toEqual(YEAR);
+    expect(zoomed(june, 1e-6, YEAR)).toEqual(span("2024-06-11T23:30Z", "2024-06-12T00:30Z"));
   });
 });
 

@@ -40,14 +40,19 @@ function coloured(palette: Palette) {
   };
 }
 
-/** Make a chart that fills its container and follows the container's size. */
-export function makeChart(container: HTMLElement): IChartApi {
+/** Make a chart that fills its container and follows the container's size, in the page's present colours. */
+export function makeChart(container: HTMLElement): { chart: IChartApi; palette: Palette } {
+  const palette = readPalette();
+  const colours = coloured(palette);
+  const fontFamily = getComputedStyle(document.body).fontFamily;
   const chart = createChart(container, {
+    ...colours,
     autoSize: true,
-    layout: { fontFamily: getComputedStyle(document.body).fontFamily, fontSize: 11, attributionLogo: false },
-    crosshair: { mode: CrosshairMode.Normal },
-    rightPriceScale: { minimumWidth: 64 },
+    layout: { ...colours.layout, fontFamily, fontSize: 11, attributionLogo: false },
+    crosshair: { ...colours.crosshair, mode: CrosshairMode.Normal },
+    rightPriceScale: { ...colours.rightPriceScale, minimumWidth: 64 },
     timeScale: {
+      ...colours.timeScale,
       timeVisible: true,
       secondsVisible: false,
       minBarSpacing: 0.1,
@@ -59,8 +64,7 @@ export function makeChart(container: HTMLElement): IChartApi {
     // A page that is scrolled with one finger must not end at a chart.
     handleScroll: { vertTouchDrag: false },
   });
-  chart.applyOptions(coloured(readPalette()));
-  return chart;
+  return { chart, palette };
 }
 
 /** Give a chart the page's present colours. */

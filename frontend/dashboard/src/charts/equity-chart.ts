@@ -27,8 +27,8 @@ export class EquityChart {
   private readonly drawdown: ISeriesApi<"Baseline">;
 
   constructor(container: HTMLElement) {
-    this.chart = makeChart(container);
-    const palette = recolour(this.chart);
+    const { chart, palette } = makeChart(container);
+    this.chart = chart;
     this.equity = this.chart.addSeries(AreaSeries, {
       ...equityColours(palette),
       lineWidth: 2,

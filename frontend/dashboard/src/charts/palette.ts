@@ -1,5 +1,7 @@
 /** The page's colours for canvases, which know no custom properties. */
 
+import { shownTheme } from "../theme.ts";
+
 export interface Palette {
   text: string;
   muted: string;
@@ -30,15 +32,28 @@ const NAMES: Record<Exclude<keyof Palette, "accentNone">, string> = {
   accentSoft: "--accent-soft",
 };
 
-/** Read the colours as they are now; `light-dark()` comes out resolved only through a property that is a colour. */
+const palettes = new Map<string, Palette>();
+
+/** Return the colours of the theme that is shown, each read once. */
 export function readPalette(): Palette {
+  const theme = shownTheme();
+  const palette = palettes.get(theme) ?? resolve();
+  palettes.set(theme, palette);
+  return palette;
+}
+
+/** `light-dark()` comes out resolved only through a property that is a colour; all are set before the first is read. */
+function resolve(): Palette {
   const probe = document.body.appendChild(document.createElement("i"));
   probe.hidden = true;
-  const read = Object.entries(NAMES).map(([name, property]) => {
-    probe.style.color = `var(${property})`;
-    return [name, getComputedStyle(probe).color];
+  const swatches = Object.entries(NAMES).map(([name, property]) => {
+    const swatch = probe.appendChild(document.createElement("i"));
+    swatch.style.color = `var(${property})`;
+    return [name, swatch] as const;
   });
+  const palette = Object.fromEntries(
+    swatches.map(([name, swatch]) => [name, getComputedStyle(swatch).color]),
+  ) as unknown as Palette;
   probe.remove();
-  const palette = Object.fromEntries(read) as unknown as Palette;
   return { ...palette, accentNone: palette.accentSoft.replace(/[\d.]+\)$/, "0)") };
 }

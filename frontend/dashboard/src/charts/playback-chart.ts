@@ -35,8 +35,9 @@ export class PlaybackChart {
   private marked = 0;
 
   constructor(container: HTMLElement) {
-    this.chart = makeChart(container);
-    this.palette = recolour(this.chart);
+    const { chart, palette } = makeChart(container);
+    this.chart = chart;
+    this.palette = palette;
     this.candles = this.chart.addSeries(CandlestickSeries, candleColours(this.palette));
     this.markers = createSeriesMarkers(this.candles, []);
     this.equity = this.chart.addSeries(

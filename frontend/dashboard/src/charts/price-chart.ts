@@ -62,8 +62,9 @@ export class PriceChart {
 
   constructor(container: HTMLElement, events: PriceChartEvents) {
     this.events = events;
-    this.chart = makeChart(container);
-    this.palette = recolour(this.chart);
+    const { chart, palette } = makeChart(container);
+    this.chart = chart;
+    this.palette = palette;
     this.volume = this.chart.addSeries(HistogramSeries, {
       priceScaleId: "volume",
       priceFormat: { type: "volume" },

@@ -1,5 +1,5 @@
 import type { CompleteRun, Order } from "bff-client";
-import { type ReactNode, useState } from "react";
+import { type ReactNode, useDeferredValue, useState } from "react";
 import { count, price } from "../format.ts";
 import { newYork, parseTime } from "../time.ts";
 
@@ -23,6 +23,8 @@ function Row({ order }: { order: Order }) {
 
 export function OrdersPanel({ data, mark }: { data: CompleteRun; mark: ReactNode }) {
   const orders = data.orders ?? [];
+  // The charts are drawn first; hundreds of cells wait for a frame.
+  const ready = useDeferredValue(true, false);
   const [page, setPage] = useState(0);
   const pages = Math.max(1, Math.ceil(orders.length / PAGE));
   const at = Math.min(page, pages - 1);
@@ -47,7 +49,9 @@ export function OrdersPanel({ data, mark }: { data: CompleteRun; mark: ReactNode
           </nav>
         )}
       </header>
-      {orders.length > 0 ? (
+      {!ready ? (
+        <div className="tall waiting" />
+      ) : orders.length > 0 ? (
         // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reachable by keyboard
         <section className="scroll tall" tabIndex={0} aria-label="Table of orders">
           <table>

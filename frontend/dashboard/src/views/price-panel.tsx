@@ -2,11 +2,12 @@ import type { Order, Run } from "bff-client";
 import { type KeyboardEvent, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { type Bar, PriceChart } from "../charts/price-chart.ts";
 import { compact, count, percent, price, tone } from "../format.ts";
+import { onIntent } from "../intent.ts";
 import { timedOrders } from "../marks.ts";
 import { navigate } from "../navigation.ts";
 import { Failure } from "../parts/notice.tsx";
 import { Segmented } from "../parts/segmented.tsx";
-import { useChart } from "../queries.ts";
+import { useChart, useChartIntent } from "../queries.ts";
 import type { RunRoute, Timeframe } from "../route.ts";
 import { onTheme } from "../theme.ts";
 import { newYork } from "../time.ts";
@@ -15,18 +16,26 @@ import {
   boundsOf,
   type Days,
   daysFor,
+  moved,
   nextDays,
   RANGES,
   type Span,
   spanOf,
   spanOfRange,
   timeframeFor,
+  zoomed,
 } from "../windows.ts";
 
 const SETTLE_MS = 160;
 /** Keys that move the view by a share of it, and that widen it by a factor. */
 const MOVES: Record<string, number> = { ArrowLeft: -0.25, ArrowRight: 0.25 };
 const ZOOMS: Record<string, number> = { "+": 0.5, "=": 0.5, "-": 2 };
+const STEPS: readonly { label: string; words: string; to: (span: Span, bounds: Span) => Span }[] = [
+  { label: "‹", words: "Earlier", to: (span) => moved(span, -0.5) },
+  { label: "›", words: "Later", to: (span) => moved(span, 0.5) },
+  { label: "+", words: "Zoom in", to: (span, bounds) => zoomed(span, 0.5, bounds) },
+  { label: "−", words: "Zoom out", to: (span, bounds) => zoomed(span, 2, bounds) },
+];
 const FRAMES: readonly { value: Timeframe; label: string; words: string }[] = [
   { value: "1M", label: "1m", words: "minutes" },
   { value: "1H", label: "1h", words: "hours" },
@@ -79,6 +88,7 @@ export function PricePanel({ route, run, orders }: { route: RunRoute; run: Chart
   const [marks, setMarks] = useState(0);
   const [visible, setVisible] = useState<Span>(opening.current);
   const chart = useChart(run.symbol, route.timeframe, run.run_from ? days : undefined);
+  const intend = useChartIntent(run.symbol);
   // A request that fails takes nothing off the screen.
   const kept = useRef(chart.data);
   if (chart.data) kept.current = chart.data;
@@ -109,7 +119,7 @@ export function PricePanel({ route, run, orders }: { route: RunRoute; run: Chart
     navigate({ ...now.route, from: whole ? undefined : from, to: whole ? undefined : to }, true);
   }, []);
 
-  const moved = useCallback(
+  const settleSoon = useCallback(
     (span: Span, beyond: Beyond) => {
       clearTimeout(settling.current);
       settling.current = setTimeout(() => settle(span, beyond), SETTLE_MS);
@@ -119,7 +129,7 @@ export function PricePanel({ route, run, orders }: { route: RunRoute; run: Chart
 
   useEffect(() => {
     if (!box.current) return;
-    const made = new PriceChart(box.current, { range: moved, bar: setBar, marks: setMarks });
+    const made = new PriceChart(box.current, { range: settleSoon, bar: setBar, marks: setMarks });
     drawn.current = made;
     wanted.current ??= opening.current;
     const stop = onTheme(() => made.recolour());
@@ -129,7 +139,7 @@ export function PricePanel({ route, run, orders }: { route: RunRoute; run: Chart
       made.dispose();
       drawn.current = undefined;
     };
-  }, [moved]);
+  }, [settleSoon]);
 
   const timed = useMemo(() => timedOrders(orders), [orders]);
   useEffect(() => {
@@ -159,22 +169,19 @@ export function PricePanel({ route, run, orders }: { route: RunRoute; run: Chart
     const whole = span === bounds;
     navigate({ ...route, timeframe, from: whole ? undefined : span.from, to: whole ? undefined : span.to }, true);
   };
-  const move = (share: number) => {
-    const by = Math.round((visible.to - visible.from) * share);
-    go({ from: visible.from + by, to: visible.to + by });
-  };
-  const zoom = (factor: number) => {
-    const middle = (visible.from + visible.to) / 2;
-    const half = Math.max(1800, ((visible.to - visible.from) / 2) * factor);
-    go({ from: Math.round(Math.max(bounds.from, middle - half)), to: Math.round(Math.min(bounds.to, middle + half)) });
+  /** Have the bars of a span come that somebody is about to go to. */
+  const ahead = (span: Span, timeframe: Timeframe = route.timeframe) => intend(timeframe, daysFor(span, bounds));
+  const ranged = (length: number): [Span, Timeframe] => {
+    const span = spanOfRange(length, visible, bounds);
+    return [span, timeframeFor(span)];
   };
   const pressed = (event: KeyboardEvent) => {
     const by = MOVES[event.key];
     const factor = ZOOMS[event.key];
-    const act = by ? () => move(by) : factor ? () => zoom(factor) : undefined;
-    if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
+    const span = by ? moved(visible, by) : factor ? zoomed(visible, factor, bounds) : undefined;
+    if (!span || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    act();
+    go(span);
   };
 
   /** Whoever takes hold of the chart decides where it is. */
@@ -192,30 +199,28 @@ export function PricePanel({ route, run, orders }: { route: RunRoute; run: Chart
           options={FRAMES}
           value={route.timeframe}
           choose={(timeframe) => navigate({ ...route, timeframe }, true)}
+          intended={(timeframe) => intend(timeframe, days)}
         />
         <Segmented
           label="Range"
           options={RANGES.map(({ label, words, days: length }) => ({ value: length, label, words }))}
           value={undefined}
-          choose={(length) => {
-            const span = spanOfRange(length, visible, bounds);
-            go(span, timeframeFor(span));
-          }}
+          choose={(length) => go(...ranged(length))}
+          intended={(length) => ahead(...ranged(length))}
         />
         {/* biome-ignore lint/a11y/useSemanticElements: as Segmented */}
         <div className="segmented" role="group" aria-label="View">
-          <button type="button" aria-label="Earlier" onClick={() => move(-0.5)}>
-            ‹
-          </button>
-          <button type="button" aria-label="Later" onClick={() => move(0.5)}>
-            ›
-          </button>
-          <button type="button" aria-label="Zoom in" onClick={() => zoom(0.5)}>
-            +
-          </button>
-          <button type="button" aria-label="Zoom out" onClick={() => zoom(2)}>
-            −
-          </button>
+          {STEPS.map(({ label, words, to }) => (
+            <button
+              key={words}
+              type="button"
+              aria-label={words}
+              onClick={() => go(to(visible, bounds))}
+              {...onIntent(() => ahead(to(visible, bounds)))}
+            >
+              {label}
+            </button>
+          ))}
         </div>
         <span className="spacer" />
         {data?.metadata.stale && <span className="badge warn">stale: the backend is away</span>}

@@ -5,6 +5,7 @@ import { navigate } from "../navigation.ts";
 import { Link } from "../parts/link.tsx";
 import { Failure, Notice } from "../parts/notice.tsx";
 import { Status } from "../parts/status.tsx";
+import { prepareRunView } from "../prepare.ts";
 import { LIST_LIMIT, useHeadStart, useRuns } from "../queries.ts";
 import { type ListRoute, playRoute, runRoute, type SortKey, STATUSES } from "../route.ts";
 import { listed, PAGE_SIZE, pagesOf } from "../runs.ts";
@@ -66,13 +67,13 @@ function Figures({ run }: { run: ListedRun }) {
 
 function Row({ run }: { run: ListedRun }) {
   const id = run.run_id ?? "";
-  const begin = useHeadStart();
+  const ahead = useHeadStart();
   const created = parseTime(run.created_at);
   return (
     <tr>
       <td className="when">{created === undefined ? "–" : newYork(created, "full")}</td>
       <th scope="row">
-        <Link to={runRoute(id)} className="run-link" before={() => begin(run)}>
+        <Link to={runRoute(id)} className="run-link" intended={() => ahead.intend(run)} before={() => ahead.open(run)}>
           {run.symbol ?? "?"} <span className="muted">{run.strategy_id}</span>
         </Link>
       </th>
@@ -183,6 +184,10 @@ export function RunsView({ route }: { route: ListRoute }) {
   useEffect(() => {
     document.title = "Backtests";
   }, []);
+  const there = runs.data !== undefined;
+  useEffect(() => {
+    if (there) void prepareRunView();
+  }, [there]);
   return (
     <section aria-labelledby="title" data-view="list">
       <div className="head">
