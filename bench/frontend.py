@@ -13,7 +13,8 @@ Either is measured twice. "at once" presses and lets go in the same moment that 
 machine can do. "by hand" lets the pointer be on its target for `--rest` milliseconds before the click, the press among
 them, as it is with a person; over the BFF the page begins with that to ask for what is meant, over legacy it does not,
 because the answers are megabytes.
-`--minutes` is how long the run is played for the heap, which is measured after collecting garbage; 0 leaves it out.
+`--minutes` is how long the run is played for the heap, which is measured after collecting garbage; 0 leaves it out, as
+`--times 0` does with the rest.
 """
 
 import argparse
@@ -59,7 +60,10 @@ DRAWN = """async ([marks, paths]) => {
     startTime >= since && paths.some(path => new URL(name).pathname.startsWith(path)));
   return [drawn, Math.max(since, ...answers.map(({responseEnd}) => responseEnd)) - since];
 }"""
-"""Resolve with the milliseconds from the click to the first frame after every mark was set, and to the last answer (0: it was there)."""
+"""Resolve with the milliseconds from the click to the first frame after every mark was set, and to the last answer.
+
+The latter is 0 where the answer was there before.
+"""
 
 
 @dataclass
@@ -218,7 +222,7 @@ def main() -> int:
         items = ask(stack, "/backtests?limit=100")["items"]
         year = {"symbol": "AAPL", "run_from": "2024-01-01", "run_to": "2024-12-31"}
         run = next(item["run_id"] for item in items if year.items() <= item.items())
-        for rest_ms in (0.0, chosen.rest):
+        for rest_ms in (0.0, chosen.rest) if chosen.times else ():
             compare(browser, stack, run, chosen.times, rest_ms)
         if chosen.minutes:
             heap(browser, stack, run, chosen.minutes)
