@@ -66,7 +66,7 @@ const chart = (({ t, o, h, l, c, v, s: _, n: __, ...rest }) => ({
   },
 }))(columns.properties);
 const schemas = {
-  ...closure({ ...aggregator.components.schemas, Chart: chart }, ["RunPage", "CompleteRun", "Chart"]),
+  ...closure({ ...aggregator.components.schemas, Chart: chart }, ["RunPage", "CompleteRun", "RunStatus", "Chart"]),
   ...closure(stream.$defs, ["StreamMessage"]),
 };
 

@@ -1,6 +1,6 @@
 /** Calls to the BFF: one request each, and answers that need no work. */
 
-import type { Exchange } from "./http.ts";
+import { type Exchange, target } from "./http.ts";
 import type {
   Chart,
   ChartQuery,
@@ -10,6 +10,7 @@ import type {
   RunPage,
   RunQuery,
   RunRequest,
+  ViewQuery,
   WireChart,
 } from "./types.ts";
 
@@ -30,27 +31,45 @@ export const bff: Adapter = {
       "x-idempotency-key": key,
     })) as CreatedRun,
 
-  getRun: async (exchange, id, { include, equityPoints }) =>
-    (await exchange.get(`/api/v1/runs/${encodeURIComponent(id)}/complete`, {
-      ...(include && {
-        include_metrics: include.includes("metrics"),
-        include_equity: include.includes("equity"),
-        include_orders: include.includes("orders"),
-      }),
-      equity_points: equityPoints,
-    })) as CompleteRun,
+  getRun: async (exchange, id, options) => (await exchange.get(runTarget(id, options))) as CompleteRun,
 
-  getChart: async (exchange, query) => {
-    const answer = (await exchange.get("/api/v1/chart-data", {
-      symbol: query.symbol,
-      timeframe: query.timeframe,
-      from_date: query.from,
-      to_date: query.to,
-      target_points: query.targetPoints,
-      rth_only: query.rthOnly,
-      format: "columns",
-    })) as WireChart;
-    const { t, o, h, l, c, v, symbol, timeframe, from_date, to_date, metadata } = answer;
-    return { symbol, timeframe, from_date, to_date, columns: { t, o, h, l, c, v }, metadata };
-  },
+  getChart: async (exchange, query) => chartOf((await exchange.get(chartTarget(query))) as WireChart),
 };
+
+export function runTarget(id: string, { include, equityPoints }: RunOptions): string {
+  return target(`/api/v1/runs/${encodeURIComponent(id)}/complete`, {
+    ...(include && {
+      include_metrics: include.includes("metrics"),
+      include_equity: include.includes("equity"),
+      include_orders: include.includes("orders"),
+    }),
+    equity_points: equityPoints,
+  });
+}
+
+export function chartTarget(query: ChartQuery): string {
+  return target("/api/v1/chart-data", {
+    symbol: query.symbol,
+    timeframe: query.timeframe,
+    from_date: query.from,
+    to_date: query.to,
+    target_points: query.targetPoints,
+    rth_only: query.rthOnly,
+    format: "columns",
+  });
+}
+
+export function viewTarget(id: string, query: ViewQuery): string {
+  return target(`/api/v1/runs/${encodeURIComponent(id)}/view`, {
+    timeframe: query.timeframe,
+    target_points: query.targetPoints,
+    from_date: query.from,
+    to_date: query.to,
+    rth_only: query.rthOnly,
+    equity_points: query.equityPoints,
+  });
+}
+
+export function chartOf({ t, o, h, l, c, v, symbol, timeframe, from_date, to_date, metadata }: WireChart): Chart {
+  return { symbol, timeframe, from_date, to_date, columns: { t, o, h, l, c, v }, metadata };
+}

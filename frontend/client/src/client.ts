@@ -1,36 +1,20 @@
-/** The client: which side a call goes to, what happens when that side fails, and what is told about it. */
+/** The client: one owner of the calls and of the streams, and of who is told about them. */
 
-import { type Adapter, bff } from "./bff.ts";
 import { BffFeed } from "./bfffeed.ts";
-import { BffError } from "./errors.ts";
+import { Calls, chartPlan, type Legacy, legacy, listPlan, runPlan } from "./calls.ts";
 import { lateFeed } from "./feed.ts";
-import { Flights } from "./flights.ts";
 import { Exchange, makeWire, requestId } from "./http.ts";
+import { isOver } from "./status.ts";
 import { type MakeFeed, PlayedRun } from "./stream.ts";
-import type { CallName, Client, ClientOptions, Group, Report, Side } from "./types.ts";
-import { type SchemaName, validate } from "./validate.ts";
+import type { Client, ClientOptions, Report, Side } from "./types.ts";
+import { validate } from "./validate.ts";
+import { getView } from "./view.ts";
 
 /** Of Node, or what a bundler puts in its place; a page without a bundler has none. */
 declare const process: { env: { NODE_ENV?: string } } | undefined;
 
 const RETURN_MS = 5000;
 const PROBE_MS = 3000;
-
-type Legacy = typeof import("./legacy/index.ts");
-let legacyCode: Promise<Legacy> | undefined;
-
-/** Return the code of the legacy side. Raises BffError (NETWORK) where it cannot be loaded; the next call tries again. */
-function legacy(): Promise<Legacy> {
-  legacyCode ??= import("./legacy/index.ts").catch((cause: unknown) => {
-    legacyCode = undefined;
-    throw new BffError("NETWORK", "the code for the legacy side cannot be loaded", { cause });
-  });
-  return legacyCode;
-}
-
-async function adapterOf(side: Side): Promise<Adapter> {
-  return side === "bff" ? bff : (await legacy()).legacy;
-}
 
 /** Return a client. It asks `flags` before each call; whoever made the flags starts and closes them. */
 export function createClient(options: ClientOptions): Client {
@@ -41,13 +25,12 @@ export function createClient(options: ClientOptions): Client {
       ? undefined
       : validate;
   const wire = makeWire(options);
-  const flights = new Flights();
   const listeners = new Set<(report: Report) => void>();
   const streams = new Set<PlayedRun>();
   const feeds: Record<Side, MakeFeed> = {
     bff: (feed, epoch) => new BffFeed(feed, epoch, check),
     legacy: (feed) => {
-      const make = ({ LegacyFeed, getDetail, isOver }: Legacy) => {
+      const make = ({ LegacyFeed, getDetail }: Legacy) => {
         const ask = async (id: string) => getDetail(new Exchange(wire, new AbortController().signal), id);
         return () => new LegacyFeed({ ...feed, isOver: async (id) => isOver((await ask(id)).status) });
       };
@@ -78,87 +61,27 @@ export function createClient(options: ClientOptions): Client {
     for (const listener of [...listeners]) listener(report);
   }
 
-  async function call<T>(
-    name: CallName,
-    group: Group,
-    signal: AbortSignal,
-    request: (adapter: Adapter, exchange: Exchange) => Promise<T>,
-    schema?: SchemaName,
-  ): Promise<T> {
-    const ask = async (from: Side): Promise<T> => {
-      const answer = await request(await adapterOf(from), exchange);
-      if (check && schema) check(schema, answer);
-      return answer;
-    };
-    const since = performance.now();
-    const exchange = new Exchange(wire, signal);
-    let side = flags.side(group);
-    let failure: BffError | undefined;
-    const report = (error?: BffError): void =>
-      tell({
-        call: name,
-        group,
-        side,
-        requests: exchange.requests,
-        bytes: exchange.bytes,
-        ms: performance.now() - since,
-        ...(exchange.cache !== undefined && { cache: exchange.cache }),
-        ...(failure && { fallback: true }),
-        ...(error && { error: { code: error.code, correlationId: error.correlationId } }),
-      });
-    try {
-      let answer: T;
-      try {
-        answer = await ask(side);
-      } catch (error) {
-        if (side === "legacy" || !fallback || !(error instanceof BffError) || !isAway(error)) throw error;
-        side = "legacy";
-        failure = error;
-        exchange.cache = undefined;
-        answer = await ask(side);
-      }
-      report(failure);
-      return answer;
-    } catch (error) {
-      if (error instanceof BffError) report(error);
-      throw error;
-    }
-  }
-
-  function shared<T>(
-    name: CallName,
-    group: Group,
-    parameters: unknown,
-    signal: AbortSignal | undefined,
-    ask: (adapter: Adapter, exchange: Exchange) => Promise<T>,
-    schema: SchemaName,
-  ): Promise<T> {
-    const key = JSON.stringify([name, flags.side(group), parameters, wire.headers()]);
-    return flights.join(key, signal, (landing) => call(name, group, landing, ask, schema));
-  }
+  const calls = new Calls({ wire, flags, fallback, check, tell });
 
   return {
-    listRuns: (query = {}, { signal } = {}) =>
-      shared("listRuns", "run_data", query, signal, (side, exchange) => side.listRuns(exchange, query), "RunPage"),
+    listRuns: (query = {}, { signal } = {}) => calls.shared(listPlan(query), signal),
 
     // Both sides hand the key on to one backend, which makes the run once, so the call may be made again.
     createRun: (request, { signal, idempotencyKey = requestId() } = {}) =>
-      call("createRun", "run_data", signal ?? new AbortController().signal, (side, exchange) =>
-        side.createRun(exchange, request, idempotencyKey),
+      calls.once(
+        {
+          call: "createRun",
+          group: "run_data",
+          ask: (side, exchange) => side.createRun(exchange, request, idempotencyKey),
+        },
+        signal ?? new AbortController().signal,
       ),
 
-    getRun: (id, { signal, ...options } = {}) =>
-      shared(
-        "getRun",
-        "run_data",
-        [id, options],
-        signal,
-        (side, exchange) => side.getRun(exchange, id, options),
-        "CompleteRun",
-      ),
+    getRun: (id, { signal, ...options } = {}) => calls.shared(runPlan(id, options), signal),
 
-    getChart: (query, { signal } = {}) =>
-      shared("getChart", "chart_data", query, signal, (side, exchange) => side.getChart(exchange, query), "Chart"),
+    getChart: (query, { signal } = {}) => calls.shared(chartPlan(query), signal),
+
+    getView: (id, query, viewOptions) => getView(calls, id, query, viewOptions),
 
     openStream: (id, streamOptions = {}) => {
       const stream = new PlayedRun(id, streamOptions, {
@@ -195,9 +118,4 @@ export function createClient(options: ClientOptions): Client {
       for (const stream of [...streams]) stream.close();
     },
   };
-}
-
-/** Tell whether it is the BFF (or the way to it) that failed, not the request. */
-function isAway(error: BffError): boolean {
-  return error.status === 0 || error.status >= 500;
 }

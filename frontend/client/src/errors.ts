@@ -56,6 +56,11 @@ export function errorOf(status: number, text: string, id: string | null, missing
   } catch {
     body = undefined;
   }
+  return errorIn(status, body, id, missing);
+}
+
+/** Return the error that an answer's body amounts to once it is read. */
+export function errorIn(status: number, body: unknown, id: string | null, missing?: string): BffError {
   const known = (status === 404 && missing) || CODES[status] || (status >= 500 ? "INTERNAL" : "BAD_REQUEST");
   const said = isObject(body) ? body : {};
   const error = isObject(said["error"]) ? said["error"] : isObject(said["detail"]) ? said["detail"] : said;

@@ -1,9 +1,11 @@
 /** One call's way over HTTP: ids, conditional requests, counting, and errors in one class. */
 
 import { BffError, errorOf } from "./errors.ts";
+import { linesOf } from "./lines.ts";
 import type { ClientOptions } from "./types.ts";
 
 const TIMEOUT_MS = 30_000;
+const MOST_LINE = 64_000_000;
 const KEPT = 64;
 const KEPT_BYTES = 16_000_000;
 
@@ -74,6 +76,19 @@ export function requestId(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+/** A line of an answer. */
+export interface Line {
+  value: unknown;
+  /** Names the request in the logs. */
+  correlationId: string;
+  /** Keep a part of the line as what the GET of another path would have answered. */
+  keep(path: string, etag: string, value: unknown): void;
+}
+
+function keyOf(path: string, headers: Record<string, string>): string {
+  return `${path} ${JSON.stringify(headers)}`;
+}
+
 /** The requests of one call, and what they took. */
 export class Exchange {
   readonly #wire: Wire;
@@ -89,48 +104,81 @@ export class Exchange {
 
   /** Return an answer's JSON. Raises BffError, or the signal's reason. `missing` is the code of a plain 404. */
   async get(path: string, query?: Query, missing?: string): Promise<unknown> {
-    return this.#send("GET", target(path, query), undefined, {}, missing);
+    const { kept } = this.#wire;
+    const whole = target(path, query);
+    const own = this.#wire.headers();
+    const known = kept.get(keyOf(whole, own));
+    const conditions = known && { "if-none-match": known.etag };
+    return this.#send("GET", whole, null, { ...own, ...conditions }, async (response, id) => {
+      const cache = response.headers.get("cache-status") ?? undefined;
+      if (known && response.status === 304) {
+        this.cache = cache ?? "revalidated";
+        return known.value;
+      }
+      const text = await this.#text(response, id, missing);
+      const value: unknown = JSON.parse(text);
+      const etag = response.headers.get("etag");
+      if (etag) kept.set(keyOf(whole, own), { etag, value, bytes: text.length });
+      this.cache = cache;
+      return value;
+    });
   }
 
   async post(path: string, body: unknown, headers: Record<string, string>): Promise<unknown> {
-    return this.#send("POST", path, JSON.stringify(body), { "content-type": "application/json", ...headers });
+    const all = { ...this.#wire.headers(), "content-type": "application/json", ...headers };
+    return this.#send("POST", path, JSON.stringify(body), all, async (response, id) => {
+      const value: unknown = JSON.parse(await this.#text(response, id));
+      this.cache = response.headers.get("cache-status") ?? undefined;
+      return value;
+    });
   }
 
-  async #send(
+  /** Hand over each line of an answer as it comes; return the request's id. Raises BffError, or the signal's reason. */
+  async lines(path: string, take: (line: Line) => void): Promise<string> {
+    const own = this.#wire.headers();
+    return this.#send("GET", path, null, { accept: "application/x-ndjson", ...own }, async (response, id) => {
+      if (!response.ok || !response.body) {
+        await this.#text(response, id);
+        return id;
+      }
+      this.cache = response.headers.get("cache-status") ?? undefined;
+      const count = (bytes: number): void => {
+        this.bytes += bytes;
+      };
+      for await (const text of linesOf(response.body, MOST_LINE, count)) {
+        const keep: Line["keep"] = (other, etag, value) =>
+          this.#wire.kept.set(keyOf(other, own), { etag, value, bytes: text.length });
+        take({ value: JSON.parse(text), correlationId: id, keep });
+      }
+      return id;
+    });
+  }
+
+  async #send<T>(
     method: string,
     path: string,
-    body: string | undefined,
+    body: string | null,
     more: Record<string, string>,
-    missing?: string,
-  ): Promise<unknown> {
-    const { baseUrl, kept } = this.#wire;
-    const own = this.#wire.headers();
-    const key = `${path} ${JSON.stringify(own)}`;
-    const known = method === "GET" ? kept.get(key) : undefined;
+    read: (response: Response, id: string) => Promise<T>,
+  ): Promise<T> {
     const id = requestId();
-    const headers: Record<string, string> = { accept: "application/json", "x-request-id": id, ...own, ...more };
-    if (known) headers["if-none-match"] = known.etag;
+    const headers = { accept: "application/json", "x-request-id": id, ...more };
     const signal = AbortSignal.any([this.signal, AbortSignal.timeout(TIMEOUT_MS)]);
     this.requests++;
     try {
-      const response = await this.#wire.fetch(baseUrl + path, { method, headers, body: body ?? null, signal });
-      const status = response.headers.get("cache-status") ?? undefined;
-      if (known && response.status === 304) {
-        this.cache = status ?? "revalidated";
-        return known.value;
-      }
-      const text = await response.text();
-      const bytes = Number(response.headers.get("content-length")) || text.length;
-      this.bytes += bytes;
-      if (!response.ok) throw errorOf(response.status, text, response.headers.get("x-request-id") ?? id, missing);
-      const value = JSON.parse(text);
-      const etag = response.headers.get("etag");
-      if (method === "GET" && etag) kept.set(key, { etag, value, bytes: text.length });
-      this.cache = status;
-      return value;
+      const response = await this.#wire.fetch(this.#wire.baseUrl + path, { method, headers, body, signal });
+      return await read(response, response.headers.get("x-request-id") ?? id);
     } catch (error) {
       throw this.#failure(error, id);
     }
+  }
+
+  /** Return an answer's text. Raises BffError if it is an error. */
+  async #text(response: Response, id: string, missing?: string): Promise<string> {
+    const text = await response.text();
+    this.bytes += Number(response.headers.get("content-length")) || text.length;
+    if (!response.ok) throw errorOf(response.status, text, id, missing);
+    return text;
   }
 
   #failure(error: unknown, correlationId: string): unknown {

@@ -42,11 +42,12 @@ export interface FlagSource {
   close(): void;
 }
 
-export type CallName = "listRuns" | "createRun" | "getRun" | "getChart" | "openStream";
+export type CallName = "listRuns" | "createRun" | "getRun" | "getChart" | "getView" | "openStream";
 
 /** What a call took: one for each call, and for each connection of a stream. */
 export interface Report {
   call: CallName;
+  /** `run_data` for a view, which `chart_data` has to be on for as well. */
   group: Group;
   /** The side that answered. */
   side: Side;
@@ -88,6 +89,8 @@ export interface Client {
   createRun(request: RunRequest, options?: CallOptions & { idempotencyKey?: string }): Promise<CreatedRun>;
   getRun(id: string, options?: RunOptions): Promise<CompleteRun>;
   getChart(query: ChartQuery, options?: CallOptions): Promise<Chart>;
+  /** Ask for all that a run's page shows. Returns at once; each part is there, or fails, by itself. */
+  getView(id: string, query: ViewQuery, options?: CallOptions): View;
   openStream(id: string, options?: StreamOptions): RunStream;
   /** Hear of every call; returns how to stop. */
   on(listener: (report: Report) => void): () => void;
@@ -179,6 +182,32 @@ export type Columns = Pick<WireChart, "t" | "o" | "h" | "l" | "c" | "v">;
 export type Chart = Pick<WireChart, "symbol" | "timeframe" | "from_date" | "to_date" | "metadata"> & {
   columns: Columns;
 };
+
+// ── Views ──
+
+export interface ViewQuery {
+  timeframe: Timeframe;
+  /** `YYYY-MM-DD`, UTC, included; both or neither. Without them the chart is of the run's own window. */
+  from?: string | undefined;
+  to?: string | undefined;
+  /** As of a chart. */
+  targetPoints?: number | undefined;
+  rthOnly?: boolean | undefined;
+  /** As of a run. */
+  equityPoints?: number | undefined;
+  /** The run's symbol and window, where the page has them: single calls need not wait for one another then. */
+  known?: { symbol: string; from: string; to: string } | undefined;
+}
+
+/** Where a run is; `progress` is 0 to 1 as far as the backend says, 1 when done. */
+export type RunHead = Omit<Schemas["RunStatus"], "status"> & { status: RunStatus };
+
+/** A run's page, part by part. What nobody waits for may fail unheard. */
+export interface View {
+  readonly head: Promise<RunHead>;
+  readonly chart: Promise<Chart>;
+  readonly run: Promise<CompleteRun>;
+}
 
 // ── Streams ──
 

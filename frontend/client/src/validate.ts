@@ -6,7 +6,7 @@
 import { BffError, isObject } from "./errors.ts";
 import { SCHEMAS } from "./generated/schemas.ts";
 
-export type SchemaName = "RunPage" | "CompleteRun" | "Chart" | "StreamMessage";
+export type SchemaName = "RunPage" | "CompleteRun" | "RunStatus" | "Chart" | "StreamMessage";
 
 interface Schema {
   $ref?: string;

@@ -3,4 +3,3 @@
 export { legacy } from "./adapter.ts";
 export { LegacyFeed } from "./feed.ts";
 export { getDetail } from "./runs.ts";
-export { isOver } from "./vocabulary.ts";

@@ -2,6 +2,7 @@
 
 import { BffError, isObject } from "../errors.ts";
 import type { Exchange } from "../http.ts";
+import { isOver } from "../status.ts";
 import type {
   CompleteRun,
   CreatedRun,
@@ -20,7 +21,7 @@ import type {
 import { type Curve, curveOf, thinned } from "./equity.ts";
 import { completed } from "./figures.ts";
 import { pooled } from "./pooled.ts";
-import { isOver, itemOf, keyMetrics, malformed, metricsOf, ordersOf, runOf } from "./vocabulary.ts";
+import { itemOf, keyMetrics, malformed, metricsOf, ordersOf, runOf } from "./vocabulary.ts";
 
 const PARTS: readonly Part[] = ["metrics", "equity", "orders"];
 const AT_ONCE = 6;

@@ -13,7 +13,6 @@ const STATUSES: Record<string, string> = {
   FAILED: "ERROR",
   CANCELED: "CANCELLED",
 };
-const FINISHED = ["DONE", "ERROR", "CANCELLED"];
 const RUN_NAMES: Record<string, string> = {
   id: "run_id",
   strategy: "strategy_id",
@@ -50,10 +49,6 @@ const ORDER_NAMES: Record<string, string> = {
   fees: "commission",
 };
 const ORDER_FIELDS = "order_id ts symbol side quantity price order_type status commission".split(" ");
-
-export function isOver(status: string): boolean {
-  return FINISHED.includes(status);
-}
 
 export function isNumber(value: unknown): value is number {
   return typeof value === "number" && Number.isFinite(value);

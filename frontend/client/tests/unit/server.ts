@@ -16,6 +16,8 @@ export interface Answer {
   status?: number;
   headers?: Record<string, string>;
   body?: unknown;
+  /** Write these in place of a body, as they come; an exception breaks the connection off. */
+  pieces?: AsyncIterable<string | Uint8Array>;
   /** Close the connection instead of answering. */
   broken?: boolean;
 }
@@ -36,12 +38,24 @@ export async function serve(
     for await (const chunk of request) body += chunk;
     const what = { method: request.method ?? "", url: request.url ?? "", headers: request.headers, body };
     asked.push(what);
-    const { status = 200, headers = {}, body: said, broken } = await answer(what);
+    const { status = 200, headers = {}, body: said, pieces, broken } = await answer(what);
     if (broken) {
       request.socket.destroy();
       return;
     }
     response.writeHead(status, { "content-type": "application/json", ...headers });
+    if (pieces) {
+      try {
+        for await (const piece of pieces) {
+          await new Promise((sent) => response.write(piece, sent));
+          if (response.destroyed) return;
+        }
+        response.end();
+      } catch {
+        request.socket.end();
+      }
+      return;
+    }
     response.end(said === undefined ? "" : typeof said === "string" ? said : JSON.stringify(said));
   });
   const sockets = new WebSocketServer({ server: http });

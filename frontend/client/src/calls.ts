@@ -1,0 +1,156 @@
+/** How a call is made: which side it goes to, what happens when that side fails, and what is told about it. */
+
+import { type Adapter, bff, chartTarget, runTarget } from "./bff.ts";
+import { BffError } from "./errors.ts";
+import { Flights } from "./flights.ts";
+import { Exchange, target, type Wire } from "./http.ts";
+import type {
+  CallName,
+  Chart,
+  ChartQuery,
+  CompleteRun,
+  FlagSource,
+  Group,
+  Report,
+  RunOptions,
+  RunPage,
+  RunQuery,
+  Side,
+} from "./types.ts";
+import type { SchemaName } from "./validate.ts";
+
+export type Check = (schema: SchemaName, answer: unknown) => void;
+
+export type Legacy = typeof import("./legacy/index.ts");
+let legacyCode: Promise<Legacy> | undefined;
+
+/** Return the code of the legacy side. Raises BffError (NETWORK) where it cannot be loaded; the next call tries again. */
+export function legacy(): Promise<Legacy> {
+  legacyCode ??= import("./legacy/index.ts").catch((cause: unknown) => {
+    legacyCode = undefined;
+    throw new BffError("NETWORK", "the code for the legacy side cannot be loaded", { cause });
+  });
+  return legacyCode;
+}
+
+/** What is asked, in words that both sides understand. */
+export interface Plan<T> {
+  call: CallName;
+  group: Group;
+  schema?: SchemaName;
+  ask(adapter: Adapter, exchange: Exchange): Promise<T>;
+  /** What the answer is of; plans for the same thing share a flight. */
+  what?: string;
+}
+
+export const listPlan = (query: RunQuery): Plan<RunPage> => ({
+  call: "listRuns",
+  group: "run_data",
+  schema: "RunPage",
+  what: target("", query),
+  ask: (adapter, exchange) => adapter.listRuns(exchange, query),
+});
+
+export const runPlan = (id: string, options: Omit<RunOptions, "signal">): Plan<CompleteRun> => ({
+  call: "getRun",
+  group: "run_data",
+  schema: "CompleteRun",
+  what: runTarget(id, options),
+  ask: (adapter, exchange) => adapter.getRun(exchange, id, options),
+});
+
+export const chartPlan = (query: ChartQuery): Plan<Chart> => ({
+  call: "getChart",
+  group: "chart_data",
+  schema: "Chart",
+  what: chartTarget(query),
+  ask: (adapter, exchange) => adapter.getChart(exchange, query),
+});
+
+interface Setting {
+  wire: Wire;
+  flags: FlagSource;
+  /** Whether legacy may stand in for a BFF that fails. */
+  fallback: boolean;
+  check: Check | undefined;
+  tell(report: Report): void;
+}
+
+export class Calls {
+  readonly setting: Setting;
+  readonly flights = new Flights();
+
+  constructor(setting: Setting) {
+    this.setting = setting;
+  }
+
+  /** Return what a plan asks for, shared with all who ask for the same. */
+  async shared<T>(plan: Plan<T>, signal: AbortSignal | undefined): Promise<T> {
+    return this.flights.join(this.nameOf(plan), signal, (landing) => this.once(plan, landing));
+  }
+
+  /** Return the name of the flight that a plan would share. */
+  nameOf({ call, group, what }: Pick<Plan<unknown>, "call" | "group" | "what">): string {
+    const { flags, wire } = this.setting;
+    return JSON.stringify([call, flags.side(group), what, wire.headers()]);
+  }
+
+  /** Return what a plan asks for, from legacy if the BFF fails, or has `failed` already. */
+  async once<T>(plan: Plan<T>, signal: AbortSignal, failed?: BffError): Promise<T> {
+    const { wire, flags } = this.setting;
+    const since = performance.now();
+    const exchange = new Exchange(wire, signal);
+    let side: Side = failed ? "legacy" : flags.side(plan.group);
+    let failure = failed;
+    const report = (error?: BffError): void =>
+      this.report(plan, { side, since, exchanges: [exchange], fallback: failure !== undefined, error });
+    try {
+      let answer: T;
+      try {
+        answer = await this.ask(plan, side, exchange);
+      } catch (error) {
+        if (side === "legacy" || !this.fallsBack(error)) throw error;
+        side = "legacy";
+        failure = error;
+        exchange.cache = undefined;
+        answer = await this.ask(plan, side, exchange);
+      }
+      report(failure);
+      return answer;
+    } catch (error) {
+      if (error instanceof BffError) report(error);
+      throw error;
+    }
+  }
+
+  /** Return what one side answers to a plan. */
+  async ask<T>({ ask, schema }: Plan<T>, side: Side, exchange: Exchange): Promise<T> {
+    const answer = await ask(side === "bff" ? bff : (await legacy()).legacy, exchange);
+    if (schema) this.setting.check?.(schema, answer);
+    return answer;
+  }
+
+  /** Tell whether it is the BFF (or the way to it) that failed, not the request, and legacy may stand in for it. */
+  fallsBack(error: unknown): error is BffError {
+    return this.setting.fallback && error instanceof BffError && (error.status === 0 || error.status >= 500);
+  }
+
+  report(
+    { call, group }: Pick<Plan<unknown>, "call" | "group">,
+    took: { side: Side; since: number; exchanges: Exchange[]; fallback?: boolean; error?: BffError | undefined },
+  ): void {
+    const { side, since, exchanges, fallback, error } = took;
+    const cache = exchanges.find((exchange) => exchange.cache !== undefined)?.cache;
+    this.setting.tell({
+      call,
+      group,
+      side,
+      requests: exchanges.reduce((sum, { requests }) => sum + requests, 0),
+      bytes: exchanges.reduce((sum, { bytes }) => sum + bytes, 0),
+      ms: performance.now() - since,
+      ...(cache !== undefined && { cache }),
+      ...(fallback && { fallback: true }),
+      ...(error && { error: { code: error.code, correlationId: error.correlationId } }),
+    });
+  }
+}
