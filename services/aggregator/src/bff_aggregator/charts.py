@@ -112,20 +112,20 @@ class Charts:
         return chart
 
     async def _from_hours(self, work: _Work) -> Chart | None:
-        """Return a chart of minutes made from hours; None where these do not stand in for minutes, or make no sense.
+        """Return a chart of minutes made from hours; None where these make no sense, or do not stand in for minutes.
 
         A backend that is away is not asked for the minutes as well.
         """
         try:
             loaded = await self._load(work, Source.HOUR)
-            if isinstance(loaded.error, BackendMalformed):
-                raise loaded.error.with_traceback(None)
-            return await self._make(work, Source.HOUR, loaded)
         except BackendMalformed:
             work.in_vain = 1
+            return None
+        try:
+            return await self._make(work, Source.HOUR, loaded)
         except hours.Unfit:
             work.in_vain = loaded.made
-        return None
+            return None
 
     def _filler(self, scope: Scope, credentials: Sequence[Header]) -> Filler:
         limit = time.monotonic() + self._timeout
