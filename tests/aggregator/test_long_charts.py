@@ -90,6 +90,19 @@ async def test_minutes_are_read_as_soon_as_a_shorter_bucket_fits(
     assert again["metadata"]["backend_calls"] == 0
 
 
+@pytest.mark.parametrize("fault", [{}, {"wrong_json": "shape"}])
+async def test_answer_that_took_a_call_for_hours_is_no_hit_though_its_minutes_were_there(
+    demo: Demo, start_aggregator: StartAggregator, fault: dict[str, Any]
+) -> None:
+    client = await start_aggregator(backend_url=demo.url, **PATIENT)
+    january = {**YEAR, "to": "2024-01-31"}
+    await chart(client, january)
+    demo.faults({"path_prefix": "/bars/hour", **fault})
+    metadata = (await chart(client, {**january, "target": "210"}))["metadata"]
+    assert (metadata["source_timeframe"], metadata["cache_hit"], metadata["data_source"]) == ("1M", False, "mixed")
+    assert "/bars/hour" in asked(demo)
+
+
 async def test_what_dates_rule_out_asks_for_no_hours(demo: Demo, start_aggregator: StartAggregator) -> None:
     client = await start_aggregator(backend_url=demo.url, **PATIENT)
     await chart(client, {**QUARTER, "target": "1000"})
