@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 from bff_local import Stack, StackOptions
+from tests.support.clocks import adjustable
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "token-of-the-browser-tests"
@@ -55,12 +56,18 @@ def built_page() -> Path:
 
 
 @pytest.fixture(scope="module")
-def stack(chromium: str, built_page: Path) -> Iterator[Stack]:
-    """What `make run` starts, with faults to order and flags to change."""
+def clock(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that sets the aggregator's wall clock."""
+    return tmp_path_factory.mktemp("clock") / "hand"
+
+
+@pytest.fixture(scope="module")
+def stack(chromium: str, built_page: Path, clock: Path) -> Iterator[Stack]:
+    """What `make run` starts, with faults to order, flags to change and a clock to set."""
     assert chromium
     options = StackOptions(
         demo_args=("--faults", "--load-delay", "0.3"),
-        environment={"*": {"BFF_ADMIN_TOKEN": TOKEN}},
+        environment={"*": {"BFF_ADMIN_TOKEN": TOKEN}, "aggregator": adjustable(clock)},
         page=built_page,
     )
     with pytest.MonkeyPatch.context() as patch:

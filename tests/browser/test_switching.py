@@ -1,23 +1,26 @@
 """Sides are changed, and fall away, while a page is open: nothing is lost, and the page says what is what."""
 
+import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from bff_local import Stack
 from tests.browser.conftest import TOKEN, Complaints
+from tests.support.clocks import FAKETIME
 from tests.support.dashboard import (
     MONTH_RUN,
     YEAR_RUN,
     ask,
     assert_balanced,
+    eventually,
     facts,
     find_run,
     open_player,
     open_run,
-    until,
     wait_for_chart,
     wait_for_flag,
     wait_for_seq,
@@ -67,8 +70,19 @@ def wait_for_side(page: Page, side: str) -> None:
 
 def wait_for_log(page: Page, stack: Stack, frames: int) -> None:
     """Wait until the relay has read so many frames of the one run that is played."""
-    log = "async ([url, least]) => (await (await fetch(url)).json()).recordings.some(log => log.frames >= least)"
-    until(page, log, [f"{stack.origin}/api/v1/streams", frames])
+    eventually(
+        page, lambda: any(log["frames"] >= frames for log in ask(f"{stack.origin}/api/v1/streams")["recordings"])
+    )
+
+
+def wait_for_stale(page: Page, url: str) -> None:
+    """Wait until an answer says that it is stale."""
+
+    def is_stale() -> bool:
+        said = ask(url)
+        return bool(said.get("metadata", said)["stale"])
+
+    eventually(page, is_stale)
 
 
 @pytest.mark.parametrize("key", ["websocket", "bff"])
@@ -161,17 +175,28 @@ def test_backend_stopped_leaves_playback_running_from_the_log(page: Page, stack:
     assert facts(page, "[data-connection]")["side"] == "bff"
 
 
-def test_chart_past_its_freshness_says_that_it_is_stale(page: Page, run: str) -> None:
-    open_run(page, run)
-    page.route(
-        re.compile("/api/v1/chart-data"),
-        lambda route: route.fulfill(
-            response=(answer := route.fetch()),
-            json={**answer.json(), "metadata": {**answer.json()["metadata"], "stale": True}},
-        ),
-    )
-    page.get_by_role("button", name="1h, hours").click()
-    expect(page.locator(".price")).to_contain_text("stale: the backend is away")
+@pytest.mark.skipif(FAKETIME is None and not os.environ.get("CI"), reason="libfaketime is not installed")
+def test_what_is_past_its_freshness_while_the_backend_is_away_is_shown_and_called_stale(
+    page: Page, stack: Stack, month: str, clock: Path
+) -> None:
+    with page.expect_request(re.compile("/api/v1/chart-data")) as asked:
+        open_run(page, month)
+    expect(page.locator("[data-view=run]")).not_to_contain_text(re.compile("stale|last known"))
+    stack["backend"].stop(1.0)
+    try:
+        clock.write_text("+1h")
+        wait_for_stale(page, f"{stack.origin}/api/v1/runs/{month}/status")
+        # Pages ask anew for everything when any flag changes.
+        flip(stack, "websocket", value=False)
+        expect(page.locator("[data-view=run]")).to_contain_text("the run is shown as it was last known")
+        expect(page.locator(".price")).not_to_contain_text("stale")
+        # Bars of long ago are fresh for a day, and kept for one more.
+        clock.write_text("+25h")
+        wait_for_stale(page, asked.value.url)
+        flip(stack, "websocket", value=True)
+        expect(page.locator(".price")).to_contain_text("stale: the backend is away")
+    finally:
+        clock.write_text("+0")
 
 
 def test_backend_away_keeps_old_bars_on_screen_and_offers_a_retry(page: Page, stack: Stack) -> None:

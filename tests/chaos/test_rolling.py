@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,9 +10,9 @@ from tests.chaos.disturbances import NOTHING, WORKER_KILLED, rolled
 from tests.chaos.report import Report
 from tests.chaos.trial import endure
 from tests.chaos.world import SERVICES, World, world
+from tests.support.clocks import FAKETIME
 
 SIZE = 6 if os.environ.get("CHAOS") else 2
-FAKETIME = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
 AHEAD = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": "+1h", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 
 

@@ -1,9 +1,11 @@
 """Words for what the browser tests do with the page."""
 
 import json
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
 from playwright.sync_api import Page
@@ -36,6 +38,14 @@ def facts(page: Page, selector: str) -> dict[str, str]:
 def until(page: Page, condition: str, argument: Any = None) -> None:
     """Wait until a JavaScript function of one argument is true in the page."""
     page.wait_for_function(condition, arg=argument)
+
+
+def eventually(page: Page, holds: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait, with the page going on, until something holds that the page itself does not know."""
+    limit = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < limit, "it did not come to hold in time"
+        page.wait_for_timeout(50)
 
 
 def open_run(page: Page, run: str, rest: str = "") -> None:
