@@ -68,7 +68,7 @@ async def test_every_message_of_a_stream_is_as_its_schema_says(demo: DemoServer)
             await viewer.connection.send(json.dumps(message))
         await viewer.until_type("end")
     kinds = {message["t"] for message in viewer.messages}
-    assert kinds >= {"hello", "frame", "status", "ctrl", "err", "ready_ack", "end"}
+    assert kinds >= {"hello", "frame", "extent", "status", "ctrl", "err", "ready_ack", "end"}
     for message in viewer.messages:
         checker("StreamMessage").validate(message)
 

@@ -15,7 +15,7 @@ from websockets.exceptions import InvalidStatus
 from tests.support.door import open_sockets
 from tests.support.playback import FAST, Relay, play_through, playing, watching
 from tests.support.rfc6455 import Peer, close
-from tests.support.runs import Fate, RunBackend, assert_conserved, source
+from tests.support.runs import Fate, Message, RunBackend, assert_conserved, source
 
 
 async def test_every_frame_of_the_run_arrives_once_and_then_the_end() -> None:
@@ -36,6 +36,37 @@ async def test_the_end_is_found_by_quiet_where_the_backend_never_says_it() -> No
     async with playing(backend) as relay, watching(relay.stream(FAST)) as client:
         await play_through(client)
         assert_conserved(client.frames, backend.frames)
+
+
+def extents(messages: list[Message]) -> list[Message]:
+    return [message for message in messages if message["t"] == "extent"]
+
+
+@pytest.mark.parametrize("says_end", [True, False])
+async def test_a_viewer_that_does_not_play_hears_once_how_large_the_run_is(*, says_end: bool) -> None:
+    known = {"total": 300, "from": "2025-01-02T14:30:00Z", "to": "2025-01-02T19:29:00Z"}
+    async with playing(RunBackend(source(300), says_end=says_end)) as relay:
+        async with watching(relay.stream(FAST)) as client:
+            assert (await client.next())["total"] is None
+            assert await client.until_type("extent") == {"t": "extent", **known}
+            await play_through(client)
+            assert len(extents(client.messages)) == 1
+        async with watching(relay.stream(FAST)) as later:
+            hello = await later.next()
+            assert {name: hello[name] for name in known} == known
+            await play_through(later)
+            assert extents(later.messages) == []
+
+
+async def test_the_size_of_a_run_that_grows_is_told_when_it_is_over_and_before_the_end() -> None:
+    backend = RunBackend(source(200), status="RUNNING", says_end=False)
+    async with playing(backend) as relay, watching(relay.stream(FAST)) as client:
+        await client.control(cmd="play")
+        await client.until(lambda message: message["t"] == "frame" and message["seq"] == 199)
+        assert extents(client.messages) == []
+        backend.frames, backend.status = source(260), "DONE"
+        await client.until_type("end")
+        assert [message["total"] for message in extents(client.messages)] == [260]
 
 
 LAST = [{"timestamp": "2025-01-02T19:29:00Z", "equity": 1.0}]
@@ -182,7 +213,9 @@ async def test_a_run_that_changed_is_announced() -> None:
         told = await client.until(lambda message: message.get("state") == "epoch")
         assert told["epoch"] != hello["epoch"]
         assert told["reason"] == "changed"
+        assert extents(client.messages) == []
         await client.until_type("end")
+        assert [message["total"] for message in extents(client.messages)] == [500]
         following = client.frames[client.frames.index(next(f for f in client.frames if f["seq"] > 399)) :]
         assert_conserved(following, backend.frames, start=400)
 

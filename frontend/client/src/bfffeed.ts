@@ -2,6 +2,7 @@
 
 import { BffError, isObject } from "./errors.ts";
 import { backoff, type Control, type Feed, type FeedOptions, socketUrl } from "./feed.ts";
+import type { components } from "./generated/stream.ts";
 import { target } from "./http.ts";
 import type { Frame, Position, StreamState } from "./types.ts";
 
@@ -14,13 +15,10 @@ const FINAL: Record<number, string> = {
   4404: "RUN_NOT_FOUND",
   4424: "ARTIFACT_MISSING",
 };
-interface Hello {
-  epoch: string;
-  seq: number;
-  total: number | null;
-  from: string | null;
-  to: string | null;
-}
+
+type Messages = components["schemas"];
+type Hello = Messages["Hello"];
+type Extent = Messages["Extent"];
 
 const QUIET_MS = 15_000;
 
@@ -140,6 +138,11 @@ export class BffFeed implements Feed {
       case "frame":
         this.#show(message as Frame);
         break;
+      case "extent": {
+        const { total, from, to } = message as unknown as Extent;
+        host.status({ total, from, to });
+        break;
+      }
       case "status":
         this.#status(message);
         break;

@@ -969,6 +969,9 @@ export const SCHEMAS: Record<string, unknown> = {
     "$ref": "Frame"
    },
    {
+    "$ref": "Extent"
+   },
+   {
     "$ref": "Status"
    },
    {
@@ -1135,6 +1138,35 @@ export const SCHEMAS: Record<string, unknown> = {
   "required": [
    "ts",
    "value"
+  ]
+ },
+ "Extent": {
+  "type": "object",
+  "properties": {
+   "t": {
+    "const": "extent"
+   },
+   "total": {
+    "type": "integer"
+   },
+   "from": {
+    "type": [
+     "string",
+     "null"
+    ]
+   },
+   "to": {
+    "type": [
+     "string",
+     "null"
+    ]
+   }
+  },
+  "required": [
+   "t",
+   "total",
+   "from",
+   "to"
   ]
  },
  "Status": {

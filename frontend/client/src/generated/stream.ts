@@ -42,6 +42,17 @@ export interface components {
             /** @constant */
             t: "err";
         };
+        /** @description Once for an epoch, when the whole run has been read, unless hello said so: how large it is. */
+        Extent: {
+            /** @description time of the first */
+            from: string | null;
+            /** @constant */
+            t: "extent";
+            /** @description time of the last */
+            to: string | null;
+            /** @description source frames */
+            total: number;
+        };
         /** @description `n` source frames up to index `seq`, merged; further fields are those of the last one. */
         Frame: {
             /** @description frames that a slow connection has been spared */
@@ -106,7 +117,7 @@ export interface components {
             t: "status";
             ts?: string | null;
         };
-        StreamMessage: components["schemas"]["Hello"] | components["schemas"]["Frame"] | components["schemas"]["Status"] | components["schemas"]["Err"] | components["schemas"]["Echo"] | components["schemas"]["End"] | components["schemas"]["ReadyAck"] | components["schemas"]["Heartbeat"];
+        StreamMessage: components["schemas"]["Hello"] | components["schemas"]["Frame"] | components["schemas"]["Extent"] | components["schemas"]["Status"] | components["schemas"]["Err"] | components["schemas"]["Echo"] | components["schemas"]["End"] | components["schemas"]["ReadyAck"] | components["schemas"]["Heartbeat"];
         ViewerMessage: components["schemas"]["Ctrl"] | components["schemas"]["Ready"] | components["schemas"]["Heartbeat"];
     };
     responses: never;

@@ -97,6 +97,20 @@ test("a relay that breaks off is asked again for what comes next", async () => {
   expect([query.get("epoch"), query.get("seq")]).toEqual(["e1", "9"]);
 });
 
+test("how large a run is is known as soon as the relay says so, playing or not", async () => {
+  let peer: Peer | undefined;
+  const { stream } = await played("bff", (socket) => {
+    peer = socket;
+    say(socket, { ...hello(-1), total: null, from: "2024-11-01" });
+  });
+  stream.pause();
+  await expect.poll(() => stream.state).toMatchObject({ connection: "live", total: null });
+  const [from, to] = ["2024-11-01T13:30:00Z", "2024-11-01T13:49:00Z"];
+  if (peer) say(peer, { t: "extent", total: 20, from, to });
+  await expect.poll(() => stream.state).toMatchObject({ connection: "live", playing: false, total: 20, from, to });
+  expect(stream.position.seq).toBe(-1);
+});
+
 test("a frame that was shown already on the other side is not shown again", async () => {
   const { stream, shown, flags } = await played("legacy", (socket, path) => {
     if (path.startsWith("/backtests")) say(socket, ...frames(0, 10), { ...frame(10), total_frames: 99_999 });

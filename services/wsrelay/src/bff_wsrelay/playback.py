@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import parse_qs
 
 import orjson
@@ -102,11 +101,8 @@ def start_of(recording: Recording, asked: Wish) -> tuple[int, bool | None]:
 
 def hello(recording: Recording, player: Player, *, resumed: bool | None) -> bytes:
     """Return the first message: what is played, where the viewer stands, how fast it goes."""
-    frames, known = recording.log, recording.detail
-    first = stamp(frames.span[0]) if frames.span else known and known.run_from
-    last = stamp(frames.span[1]) if frames.span and frames.ended else known and known.run_to
-    body: dict[str, Any] = {"t": "hello", "epoch": frames.epoch, "seq": player.cursor - 1, "total": frames.total}
-    body |= {"from": first, "to": last, "fps": player.fps, "speed": player.speed}
+    body = {"t": "hello", "epoch": recording.log.epoch, "seq": player.cursor - 1, **recording.extent}
+    body |= {"fps": player.fps, "speed": player.speed}
     return orjson.dumps(body if resumed is None else {**body, "resumed": resumed})
 
 

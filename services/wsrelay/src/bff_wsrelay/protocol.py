@@ -127,6 +127,11 @@ def status(state: str, **fields: Any) -> bytes:
     return orjson.dumps({"t": "status", "state": state, **fields})
 
 
+def extent(known: dict[str, Any]) -> bytes:
+    """Return the message that tells how large the run is, now that all of it has been read."""
+    return orjson.dumps({"t": "extent", **known})
+
+
 def tail(count: int, last: int) -> bytes:
     """Return what follows a frame's JSON head: how many source frames it covers, and the index of the last one."""
     return b',"n":%d,"seq":%d' % (count, last)

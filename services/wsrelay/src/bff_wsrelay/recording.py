@@ -9,6 +9,7 @@ waiting ──frames──▶ live ──▶ finished
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from bff_wsrelay.frames import stamp
 from bff_wsrelay.log import FrameLog
 from bff_wsrelay.protocol import Code
 from bff_wsrelay.reading import Detail
@@ -51,6 +52,14 @@ class Recording:
         self.connects = 0
         self.watchers: set[Watcher] = set()
         self.hungry: set[Watcher] = set()
+
+    @property
+    def extent(self) -> dict[str, Any]:
+        """What is known of the run's size: `total` source frames, and the times `from` and `to`; None where unknown."""
+        frames, known = self.log, self.detail
+        first = stamp(frames.span[0]) if frames.span else known and known.run_from
+        last = stamp(frames.span[1]) if frames.span and frames.ended else known and known.run_to
+        return {"total": frames.total, "from": first, "to": last}
 
     def identify(self, detail: Detail, now: float) -> None:
         """Take note of what the backend says about the run, having judged the credentials at `now`."""

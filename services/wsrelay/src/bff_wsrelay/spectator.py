@@ -10,7 +10,7 @@ from bff_wsrelay.closecodes import RESTART, TRY_AGAIN_LATER, Close
 from bff_wsrelay.frames import stamp
 from bff_wsrelay.outlet import Outlet
 from bff_wsrelay.player import Emission, Player
-from bff_wsrelay.protocol import END, HEARTBEAT, READY, Refused, err, hear, status
+from bff_wsrelay.protocol import END, HEARTBEAT, READY, Refused, err, extent, hear, status
 from bff_wsrelay.recording import Recording
 from bff_wsrelay.settings import RelaySettings
 from bff_wsrelay.tally import StreamMetrics
@@ -50,6 +50,7 @@ class Spectator:
         "_clock",
         "_dropped",
         "_get_buffered",
+        "_measured",
         "_metrics",
         "_moved",
         "_outlet",
@@ -82,6 +83,7 @@ class Spectator:
         self.balance = Balance(player.cursor)
         self.opened = now
         self.told: bytes | None = None
+        self._measured = player.log.ended
         self.closed: Close | None = None
         self._outlet, self._ticker, self._settings, self._metrics = outlet, ticker, settings, metrics
         self._get_buffered = outlet.buffered_now
@@ -153,6 +155,7 @@ class Spectator:
 
     def grown(self) -> None:
         """Go on, now that the log has more, or has ended."""
+        self._measure()
         now = self._clock()
         self.player.grown(now)
         self._turn(now)
@@ -165,6 +168,8 @@ class Spectator:
         player.switch(log, shown, now)
         after = stamp(shown) if shown is not None else None
         self._outlet.say(status("epoch", epoch=log.epoch, ts=after, reason="changed"), "status")
+        self._measured = False
+        self._measure()
         player.grown(now)
         self._turn(now)
 
@@ -175,6 +180,7 @@ class Spectator:
             self._outlet.say(err(failure.code, failure.message), "error")
             self.close(Close(failure.close, failure.message))
         else:
+            self._measure()
             self._tell()
 
     def drain(self, retry_ms: int) -> None:
@@ -229,6 +235,12 @@ class Spectator:
             tally.dropped += emission.dropped - self._dropped
             self._dropped = emission.dropped
         tally.source_frames += emission.end - emission.start
+
+    def _measure(self) -> None:
+        """Tell once how large the run is, where the greeting could not: when its log is whole, before any `end`."""
+        if self.player.log.ended and not self._measured:
+            self._measured = True
+            self._outlet.say(extent(self.recording.extent), "extent")
 
     def _tell(self) -> None:
         """Tell a viewer that waits what for, once for each reason."""
