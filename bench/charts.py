@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -31,7 +31,9 @@ from bff_local.servers import find_nginx, find_valkey
 
 TOKEN = "bench"  # noqa: S105  the admin token of a process that lives for a minute
 WINDOW = {"symbol": "AAPL", "from": "2024-01-01", "to": "2024-04-14"}
+# So few sessions that buckets shorter than an hour fit, so that this is made from minutes.
 CHART = {**WINDOW, "timeframe": "1M", "target": "10000"}
+YEAR = {"symbol": "AAPL", "from": "2024-01-01", "to": "2024-12-31", "timeframe": "1M", "target": "2000"}
 DEPLOYED_MS = 256.0
 PATH = "/api/v1/chart-data"
 
@@ -94,9 +96,9 @@ class Charts:
         """Ask the backend for the window's minutes."""
         self._backend.get("/bars/minute", params=WINDOW).raise_for_status()
 
-    def chart(self) -> None:
-        """Ask the aggregator for the chart."""
-        self.aggregator.get(PATH, params=CHART).raise_for_status()
+    def chart(self, query: Mapping[str, str] = CHART) -> None:
+        """Ask the aggregator for a chart."""
+        self.aggregator.get(PATH, params=query).raise_for_status()
 
     def purge(self) -> None:
         """Empty the cache of the symbol."""
@@ -140,6 +142,22 @@ def measure_requests(charts: Charts, rounds: int) -> None:
     figure("warm, times faster than direct", direct / took, "x", better="higher", goal=50)
     pace = "warm, times faster than direct, at the deployed backend's pace"
     figure(pace, direct_slow / took, "x", better="higher", goal=50)
+
+
+def measure_year(by_hours: Charts, by_minutes: Charts, rounds: int) -> None:
+    """Print a cold year of minutes at 2,000 points, made from hours and, where that is turned off, from minutes."""
+    took: list[list[float]] = [[], []]
+    for _ in range(rounds):
+        for charts, times in zip((by_hours, by_minutes), took, strict=True):
+            charts.purge()
+            times.append(timed(lambda charts=charts: charts.chart(YEAR)))  # type: ignore[misc]
+    by_hours.chart(YEAR)
+    line("cold year of minutes at 2,000 points, from minutes", spread(took[1]))
+    line("the same from hours", spread(took[0]))
+    line("warm", spread([timed(lambda: by_hours.chart(YEAR)) for _ in range(50)]))
+    hours, minutes = (statistics.median(times) for times in took)
+    figure("cold year of minutes at 2,000 points", hours, "ms")
+    figure("cold year from hours beside minutes", hours / minutes, "x", goal=0.5)
 
 
 def wrk(url: str, coding: str, seconds: int) -> float:
@@ -275,6 +293,10 @@ def main() -> None:
         figure("memory, idle", resident(service.pid), "MB", goal=90)
         charts = Charts(f"http://127.0.0.1:{backend}", base)
         measure_requests(charts, chosen.rounds)
+        second = f"http://127.0.0.1:{(second_port := free_port())}"
+        settings |= {"BFF_PORT": f"{second_port}", "BFF_CHART_HOURS": "false"}
+        with process([sys.executable, "-m", "bff_aggregator"], f"{second}/health/live", **settings):
+            measure_year(charts, Charts(f"http://127.0.0.1:{backend}", second), chosen.rounds)
         measure_throughput(charts, base, folder, chosen.seconds)
         measure_bytes(charts)
         fill_cache(charts)
