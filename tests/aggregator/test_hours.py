@@ -1,13 +1,14 @@
 """When hours stand in for minutes, and that the chart is the same then."""
 
 from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bff_aggregator import hours
+from bff_aggregator import hours, wire
 from bff_aggregator.bars import Bars
 from bff_aggregator.decimate import MINUTES, Size, Span, bucket, decimate, merge
 from bff_aggregator.hours import Unfit, may_stand_in, require_fit
@@ -34,6 +35,22 @@ def minutes_of(first: date, last: date) -> Bars:
 
 def hours_of(first: date, last: date) -> Bars:
     return by_the_hour(minutes_of(first, last))
+
+
+def recorded(name: str) -> Bars:
+    content = (Path(__file__).parent / "samples" / name).read_bytes()
+    return wire.parse(content, trades="daily" in name).bars
+
+
+def test_recorded_hours_and_days_of_the_backend_are_its_minutes_merged() -> None:
+    minutes = recorded("bars_minute_AAPL_2024-10-31_to_11-04.json")
+    hourly, daily = recorded("bars_hour_AAPL_2024-10.json"), recorded("bars_daily_AAPL_2024-10.json")
+    last_day = hourly.between(int(minutes.t[0]), int(hourly.t[-1]) + 1)
+    assert len(last_day) == 7
+    assert bucket(minutes, 60, MINUTE).take(slice(0, 7)).equals(last_day)
+    days = bucket(hourly, Span.SESSION, HOUR)
+    assert len(days) == len(daily) == 23
+    assert all(np.array_equal(*both) for both in zip(days.columns[1:], daily.columns[1:6], strict=True))
 
 
 @settings(max_examples=60, deadline=None)
