@@ -27,7 +27,7 @@ LOOK_JOINABLE, PART_JOINABLE = 0.5, 1.0
 class Request:
     """One request: whose it is, until when (monotonic seconds) it may take, what it holds and the calls it began.
 
-    `shelf` is what the cache had when it came; the parts of `theirs` are being read by another process.
+    `shelf` is what the cache had when it came, `claiming` ends with the parts that another process is reading.
     """
 
     user: User
@@ -37,12 +37,19 @@ class Request:
     deadline: float
     seen: Sighting | None
     calls: int = 0
-    theirs: set[str] = field(default_factory=set)
+    claiming: asyncio.Task[set[str]] | None = None
     held: list[Flight[Part]] = field(default_factory=list)
 
     def left(self) -> float:
         """Return the seconds that remain."""
         return max(0.0, self.deadline - time.monotonic())
+
+    async def theirs(self) -> set[str]:
+        """Return the parts that another process is reading, once that is agreed on."""
+        if self.claiming is None:
+            return set()
+        await asyncio.wait((self.claiming,))
+        return self.claiming.result()
 
 
 class Runs:
@@ -73,24 +80,33 @@ class Runs:
         await self._flights.aclose()
         await self._looks.aclose()
 
-    async def load(self, user: User, run_id: str, wanted: Sequence[str], deadline: float) -> Whole:
+    async def load(
+        self,
+        user: User,
+        run_id: str,
+        wanted: Sequence[str],
+        deadline: float,
+        on_sight: Callable[[Sighting], None] | None = None,
+    ) -> Whole:
         """Return a run with the `wanted` parts by the `deadline` (monotonic seconds), whatever became of them.
 
+        `on_sight` is told what the first look at the run has shown, which is long before its parts have come.
         Raises RunNotFound, Refused, or an UpstreamError or Busy where even the run's detail failed to come.
         """
         shelf = await self._cache.look(user, run_id)
         margin = min(MARGIN, max(0.0, deadline - time.monotonic()) / 10)
-        request = Request(user, run_id, shelf, wanted, deadline - margin, shelf.sighting)
+        asked = [name for name in sections.ASKED if name in wanted]
+        request = Request(user, run_id, shelf, asked, deadline - margin, shelf.sighting)
         missing = self._missing(request)
+        if missing:  # The look at the run need not wait for this, the parts do.
+            request.claiming = asyncio.create_task(self._claims.take(shelf.scope, missing, request))
         try:
-            if missing:
-                request.theirs = await self._claims.take(shelf.scope, missing, request)
-            sighting, parts = await self._consistent(request)
+            sighting, parts = await self._consistent(request, on_sight)
         finally:
             for flight in request.held:
                 self._flights.release(flight, request)
             if missing and not self._errands.send(lambda: self._wind_up(request, BEHIND)):
-                await self._claims.give_back(shelf.scope, request)
+                await self._give_back(request)
         shown = {name: sections.skipped(name) for name in PARTS} | {part.name: part for part in parts}
         whole = Whole(sighting, shown, request.calls)
         self._metrics.parts.labels(RUN, State.STALE if sighting.error else State.OK, sighting.source).inc()
@@ -113,11 +129,20 @@ class Runs:
             await asyncio.sleep(pause)
             await self._cache.write(request.shelf)
         finally:
-            await self._claims.give_back(request.shelf.scope, request)
+            await self._give_back(request)
 
-    async def _consistent(self, request: Request) -> tuple[Sighting, list[Part]]:
+    async def _give_back(self, request: Request) -> None:
+        """Give back what the request has claimed, which has to be known for that."""
+        await request.theirs()
+        await self._claims.give_back(request.shelf.scope, request)
+
+    async def _consistent(
+        self, request: Request, on_sight: Callable[[Sighting], None] | None
+    ) -> tuple[Sighting, list[Part]]:
         """Return a sighting and parts of its revision, begun anew whenever the run has moved on meanwhile."""
         sighting = await self._first_look(request)
+        if on_sight is not None:
+            on_sight(sighting)
         for _ in range(ROUNDS):
             parts = await self._collect(request, sighting)
             later = await self._confirm(request, sighting, parts)
@@ -141,16 +166,18 @@ class Runs:
         task = asyncio.create_task(self._look(request, known))
         try:
             if not (await asyncio.wait((task,), timeout=LEAD))[0]:
-                self._ask_early(request, known)
+                await asyncio.wait((task, request.claiming or task), return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                self._ask_early(request, known, await request.theirs())
             return await task
         finally:
             task.cancel()
 
-    def _ask_early(self, request: Request, known: Sighting | None) -> None:
+    def _ask_early(self, request: Request, known: Sighting | None, theirs: set[str]) -> None:
         """Begin the calls for parts that are not at hand, before it is known whether they will count."""
         for name in request.wanted:
             part = None if known is None else request.shelf.part(name, known.revision)
-            if name not in request.theirs and (part is None or self._clock() >= part.fresh_until):
+            if name not in theirs and (part is None or self._clock() >= part.fresh_until):
                 self._start(request, name, 0.0)
 
     async def _look(self, request: Request, fallback: Sighting | None, not_before: float = 0.0) -> Sighting:
@@ -206,7 +233,7 @@ class Runs:
         """
         following = None
         try:
-            if name in request.theirs:
+            if name in await request.theirs():
                 following = asyncio.create_task(self._from_others(request, name, sighting))
                 # Whoever reads it may have ended without a word, so the second half of the time is for both ways.
                 await asyncio.wait((following,), timeout=request.left() / 2)

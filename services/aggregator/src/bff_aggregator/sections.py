@@ -16,6 +16,8 @@ from bff_aggregator.vocabulary import FINISHED, Json, instant
 
 RUN: Final = "run"
 PARTS: Final = ("metrics", "equity", "orders")
+# The curve is the longest part by far: asked for last, it would end that much later.
+ASKED: Final = ("equity", "metrics", "orders")
 HOUR: Final = 3600.0
 
 
