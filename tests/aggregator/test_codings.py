@@ -1,9 +1,11 @@
 import gzip
 import sys
+import zlib
+from typing import Any
 
 import pytest
 
-from bff_aggregator.codings import choose, compress, entity_tag, matching_tag
+from bff_aggregator.codings import Stream, choose, compress, entity_tag, matching_tag
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -56,3 +58,26 @@ def test_tag_matches_the_same_content_in_the_same_coding() -> None:
     assert matching_tag(["*"], tag) == tag
     assert matching_tag([entity_tag("c0", "warm", "zstd")], tag) is None
     assert matching_tag([entity_tag("c1", "warm", "gzip"), '"-"', "x"], tag) is None
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip", "zstd"])
+def test_each_piece_of_a_stream_can_be_read_when_it_has_come(coding: str) -> None:
+    stream, reader = Stream(coding), reading(coding)
+    pieces = [b"one\n", bytes(range(256)) * 2000, b"", b"three\n"]
+    for piece in pieces:
+        assert reader.decompress(stream.add(piece)) == piece
+    assert reader.decompress(stream.end()) == b""
+    assert reader.eof or coding == "identity"
+
+
+class _Plain:
+    eof = False
+
+    def decompress(self, data: bytes) -> bytes:
+        return data
+
+
+def reading(coding: str) -> Any:
+    if coding == "identity":
+        return _Plain()
+    return zlib.decompressobj(31) if coding == "gzip" else zstd.ZstdDecompressor()

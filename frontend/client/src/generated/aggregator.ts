@@ -108,6 +108,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{run_id}/view": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Everything that a run's page shows, each part as soon as it is there
+         * @description Three JSON objects, one a line: `head` first, then `chart` and `run` in the order in which they are ready. A body that ends before is broken off. What keeps the head from being had is the whole answer.
+         */
+        get: operations["run_view"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -1610,6 +1630,283 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description The backend's own answer, unchanged */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": {
+                     *         "code": "UNAUTHORIZED",
+                     *         "details": {
+                     *           "correlation_id": "4bf92f3577b34da6"
+                     *         },
+                     *         "message": "who are you?"
+                     *       }
+                     *     }
+                     */
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description The backend's own answer, unchanged */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": {
+                     *         "code": "FORBIDDEN",
+                     *         "details": {
+                     *           "correlation_id": "4bf92f3577b34da6"
+                     *         },
+                     *         "message": "not yours"
+                     *       }
+                     *     }
+                     */
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description No such run, or not the part that was required */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": {
+                     *         "code": "RUN_NOT_FOUND",
+                     *         "details": {
+                     *           "correlation_id": "4bf92f3577b34da6"
+                     *         },
+                     *         "message": "there is no run x"
+                     *       }
+                     *     }
+                     */
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description A parameter is not acceptable */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": {
+                     *         "code": "VALIDATION",
+                     *         "details": {
+                     *           "correlation_id": "4bf92f3577b34da6"
+                     *         },
+                     *         "message": "invalid: equity_points"
+                     *       }
+                     *     }
+                     */
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description The backend failed */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": {
+                     *         "code": "BACKEND_UNAVAILABLE",
+                     *         "details": {
+                     *           "correlation_id": "4bf92f3577b34da6"
+                     *         },
+                     *         "message": "the backend cannot be reached"
+                     *       }
+                     *     }
+                     */
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description Too busy, or the backend failed too often; see Retry-After */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": {
+                     *         "code": "BUSY",
+                     *         "details": {
+                     *           "correlation_id": "4bf92f3577b34da6"
+                     *         },
+                     *         "message": "too many requests"
+                     *       }
+                     *     }
+                     */
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description The backend took too long */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": {
+                     *         "code": "BACKEND_TIMEOUT",
+                     *         "details": {
+                     *           "correlation_id": "4bf92f3577b34da6"
+                     *         },
+                     *         "message": "the backend did not answer within the deadline"
+                     *       }
+                     *     }
+                     */
+                    "application/json": Record<string, never>;
+                };
+            };
+        };
+    };
+    run_view: {
+        parameters: {
+            query?: {
+                /** @description most points of equity; 0: all */
+                equity_points?: number;
+                /**
+                 * @description first UTC date; `from` is understood too; both dates or neither, which means the run's own window
+                 * @example 2024-01-02
+                 */
+                from_date?: string;
+                /**
+                 * @description regular trading hours only
+                 * @example true
+                 */
+                rth_only?: boolean;
+                /**
+                 * @description most bars to answer; `target` is understood too
+                 * @example 1000
+                 */
+                target_points?: number;
+                /**
+                 * @description what a bar covers
+                 * @example 1H
+                 */
+                timeframe?: "1D" | "1H" | "1M" | "1M_DECIMATED";
+                /**
+                 * @description last UTC date, included; `to` is understood too; both dates or neither, which means the run's own window
+                 * @example 2024-12-31
+                 */
+                to_date?: string;
+            };
+            header?: {
+                /** @description seconds the answer may take; only shortens the service's own limit */
+                "x-request-timeout"?: number;
+            };
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The lines */
+            200: {
+                headers: {
+                    /** @description `private, no-store`: the parts have tags */
+                    "Cache-Control"?: string;
+                    /** @description what else the answer depends on */
+                    Vary?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {"name":"head","status":200,"body":{"run_id":"05a0b0f6e429450f95d2598db225778b","status":"DONE",…}}
+                     *     {"name":"chart","status":200,"etag":"\"4bd1…-9c0e…-zstd\"","body":{"s":"ok","symbol":"TSLA",…}}
+                     *     {"name":"run","status":200,"etag":"\"81f0…-2a77…-zstd\"","body":{"run":{…},"metrics":{…},…}}
+                     */
+                    "application/x-ndjson": {
+                        body: components["schemas"]["RunStatus"];
+                        /** @enum {string} */
+                        name: "head";
+                        /** @enum {integer} */
+                        status: 200;
+                    } | {
+                        body: {
+                            c: number[];
+                            from_date: string;
+                            h: number[];
+                            l: number[];
+                            metadata: {
+                                /** @description calls that this request made */
+                                backend_calls: number;
+                                /** @description whether everything came from the cache */
+                                cache_hit: boolean;
+                                /** @description `cache`, `backend` or `mixed` */
+                                data_source: string;
+                                /** @description whether bars were merged to fit `target_points`: they are not those of the timeframe */
+                                decimated: boolean;
+                                /** @description minutes of trading per bar */
+                                decimation_stride: number;
+                                /** @description milliseconds until the bars were there */
+                                load_time_ms: number;
+                                /** @description bars of the backend that were put right or left out */
+                                rejected_bars: number;
+                                /** @description bars that this answer was made from */
+                                source_bars: number;
+                                /** @description what these cover: `1M`, `1H` or `1D`; a long chart of minutes is made from hours */
+                                source_timeframe: string;
+                                /** @description whether some of it is past its freshness */
+                                stale: boolean;
+                                /** @description bars in this answer */
+                                total_bars: number;
+                            };
+                            n?: number[];
+                            o: number[];
+                            /**
+                             * @description as in a UDF history answer
+                             * @enum {string}
+                             */
+                            s: "ok" | "no_data";
+                            symbol: string;
+                            /** @description starts of the bars, UTC seconds */
+                            t: number[];
+                            timeframe: string;
+                            to_date: string;
+                            v: number[];
+                        };
+                        /** @description tag that a GET of the part alone would have, for its `If-None-Match` */
+                        etag?: string;
+                        /** @enum {string} */
+                        name: "chart";
+                        /** @enum {integer} */
+                        status: 200;
+                    } | {
+                        body: components["schemas"]["CompleteRun"];
+                        /** @description tag that a GET of the part alone would have, for its `If-None-Match` */
+                        etag?: string;
+                        /** @enum {string} */
+                        name: "run";
+                        /** @enum {integer} */
+                        status: 200;
+                    } | {
+                        body: {
+                            error: {
+                                code: string;
+                                details: Record<string, never>;
+                                message: string;
+                            };
+                        };
+                        /** @enum {string} */
+                        name: "chart" | "run";
+                        status: number;
+                    };
+                };
             };
             /** @description The backend's own answer, unchanged */
             401: {

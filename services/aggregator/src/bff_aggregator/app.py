@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from bff_aggregator import chart_routes, runs
+from bff_aggregator import chart_routes, runs, view_routes
 from bff_aggregator.cache import Link, Remote
 from bff_aggregator.cache_metrics import CacheMetrics
 from bff_aggregator.chart_routes import ChartEndpoint
@@ -23,6 +23,7 @@ from bff_aggregator.run_metrics import RunMetrics
 from bff_aggregator.runcache import RunCache
 from bff_aggregator.settings import AggregatorSettings
 from bff_aggregator.store import Store
+from bff_aggregator.view_routes import Sources
 from bff_shared.app import create_app as create_common_app
 from bff_shared.cors import Cors
 from bff_shared.metrics import Metrics
@@ -78,4 +79,5 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
     app.is_direct = lambda path: path == chart_routes.PATH
     app.include_router(chart_routes.make_router(endpoint, store, settings.admin_token))
     app.include_router(runs.make_router(run_loader, replies, run_list, store, settings))
+    app.include_router(view_routes.make_router(Sources(run_loader, replies, endpoint, store, settings.run_timeout)))
     return app

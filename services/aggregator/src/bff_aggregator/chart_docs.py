@@ -14,7 +14,7 @@ def _parameter(name: str, text: str, schema: dict[str, Any], example: Any, *, re
     return {**where, "schema": schema, "example": example}
 
 
-_PARAMETERS = [
+PARAMETERS = [
     _parameter("symbol", "trimmed and upper-cased", _SYMBOL, "AAPL", required=True),
     _parameter("timeframe", "what a bar covers", {"type": "string", "enum": [*Timeframe]}, "1H", required=True),
     _parameter("from_date", "first UTC date; `from` is understood too", _DATE, "2024-01-02", required=True),
@@ -87,7 +87,7 @@ _ROWS_SCHEMA = {
     "required": [*_HEAD, "bars", "metadata"],
     "properties": {**_HEAD_SCHEMA, "bars": {"type": "array", "items": _ROW_SCHEMA}, "metadata": _METADATA_SCHEMA},
 }
-_COLUMNS_SCHEMA = {
+COLUMNS_SCHEMA = {
     "type": "object",
     "required": ["s", *_HEAD, "t", "o", "h", "l", "c", "v", "metadata"],
     "properties": {
@@ -146,7 +146,7 @@ def _error(code: str, message: str, **details: Any) -> dict[str, Any]:
     return {"error": {"code": code, "message": message, "details": {**details, "correlation_id": "4f1d…"}}}
 
 
-_ERROR_SCHEMA = {
+ERROR_SCHEMA = {
     "type": "object",
     "required": ["error"],
     "properties": {
@@ -164,7 +164,7 @@ _ERROR_SCHEMA = {
 
 
 def _failure(text: str, example: dict[str, Any]) -> dict[str, Any]:
-    return {"description": text, "content": {"application/json": {"schema": _ERROR_SCHEMA, "example": example}}}
+    return {"description": text, "content": {"application/json": {"schema": ERROR_SCHEMA, "example": example}}}
 
 
 _KNOWN = {"from_date": "2024-01-02", "to_date": "2025-12-31"}
@@ -203,14 +203,14 @@ CHART_DATA: dict[str, Any] = {
     "operation_id": "chart_data",
     "response_model": None,
     "openapi_extra": {
-        "parameters": _PARAMETERS,
+        "parameters": PARAMETERS,
         "responses": {
             "200": {
                 "description": "Bars in ascending order",
                 "headers": _HEADERS,
                 "content": {
                     "application/json": {
-                        "schema": {"type": "object", "anyOf": [_ROWS_SCHEMA, _COLUMNS_SCHEMA, _POINTS_SCHEMA]},
+                        "schema": {"type": "object", "anyOf": [_ROWS_SCHEMA, COLUMNS_SCHEMA, _POINTS_SCHEMA]},
                         "examples": {
                             "rows": {"summary": "format=rows", "value": _ROWS_EXAMPLE},
                             "columns": {"summary": "format=columns", "value": _COLUMNS_EXAMPLE},

@@ -47,7 +47,7 @@ class ChartEndpoint:
     def __init__(
         self, charts: Charts, kept: Kept, metrics: CacheMetrics, timeout: float, today: Callable[[], date]
     ) -> None:
-        self._charts, self._kept, self._timeout, self._today = charts, kept, timeout, today
+        self._charts, self._kept, self._timeout, self.today = charts, kept, timeout, today
         self._hits = metrics.hits.labels("answer", "memory")
         self._parse = lru_cache(maxsize=1024)(parse)
 
@@ -68,11 +68,31 @@ class ChartEndpoint:
         response.raw_headers = headers
         return response
 
+    def check(self, query_string: bytes) -> None:
+        """Raise InvalidRequest unless a query is acceptable."""
+        self._parse(query_string, self.today())
+
+    async def plain(self, query_string: bytes, asked: Asked, begun: float) -> tuple[bytes, str]:
+        """Return the body of an answer in no coding, and the entity tag that it would have in the client's.
+
+        For a request that came at `begun` (monotonic seconds). Raises Refused too.
+        """
+        deadline = deadlines.deadline(begun, self._timeout, asked.timeout)
+        query = self._parse(query_string, self.today())
+        owner = await self._charts.owner(asked.credentials)
+        answer = self._kept.get(owner, query)
+        if answer is None:
+            with self._charts.answering():
+                _, answer = await self._make(asked, query, owner, deadline.at)
+        else:
+            self._hits.inc()
+        return answer.body, answer.tag(codings.choose(asked.encoding, len(answer.body)))
+
     async def _reply(self, query_string: bytes, headers: Iterable[Header]) -> Reply:
         begun = time.perf_counter()
         asked = heads.read(headers)
         deadline = deadlines.deadline(time.monotonic(), self._timeout, asked.timeout)
-        query = self._parse(query_string, self._today())
+        query = self._parse(query_string, self.today())
         owner = await self._charts.owner(asked.credentials)
         answer = self._kept.get(owner, query)
         if answer is not None:
@@ -84,17 +104,22 @@ class ChartEndpoint:
     async def _made(self, asked: Asked, query: ChartQuery, owner: str, deadline: float, begun: float) -> Reply:
         """Return an answer out of chunks."""
         try:
-            chart = await self._charts.chart(query, owner, asked.credentials, deadline)
+            chart, answer = await self._make(asked, query, owner, deadline)
         except Refused as refused:
             passed = Response(refused.content, refused.status, {**refused.headers, "cache-control": "no-store"})
             return refused.status, passed.raw_headers, refused.content
+        aging = heads.aging(int(chart.fresh_until - time.time()), cache_status(chart))
+        steps = f"load;dur={chart.timings.load:.2f}, make;dur={chart.timings.make:.2f}, "
+        return await _told(asked, answer, aging, steps, begun)
+
+    async def _make(self, asked: Asked, query: ChartQuery, owner: str, deadline: float) -> tuple[Chart, Answer]:
+        """Return a chart and what answers with it, which is kept where it is good for the next request too."""
+        chart = await self._charts.chart(query, owner, asked.credentials, deadline)
         encoded = chart.encoded
         answer = Answer(encoded.body, encoded.content, encoded.edition, MEDIA_TYPES[query.format], chart.fresh_until)
         if chart.facts.hit and not chart.facts.stale:
             self._kept.put(owner, query, answer)
-        aging = heads.aging(int(chart.fresh_until - time.time()), cache_status(chart))
-        steps = f"load;dur={chart.timings.load:.2f}, make;dur={chart.timings.make:.2f}, "
-        return await _told(asked, answer, aging, steps, begun)
+        return chart, answer
 
 
 async def _told(asked: Asked, answer: Answer, aging: list[Header], steps: str, begun: float) -> Reply:

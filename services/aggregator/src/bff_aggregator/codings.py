@@ -19,6 +19,8 @@ CODINGS = ("zstd", "gzip")
 MIN_BYTES = 1024
 _ZSTD_LEVEL, _GZIP_LEVEL = 3, 4
 _GZIP_WINDOW = 31
+# What is compressed while somebody waits for the rest has to be quick.
+_QUICK_ZSTD, _QUICK_GZIP = 1, 2
 _SHORT = 256
 
 
@@ -64,6 +66,28 @@ def compress(body: bytes, coding: str) -> bytes:
         packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
         return packer.compress(body) + packer.flush()
     return body
+
+
+class Stream:
+    """One body in a coding, of which each piece can be read as soon as it has come."""
+
+    def __init__(self, coding: str) -> None:
+        self._zstd = zstd.ZstdCompressor(level=_QUICK_ZSTD) if coding == "zstd" else None
+        self._gzip = zlib.compressobj(_QUICK_GZIP, zlib.DEFLATED, _GZIP_WINDOW) if coding == "gzip" else None
+
+    def add(self, piece: bytes) -> bytes:
+        """Return the next piece in the coding, up to a boundary that a decoder can read to."""
+        if self._zstd:
+            return self._zstd.compress(piece, self._zstd.FLUSH_BLOCK)
+        if self._gzip:
+            return self._gzip.compress(piece) + self._gzip.flush(zlib.Z_SYNC_FLUSH)
+        return piece
+
+    def end(self) -> bytes:
+        """Return what ends the body."""
+        if self._zstd:
+            return self._zstd.flush()
+        return self._gzip.flush() if self._gzip else b""
 
 
 def entity_tag(content: str, edition: str, coding: str) -> str:

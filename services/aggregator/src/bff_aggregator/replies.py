@@ -71,9 +71,8 @@ class Replies:
         }
         rest = answers.metadata_text(encoded.body, whole, time.time(), (now - begun) * 1000)
         coding = favourite if encoded.packed else codings.IDENTITY
-        if whole.settled:
-            edition = blake2b(rest, digest_size=6).hexdigest()
-            headers["etag"] = tag = codings.entity_tag(encoded.body.digest, edition, coding)
+        if tag := entity_tag(whole, encoded.body, rest, coding):
+            headers["etag"] = tag
             known = codings.matching_tag(wishes.if_none_match, tag) if wishes.if_none_match else None
             if known is not None:
                 return Response(None, 304, {**headers, "etag": known})
@@ -81,15 +80,29 @@ class Replies:
             return Response(encoded.body.text + rest, 200, headers, JSON)
         return Response(splicing.end(encoded.packed, rest), 200, {**headers, "content-encoding": coding}, JSON)
 
-    async def _encoded(self, user: User, whole: Whole, shape: Shape, coding: str) -> Encoded:
-        """Return the sections encoded; those that cannot change any more are kept."""
+    async def plain(
+        self, user: User, whole: Whole, shape: Shape, accept_encoding: str | None, begun: float
+    ) -> tuple[bytes, str | None]:
+        """Return the body of an answer in no coding, and the entity tag that it would have in the client's."""
+        favourite = codings.choose(accept_encoding, UNKNOWN_SIZE)
+        body = (await self._encoded(user, whole, shape, codings.IDENTITY, favourite)).body
+        rest = answers.metadata_text(body, whole, time.time(), (time.monotonic() - begun) * 1000)
+        coding = codings.choose(accept_encoding, len(body.text))
+        return body.text + rest, entity_tag(whole, body, rest, coding)
+
+    async def _encoded(self, user: User, whole: Whole, shape: Shape, coding: str, instead: str = "") -> Encoded:
+        """Return the sections encoded; those that cannot change any more are kept.
+
+        Those that are kept in the coding `instead` will do as well.
+        """
         states = tuple((part.state, part.at) for part in whole.parts.values())
-        key = (user.digest, orjson.dumps(whole.sighting.run), states, shape, coding)
-        known = self._kept.get(key)
-        if known is not None:
-            self._kept.move_to_end(key)
-            self._metrics.bodies.labels("kept").inc()
-            return known
+        what = (user.digest, orjson.dumps(whole.sighting.run), states, shape)
+        key = (*what, coding)
+        for kept in ((*what, instead), key):
+            if (known := self._kept.get(kept)) is not None:
+                self._kept.move_to_end(kept)
+                self._metrics.bodies.labels("kept").inc()
+                return known
         holder = object()
         flight, begun = self._flights.join(key, holder, lambda: asyncio.to_thread(encode, whole, shape, coding))
         self._metrics.bodies.labels("encoded" if begun else "coalesced").inc()
@@ -116,6 +129,13 @@ def encode(whole: Whole, shape: Shape, coding: str) -> Encoded:
     body = answers.encode_sections(whole, shape)
     worth = coding != codings.IDENTITY and len(body.text) >= codings.MIN_BYTES
     return Encoded(body, splicing.begin(body.text, coding) if worth else None)
+
+
+def entity_tag(whole: Whole, body: Body, metadata: bytes, coding: str) -> str | None:
+    """Return the tag of an answer in a coding; one that will be another soon has none."""
+    if not whole.settled:
+        return None
+    return codings.entity_tag(body.digest, blake2b(metadata, digest_size=6).hexdigest(), coding)
 
 
 def cache_status(whole: Whole) -> str:

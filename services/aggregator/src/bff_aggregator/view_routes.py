@@ -1,0 +1,193 @@
+"""The view of a run: its head, its chart and the run itself in one answer, each sent as soon as it is there. I/O."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+import orjson
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from bff_aggregator import codings, deadlines, heads, view_docs, view_lines
+from bff_aggregator.answers import Shape
+from bff_aggregator.chart_routes import ChartEndpoint
+from bff_aggregator.complete import Runs
+from bff_aggregator.parts import User
+from bff_aggregator.replies import UNKNOWN_SIZE, Replies
+from bff_aggregator.runs import MOST, UNLIMITED, RunId, Timeout, light, pass_on
+from bff_aggregator.sections import PARTS, Sighting, Whole
+from bff_aggregator.sources import Refused
+from bff_aggregator.store import Store
+from bff_shared.context import correlation_id
+from bff_shared.errors import BffError, DatasetNotFound, Internal
+from bff_shared.headers import Header
+
+log = logging.getLogger(__name__)
+HEADERS: Final[list[Header]] = [
+    (b"content-type", view_docs.NDJSON.encode()),
+    (b"cache-control", b"private, no-store"),
+    (b"vary", b"Authorization, Cookie, Accept-Encoding"),
+    # nginx would keep the lines back until it has a buffer full of them.
+    (b"x-accel-buffering", b"no"),
+]
+# More than this is compressed beside the event loop.
+_THREAD_BYTES: Final = 64 * 1024
+_STAND_IN: Final = "X"
+Made = tuple[bytes, str | None]
+"""A part's JSON body, and its entity tag where it has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What makes the parts of a view: the very code that answers for each of them alone.
+
+    `run_timeout` is how many seconds a run may take.
+    """
+
+    runs: Runs
+    replies: Replies
+    charts: ChartEndpoint
+    store: Store
+    run_timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request: which run for whom, what of the chart, most points of equity, and when it came (monotonic)."""
+
+    run_id: str
+    user: User
+    heads: heads.Asked
+    chart: view_lines.Pairs
+    equity_points: int
+    begun: float
+
+
+def make_router(sources: Sources) -> APIRouter:
+    """Return the route of views."""
+    router = APIRouter(prefix="/api/v1", tags=["runs"])
+
+    @router.get("/runs/{run_id}/view", response_class=View, **view_docs.VIEW)
+    async def view(
+        request: Request,
+        run_id: RunId,
+        *,
+        equity_points: Annotated[int, Query(ge=0, le=MOST, description="most points of equity; 0: all")] = 2000,
+        x_request_timeout: Timeout = UNLIMITED,
+    ) -> Response:
+        begun = time.monotonic()
+        asked = heads.read(request.headers.raw)
+        asked.timeout = repr(x_request_timeout)
+        chart = view_lines.chart_fields(request.scope["query_string"])
+        today = sources.charts.today().isoformat()
+        sources.charts.check(view_lines.chart_query(chart, _STAND_IN, (today, today)))
+        given = tuple(asked.credentials)
+        user = User(given, await sources.store.owner(given))
+        return View(sources, Asked(run_id, user, asked, chart, equity_points, begun))
+
+    return router
+
+
+class View(Response):
+    """The answer to one request, made while it is sent; a client that goes away ends it."""
+
+    def __init__(self, sources: Sources, asked: Asked) -> None:
+        super().__init__()
+        self._sources, self._asked = sources, asked
+        self._coding = codings.choose(asked.heads.encoding, UNKNOWN_SIZE)
+        self._stream = codings.Stream(self._coding)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as an ASGI application; raises what keeps the head from being had."""
+        answering, leaving = asyncio.create_task(self._answer(send)), asyncio.create_task(_left(receive))
+        try:
+            await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if answering.done():
+                answering.result()
+        except Refused as refused:
+            await pass_on(refused)(scope, receive, send)
+        finally:
+            await _end(answering, leaving)
+
+    async def _answer(self, send: Send) -> None:
+        """Send the head as soon as the run is seen, and the other parts in the order in which they come."""
+        asked, sighted = self._asked, asyncio.get_running_loop().create_future()
+        limit = deadlines.deadline(asked.begun, self._sources.run_timeout, asked.heads.timeout)
+        whole = asyncio.create_task(
+            self._sources.runs.load(asked.user, asked.run_id, PARTS, limit.at, sighted.set_result)
+        )
+        parts: list[asyncio.Task[bytes]] = []
+        try:
+            await asyncio.wait((whole, sighted), return_when=asyncio.FIRST_COMPLETED)
+            seen = sighted.result() if sighted.done() else (await whole).sighting
+            parts.append(asyncio.create_task(_line("chart", lambda: self._chart(seen))))
+            parts.append(asyncio.create_task(_line("run", lambda: self._run(whole))))
+            await self._begin(send, seen)
+            pending = set(parts)
+            while pending:
+                _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                ready = [part for part in parts if part not in pending]
+                parts = [part for part in parts if part in pending]
+                await self._send(send, b"".join(part.result() for part in ready), more=bool(pending))
+        finally:
+            await _end(whole, *parts)
+
+    async def _begin(self, send: Send, seen: Sighting) -> None:
+        coded = [] if self._coding == codings.IDENTITY else [(b"content-encoding", self._coding.encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *coded]})
+        await self._send(send, view_lines.line("head", 200, orjson.dumps(light(Whole(seen, {})))), more=True)
+
+    async def _send(self, send: Send, text: bytes, *, more: bool) -> None:
+        """Send lines so that the client can read them at once."""
+        if self._coding == codings.IDENTITY or len(text) < _THREAD_BYTES:
+            coded = self._stream.add(text)
+        else:
+            coded = await asyncio.to_thread(self._stream.add, text)
+        rest = b"" if more else self._stream.end()
+        await send({"type": "http.response.body", "body": coded + rest, "more_body": more})
+
+    async def _run(self, whole: Awaitable[Whole]) -> Made:
+        asked = self._asked
+        shape = Shape(asked.equity_points, MOST)
+        return await self._sources.replies.plain(asked.user, await whole, shape, asked.heads.encoding, asked.begun)
+
+    async def _chart(self, seen: Sighting) -> Made:
+        """Return the chart of the run's symbol. Raises DatasetNotFound where it has none, or no window."""
+        asked, symbol, window = self._asked, seen.run["symbol"], view_lines.window_of(seen.run)
+        if not isinstance(symbol, str) or not symbol:
+            raise DatasetNotFound("the run has no symbol", {"run_id": asked.run_id})
+        if window is None and not view_lines.has_window(asked.chart):
+            raise DatasetNotFound("the run has no window", {"run_id": asked.run_id})
+        query = view_lines.chart_query(asked.chart, symbol, window or ("", ""))
+        return await self._sources.charts.plain(query, asked.heads, asked.begun)
+
+
+async def _line(name: str, make: Callable[[], Awaitable[Made]]) -> bytes:
+    """Return the line of a part, whatever becomes of it."""
+    try:
+        body, tag = await make()
+    except Refused as refused:
+        return view_lines.refusal(name, refused.status, refused.content, correlation_id())
+    except BffError as error:
+        return view_lines.failure(name, error, correlation_id())
+    except Exception:
+        log.exception("a part of a view failed")
+        return view_lines.failure(name, Internal("the service failed to answer"), correlation_id())
+    return view_lines.line(name, 200, body, tag)
+
+
+async def _left(receive: Receive) -> None:
+    """Wait until the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _end(*tasks: asyncio.Task[object]) -> None:
+    """Cancel tasks, and wait until they have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
