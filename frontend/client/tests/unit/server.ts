@@ -17,7 +17,7 @@ export interface Answer {
   headers?: Record<string, string>;
   body?: unknown;
   /** Write these in place of a body, as they come; an exception breaks the connection off. */
-  pieces?: AsyncIterable<string | Uint8Array>;
+  pieces?: AsyncIterable<string>;
   /** Close the connection instead of answering. */
   broken?: boolean;
 }

@@ -59,7 +59,7 @@ const LINES = {
 const failed = (name: string, status: number, code: string): string =>
   line(name, { error: { code, message: "so it is", details: { correlation_id: "of-the-part" } } }, { status });
 
-async function* pieces(...all: (string | Uint8Array)[]): AsyncGenerator<string | Uint8Array> {
+async function* pieces(...all: string[]): AsyncGenerator<string> {
   for (const piece of all) yield piece;
 }
 
@@ -134,7 +134,7 @@ async function made(
 }
 
 const viewed =
-  (...all: (string | Uint8Array)[]) =>
+  (...all: string[]) =>
   ({ url }: Asked): Answer | undefined =>
     url.startsWith("/api/v1/runs/r1/view") ? { pieces: pieces(...all) } : undefined;
 
@@ -178,16 +178,6 @@ test("a view is one request, and each part is there as soon as its line is", asy
   expect(reports[0]).toMatchObject({ call: "getView", group: "run_data", side: "bff", requests: 1, bytes });
   expect(reports[0]).not.toHaveProperty("error");
   expect(reports[0]?.ms).toBeGreaterThan(0);
-});
-
-test("lines are found however the bytes are cut, and the last one needs no end", async () => {
-  const bytes = new TextEncoder().encode(
-    line("head", { ...HEAD, strategy_id: "schön €" }) + LINES.chart + LINES.run.trim(),
-  );
-  const { client } = await made(viewed(...Array.from(bytes, (byte) => Uint8Array.of(byte))));
-  const [head, , run] = await all(client.getView("r1", QUERY));
-  expect(head.strategy_id).toBe("schön €");
-  expect(run).toEqual(RUN);
 });
 
 test("the window is sent along, and half a window is refused before anything is asked", async () => {
@@ -432,13 +422,41 @@ test("who aborts leaves the view to the others; when all have, the request ends"
   expect(reports).toEqual([]);
 });
 
-test("a signal that has been aborted asks for nothing", async () => {
-  const { client, paths } = await made(() => undefined);
+test("a signal that has been aborted asks for nothing, and is nobody else's affair", async () => {
+  const asked: unknown[] = [];
+  const { client } = await made(viewed(LINES.head, LINES.chart, LINES.run), {
+    fetch: (input, init) => {
+      asked.push(input);
+      return fetch(input, init);
+    },
+  });
   const view = client.getView("r1", QUERY, { signal: AbortSignal.abort(new Error("before")) });
+  expect(asked).toEqual([]);
+  const other = client.getView("r1", QUERY);
   for (const part of [view.head, view.chart, view.run]) await expect(part).rejects.toThrow("before");
-  const after = client.getRun("r1", { equityPoints: 300 });
-  expect(await after).toEqual(RUN);
-  expect(paths()).toEqual([RUN_URL]);
+  expect((await other.run).run.run_id).toBe("r1");
+});
+
+test("an abort while legacy answers is no failure either", async () => {
+  const controller = new AbortController();
+  const { client, paths, reports } = await made(({ url }) =>
+    url === VIEW ? { status: 502, body: {} } : url === "/backtests/r1" ? new Promise(() => {}) : undefined,
+  );
+  const view = client.getView("r1", QUERY, { signal: controller.signal });
+  await expect.poll(paths).toContain("/backtests/r1/orders");
+  controller.abort();
+  await expect(view.run).rejects.toMatchObject({ name: "AbortError" });
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(reports).toEqual([]);
+});
+
+test("a listener that throws leaves no part waiting", async () => {
+  const { client } = await made(() => ({ status: 404, body: {} }), {
+    onReport: () => {
+      throw new Error("of the listener");
+    },
+  });
+  await expect(client.getView("r1", QUERY).chart).rejects.toThrow("of the listener");
 });
 
 test("parts that nobody waits for fail unheard", async () => {
