@@ -190,10 +190,11 @@ export interface ViewQuery {
   /** `YYYY-MM-DD`, UTC, included; both or neither. Without them the chart is of the run's own window. */
   from?: string | undefined;
   to?: string | undefined;
-  /** As of a chart. */
+  /** 100 to 50,000; 2,000 by default. */
   targetPoints?: number | undefined;
+  /** Regular trading hours only; true by default. */
   rthOnly?: boolean | undefined;
-  /** As of a run. */
+  /** Most points of equity; 2000 by default, 0 for all. */
   equityPoints?: number | undefined;
   /** The run's symbol and window, where the page has them: single calls need not wait for one another then. */
   known?: { symbol: string; from: string; to: string } | undefined;

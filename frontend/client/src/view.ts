@@ -4,15 +4,22 @@ import { chartOf, chartTarget, runTarget, viewTarget } from "./bff.ts";
 import { type Calls, chartPlan, type Plan, runPlan } from "./calls.ts";
 import { BffError, errorIn, isObject } from "./errors.ts";
 import { type Offer, raced } from "./flights.ts";
+import type { operations } from "./generated/aggregator.ts";
 import { Exchange, type Line } from "./http.ts";
 import { isOver } from "./status.ts";
-import type { CallOptions, Chart, CompleteRun, RunHead, Side, View, ViewQuery, WireChart } from "./types.ts";
+import type { CallOptions, Chart, CompleteRun, RunHead, Side, View, ViewQuery } from "./types.ts";
 
+type ViewLine = operations["run_view"]["responses"]["200"]["content"]["application/x-ndjson"];
+type Filled = Extract<ViewLine, { status: 200 }>;
+
+const TARGET_POINTS = 2000;
 const CALL = { call: "getView", group: "run_data" } as const;
 
 /** Return a view at once; those who ask for the same share its request. */
-export function getView(calls: Calls, id: string, query: ViewQuery, { signal }: CallOptions = {}): View {
+export function getView(calls: Calls, id: string, wanted: ViewQuery, { signal }: CallOptions = {}): View {
   if (signal?.aborted) return failed(signal.reason);
+  // A chart by itself has more points where none are asked for.
+  const query = { ...wanted, targetPoints: wanted.targetPoints ?? TARGET_POINTS };
   const { flags } = calls.setting;
   const whole = flags.side("run_data") === "bff" && flags.side("chart_data") === "bff";
   const what = `${flags.side("chart_data")} ${viewTarget(id, query)}`;
@@ -78,6 +85,7 @@ class Viewing {
   readonly #head = new Slot<RunHead>();
   readonly #chart = new Slot<Chart>();
   readonly #run = new Slot<CompleteRun>();
+  readonly #slots = { head: this.#head, chart: this.#chart, run: this.#run };
   /** What the first of the parts that failed failed with. */
   #lost: BffError | undefined;
 
@@ -160,30 +168,32 @@ class Viewing {
     if (!isObject(value) || !isObject(value["body"])) {
       throw new BffError("MALFORMED", "a line of the answer is no part of a view", { correlationId });
     }
-    const { name, status, etag, body } = value;
+    const line = value as ViewLine;
+    // Of a part that comes twice the first counts; what a later server adds is left alone.
+    if (this.#slots[line.name]?.taken !== false) return;
     try {
-      if (status !== 200) throw errorIn(Number(status), body, correlationId);
-      const path = this.#fill(name, body);
-      if (path && typeof etag === "string") keep(path, etag, body);
+      if (!isFilled(line)) throw errorIn(line.status, line.body, correlationId);
+      const path = this.#fill(line);
+      if (path && "etag" in line && line.etag) keep(path, line.etag, line.body);
     } catch (error) {
-      if (name === "head" || !(error instanceof BffError)) throw error;
-      this.#lose(name, error);
+      if (line.name === "head" || !(error instanceof BffError)) throw error;
+      this.#lose(line.name, error);
     }
   }
 
   /** Fill in a part; return the path of the GET that would have answered with it alone. */
-  #fill(name: unknown, body: object): string | undefined {
+  #fill({ name, body }: Filled): string | undefined {
     const { check } = this.#calls.setting;
     if (name === "head") {
       check?.("RunStatus", body);
-      this.#head.take(body as RunHead);
-      this.#offerChart(windowOf(body as RunHead));
+      this.#head.take(body);
+      this.#offerChart(windowOf(body));
     } else if (name === "run") {
       check?.("CompleteRun", body);
       this.#run.take(body as CompleteRun);
       return runTarget(this.#id, this.#query);
     } else if (name === "chart") {
-      const chart = chartOf(body as WireChart);
+      const chart = chartOf(body);
       check?.("Chart", chart);
       this.#chart.take(chart);
       const { symbol, from_date: from, to_date: to } = chart;
@@ -193,12 +203,12 @@ class Viewing {
   }
 
   /** Have legacy answer for a part that the BFF failed with, or let it fail. */
-  #lose(name: unknown, error: BffError): void {
+  #lose(name: "chart" | "run", error: BffError): void {
     this.#lost ??= error;
     const get: Get = (plan) => this.#calls.once(plan, this.#signal, error);
     const mended = this.#calls.fallsBack(error);
     if (name === "run") this.#run.take(mended ? get(this.#runPlan()) : Promise.reject(error));
-    else if (name === "chart") this.#chart.take(mended ? this.#getChart(get) : Promise.reject(error));
+    else this.#chart.take(mended ? this.#getChart(get) : Promise.reject(error));
   }
 
   #runPlan(): Plan<CompleteRun> {
@@ -229,6 +239,10 @@ class Viewing {
   #report(side: Side, error: BffError | undefined, exchanges = [this.#exchange]): void {
     this.#calls.report(CALL, { side, since: this.#since, exchanges, fallback: side === "legacy", error });
   }
+}
+
+function isFilled(line: ViewLine): line is Filled {
+  return line.status === 200;
 }
 
 function windowOf({ symbol, run_from: from, run_to: to }: RunHead): Window {

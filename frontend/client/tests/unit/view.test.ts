@@ -183,7 +183,9 @@ test("a view is one request, and each part is there as soon as its line is", asy
 test("the window is sent along, and half a window is refused before anything is asked", async () => {
   const { client, paths } = await made(viewed(LINES.head, LINES.chart, LINES.run));
   await all(client.getView("r1", { timeframe: "1H", from: "2024-01-05", to: "2024-01-06", rthOnly: false }));
-  expect(paths()).toEqual(["/api/v1/runs/r1/view?timeframe=1H&from_date=2024-01-05&to_date=2024-01-06&rth_only=false"]);
+  expect(paths()).toEqual([
+    "/api/v1/runs/r1/view?timeframe=1H&target_points=2000&from_date=2024-01-05&to_date=2024-01-06&rth_only=false",
+  ]);
   const view = client.getView("r1", { timeframe: "1H", from: "2024-01-05" });
   expect(await failure(view.chart)).toMatchObject({ code: "VALIDATION", status: 422 });
   expect(await failure(view.head)).toMatchObject({ details: { fields: { to_date: expect.any(String) } } });
@@ -350,6 +352,30 @@ test("a run without a window has no chart on either side", async () => {
   const view = client.getView("r1", QUERY);
   expect(await failure(view.chart)).toMatchObject({ code: "DATASET_NOT_FOUND", status: 404 });
   expect((await view.run).run.run_from).toBeNull();
+});
+
+test("of a part that comes twice the first counts, and what nobody knows is left alone", async () => {
+  const again = failed("chart", 404, "DATASET_NOT_FOUND");
+  const { client, reports } = await made(
+    viewed(LINES.head, failed("weather", 404, "NOT_FOUND"), LINES.chart, again, line("constructor", {}), LINES.run),
+  );
+  const [, chart, run] = await all(client.getView("r1", QUERY));
+  expect(chart.columns).toEqual(COLUMNS);
+  expect(run).toEqual(RUN);
+  await expect.poll(() => reports).toHaveLength(1);
+  expect(reports[0]).not.toHaveProperty("error");
+});
+
+test("without a number of points both sides are asked for as many", async () => {
+  const whole = await made(viewed(LINES.head, LINES.chart, LINES.run));
+  await all(whole.client.getView("r1", { timeframe: "1D" }));
+  expect(whole.paths()).toEqual(["/api/v1/runs/r1/view?timeframe=1D&target_points=2000"]);
+  const mixed = await made(
+    ({ url }) => (url.startsWith("/api/v1/chart-data") ? { body: { ...CHART, ...COLUMNS } } : undefined),
+    { flags: new Sides({ run_data: "legacy" }) },
+  );
+  await mixed.client.getView("r1", { timeframe: "1D" }).chart;
+  expect(mixed.paths().at(-1)).toContain("target_points=2000");
 });
 
 test("equal views share one flight, also when a part of it has landed", async () => {
