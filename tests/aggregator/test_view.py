@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from bff_aggregator import claims
+from bff_aggregator import claims, complete
+from bff_aggregator.store import Store
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -376,12 +377,29 @@ async def test_run_is_looked_at_while_its_parts_are_being_claimed(
         assert (await anext(told))["body"]["metadata"]["partial_data"] is False
 
 
-async def test_claims_on_parts_of_an_unknown_run_are_given_back(
-    backend: Backend, redis: Any, start_app: StartApp, start_aggregator: StartAggregator
+async def test_claim_that_comes_after_the_answer_is_given_back(
+    backend: Backend,
+    redis: Any,
+    start_app: StartApp,
+    start_aggregator: StartAggregator,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    answered, claimed, claim = asyncio.Event(), asyncio.Event(), Store.claim
+
+    async def slowly(*given: Any) -> Any:
+        await answered.wait()
+        found = await claim(*given)
+        claimed.set()
+        return found
+
+    monkeypatch.setattr(Store, "claim", slowly)
+    monkeypatch.setattr(claims, "LEASE", 10.0 * HANG)
+    monkeypatch.setattr(complete, "BEHIND", 0.0)
     backend.statuses[RUN] = 404
     client = await start_aggregator(backend_url=await start_app(backend), redis_url=redis.url)
     assert (await client.get("/api/v1/runs/r/view")).status_code == 404
+    answered.set()
+    await claimed.wait()
     with redis.client() as looking:
         await until(lambda: not looking.keys("*:lock"))
 
