@@ -66,7 +66,23 @@ async def test_the_size_of_a_run_that_grows_is_told_when_it_is_over_and_before_t
         assert extents(client.messages) == []
         backend.frames, backend.status = source(260), "DONE"
         await client.until_type("end")
+        await client.connection.send('{"t":"ready"}')
+        await client.until_type("ready_ack")
         assert [message["total"] for message in extents(client.messages)] == [260]
+        kinds = [message["t"] for message in client.messages]
+        assert kinds.index("extent") < kinds.index("end")
+
+
+async def test_a_run_that_turns_out_shorter_is_measured_before_its_end_is_told() -> None:
+    backend = RunBackend(source(400), status="RUNNING")
+    async with playing(backend) as relay, watching(relay.stream(FAST)) as client:
+        await client.control(cmd="play")
+        await client.until(lambda message: message["t"] == "frame" and message["seq"] == 399)
+        backend.frames, backend.status = source(400)[:300], "DONE"
+        await client.until_type("end")
+        told = [message for message in client.messages if message["t"] in {"status", "extent", "end"}]
+        assert [message.get("state", message["t"]) for message in told][-3:] == ["epoch", "extent", "end"]
+        assert told[-2]["total"] == 300
 
 
 LAST = [{"timestamp": "2025-01-02T19:29:00Z", "equity": 1.0}]

@@ -42,7 +42,7 @@ export interface components {
             /** @constant */
             t: "err";
         };
-        /** @description Once for an epoch, when the whole run has been read, unless hello said so: how large it is. */
+        /** @description Once, when the whole run has been read, unless hello said so: how large it is. */
         Extent: {
             /** @description time of the first */
             from: string | null;

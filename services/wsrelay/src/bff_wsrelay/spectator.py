@@ -168,8 +168,6 @@ class Spectator:
         player.switch(log, shown, now)
         after = stamp(shown) if shown is not None else None
         self._outlet.say(status("epoch", epoch=log.epoch, ts=after, reason="changed"), "status")
-        self._measured = False
-        self._measure()
         player.grown(now)
         self._turn(now)
 
