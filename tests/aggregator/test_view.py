@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from bff_aggregator import claims, complete
+from bff_aggregator.replies import Replies
 from bff_aggregator.store import Store
 
 if sys.version_info >= (3, 14):
@@ -222,37 +223,32 @@ async def test_headers_keep_caches_and_buffers_away(client: httpx.AsyncClient) -
     assert "etag" not in answer.headers
 
 
-@pytest.mark.parametrize(("status", "code"), [(404, "RUN_NOT_FOUND"), (500, "BACKEND_UNAVAILABLE")])
-async def test_without_its_head_a_view_is_the_error_of_the_status(
-    backend: Backend, client: httpx.AsyncClient, status: int, code: str
-) -> None:
-    backend.statuses[RUN] = status
-    view, alone = [await client.get(f"/api/v1/runs/r/{name}") for name in ("view", "status")]
-    assert view.status_code == alone.status_code
-    assert view.json()["error"]["code"] == alone.json()["error"]["code"] == code
+async def test_without_its_head_a_view_is_the_error_of_the_status(backend: Backend, client: httpx.AsyncClient) -> None:
+    for status, code in ((404, "RUN_NOT_FOUND"), (500, "BACKEND_UNAVAILABLE")):
+        backend.statuses[RUN] = status
+        view, alone = [await client.get(f"/api/v1/runs/r/{name}") for name in ("view", "status")]
+        assert view.status_code == alone.status_code
+        assert view.json()["error"]["code"] == alone.json()["error"]["code"] == code
+    backend.statuses[RUN] = 403
+    refused = await client.get("/api/v1/runs/r/view")
+    assert (refused.status_code, refused.json()) == (403, {"detail": "the backend's own words"})
     assert "/bars/daily" not in backend.calls
 
 
-async def test_refusal_of_the_head_is_the_backends_own_answer(backend: Backend, client: httpx.AsyncClient) -> None:
-    backend.statuses[RUN] = 403
-    answer = await client.get("/api/v1/runs/r/view")
-    assert (answer.status_code, answer.json()) == (403, {"detail": "the backend's own words"})
-
-
-@pytest.mark.parametrize(
-    ("refused", "status", "code"), [(500, 502, "BACKEND_UNAVAILABLE"), (403, 403, "FORBIDDEN"), (429, 429, None)]
-)
-async def test_chart_that_fails_costs_nothing_else(
-    backend: Backend, client: httpx.AsyncClient, refused: int, status: int, code: str | None
-) -> None:
-    backend.statuses["/bars/daily"] = refused
-    told = await view(client)
+async def test_chart_that_fails_costs_nothing_else(backend: Backend, client: httpx.AsyncClient) -> None:
     query = {"symbol": "AAPL", "timeframe": "1D", "from_date": "2024-01-01", "to_date": "2024-01-31"}
-    assert (await client.get("/api/v1/chart-data", params=query)).status_code == told["chart"]["status"] == status
-    error = told["chart"]["body"]["error"]
-    assert error["code"] == (code or "TOO_MANY_REQUESTS")
-    assert error["details"]["correlation_id"]
-    assert told["run"]["status"] == 200
+    for given, status, code in (
+        (500, 502, "BACKEND_UNAVAILABLE"),
+        (403, 403, "FORBIDDEN"),
+        (429, 429, "TOO_MANY_REQUESTS"),
+    ):
+        backend.statuses["/bars/daily"] = given
+        told = await view(client)
+        assert (await client.get("/api/v1/chart-data", params=query)).status_code == told["chart"]["status"] == status
+        error = told["chart"]["body"]["error"]
+        assert error["code"] == code
+        assert error["details"]["correlation_id"]
+        assert told["run"]["status"] == 200
 
 
 async def test_run_that_goes_away_after_its_head_is_a_failed_part(backend: Backend, client: httpx.AsyncClient) -> None:
@@ -267,6 +263,32 @@ async def test_run_that_goes_away_after_its_head_is_a_failed_part(backend: Backe
     assert (last["name"], last["status"], last["body"]["error"]["code"]) == ("run", 404, "RUN_NOT_FOUND")
 
 
+async def test_defect_in_a_part_costs_that_part_only(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: Any) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(Replies, "plain", fail)
+    told = await view(client)
+    assert (told["run"]["status"], told["run"]["body"]["error"]["code"]) == (500, "INTERNAL")
+    assert "a defect" not in json.dumps(told)
+    assert "a part of a view failed" in caplog.messages
+    assert told["chart"]["status"] == 200
+
+
+async def test_run_that_was_encoded_for_its_own_request_is_not_encoded_again(
+    backend: Backend, client: httpx.AsyncClient
+) -> None:
+    backend.run["note"] = "x" * 2000  # short answers are not compressed, whoever asks
+    gzip = {"Accept-Encoding": "gzip"}
+    alone = await client.get("/api/v1/runs/r/complete", headers=gzip)
+    told = await view(client, headers=gzip)
+    assert alone.headers["content-encoding"] == "gzip"
+    assert without(told["run"]["body"], "metadata") == without(alone.json(), "metadata")
+    assert 'bff_run_bodies_total{origin="encoded"} 1.0' in (await client.get("/metrics")).text
+
+
 async def test_unfinished_run_has_no_tag(backend: Backend, client: httpx.AsyncClient) -> None:
     backend.run["status"] = "RUNNING"
     told = await view(client)
@@ -274,20 +296,16 @@ async def test_unfinished_run_has_no_tag(backend: Backend, client: httpx.AsyncCl
     assert "etag" in told["chart"]
 
 
-@pytest.mark.parametrize("absent", ["symbol", "run_from", "run_to"])
-async def test_run_without_symbol_or_window_has_no_chart(
-    backend: Backend, client: httpx.AsyncClient, absent: str
-) -> None:
-    del backend.run[absent]
-    told = await view(client)
-    assert (told["chart"]["status"], told["chart"]["body"]["error"]["code"]) == (404, "DATASET_NOT_FOUND")
-    assert told["run"]["status"] == 200
+async def test_run_without_symbol_or_window_has_no_chart(backend: Backend, client: httpx.AsyncClient) -> None:
+    whole = backend.run
+    for absent in ("symbol", "run_from", "run_to"):
+        backend.run = without(whole, absent)
+        told = await view(client, headers={"Authorization": f"Bearer {absent}"})
+        assert (told["chart"]["status"], told["chart"]["body"]["error"]["code"]) == (404, "DATASET_NOT_FOUND")
+        assert told["run"]["status"] == 200
     assert "/bars/daily" not in backend.calls
-
-
-async def test_window_of_the_request_stands_in_for_that_of_the_run(backend: Backend, client: httpx.AsyncClient) -> None:
-    del backend.run["run_from"]
-    told = await view(client, params={"from_date": "2024-01-02", "to_date": "2024-01-31"})
+    window = {"from_date": "2024-01-02", "to_date": "2024-01-31"}
+    told = await view(client, params=window, headers={"Authorization": "Bearer run_to"})
     assert told["chart"]["body"]["from_date"] == "2024-01-02"
 
 
@@ -307,12 +325,8 @@ async def test_bad_parameters_are_refused_by_name_before_the_backend_is_asked(
         answer = await client.get(f"/api/v1/runs/r/view?{query}")
         assert (answer.status_code, answer.json()["error"]["code"]) == (422, "VALIDATION")
         assert field in answer.json()["error"]["details"]["fields"]
+    assert (await client.get("/api/v1/runs/r/view", headers={"X-Request-Timeout": "soon"})).status_code == 422
     assert not backend.calls
-
-
-async def test_bad_time_limit_is_refused(client: httpx.AsyncClient) -> None:
-    answer = await client.get("/api/v1/runs/r/view", headers={"X-Request-Timeout": "soon"})
-    assert answer.status_code == 422
 
 
 async def test_time_limit_of_the_request_holds_for_all_parts(backend: Backend, client: httpx.AsyncClient) -> None:
@@ -320,14 +334,11 @@ async def test_time_limit_of_the_request_holds_for_all_parts(backend: Backend, c
     told = await view(client, headers={"X-Request-Timeout": "0.5"})
     assert (told["chart"]["status"], told["chart"]["body"]["error"]["code"]) == (504, "BACKEND_TIMEOUT")
     assert told["run"]["body"]["metadata"]["failed_sources"] == ["equity"]
-    backend.let_go("/bars/daily", f"{RUN}/equity")
-
-
-async def test_head_that_is_too_late_is_a_time_out_of_the_whole(backend: Backend, client: httpx.AsyncClient) -> None:
     backend.hold(RUN)
-    answer = await client.get("/api/v1/runs/r/view", headers={"X-Request-Timeout": "0.2"})
+    late = {"X-Request-Timeout": "0.2", "Authorization": "Bearer other"}
+    answer = await client.get("/api/v1/runs/r/view", headers=late)
     assert (answer.status_code, answer.json()["error"]["code"]) == (504, "BACKEND_TIMEOUT")
-    backend.let_go(RUN)
+    backend.let_go("/bars/daily", f"{RUN}/equity", RUN)
 
 
 async def test_users_do_not_see_what_is_kept_for_others(backend: Backend, client: httpx.AsyncClient) -> None:
