@@ -68,27 +68,34 @@ The latter is 0 where the answer was there before.
 
 @dataclass
 class Traffic:
-    """Requests for data, and the bytes of their answers."""
+    """Requests for data, and the bytes of their answers by request."""
 
     calls: int = 0
-    bytes: float = 0
-    ids: set[str] = field(default_factory=set)
+    sizes: dict[str, float] = field(default_factory=dict)
 
     def listen(self, session: CDPSession) -> None:
         """Count from now on."""
         session.on("Network.requestWillBeSent", self._sent)
-        session.on("Network.loadingFinished", self._finished)
+        session.on("Network.responseReceived", self._headed)
+        session.on("Network.dataReceived", self._received)
         session.send("Network.enable")
 
     def _sent(self, event: dict[str, Any]) -> None:
         path = "/" + event["request"]["url"].split("/", 3)[3]
         if path.startswith(DATA):
-            self.ids.add(event["requestId"])
+            self.sizes[event["requestId"]] = 0
             self.calls += 1
 
-    def _finished(self, event: dict[str, Any]) -> None:
-        if event["requestId"] in self.ids:
-            self.bytes += event["encodedDataLength"]
+    def _headed(self, event: dict[str, Any]) -> None:
+        self._add(event["requestId"], event["response"]["encodedDataLength"])
+
+    def _received(self, event: dict[str, Any]) -> None:
+        self._add(event["requestId"], event["encodedDataLength"])
+
+    def _add(self, request: str, size: float) -> None:
+        """Count bytes as they come: Chromium calls an answer that is read as a stream broken off where it has ended."""
+        if request in self.sizes:
+            self.sizes[request] += size
 
 
 def ask(stack: Stack, path: str, method: str = "GET", body: Any = None) -> Any:
@@ -136,7 +143,7 @@ def measured(page: Page, session: CDPSession, target: Locator, marks: tuple[str,
     target.click(delay=min(rest_ms, PRESS_MS))
     drawn, answered = page.evaluate(DRAWN, [list(marks), DATA])
     page.wait_for_load_state("networkidle")
-    return [traffic.calls, traffic.bytes / 1000, drawn, answered, main_thread_ms(session) - busy]
+    return [traffic.calls, sum(traffic.sizes.values()) / 1000, drawn, answered, main_thread_ms(session) - busy]
 
 
 def once(browser: Browser, stack: Stack, run: str, rest_ms: float) -> dict[str, list[float]]:

@@ -6,10 +6,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, sync_playwright
+from playwright.sync_api import Browser, Page, Request, Response, sync_playwright
 
 from bff_local import Stack, StackOptions
 from tests.support.clocks import adjustable
@@ -95,11 +96,20 @@ class Complaints:
     answered: set[Request] = field(default_factory=set)
 
     def listen(self, page: Page) -> None:
-        """Collect from now on. Chromium counts a 304 that the page itself asked for as broken off after its head."""
+        """Collect from now on.
+
+        Chromium counts a 304 that the page itself asked for as broken off after its head, and an answer that is read as
+        a stream as broken off at its end.
+        """
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("console", lambda said: self.errors.append(said.text) if "Content Security" in said.text else None)
-        page.on("response", lambda answer: self.answered.add(answer.request) if answer.status == 304 else None)
+        page.on("response", lambda answer: self.answered.add(answer.request) if self._is_whole(answer) else None)
         page.on("requestfailed", lambda request: None if request in self.answered else self.lost.append(request.url))
+
+    @staticmethod
+    def _is_whole(answer: Response) -> bool:
+        """Tell whether what comes after an answer's head is nobody's loss: of a view the page asks for what lacks."""
+        return answer.status == HTTPStatus.NOT_MODIFIED or "ndjson" in answer.headers.get("content-type", "")
 
     @property
     def data(self) -> list[str]:

@@ -12,6 +12,7 @@ from bff_local import Stack
 from tests.browser.conftest import ROOT
 from tests.support.dashboard import (
     YEAR_RUN,
+    ask,
     assert_balanced,
     facts,
     find_run,
@@ -98,16 +99,35 @@ def test_run_shows_chart_equity_figures_and_orders(page: Page, run: str) -> None
     expect(page.locator(".orders")).to_contain_text("2 /")
 
 
-def test_run_opened_from_the_list_takes_one_call_for_the_run_and_one_for_its_chart(page: Page, run: str) -> None:
-    page.goto("/")
-    link = page.locator(f'a.run-link[href="/?run={run}"]')
-    link.wait_for()
+@pytest.mark.parametrize("way", ["list", "link"])
+def test_run_takes_one_call_with_its_chart_and_all_its_parts(page: Page, run: str, way: str) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url.split("/api/v1/")[-1].split("?")[0]))
-    link.click()
+    if way == "list":
+        page.goto("/")
+        page.locator(f'a.run-link[href="/?run={run}"]').click()
+    else:
+        page.goto(f"/?run={run}")
     page.wait_for_selector(".equity .chart")
     page.wait_for_selector(".price .chart[data-bars]")
-    assert [what for what in asked if "runs/" in what or "chart" in what] == [f"runs/{run}/complete", "chart-data"]
+    expect(page.locator(".orders tbody tr")).to_have_count(50)
+    data = ("runs/", "chart", "backtests", "bars")
+    assert [what for what in asked if what.startswith(data)] == [f"runs/{run}/view"]
+
+
+def test_chart_of_a_run_is_drawn_while_its_equity_is_still_on_its_way(page: Page, stack: Stack) -> None:
+    # No other test opens this run, so its curve has to be read.
+    run = find_run(stack.backend_url, symbol="TSLA", run_from="2025-01-01")
+    fault = {"path_prefix": f"/backtests/{run}/equity", "latency_ms": 1_000}
+    ask(f"{stack.backend_url}/__faults", "PUT", fault)
+    page.goto(f"/?run={run}")
+    page.wait_for_selector(".equity .chart")
+    ask(f"{stack.backend_url}/__faults", "DELETE")
+    drawn, answered = page.evaluate(
+        """() => [performance.getEntriesByName('chart-drawn')[0].startTime,
+        performance.getEntriesByType('resource').find(({name}) => name.includes('/view')).responseEnd]"""
+    )
+    assert drawn < answered
 
 
 def test_run_that_is_pointed_at_is_on_its_way_before_the_click(page: Page, run: str) -> None:
@@ -237,7 +257,7 @@ def test_engineers_panel_compares_both_sides_and_switches_this_browser(page: Pag
     table = panel.get_by_role("table", name="Measured just now")
     expect(table).to_be_visible()
     calls = table.locator("tr[data-figure=calls] td").all_inner_texts()
-    assert int(calls[0]) > int(calls[1]) == 2
+    assert int(calls[0]) > int(calls[1]) == 1
     picture(page, "engineers")
     panel.get_by_role("switch", name="chart_data").click()
     expect(panel).to_contain_text("set in this browser")

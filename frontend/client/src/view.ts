@@ -88,6 +88,7 @@ class Viewing {
   readonly #slots = { head: this.#head, chart: this.#chart, run: this.#run };
   /** What the first of the parts that failed failed with. */
   #lost: BffError | undefined;
+  #reported = false;
 
   constructor(calls: Calls, id: string, query: ViewQuery, signal: AbortSignal, offer: Offer) {
     this.#calls = calls;
@@ -100,6 +101,10 @@ class Viewing {
 
   get view(): View {
     return { head: this.#head.promise, chart: this.#chart.promise, run: this.#run.promise };
+  }
+
+  get #isWhole(): boolean {
+    return this.#head.taken && this.#chart.taken && this.#run.taken;
   }
 
   /** Put the view together from a run and a chart, which waits for the run only if it has to. */
@@ -122,6 +127,9 @@ class Viewing {
       const get: Get = (plan) => this.#calls.once(plan, this.#signal);
       if (!this.#run.taken) this.#run.take(get(this.#runPlan()));
       if (!this.#chart.taken) this.#chart.take(this.#getChart(get));
+    } else if (failure?.code === "NOT_FOUND") {
+      // No such resource, which is not the same as no such run: the BFF is from before there were views.
+      this.compose((plan) => this.#calls.once(plan, this.#signal));
     } else if (this.#calls.fallsBack(failure)) {
       await this.#fallBack(failure);
     } else {
@@ -143,12 +151,16 @@ class Viewing {
     let failure: BffError;
     try {
       const path = viewTarget(this.#id, this.#query);
-      const correlationId = await this.#exchange.lines(path, (line) => this.#take(line));
+      const correlationId = await this.#exchange.lines(path, (line) => {
+        this.#take(line);
+        // Whoever waits for the last part finds the report there already.
+        if (this.#isWhole) this.#report("bff", this.#lost);
+      });
       failure = new BffError("NETWORK", "the answer broke off", { correlationId });
     } catch (error) {
       failure = error as BffError;
     }
-    return this.#head.taken && this.#chart.taken && this.#run.taken ? undefined : failure;
+    return this.#isWhole ? undefined : failure;
   }
 
   /** Have legacy answer for the BFF, which failed before there was any part. */
@@ -237,6 +249,8 @@ class Viewing {
   }
 
   #report(side: Side, error: BffError | undefined, exchanges = [this.#exchange]): void {
+    if (this.#reported) return;
+    this.#reported = true;
     this.#calls.report(CALL, { side, since: this.#since, exchanges, fallback: side === "legacy", error });
   }
 }

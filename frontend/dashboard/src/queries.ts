@@ -1,11 +1,26 @@
 /** What the views ask for. Keys hold what is asked, not the side that answers: both give the same. */
 
-import { keepPreviousData, QueryClient, queryOptions, useQuery, useQueryClient } from "@tanstack/react-query";
-import { BffError, type Client, type CompleteRun, type ListedRun, type Part, type RunPage } from "bff-client";
+import {
+  keepPreviousData,
+  QueryClient,
+  queryOptions,
+  skipToken,
+  useQuery,
+  useQueryClient,
+} from "@tanstack/react-query";
+import {
+  BffError,
+  type Client,
+  type CompleteRun,
+  type ListedRun,
+  type Part,
+  type RunHead,
+  type RunPage,
+} from "bff-client";
 import { useState } from "react";
 import { withSessionTimes } from "./bars.ts";
 import { useSession } from "./context.ts";
-import { runRoute, type Timeframe } from "./route.ts";
+import { type RunRoute, runRoute, type Timeframe } from "./route.ts";
 import { boundsOf, type Days, daysFor } from "./windows.ts";
 
 export const LIST_LIMIT = 100;
@@ -64,28 +79,76 @@ export function useRuns(symbol: string, strategy: string) {
 }
 
 /** Return a run as a list that was shown before has it; undefined if none has. */
-export function useListed(id: string): ListedRun | undefined {
+function useListed(id: string): ListedRun | undefined {
   const queries = useQueryClient();
   const pages = queries.getQueriesData<RunPage>({ queryKey: ["runs"] });
   return pages.flatMap(([, page]) => page?.items ?? []).find((run) => run.run_id === id);
 }
 
 const runKey = (id: string) => ["run", id];
+const headKey = (id: string) => ["head", id];
 
 function lateParts({ metadata }: CompleteRun): Part[] {
   return (["metrics", "equity", "orders"] as const).filter((part) => metadata.parts[part].state === "timeout");
 }
 
-const runQuery = (client: Client, id: string) =>
-  queryOptions({ queryKey: runKey(id), queryFn: ({ signal }) => client.getRun(id, { signal }) });
+/** What a run's view shows first beside the run: a chart of its whole window. */
+interface Opening {
+  timeframe: Timeframe;
+  /** What a list has said of the run. */
+  listed?: ListedRun | undefined;
+}
+
+const runQuery = (client: Client, queries: QueryClient, id: string, opening?: Opening) =>
+  queryOptions({
+    queryKey: runKey(id),
+    queryFn: ({ signal }) =>
+      opening && queries.getQueryData(runKey(id)) === undefined
+        ? openView(client, queries, id, opening, signal)
+        : client.getRun(id, { signal }),
+  });
+
+const chartKey = (symbol: string, timeframe: Timeframe, { from, to }: Days) => [
+  "chart",
+  symbol,
+  timeframe,
+  { from, to },
+];
 
 const chartQuery = (client: Client, symbol: string, timeframe: Timeframe, days: Days) =>
   queryOptions({
-    queryKey: ["chart", symbol, timeframe, days],
+    queryKey: chartKey(symbol, timeframe, days),
     queryFn: ({ signal }) => client.getChart({ symbol, timeframe, ...days, targetPoints: CHART_POINTS }, { signal }),
     staleTime: 60_000,
     gcTime: 60_000,
   });
+
+/** Ask for all that the view shows in one call; keep its head and its chart as they come, and return the run. */
+function openView(
+  client: Client,
+  queries: QueryClient,
+  id: string,
+  { timeframe, listed }: Opening,
+  signal: AbortSignal,
+): Promise<CompleteRun> {
+  const known = listed && knownOf(listed);
+  const view = client.getView(id, { timeframe, targetPoints: CHART_POINTS, known }, { signal });
+  // A part that fails is asked for, and its failure told, where it is shown.
+  view.head.then((head) => queries.setQueryData(headKey(id), head)).catch(() => undefined);
+  view.chart
+    .then((chart) => {
+      const days = { from: chart.from_date, to: chart.to_date };
+      queries.setQueryData(chartKey(chart.symbol, timeframe, days), chart);
+    })
+    .catch(() => undefined);
+  return view.run;
+}
+
+function knownOf({ symbol, run_from, run_to }: ListedRun) {
+  if (!symbol || !run_from || !run_to) return undefined;
+  const bounds = boundsOf({ run_from, run_to });
+  return { symbol, ...daysFor(bounds, bounds) };
+}
 
 /** What is asked for before it is shown: at the press, or earlier where the answer is small. */
 export interface HeadStart {
@@ -98,12 +161,9 @@ export interface HeadStart {
 export function useHeadStart(): HeadStart {
   const { client, flags } = useSession();
   const queries = useQueryClient();
-  const open = ({ run_id: id, symbol, run_from, run_to }: ListedRun) => {
-    if (!id) return;
-    void queries.prefetchQuery(runQuery(client, id));
-    if (!symbol || !run_from) return;
-    const bounds = boundsOf({ run_from, run_to });
-    void queries.prefetchQuery(chartQuery(client, symbol, runRoute(id).timeframe, daysFor(bounds, bounds)));
+  const open = (listed: ListedRun) => {
+    const { run_id: id } = listed;
+    if (id) void queries.prefetchQuery(runQuery(client, queries, id, { timeframe: runRoute(id).timeframe, listed }));
   };
   const cheap = () => flags.side("run_data") === "bff" && flags.side("chart_data") === "bff";
   return { open, intend: (run) => cheap() && open(run) };
@@ -120,10 +180,20 @@ export function useChartIntent(symbol: string | null | undefined): (timeframe: T
   };
 }
 
-export function useRun(id: string) {
+/** Return what is known of a run before all of it is there: what its view has been told, else what a list has said. */
+export function useHead(id: string): RunHead | ListedRun | undefined {
+  const { data } = useQuery<RunHead>({ queryKey: headKey(id), queryFn: skipToken });
+  const listed = useListed(id);
+  return data ?? listed;
+}
+
+/** Read a run; where the view begins with the whole of its window, the chart comes by the same call. */
+export function useRun({ run: id, timeframe, from }: RunRoute) {
   const { client } = useSession();
+  const queries = useQueryClient();
+  const listed = useListed(id);
   return useQuery({
-    ...runQuery(client, id),
+    ...runQuery(client, queries, id, from === undefined ? { timeframe, listed } : undefined),
     refetchInterval: ({ state: { data, dataUpdateCount } }) => {
       if (!data) return false;
       if (!isOver(data.run.status)) return WATCH_MS;

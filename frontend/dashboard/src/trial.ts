@@ -26,6 +26,12 @@ function firstFrame(client: Client, id: string): Promise<void> {
 }
 
 async function loadRun(client: Client, route: Extract<Route, { view: "run" }>): Promise<void> {
+  if (route.from === undefined) {
+    const { run, chart } = client.getView(route.run, { timeframe: route.timeframe, targetPoints: CHART_POINTS });
+    // A run without a symbol has no chart.
+    await Promise.all([run, chart.catch(() => undefined)]);
+    return;
+  }
   const { run } = await client.getRun(route.run);
   if (!run.symbol || !run.run_from || !run.run_to) return;
   const bounds = boundsOf(run);

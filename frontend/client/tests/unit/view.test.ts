@@ -161,6 +161,7 @@ test("a view is one request, and each part is there as soon as its line is", asy
   dictate.say(LINES.run.slice(half));
   expect(await view.run).toEqual(RUN);
   expect(there).toEqual(["head", "run"]);
+  expect(reports).toEqual([]);
   dictate.say(LINES.chart);
   expect(await view.chart).toEqual({
     symbol: "AAPL",
@@ -170,9 +171,8 @@ test("a view is one request, and each part is there as soon as its line is", asy
     columns: COLUMNS,
     metadata: {},
   });
-  expect(reports).toEqual([]);
+  expect(reports).toHaveLength(1);
   dictate.end();
-  await expect.poll(() => reports).toHaveLength(1);
   expect(paths()).toEqual([VIEW]);
   const bytes = Object.values(LINES).join("").length;
   expect(reports[0]).toMatchObject({ call: "getView", group: "run_data", side: "bff", requests: 1, bytes });
@@ -243,6 +243,20 @@ test("an error in place of the view is every part's, and a refusal asks nobody e
   expect(paths()).toEqual([VIEW]);
   expect(reports).toHaveLength(1);
   expect(reports[0]).toMatchObject({ side: "bff", error: { code: "RUN_NOT_FOUND", correlationId: "of-the-view" } });
+});
+
+test("a BFF from before there were views is asked for the parts", async () => {
+  const { client, reports, paths } = await made(({ url }) =>
+    url === VIEW ? { status: 404, body: { error: { code: "NOT_FOUND", message: "no such resource" } } } : undefined,
+  );
+  const [head, chart, run] = await all(client.getView("r1", QUERY));
+  expect([head, run]).toEqual([HEAD, RUN]);
+  expect(chart.metadata).toEqual({ single: true });
+  expect(paths()).toEqual([VIEW, RUN_URL, CHART_URL]);
+  expect(reports.map(({ call, side }) => [call, side])).toEqual([
+    ["getRun", "bff"],
+    ["getChart", "bff"],
+  ]);
 });
 
 test("without fallback the failure of the BFF is the view's", async () => {

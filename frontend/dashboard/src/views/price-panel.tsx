@@ -1,4 +1,4 @@
-import type { Order, Run } from "bff-client";
+import type { Chart, Order, Run } from "bff-client";
 import { type KeyboardEvent, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { type Bar, PriceChart } from "../charts/price-chart.ts";
 import { compact, count, percent, price, tone } from "../format.ts";
@@ -46,6 +46,13 @@ const FRAMES: readonly { value: Timeframe; label: string; words: string }[] = [
 function strideInWords(minutes: number): string {
   if (minutes % 390 === 0) return minutes === 390 ? "1 session" : `${minutes / 390} sessions`;
   return minutes % 60 === 0 ? `${minutes / 60} h` : `${minutes} min`;
+}
+
+/** Return what decimated bars are: their size, and out of how many others they were made. */
+function originInWords({ decimation_stride, source_bars, total_bars, source_timeframe }: Chart["metadata"]): string {
+  const size = ` of ${strideInWords(decimation_stride)}`;
+  if (source_bars <= total_bars) return size;
+  return `${size}, from ${count(source_bars)}${source_timeframe === "1H" ? " hours" : ""}`;
 }
 
 function Legend({ bar, daily }: { bar: Bar | undefined; daily: boolean }) {
@@ -226,9 +233,7 @@ export function PricePanel({ route, run, orders }: { route: RunRoute; run: Chart
         {data?.metadata.stale && <span className="badge warn">stale: the backend is away</span>}
         {data && (
           <span className="muted" role="status">
-            {count(data.metadata.total_bars)} bars
-            {data.metadata.decimated &&
-              ` of ${strideInWords(data.metadata.decimation_stride)}, from ${count(data.metadata.source_bars)}`}
+            {count(data.metadata.total_bars)} bars{data.metadata.decimated && originInWords(data.metadata)}
             {orders && orders.length > 0 && marks === 0 && ` · zoom in to see ${count(orders.length)} orders`}
             {chart.isFetching && ", loading"}
           </span>

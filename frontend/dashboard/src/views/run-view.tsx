@@ -3,7 +3,7 @@ import { useEffect, useMemo } from "react";
 import { Link } from "../parts/link.tsx";
 import { Failure, Notice } from "../parts/notice.tsx";
 import { Status } from "../parts/status.tsx";
-import { isOver, useListed, useRetryPart, useRun } from "../queries.ts";
+import { isOver, useHead, useRetryPart, useRun } from "../queries.ts";
 import { LIST, playRoute, type RunRoute } from "../route.ts";
 import { dayInWords, newYork, parseTime } from "../time.ts";
 import { EquityPanel } from "./equity-panel.tsx";
@@ -85,10 +85,10 @@ function Parts({ data }: { data: CompleteRun }) {
 }
 
 export default function RunView({ route }: { route: RunRoute }) {
-  const run = useRun(route.run);
+  const run = useRun(route);
   const { retry, retrying } = useRetryPart(route.run);
   const { data } = run;
-  const listed = useListed(route.run);
+  const head = useHead(route.run);
   const name = data ? `${data.run.symbol} ${data.run.strategy_id}` : "Run";
   useEffect(() => {
     document.title = `${name} · Backtests`;
@@ -104,8 +104,8 @@ export default function RunView({ route }: { route: RunRoute }) {
       />
     );
   }, [data, retry, retrying]);
-  // Who comes from the list has its chart at once, beside the rest of the run instead of after it.
-  const known = data?.run ?? listed;
+  // The chart is shown as soon as it is known of what, before the rest of the run.
+  const known = data?.run ?? head;
   if (!known || (run.error && !data)) {
     return run.error ? (
       <section aria-labelledby="title">
