@@ -134,7 +134,7 @@ def test_run_that_is_pointed_at_is_on_its_way_before_the_click(page: Page, run: 
     page.goto("/")
     link = page.locator(f'a.run-link[href="/?run={run}"]')
     link.wait_for()
-    with page.expect_request_finished(lambda request: f"/api/v1/runs/{run}/" in request.url):
+    with page.expect_response(lambda answer: f"/api/v1/runs/{run}/view" in answer.url):
         link.hover()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
