@@ -2,12 +2,12 @@
 
 Usage: python -m bench.frontend [--times 5] [--minutes 10] [--rest 250]
 
-Opening a run goes from the click on its link to both charts being drawn; opening a year of minutes from the click on
-the timeframe to the chart being drawn. Time counts from the browser's click event, so that the work of the driver that
-brings it about is on neither side. `answered ms` is when the last answer was there: what follows is the page's own
-work; what precedes is, without caches, mostly the backend's. The page's own code has been loaded before. Cold: the
-caches are purged and the browser's profile is new; warm: opened again in a new profile. Bytes are those on the wire,
-heads included.
+Opening a run goes from the click on its link to its candles being drawn (`chart ms`) and to both its charts being drawn
+(`drawn ms`); opening a year of minutes from the click on the timeframe to the chart being drawn. Time counts from the
+browser's click event, so that the work of the driver that brings it about is on neither side. `answered ms` is when the
+last answer was there: what follows is the page's own work; what precedes is, without caches, mostly the backend's. The
+page's own code has been loaded before. Cold: the caches are purged and the browser's profile is new; warm: opened again
+in a new profile. Bytes are those on the wire, heads included.
 
 Either is measured twice. "at once" presses and lets go in the same moment that the pointer arrives, which only a
 machine can do. "by hand" lets the pointer be on its target for `--rest` milliseconds before the click, the press among
@@ -42,7 +42,7 @@ DATA = ("/api/v1/runs", "/api/v1/chart-data", "/backtests", "/bars")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
 PRESS_MS = 80.0
 """How long a finger holds a button down."""
-FIGURES = ("calls", "kB", "drawn ms", "answered ms", "main thread ms")
+FIGURES = ("calls", "kB", "chart ms", "drawn ms", "answered ms", "main thread ms")
 
 LISTEN = "addEventListener('click', event => { window.clicked = event.timeStamp; }, {capture: true, once: true})"
 """Keep the time of the next click."""
@@ -51,18 +51,20 @@ DRAWN = """async ([marks, paths]) => {
   while (window.clicked === undefined) await new Promise(requestAnimationFrame);
   const since = window.clicked;
   window.clicked = undefined;
-  const last = () => Math.min(...marks.map(name => Math.max(-1, ...performance.getEntriesByName(name)
-    .map(mark => mark.startTime).filter(start => start >= since))));
-  while (last() < 0) await new Promise(requestAnimationFrame);
-  await new Promise(resolve => setTimeout(resolve));
-  const drawn = performance.now() - since;
+  const set = name => performance.getEntriesByName(name).some(({startTime}) => startTime >= since);
+  const drawn = async wanted => {
+    while (!wanted.every(set)) await new Promise(requestAnimationFrame);
+    // Ahead of what the page does next, for the frame is painted.
+    await scheduler.postTask(() => {}, {priority: "user-blocking"});
+    return performance.now() - since;
+  };
+  const [first, all] = await Promise.all([drawn(marks.slice(0, 1)), drawn(marks)]);
   const answers = performance.getEntriesByType("resource").filter(({name, startTime}) =>
     startTime >= since && paths.some(path => new URL(name).pathname.startsWith(path)));
-  return [drawn, Math.max(since, ...answers.map(({responseEnd}) => responseEnd)) - since];
+  return [first, all, Math.max(since, ...answers.map(({responseEnd}) => responseEnd)) - since];
 }"""
-"""Resolve with the milliseconds from the click to the first frame after every mark was set, and to the last answer.
-
-The latter is 0 where the answer was there before.
+"""Resolve with the milliseconds from the click to the first frames after the first mark and after all marks were set,
+and to the last answer, which is 0 where that was there before.
 """
 
 
@@ -141,9 +143,9 @@ def measured(page: Page, session: CDPSession, target: Locator, marks: tuple[str,
         target.hover()
         page.wait_for_timeout(max(0.0, rest_ms - PRESS_MS))
     target.click(delay=min(rest_ms, PRESS_MS))
-    drawn, answered = page.evaluate(DRAWN, [list(marks), DATA])
+    first, drawn, answered = page.evaluate(DRAWN, [list(marks), DATA])
     page.wait_for_load_state("networkidle")
-    return [traffic.calls, sum(traffic.sizes.values()) / 1000, drawn, answered, main_thread_ms(session) - busy]
+    return [traffic.calls, sum(traffic.sizes.values()) / 1000, first, drawn, answered, main_thread_ms(session) - busy]
 
 
 def once(browser: Browser, stack: Stack, run: str, rest_ms: float) -> dict[str, list[float]]:
@@ -175,7 +177,7 @@ def compare(browser: Browser, stack: Stack, run: str, times: int, rest_ms: float
             legacy, bff = (medians(found[what, state, side]) for side in ("legacy", "bff"))
             for side, row in (("legacy", legacy), ("bff", bff)):
                 print(f"{f'{what}, {state}, {side}':40}" + "".join(f"{value:16.1f}" for value in row))
-            for column in (0, 2):
+            for column in (0, 2, 3):
                 name = f"{what}, {state}, {manner}: {FIGURES[column]} of the BFF beside legacy"
                 figure(name, bff[column] / legacy[column] if legacy[column] else 1.0, "x")
             less = [1 - after / before if before else 0.0 for before, after in zip(legacy, bff, strict=True)]

@@ -1,5 +1,6 @@
 import type { CompleteRun, Part } from "bff-client";
 import { useEffect, useMemo } from "react";
+import { useAfterPaint } from "../after-paint.ts";
 import { Link } from "../parts/link.tsx";
 import { Failure, Notice } from "../parts/notice.tsx";
 import { Status } from "../parts/status.tsx";
@@ -88,22 +89,24 @@ export default function RunView({ route }: { route: RunRoute }) {
   const run = useRun(route);
   const { retry, retrying } = useRetryPart(route.run);
   const { data } = run;
+  // The candles are drawn first; what takes hundreds of elements and another chart comes in the next frame.
+  const later = useAfterPaint(data);
   const head = useHead(route.run);
   const name = data ? `${data.run.symbol} ${data.run.strategy_id}` : "Run";
   useEffect(() => {
     document.title = `${name} · Backtests`;
   }, [name]);
   const mark = useMemo(() => {
-    if (!data) return () => null;
+    if (!later) return () => null;
     return (part: Part) => (
       <PartMark
-        report={data.metadata.parts[part]}
+        report={later.metadata.parts[part]}
         part={part}
         retry={() => void retry(part)}
         retrying={retrying === part}
       />
     );
-  }, [data, retry, retrying]);
+  }, [later, retry, retrying]);
   // The chart is shown as soon as it is known of what, before the rest of the run.
   const known = data?.run ?? head;
   if (!known || (run.error && !data)) {
@@ -135,12 +138,12 @@ export default function RunView({ route }: { route: RunRoute }) {
       )}
       {data && <Parts data={data} />}
       <div className="grid">
-        <PricePanel route={route} run={known} orders={data?.orders ?? null} />
-        {data && (
+        <PricePanel route={route} run={known} orders={later?.orders ?? null} />
+        {later && (
           <>
-            <MetricsPanel data={data} mark={mark("metrics")} />
-            <EquityPanel data={data} mark={mark("equity")} />
-            <OrdersPanel data={data} mark={mark("orders")} />
+            <MetricsPanel data={later} mark={mark("metrics")} />
+            <EquityPanel data={later} mark={mark("equity")} />
+            <OrdersPanel data={later} mark={mark("orders")} />
           </>
         )}
       </div>
