@@ -179,6 +179,31 @@ async def test_head_and_chart_come_while_the_run_is_still_read(backend: Backend,
         assert await anext(told, None) is None
 
 
+async def test_chart_of_a_known_symbol_is_asked_for_before_the_run_is_seen(
+    backend: Backend, client: httpx.AsyncClient
+) -> None:
+    backend.hold(RUN)
+    known = {"symbol": "AAPL", "from_date": "2024-01-01", "to_date": "2024-01-31"}
+    asking = asyncio.create_task(view(client, params=known))
+    await until(lambda: backend.calls["/bars/daily"])
+    assert not [path for path in backend.calls if path.startswith(f"{RUN}/equity")]
+    backend.let_go(RUN)
+    told = await asking
+    assert (told["chart"]["body"]["symbol"], told["chart"]["body"]["c"]) == ("AAPL", [1.5])
+    assert backend.calls.total() == 5
+
+
+@pytest.mark.parametrize(
+    "known", [{"symbol": "MSFT", "from_date": "2024-01-01", "to_date": "2024-01-31"}, {"symbol": "MSFT"}]
+)
+async def test_symbol_that_is_not_the_runs_changes_nothing_but_the_time(
+    client: httpx.AsyncClient, known: Query
+) -> None:
+    told = await view(client, params=known)
+    assert told["chart"]["body"]["symbol"] == "AAPL"
+    assert told["chart"]["body"]["from_date"] == "2024-01-01"
+
+
 async def test_run_comes_while_the_chart_is_still_read(backend: Backend, client: httpx.AsyncClient) -> None:
     backend.hold("/bars/daily")
     async with lines(client) as told:
@@ -321,6 +346,7 @@ async def test_bad_parameters_are_refused_by_name_before_the_backend_is_asked(
         ("from_date=2024-02-30&to_date=2024-03-01", "from_date"),
         ("from_date=2024-02-02&to_date=2024-02-01", "to_date"),
         ("equity_points=-1", "equity_points"),
+        ("symbol=!&from_date=2024-01-01&to_date=2024-01-31", "symbol"),
     ):
         answer = await client.get(f"/api/v1/runs/r/view?{query}")
         assert (answer.status_code, answer.json()["error"]["code"]) == (422, "VALIDATION")

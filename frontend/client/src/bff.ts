@@ -61,10 +61,11 @@ export function chartTarget(query: ChartQuery): string {
 
 export function viewTarget(id: string, query: ViewQuery): string {
   return target(`/api/v1/runs/${encodeURIComponent(id)}/view`, {
+    symbol: query.known?.symbol,
     timeframe: query.timeframe,
     target_points: query.targetPoints,
-    from_date: query.from,
-    to_date: query.to,
+    from_date: query.from ?? query.known?.from.slice(0, 10),
+    to_date: query.to ?? query.known?.to.slice(0, 10),
     rth_only: query.rthOnly,
     equity_points: query.equityPoints,
   });

@@ -1789,6 +1789,11 @@ export interface operations {
                  */
                 rth_only?: boolean;
                 /**
+                 * @description the run's symbol, where it is known: with both dates the chart need not wait for the run
+                 * @example AAPL
+                 */
+                symbol?: string;
+                /**
                  * @description most bars to answer; `target` is understood too
                  * @example 1000
                  */

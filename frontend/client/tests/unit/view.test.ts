@@ -358,6 +358,15 @@ test("what is known of the run saves its chart from waiting for it", async () =>
   expect((await view.head).run_id).toBe("r1");
 });
 
+test("what is known of the run is told, so that its chart need not wait for it", async () => {
+  const known = { symbol: "AAPL", from: "2024-01-01T00:00:00Z", to: "2024-01-31" };
+  const { client, paths } = await made(viewed(LINES.head, LINES.chart, LINES.run));
+  await all(client.getView("r1", { ...QUERY, known }));
+  expect(paths()).toEqual([
+    "/api/v1/runs/r1/view?symbol=AAPL&timeframe=1D&target_points=500&from_date=2024-01-01&to_date=2024-01-31&equity_points=300",
+  ]);
+});
+
 test("a run without a window has no chart on either side", async () => {
   const { client } = await made(
     ({ url }) => (url === RUN_URL ? { body: { ...RUN, run: { ...RUN.run, run_from: null } } } : undefined),

@@ -13,6 +13,7 @@ _OPTIONAL: Final[dict[str, dict[str, Any]]] = {
     "target_points": {"default": DEFAULT_POINTS},
     "rth_only": {},
 }
+_SYMBOL: Final = "the run's symbol, where it is known: with both dates the chart need not wait for the run"
 _WINDOW: Final = "; both dates or neither, which means the run's own window"
 _OK: Final = {"type": "integer", "enum": [200]}
 _TAG: Final = {"type": "string", "description": "tag that a GET of the part alone would have, for its `If-None-Match`"}
@@ -22,6 +23,11 @@ def _parameter(parameter: dict[str, Any]) -> dict[str, Any]:
     name, text = parameter["name"], parameter["description"]
     told = {**parameter, "required": False, "schema": {**parameter["schema"], **_OPTIONAL[name]}}
     return {**told, "description": text + _WINDOW} if name.endswith("_date") else told
+
+
+def _symbol() -> dict[str, Any]:
+    told = next(parameter for parameter in chart_docs.PARAMETERS if parameter["name"] == "symbol")
+    return {**told, "required": False, "description": _SYMBOL}
 
 
 def _model(name: str) -> dict[str, Any]:
@@ -64,5 +70,7 @@ VIEW: Final[dict[str, Any]] = {
         **{status: told for status, told in run_docs.answers(one_run=True).items() if status != 304},
         200: {"headers": _HEADERS, "content": {NDJSON: {"schema": _LINE, "example": _EXAMPLE}}},
     },
-    "openapi_extra": {"parameters": [_parameter(p) for p in chart_docs.PARAMETERS if p["name"] in _OPTIONAL]},
+    "openapi_extra": {
+        "parameters": [_symbol(), *(_parameter(p) for p in chart_docs.PARAMETERS if p["name"] in _OPTIONAL)]
+    },
 }

@@ -64,6 +64,12 @@ def chart_fields(query_string: bytes) -> Pairs:
     return tuple(pairs)
 
 
+def known_symbol(query_string: bytes, fields: Pairs) -> str | None:
+    """Return the run's symbol as far as the client knows it; without a window it would save no time."""
+    given = dict(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True))
+    return given.get("symbol") if has_window(fields) else None
+
+
 def has_window(fields: Pairs) -> bool:
     """Tell whether the chart's window is given."""
     return any(name in FIRST for name, _ in fields)

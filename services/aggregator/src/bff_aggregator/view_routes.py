@@ -57,12 +57,16 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request: which run for whom, what of the chart, most points of equity, and when it came (monotonic)."""
+    """One request: which run for whom, what of the chart, most points of equity, and when it came (monotonic).
+
+    `symbol` is the run's if the client knows it already.
+    """
 
     run_id: str
     user: User
     heads: heads.Asked
     chart: view_lines.Pairs
+    symbol: str | None
     equity_points: int
     begun: float
 
@@ -84,10 +88,11 @@ def make_router(sources: Sources) -> APIRouter:
         asked.timeout = repr(x_request_timeout)
         chart = view_lines.chart_fields(request.scope["query_string"])
         today = sources.charts.today().isoformat()
-        sources.charts.check(view_lines.chart_query(chart, _STAND_IN, (today, today)))
+        symbol = view_lines.known_symbol(request.scope["query_string"], chart)
+        sources.charts.check(view_lines.chart_query(chart, symbol or _STAND_IN, (today, today)))
         given = tuple(asked.credentials)
         user = User(given, await sources.store.owner(given))
-        return View(sources, Asked(run_id, user, asked, chart, equity_points, begun))
+        return View(sources, Asked(run_id, user, asked, chart, symbol, equity_points, begun))
 
     return router
 
@@ -121,10 +126,17 @@ class View(Response):
             self._sources.runs.load(asked.user, asked.run_id, PARTS, limit.at, sighted.set_result)
         )
         parts: list[asyncio.Task[bytes]] = []
+        # Bars are asked for before the curve, behind which they might have to wait.
+        early = (
+            asyncio.create_task(_line("chart", lambda: self._bars(asked.symbol or "", None))) if asked.symbol else None
+        )
         try:
             await asyncio.wait((whole, sighted), return_when=asyncio.FIRST_COMPLETED)
             seen = sighted.result() if sighted.done() else (await whole).sighting
-            parts.append(asyncio.create_task(_line("chart", lambda: self._chart(seen))))
+            if early is not None and asked.symbol == seen.run["symbol"]:
+                parts.append(early)
+            else:
+                parts.append(asyncio.create_task(_line("chart", lambda: self._chart(seen))))
             parts.append(asyncio.create_task(_line("run", lambda: self._run(whole))))
             await self._begin(send, seen)
             pending = set(parts)
@@ -134,7 +146,7 @@ class View(Response):
                 parts = [part for part in parts if part in pending]
                 await self._send(send, b"".join(part.result() for part in ready), more=bool(pending))
         finally:
-            await _end(whole, *parts)
+            await _end(whole, *parts, *(() if early is None else (early,)))
 
     async def _begin(self, send: Send, seen: Sighting) -> None:
         coded = [] if self._coding == codings.IDENTITY else [(b"content-encoding", self._coding.encode())]
@@ -162,8 +174,11 @@ class View(Response):
             raise DatasetNotFound("the run has no symbol", {"run_id": asked.run_id})
         if window is None and not view_lines.has_window(asked.chart):
             raise DatasetNotFound("the run has no window", {"run_id": asked.run_id})
-        query = view_lines.chart_query(asked.chart, symbol, window or ("", ""))
-        return await self._sources.charts.plain(query, asked.heads, asked.begun)
+        return await self._bars(symbol, window)
+
+    async def _bars(self, symbol: str, window: tuple[str, str] | None) -> Made:
+        query = view_lines.chart_query(self._asked.chart, symbol, window or ("", ""))
+        return await self._sources.charts.plain(query, self._asked.heads, self._asked.begun)
 
 
 async def _line(name: str, make: Callable[[], Awaitable[Made]]) -> bytes:
