@@ -1,5 +1,6 @@
 import type { Chart, Order, Run } from "bff-client";
-import { type KeyboardEvent, useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { type KeyboardEvent, type RefObject, useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { afterPaint } from "../after-paint.ts";
 import { type Bar, PriceChart } from "../charts/price-chart.ts";
 import { compact, count, percent, price, tone } from "../format.ts";
 import { onIntent } from "../intent.ts";
@@ -84,7 +85,14 @@ function Legend({ bar, daily }: { bar: Bar | undefined; daily: boolean }) {
 /** What has to be known of a run to draw its chart; the list says as much. */
 export type Charted = Pick<Run, "symbol" | "run_from" | "run_to">;
 
-export function PricePanel({ route, run, orders }: { route: RunRoute; run: Charted; orders: Order[] | null }) {
+export function PricePanel(props: {
+  route: RunRoute;
+  run: Charted;
+  orders: Order[] | null;
+  /** Set once candles can be seen. */
+  painted: RefObject<boolean>;
+}) {
+  const { route, run, orders, painted } = props;
   const { run_from, run_to } = run;
   const bounds = useMemo(() => boundsOf({ run_from, run_to }), [run_from, run_to]);
   const opening = useRef<Span>(
@@ -161,7 +169,10 @@ export function PricePanel({ route, run, orders }: { route: RunRoute; run: Chart
     if (chart.isPlaceholderData) return;
     wanted.current = undefined;
     performance.mark("chart-drawn");
-  }, [data, chart.isPlaceholderData]);
+    return afterPaint(() => {
+      painted.current = true;
+    });
+  }, [data, chart.isPlaceholderData, painted]);
   useEffect(() => drawn.current?.setOrders(timed), [timed]);
 
   /** Go to a span: at once with the bars there are, and with better ones as they come. */

@@ -1,5 +1,5 @@
 import type { CompleteRun, Part } from "bff-client";
-import { useEffect, useMemo } from "react";
+import { useEffect, useMemo, useRef } from "react";
 import { useAfterPaint } from "../after-paint.ts";
 import { Link } from "../parts/link.tsx";
 import { Failure, Notice } from "../parts/notice.tsx";
@@ -90,7 +90,8 @@ export default function RunView({ route }: { route: RunRoute }) {
   const { retry, retrying } = useRetryPart(route.run);
   const { data } = run;
   // The candles are drawn first; what takes hundreds of elements and another chart comes in the next frame.
-  const later = useAfterPaint(data);
+  const painted = useRef(false);
+  const later = useAfterPaint(data, painted);
   const head = useHead(route.run);
   const name = data ? `${data.run.symbol} ${data.run.strategy_id}` : "Run";
   useEffect(() => {
@@ -138,7 +139,7 @@ export default function RunView({ route }: { route: RunRoute }) {
       )}
       {data && <Parts data={data} />}
       <div className="grid">
-        <PricePanel route={route} run={known} orders={later?.orders ?? null} />
+        <PricePanel route={route} run={known} orders={later?.orders ?? null} painted={painted} />
         {later && (
           <>
             <MetricsPanel data={later} mark={mark("metrics")} />
