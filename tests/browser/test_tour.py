@@ -64,6 +64,20 @@ def test_list_is_filtered_and_sorted_and_says_so_in_its_address(page: Page) -> N
     expect(page.get_by_label("Symbol").first).to_have_value("NVDA")
 
 
+def test_older_runs_are_loaded_when_they_are_asked_for(page: Page) -> None:
+    # The demo backend has too few runs for a second hundred.
+    page.route(
+        re.compile(r"/api/v1/runs\?"),
+        lambda route: route.fulfill(response=(answer := route.fetch()), json={**answer.json(), "total": 250}),
+    )
+    page.goto("/")
+    older = page.get_by_role("button", name="Load older")
+    for limit in (200, 300):
+        with page.expect_response(re.compile(f"limit={limit}")):
+            older.click()
+    expect(older).to_have_count(0)
+
+
 def test_run_is_created_and_watched_until_it_is_done(page: Page) -> None:
     page.goto("/")
     page.get_by_role("button", name="New run").click()

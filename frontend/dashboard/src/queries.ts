@@ -24,6 +24,8 @@ import { type RunRoute, runRoute, type Timeframe } from "./route.ts";
 import { boundsOf, type Days, daysFor } from "./windows.ts";
 
 export const LIST_LIMIT = 100;
+/** As many as a list may have. */
+export const MOST_LISTED = 500;
 /** Bars of a chart at most: more than a screen has room for, so that zooming in a little asks for nothing. */
 export const CHART_POINTS = 2000;
 const RETRIES = 2;
@@ -61,13 +63,13 @@ export async function askAnew(queries: QueryClient): Promise<void> {
   );
 }
 
-export function useRuns(symbol: string, strategy: string) {
+export function useRuns(symbol: string, strategy: string, limit = LIST_LIMIT) {
   const { client } = useSession();
   return useQuery({
-    queryKey: ["runs", symbol, strategy],
+    queryKey: ["runs", symbol, strategy, limit],
     queryFn: ({ signal }) =>
       client.listRuns(
-        { limit: LIST_LIMIT, order: "-created_at", symbol: symbol || undefined, strategy_id: strategy || undefined },
+        { limit, order: "-created_at", symbol: symbol || undefined, strategy_id: strategy || undefined },
         { signal },
       ),
     placeholderData: keepPreviousData,

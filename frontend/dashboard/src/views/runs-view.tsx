@@ -6,7 +6,7 @@ import { Link } from "../parts/link.tsx";
 import { Failure, Notice } from "../parts/notice.tsx";
 import { Status } from "../parts/status.tsx";
 import { prepareRunView } from "../prepare.ts";
-import { LIST_LIMIT, useHeadStart, useRuns } from "../queries.ts";
+import { LIST_LIMIT, MOST_LISTED, useHeadStart, useRuns } from "../queries.ts";
 import { type ListRoute, playRoute, runRoute, type SortKey, STATUSES } from "../route.ts";
 import { listed, PAGE_SIZE, pagesOf } from "../runs.ts";
 import { dayInWords, newYork, parseTime } from "../time.ts";
@@ -175,7 +175,8 @@ function Pager({ route, pages }: { route: ListRoute; pages: number }) {
 }
 
 export function RunsView({ route }: { route: ListRoute }) {
-  const runs = useRuns(route.symbol, route.strategy);
+  const [limit, setLimit] = useState(LIST_LIMIT);
+  const runs = useRuns(route.symbol, route.strategy, limit);
   const [creating, setCreating] = useState(false);
   const items = useMemo(() => listed(runs.data?.items ?? [], route), [runs.data, route]);
   const pages = pagesOf(items.length);
@@ -194,8 +195,21 @@ export function RunsView({ route }: { route: ListRoute }) {
         <h1 id="title">Runs</h1>
         <span className="muted" role="status">
           {runs.data ? `${items.length} shown` : "loading"}
-          {total > LIST_LIMIT && `, the newest ${LIST_LIMIT} of ${total}: narrow by symbol or strategy for older ones`}
+          {total > limit && ` of the newest ${limit}; there are ${total}`}
         </span>
+        {total > limit &&
+          (limit < MOST_LISTED ? (
+            <button
+              type="button"
+              className="small"
+              disabled={runs.isFetching}
+              onClick={() => setLimit(limit + LIST_LIMIT)}
+            >
+              Load older
+            </button>
+          ) : (
+            <span className="muted">narrow by symbol or strategy for older ones</span>
+          ))}
         <span className="spacer" />
         <button type="button" className="primary" onClick={() => setCreating(true)}>
           New run
