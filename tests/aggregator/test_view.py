@@ -274,6 +274,9 @@ async def test_chart_that_fails_costs_nothing_else(backend: Backend, client: htt
         assert error["code"] == code
         assert error["details"]["correlation_id"]
         assert told["run"]["status"] == 200
+    metrics = (await client.get("/metrics")).text
+    assert 'bff_view_parts_total{part="chart",status="502"} 1.0' in metrics
+    assert 'bff_view_parts_total{part="run",status="200"} 3.0' in metrics
 
 
 async def test_run_that_goes_away_after_its_head_is_a_failed_part(backend: Backend, client: httpx.AsyncClient) -> None:

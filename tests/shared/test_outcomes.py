@@ -57,6 +57,16 @@ def test_streams_are_counted_by_how_they_end() -> None:
     assert look(metrics.registry, 5) == {"websocket": Counts(8, 4, 0)}
 
 
+def test_parts_of_views_count_for_their_own_pieces() -> None:
+    metrics = Metrics()
+    parts = Counter("bff_view_parts_total", "-", ("part", "status"), registry=metrics.registry)
+    for part, status in (("chart", 200), ("chart", 404), ("chart", 504), ("run", 200), ("run", 502)):
+        parts.labels(part, status).inc()
+    for status in (200, 200, 200, 502):
+        metrics.answered("GET", "/api/v1/runs/{run_id}/view", status, 0.1)
+    assert look(metrics.registry, 5) == {"chart_data": Counts(3, 1, 0), "run_data": Counts(4, 2, 0)}
+
+
 def test_only_what_happened_since_is_news() -> None:
     before = {"chart_data": Counts(5, 1, 0), "run_data": Counts(2, 0, 0)}
     now = {"chart_data": Counts(9, 1, 2), "run_data": Counts(2, 0, 0), "websocket": Counts(1, 1, 0)}

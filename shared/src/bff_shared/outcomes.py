@@ -18,6 +18,7 @@ _REQUESTS = "bff_http_requests_total"
 _DURATIONS = "bff_http_request_duration_seconds"
 _CLOSES = "bff_stream_closes_total"
 _REFUSED = "bff_stream_refused_total"
+_VIEW_PARTS = "bff_view_parts_total"
 _FAILED_CLOSES = frozenset(("1011", "1014"))
 
 
@@ -50,11 +51,12 @@ def piece_of(route: str) -> str | None:
 def look(registry: CollectorRegistry, slow_seconds: float) -> dict[str, Counts]:
     """Return the counts of each piece since the process began.
 
-    Failed are answers of 500 and above, and streams that were refused or closed with 1011 or 1014. Slow are
-    answers above the first bound of the histogram that is not below `slow_seconds`.
+    Failed are answers and parts of views of 500 and above, and streams that were refused or closed with 1011 or 1014.
+    Slow are answers above the first bound of the histogram that is not below `slow_seconds`.
     """
     found: dict[str, Counts] = {}
-    for piece, counts in [*_requests(registry), *_slow(registry, slow_seconds), *_streams(registry)]:
+    every = [*_requests(registry), *_slow(registry, slow_seconds), *_views(registry), *_streams(registry)]
+    for piece, counts in every:
         found[piece] = found.get(piece, Counts()) + counts
     return found
 
@@ -89,6 +91,16 @@ def _slow(registry: CollectorRegistry, slow_seconds: float) -> Iterator[tuple[st
     for (_, route), (_, value) in below.items():
         if piece := piece_of(route):
             yield piece, Counts(slow=-int(value))
+
+
+def _views(registry: CollectorRegistry) -> Iterator[tuple[str, Counts]]:
+    """Count the charts in views like those alone, and the runs that failed; the view itself is a request for a run."""
+    for labels, value in _samples(registry, _VIEW_PARTS):
+        failed = int(value) if int(labels["status"]) >= 500 else 0
+        if labels["part"] == "chart":
+            yield CHART_DATA, Counts(requests=int(value), errors=failed)
+        else:
+            yield RUN_DATA, Counts(errors=failed)
 
 
 def _streams(registry: CollectorRegistry) -> Iterator[tuple[str, Counts]]:

@@ -22,9 +22,18 @@ async def connect(url: str, *, connections: int, deadline: float) -> Client:
 
     connections  most that are open at a time; a command waits for one
     deadline     seconds until it must be known
+
+    Commands have no time-out of their own: whoever gives one sets its deadline.
     """
-    # Without a library name a new connection costs two round trips less.
-    options: dict[str, Any] = {"max_connections": connections, "driver_info": None, "protocol": 2}
+    # Without a library name a new connection costs two round trips less. Its own time-out for sockets is off: it comes
+    # with an `asyncio.wait_for` around each command, which up to Python 3.11 may take no notice of a deadline that ends
+    # in the moment in which the command has been sent.
+    options: dict[str, Any] = {
+        "max_connections": connections,
+        "driver_info": None,
+        "protocol": 2,
+        "socket_timeout": None,
+    }
     pool: Any = BlockingConnectionPool.from_url(url, timeout=None, retry=Retry(NoBackoff(), 1), **options)
     single = Redis.from_pool(pool)
     async with asyncio.timeout(deadline):

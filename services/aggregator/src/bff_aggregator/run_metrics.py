@@ -9,7 +9,7 @@ from bff_shared.metrics import SECONDS
 
 @dataclass(frozen=True)
 class RunMetrics:
-    """Collectors by `part`: run, metrics, equity, orders."""
+    """Collectors by `part`: run, metrics, equity, orders; of views chart and run."""
 
     parts: Counter
     seconds: Histogram
@@ -17,6 +17,7 @@ class RunMetrics:
     retries: Counter
     restarts: Counter
     bodies: Counter
+    view_parts: Counter
 
     @classmethod
     def create(cls, registry: CollectorRegistry) -> "RunMetrics":
@@ -34,4 +35,5 @@ class RunMetrics:
                 "bff_run_restarts_total", "Answers begun anew because the run moved on", registry=registry
             ),
             bodies=Counter("bff_run_bodies_total", "Encoded answers", ("origin",), registry=registry),
+            view_parts=Counter("bff_view_parts_total", "Parts of views", ("part", "status"), registry=registry),
         )

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import orjson
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
+from prometheus_client import Counter
 from starlette.types import Receive, Scope, Send
 
 from bff_aggregator import codings, deadlines, heads, view_docs, view_lines
@@ -45,7 +46,7 @@ Made = tuple[bytes, str | None]
 class Sources:
     """What makes the parts of a view: the very code that answers for each of them alone.
 
-    `run_timeout` is how many seconds a run may take.
+    `run_timeout` is how many seconds a run may take; `told` counts parts by name and status.
     """
 
     runs: Runs
@@ -53,6 +54,7 @@ class Sources:
     charts: ChartEndpoint
     store: Store
     run_timeout: float
+    told: Counter
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,9 @@ class View(Response):
         parts: list[asyncio.Task[bytes]] = []
         # Bars are asked for before the curve, behind which they might have to wait.
         early = (
-            asyncio.create_task(_line("chart", lambda: self._bars(asked.symbol or "", None))) if asked.symbol else None
+            asyncio.create_task(self._line("chart", lambda: self._bars(asked.symbol or "", None)))
+            if asked.symbol
+            else None
         )
         try:
             await asyncio.wait((whole, sighted), return_when=asyncio.FIRST_COMPLETED)
@@ -136,8 +140,8 @@ class View(Response):
             if early is not None and asked.symbol == seen.run["symbol"]:
                 parts.append(early)
             else:
-                parts.append(asyncio.create_task(_line("chart", lambda: self._chart(seen))))
-            parts.append(asyncio.create_task(_line("run", lambda: self._run(whole))))
+                parts.append(asyncio.create_task(self._line("chart", lambda: self._chart(seen))))
+            parts.append(asyncio.create_task(self._line("run", lambda: self._run(whole))))
             await self._begin(send, seen)
             pending = set(parts)
             while pending:
@@ -162,6 +166,12 @@ class View(Response):
         rest = b"" if more else self._stream.end()
         await send({"type": "http.response.body", "body": coded + rest, "more_body": more})
 
+    async def _line(self, name: str, make: Callable[[], Awaitable[Made]]) -> bytes:
+        """Return the line of a part, whatever becomes of it."""
+        status, line = await _told(name, make)
+        self._sources.told.labels(name, status).inc()
+        return line
+
     async def _run(self, whole: Awaitable[Whole]) -> Made:
         asked = self._asked
         shape = Shape(asked.equity_points, MOST)
@@ -181,18 +191,19 @@ class View(Response):
         return await self._sources.charts.plain(query, self._asked.heads, self._asked.begun)
 
 
-async def _line(name: str, make: Callable[[], Awaitable[Made]]) -> bytes:
-    """Return the line of a part, whatever becomes of it."""
+async def _told(name: str, make: Callable[[], Awaitable[Made]]) -> tuple[int, bytes]:
+    """Return what became of a part, and its line."""
     try:
         body, tag = await make()
     except Refused as refused:
-        return view_lines.refusal(name, refused.status, refused.content, correlation_id())
+        return refused.status, view_lines.refusal(name, refused.status, refused.content, correlation_id())
     except BffError as error:
-        return view_lines.failure(name, error, correlation_id())
+        return error.status, view_lines.failure(name, error, correlation_id())
     except Exception:
         log.exception("a part of a view failed")
-        return view_lines.failure(name, Internal("the service failed to answer"), correlation_id())
-    return view_lines.line(name, 200, body, tag)
+        defect = Internal("the service failed to answer")
+        return defect.status, view_lines.failure(name, defect, correlation_id())
+    return 200, view_lines.line(name, 200, body, tag)
 
 
 async def _left(receive: Receive) -> None:
