@@ -16,7 +16,7 @@ StartRaw = Callable[[Handler], Awaitable[str]]
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return what `-n auto` means: on two cores one worker more, for tests that start processes wait half of the time."""
+    """Return what `-n auto` means: on two cores one worker more, for tests that start processes often wait."""
     return max(3, os.cpu_count() or 1)
 
 
