@@ -272,6 +272,9 @@ def test_engineers_panel_compares_both_sides_and_switches_this_browser(page: Pag
     expect(table).to_be_visible()
     calls = table.locator("tr[data-figure=calls] td").all_inner_texts()
     assert int(calls[0]) > int(calls[1]) == 1
+    # As they are on the wire, where the 550 kB of the BFF are compressed.
+    size, unit = table.locator("tr[data-figure=bytes] td").all_inner_texts()[1].split()
+    assert (float(size) < 200, unit) == (True, "kB")
     picture(page, "engineers")
     panel.get_by_role("switch", name="chart_data").click()
     expect(panel).to_contain_text("set in this browser")

@@ -89,6 +89,14 @@ function keyOf(path: string, headers: Record<string, string>): string {
   return `${path} ${JSON.stringify(headers)}`;
 }
 
+/** Return how many bytes the last body from an address had before it was decoded, 0 where nobody can tell. */
+async function onTheWire(url: string): Promise<number> {
+  // Browsers note it a moment after the body has ended.
+  await new Promise((resolve) => setTimeout(resolve));
+  const timing = performance.getEntriesByName?.(url, "resource").at(-1) as PerformanceResourceTiming | undefined;
+  return timing?.encodedBodySize ?? 0;
+}
+
 /** The requests of one call, and what they took. */
 export class Exchange {
   readonly #wire: Wire;
@@ -142,14 +150,16 @@ export class Exchange {
         return id;
       }
       this.cache = response.headers.get("cache-status") ?? undefined;
+      let decoded = 0;
       const count = (bytes: number): void => {
-        this.bytes += bytes;
+        decoded += bytes;
       };
       for await (const text of linesOf(response.body, MOST_LINE, count)) {
         const keep: Line["keep"] = (other, etag, value) =>
           this.#wire.kept.set(keyOf(other, own), { etag, value, bytes: text.length });
         take({ value: JSON.parse(text), correlationId: id, keep });
       }
+      this.bytes += (await onTheWire(response.url)) || decoded;
       return id;
     });
   }

@@ -88,7 +88,6 @@ class Viewing {
   readonly #slots = { head: this.#head, chart: this.#chart, run: this.#run };
   /** What the first of the parts that failed failed with. */
   #lost: BffError | undefined;
-  #reported = false;
 
   constructor(calls: Calls, id: string, query: ViewQuery, signal: AbortSignal, offer: Offer) {
     this.#calls = calls;
@@ -151,11 +150,7 @@ class Viewing {
     let failure: BffError;
     try {
       const path = viewTarget(this.#id, this.#query);
-      const correlationId = await this.#exchange.lines(path, (line) => {
-        this.#take(line);
-        // Whoever waits for the last part finds the report there already.
-        if (this.#isWhole) this.#report("bff", this.#lost);
-      });
+      const correlationId = await this.#exchange.lines(path, (line) => this.#take(line));
       failure = new BffError("NETWORK", "the answer broke off", { correlationId });
     } catch (error) {
       failure = error as BffError;
@@ -249,8 +244,6 @@ class Viewing {
   }
 
   #report(side: Side, error: BffError | undefined, exchanges = [this.#exchange]): void {
-    if (this.#reported) return;
-    this.#reported = true;
     this.#calls.report(CALL, { side, since: this.#since, exchanges, fallback: side === "legacy", error });
   }
 }

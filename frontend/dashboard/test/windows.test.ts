@@ -1,16 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { indexAt, timeAt } from "../src/charts/scale.ts";
-import {
-  clamp,
-  daysFor,
-  moved,
-  nextDays,
-  RANGES,
-  spanOf,
-  spanOfRange,
-  timeframeFor,
-  zoomed,
-} from "../src/windows.ts";
+import { clamp, daysFor, moved, nextDays, RANGES, spanOf, spanOfRange, timeframeFor, zoomed } from "../src/windows.ts";
 
 const at = (text: string) => Date.parse(text) / 1000;
 const span = (from: string, to: string) => ({ from: at(from), to: at(to) });

@@ -171,8 +171,9 @@ test("a view is one request, and each part is there as soon as its line is", asy
     columns: COLUMNS,
     metadata: {},
   });
-  expect(reports).toHaveLength(1);
+  expect(reports).toEqual([]);
   dictate.end();
+  await expect.poll(() => reports).toHaveLength(1);
   expect(paths()).toEqual([VIEW]);
   const bytes = Object.values(LINES).join("").length;
   expect(reports[0]).toMatchObject({ call: "getView", group: "run_data", side: "bff", requests: 1, bytes });
