@@ -108,12 +108,14 @@ def test_chart_on_its_way_arrives_while_its_flag_changes(
 ) -> None:
     open_run(page, run)
     ask(f"{stack.backend_url}/__faults", "PUT", {"path_prefix": "/bars", "latency_ms": 700})
-    for value, timeframe, side in ((False, "1h", "/api/v1/chart-data"), (True, "1m", "/bars/")):
-        with page.expect_response(re.compile(side)) as answered:
-            with page.expect_request(re.compile(side)):
+    bff, legacy = re.compile("/api/v1/chart-data"), re.compile("/bars/")
+    for value, timeframe, side, other in ((False, "1h", bff, legacy), (True, "1m", legacy, bff)):
+        with page.expect_response(side) as answered, page.expect_response(other) as anew:
+            with page.expect_request(side):
                 page.get_by_role("group", name="Timeframe").get_by_role("button", name=timeframe).click()
             flip(stack, key, value)
         assert answered.value.ok
+        assert anew.value.ok
         wait_for_flag(page, key, value)
         wait_for_chart(page)
     assert complaints.data == []
