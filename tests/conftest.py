@@ -15,11 +15,6 @@ Start = Callable[[Any], Awaitable[str]]
 StartRaw = Callable[[Handler], Awaitable[str]]
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Return what `-n auto` means: on two cores one worker more, for tests that start processes often wait."""
-    return max(3, os.cpu_count() or 1)
-
-
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep settings of the shell that runs the tests out of them."""
