@@ -24,9 +24,9 @@ from starlette.types import Receive, Scope, Send
 from bff_shared.context import correlation_id
 from bff_shared.errors import BffError, Busy, RequestError
 from bff_shared.headers import Header, get, is_trusted
+from bff_shared.limits import client_address
 from bff_shared.origins import is_allowed
 from bff_shared.responses import send_error
-from bff_shared.settings import Network
 from bff_wsrelay.settings import RelaySettings
 
 RETRY_AFTER = 2.0
@@ -43,17 +43,6 @@ class Viewer(Protocol):
 
     def drain(self, retry_ms: int) -> None:
         """Tell the other side to come back in about `retry_ms`, and close with 1012. Must not wait."""
-
-
-def client_address(headers: Sequence[Header], peer: str | None, networks: Sequence[Network]) -> str:
-    """Return the address that a connection counts for: the nearest hop that is not one of our own proxies."""
-    hops = [peer or "unknown"]
-    for name, value in headers:
-        if name.lower() == b"x-forwarded-for":
-            hops[:0] = [part.strip().decode("latin-1") for part in value.split(b",")]
-    while len(hops) > 1 and is_trusted(hops[-1], networks):
-        hops.pop()
-    return hops[-1]
 
 
 def is_welcome(scope: Scope, settings: RelaySettings) -> bool:

@@ -1,0 +1,150 @@
+from contextlib import AbstractContextManager
+from ipaddress import ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bff_shared.errors import Busy
+from bff_shared.limits import ConnectionLimiter, KeyedBuckets, TokenBucket, client_address
+
+LOCAL = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+
+
+def test_a_bucket_begins_full_and_refills_at_its_rate() -> None:
+    bucket = TokenBucket(rate=2, burst=4)
+    assert [bucket.take(100) for _ in range(5)] == [True, True, True, True, False]
+    assert bucket.wait(100) == 0.5
+    assert not bucket.take(100.4)
+    assert bucket.take(100.5)
+    assert bucket.wait(100.5, 4) == 2.0
+
+
+def test_a_bucket_saves_no_more_than_its_burst() -> None:
+    bucket = TokenBucket(rate=10, burst=3)
+    assert bucket.take(0, 3)
+    assert bucket.is_full(1_000)
+    assert bucket.take(1_000, 3)
+    assert not bucket.take(1_000)
+
+
+def test_a_refused_amount_is_not_spent() -> None:
+    bucket = TokenBucket(rate=1, burst=2)
+    assert not bucket.take(0, 3)
+    assert bucket.take(0, 2)
+
+
+def test_what_can_never_be_there_is_waited_for_without_end() -> None:
+    assert TokenBucket(rate=1, burst=2).wait(0, 3) == float("inf")
+    empty = TokenBucket(rate=0, burst=1)
+    assert empty.take(0)
+    assert empty.wait(5) == float("inf")
+
+
+def test_time_that_stands_still_or_goes_back_adds_nothing() -> None:
+    bucket = TokenBucket(rate=1, burst=1)
+    assert bucket.take(10)
+    assert not bucket.take(10)
+    assert not bucket.take(3)
+    assert not bucket.take(10.5)
+    assert bucket.take(11)
+
+
+@given(st.lists(st.tuples(st.floats(0, 2), st.floats(0.1, 3)), min_size=1, max_size=60))
+def test_no_sequence_of_takes_gets_more_than_burst_and_rate_allow(steps: list[tuple[float, float]]) -> None:
+    bucket = TokenBucket(rate=1.5, burst=3)
+    now = spent = 0.0
+    for pause, amount in steps:
+        now += pause
+        if bucket.take(now, amount):
+            spent += amount
+    assert spent <= 3 + 1.5 * now + 1e-6
+
+
+def test_each_key_has_a_bucket_of_its_own() -> None:
+    buckets = KeyedBuckets(rate=1, burst=1)
+    assert buckets.take("a", 0)
+    assert not buckets.take("a", 0)
+    assert buckets.take("b", 0)
+    assert buckets.wait("a", 0.5) == 0.5
+    assert buckets.wait("unknown", 0.5) == 0
+
+
+def test_keys_whose_buckets_are_full_again_are_forgotten() -> None:
+    buckets = KeyedBuckets(rate=1, burst=2)
+    for number in range(100):
+        buckets.take(f"client {number}", 0)
+    for moment in range(3, 103):
+        buckets.take("somebody", moment)
+    assert len(buckets) == 1
+
+
+def test_the_number_of_keys_is_bounded_and_who_was_active_last_is_remembered() -> None:
+    buckets = KeyedBuckets(rate=0.001, burst=1, max_keys=10)
+    for number in range(1_000):
+        buckets.take(f"client {number}", 0)
+        assert len(buckets) <= 10
+    assert not buckets.take("client 999", 0)
+
+
+def limiter() -> ConnectionLimiter:
+    return ConnectionLimiter(total=3, per_client=2, what="event stream", retry_after=1.5)
+
+
+def test_slots_are_limited_for_all_and_for_each_client_and_given_back() -> None:
+    subject = limiter()
+    with subject.slot("a"), subject.slot("a"):
+        with pytest.raises(Busy, match="event stream") as refused, subject.slot("a"):
+            pass
+        assert refused.value.headers() == {"retry-after": "2"}
+        with subject.slot("b"), pytest.raises(Busy), subject.slot("c"):
+            pass
+        assert (subject.active, subject.of("a"), subject.of("b")) == (2, 2, 0)
+    assert (subject.active, subject.of("a"), subject.refused) == (0, 0, 2)
+
+
+def test_a_slot_is_taken_when_it_is_entered_not_before() -> None:
+    subject = limiter()
+    contexts: list[AbstractContextManager[None]] = [subject.slot("a") for _ in range(10)]
+    assert subject.active == 0
+    with contexts[0]:
+        assert subject.active == 1
+
+
+def test_a_slot_is_given_back_when_its_context_ends_by_an_error() -> None:
+    subject = limiter()
+    with pytest.raises(ValueError, match="broken"), subject.slot("a"):
+        raise ValueError("broken")
+    assert subject.active == 0
+
+
+def test_a_client_that_is_refused_leaves_nothing_behind() -> None:
+    subject = ConnectionLimiter(total=0, per_client=5)
+    for number in range(100):
+        with pytest.raises(Busy), subject.slot(f"client {number}"):
+            pass
+    assert not subject._taken
+
+
+@pytest.mark.parametrize(
+    ("peer", "chain", "address"),
+    [
+        ("203.0.113.9", [], "203.0.113.9"),
+        ("203.0.113.9", ["198.51.100.1"], "203.0.113.9"),
+        ("127.0.0.1", ["198.51.100.1"], "198.51.100.1"),
+        ("127.0.0.1", ["198.51.100.1, 127.0.0.2"], "198.51.100.1"),
+        ("127.0.0.1", ["10.0.0.1, 198.51.100.1"], "198.51.100.1"),
+        ("127.0.0.1", [], "127.0.0.1"),
+        ("127.0.0.1", [" , "], "127.0.0.1"),
+        (None, [], "unknown"),
+        ("127.0.0.1", ["2001:db8:1:2:3:4:5:6"], "2001:db8:1:2::/64"),
+        ("127.0.0.1", ["::ffff:198.51.100.1"], "198.51.100.1"),
+        ("::1", [], "::1"),
+        # A later line continues an earlier one (RFC 9110 section 5.3): the first may be the client's own claim.
+        ("127.0.0.1", ["192.0.2.66", "198.51.100.1"], "198.51.100.1"),
+    ],
+)
+def test_a_request_counts_for_the_nearest_hop_that_is_not_a_proxy_of_ours(
+    peer: str | None, chain: list[str], address: str
+) -> None:
+    assert client_address([(b"X-Forwarded-For", value.encode()) for value in chain], peer, LOCAL) == address
