@@ -8,7 +8,12 @@
 #   NGINX_RESOLVE                      auto: names are looked up again while nginx runs, where it can (1.27.3 on), so that
 #                                      replicas may come and go; off: once, at start (their addresses never change)
 #   NGINX_TLS_VERIFY                   on, or off for an https backend whose certificate cannot be checked
-#   NGINX_LISTEN, NGINX_ROOT, NGINX_ACCESS_LOG, NGINX_MAX_BODY_SIZE, NGINX_READ_TIMEOUT, NGINX_STREAM_TIMEOUT
+#   NGINX_TRUSTED_PROXIES              networks of a balancer in front, whose X-Forwarded-For, -Proto and -Host are believed
+#   NGINX_HOSTS                        hosts that are served, as in `app.example *.app.example`; empty: any
+#   NGINX_TLS_LISTEN, NGINX_TLS_CERTIFICATE, NGINX_TLS_KEY
+#                                      a TLS listener beside the plain one, with HTTP/2; without a certificate there is none
+#   NGINX_LISTEN, NGINX_ROOT, NGINX_ACCESS_LOG, NGINX_MAX_BODY_SIZE, NGINX_READ_TIMEOUT, NGINX_STREAM_TIMEOUT,
+#   NGINX_REQUEST_RATE, NGINX_REQUEST_BURST, NGINX_STREAMS_PER_CLIENT, NGINX_UPLOADS_PER_CLIENT, NGINX_REQUESTS_PER_CLIENT
 #                                      as the template says
 set -eu
 
@@ -17,6 +22,10 @@ set -eu
 : "${NGINX_RESOLVE:=auto}" "${NGINX_TLS_VERIFY:=on}"
 : "${NGINX_LISTEN:=8080}" "${NGINX_ROOT:=/usr/share/nginx/bff}" "${NGINX_ACCESS_LOG:=/dev/stdout}"
 : "${NGINX_MAX_BODY_SIZE:=0}" "${NGINX_READ_TIMEOUT:=120s}" "${NGINX_STREAM_TIMEOUT:=1h}"
+: "${NGINX_REQUEST_RATE:=1000r/s}" "${NGINX_REQUEST_BURST:=2000}" "${NGINX_STREAMS_PER_CLIENT:=2000}"
+: "${NGINX_UPLOADS_PER_CLIENT:=200}" "${NGINX_REQUESTS_PER_CLIENT:=2000}"
+: "${NGINX_TRUSTED_PROXIES:=}" "${NGINX_HOSTS:=}"
+: "${NGINX_TLS_LISTEN:=8443}" "${NGINX_TLS_CERTIFICATE:=}" "${NGINX_TLS_KEY:=}"
 
 authorities=/etc/ssl/certs/ca-certificates.crt
 
@@ -25,12 +34,18 @@ fail() {
     exit 1
 }
 
-# nginx 1.27.3 and later: `resolve` in an upstream.
-can_resolve() {
+# since NUMBER: whether this nginx is of that version or later; 1027003 stands for 1.27.3.
+since() {
+    least=$1
     version=$(nginx -v 2>&1 | sed -n 's|.*nginx/\([0-9]*\)\.\([0-9]*\)\.\([0-9]*\).*|\1 \2 \3|p')
     # shellcheck disable=SC2086  three words on purpose
     set -- $version
-    [ $# -eq 3 ] && [ $(($1 * 1000000 + $2 * 1000 + $3)) -ge 1027003 ]
+    [ $# -eq 3 ] && [ $(($1 * 1000000 + $2 * 1000 + $3)) -ge "$least" ]
+}
+
+# `resolve` in an upstream.
+can_resolve() {
+    since 1027003
 }
 
 is_address() {
@@ -45,6 +60,8 @@ in_hosts_file() {
     awk -v name="$1" '{ for (i = 2; i <= NF; i++) if ($i == name) found = 1 } END { exit !found }' /etc/hosts
 }
 
+failing="max_fails=1 fail_timeout=1s"
+
 # server HOST PORT: one `server` directive.
 server() {
     suffix=""
@@ -53,7 +70,7 @@ server() {
     if [ -n "$resolver" ] && ! is_address "$1" && ! in_hosts_file "$1"; then
         suffix=" resolve"
     fi
-    printf 'server %s:%s max_fails=1 fail_timeout=1s%s; ' "$address" "$2" "$suffix"
+    printf 'server %s:%s %s%s; ' "$address" "$2" "$failing" "$suffix"
 }
 
 servers() {
@@ -88,7 +105,8 @@ NGINX_RESOLVER=${resolver:+"resolver ${resolver% } valid=5s; resolver_timeout 2s
 
 PROXY_SERVERS=$(servers "$PROXY_UPSTREAM")
 AGGREGATOR_SERVERS=$(servers "$AGGREGATOR_UPSTREAM")
-WSRELAY_SERVERS=$(servers "$WSRELAY_UPSTREAM")
+# A relay that is full says so with 503, which nginx counts as a failure; the last one's word must pass.
+WSRELAY_SERVERS=$(failing=max_fails=0 && servers "$WSRELAY_UPSTREAM")
 BACKEND_SERVERS=$(server "$BACKEND_HOST" "$port")
 case $BACKEND_SERVERS in
     *resolve*) ;;
@@ -107,7 +125,43 @@ if [ "$BACKEND_SCHEME" = https ] && [ "$NGINX_TLS_VERIFY" != off ]; then
     BACKEND_TLS="proxy_ssl_verify on; proxy_ssl_verify_depth 4; proxy_ssl_trusted_certificate $authorities;"
 fi
 
-export BACKEND_SCHEME BACKEND_AUTHORITY BACKEND_HOST BACKEND_SERVERS BACKEND_TLS
+# A regular expression for the backend's authority; a default port may be left out.
+escaped=$(printf %s "$BACKEND_AUTHORITY" | sed 's/[].[]/\\&/g')
+case $BACKEND_SCHEME:$port in
+    http:80 | https:443) BACKEND_PATTERN="${escaped%:"$port"}(?::$port)?" ;;
+    *) BACKEND_PATTERN=$escaped ;;
+esac
+
+NGINX_HTTP2=""
+if since 1025001; then NGINX_HTTP2="http2 on;"; fi
+
+NGINX_TLS=""
+if [ -n "$NGINX_TLS_CERTIFICATE" ]; then
+    [ -r "$NGINX_TLS_CERTIFICATE" ] || fail "NGINX_TLS_CERTIFICATE '$NGINX_TLS_CERTIFICATE' cannot be read"
+    [ -r "$NGINX_TLS_KEY" ] || fail "NGINX_TLS_KEY '$NGINX_TLS_KEY' cannot be read"
+    NGINX_TLS="listen $NGINX_TLS_LISTEN ssl; ssl_certificate \"$NGINX_TLS_CERTIFICATE\"; ssl_certificate_key \"$NGINX_TLS_KEY\";"
+fi
+
+NGINX_REAL_IP="" NGINX_TRUSTED=""
+for network in $(printf %s "$NGINX_TRUSTED_PROXIES" | tr ',' ' '); do
+    case $network in *[!0-9a-fA-F.:/]*) fail "NGINX_TRUSTED_PROXIES: '$network' is not a network such as 10.0.0.0/8" ;; esac
+    NGINX_REAL_IP="${NGINX_REAL_IP}set_real_ip_from $network; "
+    NGINX_TRUSTED="${NGINX_TRUSTED}$network 1; "
+done
+if [ -n "$NGINX_REAL_IP" ]; then
+    NGINX_REAL_IP="${NGINX_REAL_IP}real_ip_header X-Forwarded-For; real_ip_recursive on;"
+fi
+
+hosts=""
+for host in $(printf %s "$NGINX_HOSTS" | tr ',' ' '); do
+    case $host in *[!A-Za-z0-9._*-]*) fail "NGINX_HOSTS: '$host' is not a host such as app.example or *.app.example" ;; esac
+    hosts="$hosts $host 0;"
+done
+if [ -n "$hosts" ]; then NGINX_HOSTS="default 1;$hosts"; else NGINX_HOSTS="default 0;"; fi
+
+export BACKEND_SCHEME BACKEND_AUTHORITY BACKEND_HOST BACKEND_PATTERN BACKEND_SERVERS BACKEND_TLS
+export NGINX_REQUEST_RATE NGINX_REQUEST_BURST NGINX_STREAMS_PER_CLIENT NGINX_UPLOADS_PER_CLIENT NGINX_REQUESTS_PER_CLIENT
+export NGINX_HTTP2 NGINX_TLS NGINX_REAL_IP NGINX_TRUSTED NGINX_HOSTS
 export PROXY_SERVERS AGGREGATOR_SERVERS WSRELAY_SERVERS
 export NGINX_LISTEN NGINX_ROOT NGINX_ACCESS_LOG NGINX_RESOLVER
 export NGINX_MAX_BODY_SIZE NGINX_READ_TIMEOUT NGINX_STREAM_TIMEOUT

@@ -78,7 +78,7 @@ def _kill_worker(world: World) -> None:
 PROCESSES = [
     _restart("redis"),
     _freeze("redis"),
-    Disturbance("redis full", "redis", lambda w: _limit(w, FULL, "noeviction"), lambda w: _limit(w, 0, "allkeys-lru")),
+    Disturbance("redis full", "redis", lambda w: _limit(w, FULL, "noeviction"), lambda w: _limit(w, 0, "volatile-lru")),
     Disturbance("redis emptied", "redis", _flush),
     _restart("backend"),
     _freeze("backend"),

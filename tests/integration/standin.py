@@ -172,6 +172,12 @@ class StandIn:
     def do_redirect(self, request: Message, wire: Any) -> None:
         self.reply(wire, "307 Temporary Redirect", b"", f"Location: http://{request.one('host')}/backtests/7?a=b")
 
+    def do_say(self, request: Message, wire: Any) -> None:
+        """Answer with the status and the headers that the query names: `?do=say&status=302&header=Location:+/x`."""
+        query = parse_qs(urlsplit(request.target).query)
+        status = query.get("status", ["200"])[0]
+        self.reply(wire, f"{status} As Asked", b"<p>said</p>", *query.get("header", []))
+
     def do_steer(self, _request: Message, wire: Any) -> None:
         self.reply(wire, "200 OK", b"plain", "X-Accel-Redirect: /index.html", "X-Accel-Limit-Rate: 1")
 

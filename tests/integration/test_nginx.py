@@ -245,7 +245,9 @@ def test_an_unreachable_part_is_a_canonical_502_until_it_is_back(origin: Origin,
             answer = origin.client.ask(path, "X-Request-ID: gone", method=method)
             error = answer.json()["error"]
             assert (answer.status, answer.one("content-type")) == (502, "application/json")
-            assert (error["code"], error["details"]) == ("BACKEND_UNAVAILABLE", {"correlation_id": "gone"})
+            details = {"source": "edge", "route": who, "correlation_id": "gone"}
+            assert (error["code"], error["details"]) == ("BACKEND_UNAVAILABLE", details)
+            assert answer.one("retry-after") == "1"
             assert origin.parts[who].address not in json.dumps(error)
             assert answer.one("x-request-id") == "gone"
     finally:

@@ -66,7 +66,7 @@ def test_a_name_without_value_is_told() -> None:
 
 
 def test_the_route_map_has_a_value_for_every_name_and_a_name_for_every_value() -> None:
-    names = set(re.findall(r"\$\{([A-Z_]+)\}", TEMPLATE.read_text()))
+    names = set(re.findall(r"\$\{([A-Z][A-Z0-9_]*)\}", TEMPLATE.read_text()))
     assert names == set(ROUTES.values())
 
 

@@ -8,8 +8,12 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 FAILING_FOR = "max_fails=1 fail_timeout=1s"
+NEVER_LEFT_OUT = "max_fails=0"
+"""For relays: one that is full says so with 503, which nginx counts as a failure; the last one's word must pass."""
 RESOLVE_SINCE = (1, 27, 3)
 """The version from which nginx follows a name's addresses while it runs."""
+HTTP2_SINCE = (1, 25, 1)
+"""The version from which one listener speaks HTTP/1.1 and HTTP/2 without TLS."""
 
 
 class ConfigurationError(ValueError):
@@ -43,17 +47,56 @@ def split_backend(url: str) -> BackendAddress:
     return BackendAddress(parts.scheme, authority, host, default if port is None else port)
 
 
-def server_lines(addresses: Sequence[str], resolve: bool = False) -> str:
+def authority_pattern(backend: BackendAddress) -> str:
+    """Return a regular expression for the authority of the backend's URL; a default port may be left out."""
+    host = re.sub(r"[][.]", r"\\\g<0>", backend.authority.removesuffix(f":{backend.port}"))
+    port = f":{backend.port}"
+    is_default = backend.port == (443 if backend.scheme == "https" else 80)
+    return f"{host}(?:{port})?" if is_default else host + port
+
+
+def trusted_lines(networks: Sequence[str]) -> tuple[str, str]:
+    """Return the `real_ip` directives and the `geo` lines for the networks of a balancer in front; none for none."""
+    if not networks:
+        return "", ""
+    for network in networks:
+        if not re.fullmatch(r"[0-9A-Fa-f.:]+(?:/\d{1,3})?", network):
+            raise ConfigurationError(f"{network!r} is not a network such as 10.0.0.0/8")
+    sources = " ".join(f"set_real_ip_from {network};" for network in networks)
+    real_ip = f"{sources} real_ip_header X-Forwarded-For; real_ip_recursive on;"
+    return real_ip, " ".join(f"{network} 1;" for network in networks)
+
+
+def host_lines(hosts: Sequence[str]) -> str:
+    """Return the `map` lines that give 0 for each host that is served; all are served if none is named."""
+    for host in hosts:
+        if not re.fullmatch(r"(?:\*\.)?[A-Za-z0-9._-]+", host):
+            raise ConfigurationError(f"{host!r} is not a host such as app.example or *.app.example")
+    return " ".join(["default 1;", *(f"{host} 0;" for host in hosts)]) if hosts else "default 0;"
+
+
+def tls_lines(listen: str, certificate: str, key: str) -> str:
+    """Return the directives of a TLS listener; nothing without a certificate."""
+    if not certificate:
+        return ""
+    return f"listen {listen} ssl; ssl_certificate {quoted(certificate)}; ssl_certificate_key {quoted(key)};"
+
+
+def server_lines(addresses: Sequence[str], resolve: bool = False, failing: str = FAILING_FOR) -> str:
     """Return one `server` directive for each `host:port`; `resolve` has names looked up again while nginx runs."""
     if not addresses:
         raise ConfigurationError("an upstream needs at least one server")
     suffix = " resolve" if resolve else ""
-    return " ".join(f"server {address} {FAILING_FOR}{suffix};" for address in addresses)
+    return " ".join(f"server {address} {failing}{suffix};" for address in addresses)
 
 
 @dataclass(frozen=True)
 class RouteMap:
-    """Everything the template asks for; addresses are `host:port`, times and sizes in nginx's own notation."""
+    """Everything the template asks for; addresses are `host:port`, times, rates and sizes in nginx's own notation.
+
+    What one client address may have is what a hundred pages with ten streams each never reach: an office behind one
+    address is one client here.
+    """
 
     listen: str
     root: Path
@@ -68,9 +111,19 @@ class RouteMap:
     max_body_size: str = "0"
     read_timeout: str = "120s"
     stream_timeout: str = "1h"
+    request_rate: str = "1000r/s"
+    request_burst: int = 2000
+    streams_per_client: int = 2000
+    uploads_per_client: int = 200
+    requests_per_client: int = 2000
+    http2: bool = False
+    tls: str = ""
+    trusted_proxies: Sequence[str] = ()
+    hosts: Sequence[str] = ()
 
     def values(self) -> dict[str, str]:
         """Return the template's names and their values."""
+        real_ip, trusted = trusted_lines(self.trusted_proxies)
         return {
             "NGINX_LISTEN": self.listen,
             "NGINX_ROOT": quoted(str(self.root)),
@@ -78,14 +131,25 @@ class RouteMap:
             "NGINX_MAX_BODY_SIZE": self.max_body_size,
             "NGINX_READ_TIMEOUT": self.read_timeout,
             "NGINX_STREAM_TIMEOUT": self.stream_timeout,
+            "NGINX_REQUEST_RATE": self.request_rate,
+            "NGINX_REQUEST_BURST": str(self.request_burst),
+            "NGINX_STREAMS_PER_CLIENT": str(self.streams_per_client),
+            "NGINX_UPLOADS_PER_CLIENT": str(self.uploads_per_client),
+            "NGINX_REQUESTS_PER_CLIENT": str(self.requests_per_client),
+            "NGINX_HTTP2": "http2 on;" if self.http2 else "",
+            "NGINX_TLS": self.tls,
+            "NGINX_REAL_IP": real_ip,
+            "NGINX_TRUSTED": trusted,
+            "NGINX_HOSTS": host_lines(self.hosts),
             "NGINX_RESOLVER": self.resolver,
             "PROXY_SERVERS": server_lines(self.proxy),
             "AGGREGATOR_SERVERS": server_lines(self.aggregator),
-            "WSRELAY_SERVERS": server_lines(self.wsrelay),
+            "WSRELAY_SERVERS": server_lines(self.wsrelay, failing=NEVER_LEFT_OUT),
             "BACKEND_SERVERS": self.backend_servers,
             "BACKEND_SCHEME": self.backend.scheme,
             "BACKEND_AUTHORITY": self.backend.authority,
             "BACKEND_HOST": self.backend.host,
+            "BACKEND_PATTERN": authority_pattern(self.backend),
             "BACKEND_TLS": self.backend_tls,
         }
 

@@ -185,7 +185,7 @@ class Stack:
         self.redis_url = f"redis://127.0.0.1:{self._reached_at('redis', port)}/0"
         settings = {
             "bind": "127.0.0.1", "port": str(port), "save": "", "appendonly": "no", "dir": str(self.folder),
-            "loglevel": "warning", "maxmemory": "256mb", "maxmemory-policy": "allkeys-lru",
+            "loglevel": "warning", "maxmemory": "256mb", "maxmemory-policy": "volatile-lru",
         }  # fmt: skip
         command = [program, *(word for name, value in settings.items() for word in (f"--{name}", value))]
         self._add("redis", command, port, redis_probe(port))
@@ -223,7 +223,7 @@ class Stack:
     def _plan_nginx(self) -> None:
         program = servers.find_nginx()
         routes, main = self.folder / "routes.conf", self.folder / "nginx.conf"
-        route_map = self._route_map(can_resolve=servers.nginx_version(program) >= nginx.RESOLVE_SINCE)
+        route_map = self._route_map(servers.nginx_version(program))
         values = {**route_map.values(), **self.options.route_map}
         routes.write_text(nginx.render(origin.TEMPLATE.read_text(), values))
         main.write_text(nginx.main_conf(self.folder, routes, user=origin.worker_user(), files=origin.open_files()))
@@ -232,9 +232,9 @@ class Stack:
             "nginx", command, self.origin_port, http_probe(self.origin_port, "/health/live", self.options.origin_host)
         )
 
-    def _route_map(self, can_resolve: bool) -> nginx.RouteMap:
+    def _route_map(self, version: tuple[int, int, int]) -> nginx.RouteMap:
         backend = nginx.split_backend(self.backend_url)
-        lines, resolver = origin.backend_servers(backend, can_resolve)
+        lines, resolver = origin.backend_servers(backend, can_resolve=version >= nginx.RESOLVE_SINCE)
         proxy, aggregator, wsrelay = (self._addresses(service) for service in SERVICES)
         return nginx.RouteMap(
             listen=f"{self.options.origin_host}:{self.origin_port}",
@@ -246,6 +246,7 @@ class Stack:
             backend_servers=lines,
             resolver=resolver,
             backend_tls=origin.certificate_check(backend),
+            http2=version >= nginx.HTTP2_SINCE,
         )
 
     def _addresses(self, service: str) -> Sequence[str]:
