@@ -1,14 +1,17 @@
 """What a playback viewer's messages leave through: a wire that takes encoded frames, or a bounded queue. I/O."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from bff_wsrelay.closecodes import Close
+from bff_wsrelay.closecodes import INTERNAL_ERROR, Close
 from bff_wsrelay.log import ByteLru, FrameLog
 from bff_wsrelay.player import Emission
 from bff_wsrelay.protocol import close_frame, tail
 from bff_wsrelay.wire import Wire, encode_text
+
+log = logging.getLogger(__name__)
 
 
 def frame_json(log: FrameLog, emission: Emission) -> bytes:
@@ -44,28 +47,33 @@ class Batch:
     __slots__ = ("_waiting",)
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[Callable[[bytes], None], bytes]] = []
+        self._waiting: list[tuple[Wire, bytes]] = []
 
-    def put(self, write: Callable[[bytes], None], frame: bytes) -> None:
+    def put(self, wire: Wire, frame: bytes) -> None:
         """Add a frame."""
-        self._waiting.append((write, frame))
+        self._waiting.append((wire, frame))
 
     def flush(self) -> None:
-        """Write all of them, in order."""
+        """Write all of them, in order; a connection that cannot be written to is closed (1011), alone."""
         if self._waiting:
             waiting, self._waiting = self._waiting, []
-            for write, frame in waiting:
-                write(frame)
+            for wire, frame in waiting:
+                try:
+                    wire.write(frame)
+                except Exception:
+                    # Frames of other connections are waiting behind this one.
+                    log.exception("writing a frame failed")
+                    wire.close(INTERNAL_ERROR, "the relay failed to write")
 
 
 class WireOutlet:
     """A WebSocket whose server offers a wire; frames are encoded once for all viewers, in the shared cache."""
 
-    __slots__ = ("_batch", "_cache", "_wire", "_write", "buffered_now")
+    __slots__ = ("_batch", "_cache", "_wire", "buffered_now")
 
     def __init__(self, wire: Wire, cache: ByteLru, batch: Batch) -> None:
         self._batch = batch
-        self._wire, self._cache, self._write = wire, cache, wire.write
+        self._wire, self._cache = wire, cache
         self.buffered_now = wire.get_buffered
 
     def say(self, payload: bytes, event: str = "") -> None:
@@ -85,7 +93,7 @@ class WireOutlet:
             if encoded is None:
                 encoded = encode_text(frame_json(log, emission))
                 self._cache.put(key, encoded, len(encoded) + 250)
-        self._batch.put(self._write, encoded)
+        self._batch.put(self._wire, encoded)
         return len(encoded)
 
     def close(self, close: Close) -> None:

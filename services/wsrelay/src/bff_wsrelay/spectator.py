@@ -1,12 +1,14 @@
 """One viewer of a recording: its player, its outlet, its heartbeat, its balance. No waiting, hence no task."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from bff_shared.context import correlation_id
 from bff_wsrelay.admission import Allowance
-from bff_wsrelay.closecodes import RESTART, TRY_AGAIN_LATER, Close
+from bff_wsrelay.closecodes import INTERNAL_ERROR, RESTART, TRY_AGAIN_LATER, Close
 from bff_wsrelay.frames import stamp
 from bff_wsrelay.outlet import Outlet
 from bff_wsrelay.player import Emission, Player
@@ -14,8 +16,9 @@ from bff_wsrelay.protocol import END, HEARTBEAT, READY, Refused, err, extent, he
 from bff_wsrelay.recording import Recording
 from bff_wsrelay.settings import RelaySettings
 from bff_wsrelay.tally import StreamMetrics
-from bff_wsrelay.ticker import Ticker
+from bff_wsrelay.ticker import Ticker, run_turn
 
+log = logging.getLogger("bff.stream")
 POLICY = 1008
 
 
@@ -41,7 +44,10 @@ class Balance:
 
 
 class Spectator:
-    """Gives a player its turns and sends what it says. Times are those of its clock."""
+    """Gives a player its turns and sends what it says. Times are those of its clock.
+
+    Nothing that goes wrong in a turn of its own reaches whoever gave it: the connection is closed with 1011.
+    """
 
     __slots__ = (
         "_allowance",
@@ -55,6 +61,7 @@ class Spectator:
         "_moved",
         "_outlet",
         "_pressed",
+        "_request_id",
         "_room",
         "_settings",
         "_ticker",
@@ -93,11 +100,12 @@ class Spectator:
         self._pressed = False
         self._dropped = 0
         self._buffered, self._moved = 0, now
+        self._request_id = correlation_id()
 
     def attach(self) -> None:
         """Begin to follow the recording."""
         self.recording.watchers.add(self)
-        self._turn(self._clock())
+        run_turn(self, self._turn, self._clock())
 
     def detach(self) -> None:
         """End it."""
@@ -107,7 +115,9 @@ class Spectator:
 
     def hear(self, text: str | bytes) -> None:
         """Take a message of the viewer."""
-        now = self._clock()
+        run_turn(self, self._hear, text, self._clock())
+
+    def _hear(self, text: str | bytes, now: float) -> None:
         if not self._allowance.take(now):
             self._outlet.say(err("BUSY", "too many messages"), "error")
             self.close(Close(POLICY, "too many messages"))
@@ -155,6 +165,9 @@ class Spectator:
 
     def grown(self) -> None:
         """Go on, now that the log has more, or has ended."""
+        run_turn(self, self._grow)
+
+    def _grow(self) -> None:
         self._measure()
         now = self._clock()
         self.player.grown(now)
@@ -162,6 +175,9 @@ class Spectator:
 
     def changed(self) -> None:
         """Go on after the time that was shown last, now that the run is another one."""
+        run_turn(self, self._change)
+
+    def _change(self) -> None:
         now, player, log = self._clock(), self.player, self.recording.log
         last = player.cursor - 1
         shown = player.log.time_of(last) if 0 <= last < len(player.log) else None
@@ -173,6 +189,9 @@ class Spectator:
 
     def informed(self) -> None:
         """Pass on why the run cannot be played, or what is waited for."""
+        run_turn(self, self._inform)
+
+    def _inform(self) -> None:
         failure = self.recording.failure
         if failure is not None:
             self._outlet.say(err(failure.code, failure.message), "error")
@@ -183,8 +202,19 @@ class Spectator:
 
     def drain(self, retry_ms: int) -> None:
         """Send the viewer away, to come back."""
-        self._outlet.say(status("draining", retry_ms=retry_ms), "status")
+        run_turn(self, self._outlet.say, status("draining", retry_ms=retry_ms), "status")
         self.close(Close(RESTART, "draining"))
+
+    def failed(self, error: Exception) -> None:
+        """End the connection, one of whose turns raised `error`, with 1011."""
+        ids = {"run_id": self.recording.run_id, "request_id": self._request_id}
+        log.error("a viewer's turn failed", exc_info=error, extra=ids)
+        message = "the relay failed to play the run"
+        try:
+            if self.closed is None:
+                self._outlet.say(err("INTERNAL", message), "error")
+        finally:
+            self.close(Close(INTERNAL_ERROR, message))
 
     def close(self, close: Close) -> None:
         """End the connection."""

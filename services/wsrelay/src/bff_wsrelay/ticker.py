@@ -8,14 +8,23 @@ import logging
 import time
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
-from typing import Protocol
+from typing import ParamSpec, Protocol, TypeVar
 
+P = ParamSpec("P")
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 EARLY = 0.0005
 """A turn may come this much early, in seconds, rather than wake the loop twice; its member is told the due time."""
 
 
-class Ticking(Protocol):
+class Fallible(Protocol):
+    """Something that ends by itself when one of its turns raises."""
+
+    def failed(self, error: Exception) -> None:
+        """Log `error` with what it belongs to, and end this member; others must notice nothing."""
+
+
+class Ticking(Fallible, Protocol):
     """Something with a next due time."""
 
     scheduled: float
@@ -27,14 +36,36 @@ class Ticking(Protocol):
         """Make ready what the next turn will need; called after everybody has had this one."""
 
 
+def run_turn(member: Fallible, turn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+    """Run a member's turn and return its result, None if it raised: the one place that contains a member's failure.
+
+    Whoever gives a member a turn (the timer, its log, its own messages) goes on with the next member.
+    """
+    try:
+        return turn(*args, **kwargs)
+    except Exception as error:  # noqa: BLE001  the member logs it, with what it belongs to
+        try:
+            member.failed(error)
+        except Exception:
+            # Ending it failed too; its connection's own end will remove it.
+            log.exception("a member that failed could not be ended")
+        return None
+
+
 class Ticker:
     """Give turns; `schedule` sets when somebody is due next, `forget` ends it.
 
-    `flush` is called when all who were due have had their turn, to write what they decided to send.
+    `flush` is called when all who were due have had their turn, to write what they decided to send. `clock` is that of
+    the loop's timers, in seconds.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, flush: Callable[[], None] = lambda: None) -> None:
-        self._loop, self.flush = loop, flush
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        flush: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._loop, self.flush, self._clock = loop, flush, clock
         self._heap: list[tuple[float, int, Ticking]] = []
         self._count = self._stale = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -75,26 +106,37 @@ class Ticker:
         self._timer = self._loop.call_at(due, self._round)
 
     def _round(self) -> None:
-        heap, now = self._heap, time.monotonic()
         self._armed = float("inf")
-        served = []
+        try:
+            served = self._serve(self._clock())
+            self._flush()
+            for member in served:
+                run_turn(member, member.prepare)
+        finally:
+            if self._heap:
+                self._arm(self._heap[0][0])
+
+    def _serve(self, now: float) -> list[Ticking]:
+        """Give a turn to each member that is due, and return them."""
+        heap, served = self._heap, []
         while heap and heap[0][0] <= now + EARLY:
             due, _, member = heappop(heap)
             if member.scheduled != due:
                 self._stale = max(0, self._stale - 1)
                 continue
-            try:
-                following = max(member.tick(max(now, due)), due + EARLY)
-            except Exception:
-                log.exception("a viewer's turn failed")
-                following = float("inf")
-            member.scheduled = following
-            if following != float("inf"):
+            following = run_turn(member, member.tick, max(now, due))
+            if following is None or following == float("inf"):
+                member.scheduled = float("inf")
+            else:
+                member.scheduled = following = max(following, due + EARLY)
                 self._count += 1
                 heappush(heap, (following, self._count, member))
             served.append(member)
-        self.flush()
-        for member in served:
-            member.prepare()
-        if heap:
-            self._arm(heap[0][0])
+        return served
+
+    def _flush(self) -> None:
+        try:
+            self.flush()
+        except Exception:
+            # What was to be written belongs to many; none of them may cost the others their next turn.
+            log.exception("writing what members decided to send failed")
