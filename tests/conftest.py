@@ -7,12 +7,28 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.serving import listening
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Start = Callable[[Any], Awaitable[str]]
 StartRaw = Callable[[Handler], Awaitable[str]]
+
+_CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no defect
+settings.register_profile("test", _CALM, derandomize=True, database=None)
+settings.register_profile("fuzz", _CALM, print_blob=True)
+settings.load_profile("test")
+"""The same examples in every run; `make fuzz` searches at random, with --hypothesis-profile=fuzz."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let what measures time run last; such a test is slow as well."""
+    for item in items:
+        if item.get_closest_marker("timing"):
+            item.add_marker("slow")
+    items.sort(key=lambda item: item.get_closest_marker("timing") is not None)
 
 
 @pytest.fixture(autouse=True)

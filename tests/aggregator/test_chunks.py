@@ -3,7 +3,7 @@ from datetime import date, timedelta
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bff_aggregator import chunks, windows
@@ -15,7 +15,6 @@ TODAY = date(2025, 6, 30)
 EXTREME = [0.0, -0.0, 1e-9, 0.1 + 0.2, 214748.3647, 214748.3648, 1e300]
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(EXTREME) | st.integers(0, 10**8).map(lambda n: n / 10_000), max_size=60),
     st.sampled_from([0, 7, 2**32 - 1, 2**32, 2**60]),

@@ -57,7 +57,7 @@ def test_usual_shape_is_never_made_into_objects(monkeypatch: pytest.MonkeyPatch)
 
 
 @given(st.lists(st.tuples(NUMBERS, st.none() | NUMBERS), min_size=1, max_size=40), st.integers(40, 400))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_numbers_of_any_length_are_read_to_the_last_digit(values: list[tuple[float, float | None]], size: int) -> None:
     rows = points(len(values))
     for row, (value, drawdown) in zip(rows, values, strict=True):
@@ -69,7 +69,7 @@ def test_numbers_of_any_length_are_read_to_the_last_digit(values: list[tuple[flo
 
 
 @given(st.lists(st.integers(1, 200), min_size=1, max_size=30), st.integers(60, 400))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_text_that_comes_in_bits_gives_the_pieces_of_the_whole(bits: list[int], size: int) -> None:
     rows = points(30)
     text = json.dumps({"equity": rows}).encode()

@@ -87,25 +87,25 @@ def generated(draw: st.DrawFn, *, extended: bool = False, daily: bool = False) -
     return Bars(np.array(t, np.int64), prices[0], high, low, prices[1], counts[0], counts[1] if daily else None)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(generated(), st.sampled_from([*MINUTES, *Span]))
 def test_regular_buckets_are_those_of_the_reference(bars: Bars, size: Size) -> None:
     assert as_dicts(bucket(bars, size, MINUTE)) == by_reference(bars, size, MINUTE)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(generated(extended=True), st.sampled_from([*MINUTES, *Span]))
 def test_extended_buckets_are_those_of_the_reference(bars: Bars, size: Size) -> None:
     assert as_dicts(bucket(bars, size, EXTENDED)) == by_reference(bars, size, EXTENDED)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(generated(daily=True), st.sampled_from([Span.WEEK, Span.MONTH, Span.QUARTER, Span.YEAR]))
 def test_daily_buckets_are_those_of_the_reference(bars: Bars, size: Size) -> None:
     assert as_dicts(bucket(bars, size, DAILY)) == by_reference(bars, size, DAILY)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(generated(), st.integers(100, 2000))
 def test_finest_size_that_fits_is_taken_and_nothing_is_lost(bars: Bars, target: int) -> None:
     done = decimate(bars, target, MINUTE)
@@ -121,7 +121,7 @@ def test_finest_size_that_fits_is_taken_and_nothing_is_lost(bars: Bars, target: 
     check_window(bars, done.bars)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(generated(extended=True), st.sampled_from(MINUTES), st.data())
 def test_part_cut_between_sessions_has_the_buckets_of_the_whole(bars: Bars, size: int, data: st.DataObject) -> None:
     if not len(bars):

@@ -56,7 +56,7 @@ def test_extremes_of_random_walks_survive(seed: int) -> None:
     st.integers(1, 120),
     st.lists(st.integers(-5, 450), max_size=40),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_points_are_never_more_than_asked_and_are_points_of_the_curve(
     value: list[float], points: int, moments: list[int]
 ) -> None:

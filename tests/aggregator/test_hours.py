@@ -53,7 +53,7 @@ def test_recorded_hours_and_days_of_the_backend_are_its_minutes_merged() -> None
     assert all(np.array_equal(*both) for both in zip(days.columns[1:], daily.columns[1:6], strict=True))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(generated(), st.sampled_from([*WHOLE_HOURS, *Span]))
 def test_hours_merge_into_the_buckets_of_the_minutes(bars: Bars, size: Size) -> None:
     if len(bars):
@@ -79,7 +79,7 @@ def test_hours_of_the_demo_merge_into_the_buckets_of_its_minutes(size: Size, fir
     assert (minutes.t[0] - 1800) % 3600 == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.dates(date(2024, 1, 1), date(2025, 12, 31)),
     st.integers(10, 500),

@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bff_aggregator import wire
@@ -119,7 +119,6 @@ prices = st.floats(0, 1e6, allow_nan=False) | st.integers(0, 10**7).map(lambda n
 counts = st.integers(0, 2**53)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(prices, prices, prices, prices, counts, counts), max_size=30), st.booleans(), st.booleans())
 def test_compact_bodies_read_the_same_as_any_other(rows: list[Any], trades: bool, spaced: bool) -> None:
     names = "ohlcvn" if trades else "ohlcv"

@@ -16,6 +16,7 @@ from bff_shared.serve import uvicorn_options
 from bff_wsrelay.app import create_app
 from bff_wsrelay.settings import RelaySettings
 from tests.support.runs import Message, RunBackend
+from tests.support.serving import running
 
 WAIT = 30.0
 FAST = "?speed=3600"
@@ -57,16 +58,8 @@ async def relaying(backend_url: str, port: int = 0, **options: Any) -> AsyncIter
     app = create_app(settings)
     service = app.state.service
     config = uvicorn.Config(app, port=port, **{**uvicorn_options(settings), **service.server})
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server._serve())  # serve() would take over the test's signals
-    try:
-        async with asyncio.timeout(WAIT):
-            while not server.started:
-                await asyncio.sleep(0.005)
-        yield Relay(app, server.servers[0].sockets[0].getsockname()[1])
-    finally:
-        server.should_exit = True
-        await task
+    async with running(config) as bound:
+        yield Relay(app, bound)
 
 
 @asynccontextmanager

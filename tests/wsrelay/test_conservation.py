@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
@@ -169,7 +169,7 @@ class Forgetful(Reading):
         self.position = len(log)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(st.lists(events, max_size=30), st.floats(0.1, 600), st.integers(1, 60))
 def test_frames_add_up_to_the_run_whatever_happens(script: list[Event], speed: float, fps: int) -> None:
     world = World(speed=speed, fps=float(fps))
@@ -185,7 +185,7 @@ def test_frames_add_up_to_the_run_whatever_happens(script: list[Event], speed: f
     assert world.player.jumps == 0
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.floats(0, 100), st.integers(1, 400), st.floats(0.1, 600), st.integers(1, 60))
 def test_an_outage_is_a_gap_no_longer_than_itself(outage: float, count: int, speed: float, fps: int) -> None:
     world = World(speed=speed, fps=float(fps))
@@ -204,7 +204,7 @@ def test_an_outage_is_a_gap_no_longer_than_itself(outage: float, count: int, spe
     assert_conserved(world.viewer.frames, RUN)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.floats(0, 6), st.floats(0, 6), st.sampled_from((30.0, 24.0, 60.0, 7.0)))
 def test_an_outage_is_no_gap_at_all_while_the_log_is_ahead(before: float, outage: float, fps: float) -> None:
     world = World(speed=1.0, fps=fps)
@@ -231,7 +231,7 @@ def test_oracle_finds_frames_that_were_taken_twice() -> None:
         assert_conserved(world.viewer.frames, RUN)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.booleans(), min_size=1, max_size=200), st.sampled_from((0.5, 1.0, 2.0, 7.3)))
 def test_dropped_counts_exactly_the_frames_that_a_slow_viewer_was_spared(room: list[bool], speed: float) -> None:
     swift, slow = World(speed=speed), World(speed=speed)
