@@ -14,6 +14,7 @@ import orjson
 from bench.report import figure
 
 from bff_local import Stack, StackOptions
+from bff_local.nginx import UNLIMITED
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 NOWHERE = {"aggregator": ["127.0.0.1:9"], "wsrelay": ["127.0.0.1:9"]}
@@ -89,7 +90,15 @@ async def before(handler: Handler, **settings: str) -> tuple[asyncio.Server, Sta
     """Start a backend and a proxy behind nginx before it."""
     server = await asyncio.start_server(handler, "127.0.0.1", 0, backlog=512)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    stack = Stack(StackOptions(backend_url=url, redis=False, upstreams=NOWHERE, environment={"proxy": settings}))
+    stack = Stack(
+        StackOptions(
+            backend_url=url,
+            redis=False,
+            upstreams=NOWHERE,
+            environment={"proxy": settings},
+            route_map=UNLIMITED,
+        )
+    )
     await asyncio.to_thread(stack.start)
     return server, stack
 

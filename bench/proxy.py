@@ -21,6 +21,7 @@ from bench.carriers import Figures, medians, serving, show, wrk
 from bench.report import figure
 
 from bff_local import Stack, StackOptions
+from bff_local.nginx import UNLIMITED
 
 GB = 1_000_000_000
 PIECE = bytes(64 * 1024)
@@ -117,7 +118,10 @@ def upload(port: int) -> None:
 
 def speed(seconds: float, rounds: int) -> None:
     """Print the table of latencies and rates, and the ratios that matter."""
-    with serving("backend") as (base, pid), Stack(StackOptions(backend_url=base, redis=False)) as stack:
+    with (
+        serving("backend") as (base, pid),
+        Stack(StackOptions(backend_url=base, redis=False, route_map=UNLIMITED)) as stack,
+    ):
         proxy, nginx = stack["proxy"], stack["nginx"]
         ways: dict[str, tuple[str, int]] = {
             "direct": (base, pid),

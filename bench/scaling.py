@@ -28,6 +28,7 @@ from bench.playback import close, connect, until
 from bench.report import figure
 
 from bff_local import Stack, StackOptions
+from bff_local.nginx import UNLIMITED
 
 PROCESSES = ("nginx", "proxy", "aggregator", "wsrelay", "redis", "backend")
 SETTINGS = {"BFF_LOG_LEVEL": "WARNING", "BFF_STREAM_MAX_PER_CLIENT": "20000", "BFF_STREAM_MAX_CONNECTIONS": "20000"}
@@ -173,9 +174,12 @@ def main() -> int:
         return 0
     rows: dict[str, Costs] = {}
     environment = {"*": SETTINGS}
-    with serving("backend") as (base, _), Stack(StackOptions(backend_url=base, environment=environment)) as stack:
+    with (
+        serving("backend") as (base, _),
+        Stack(StackOptions(backend_url=base, environment=environment, route_map=UNLIMITED)) as stack,
+    ):
         Measured(stack, rows).load("a proxied request, 20 kB", "/api/v1/backtests", chosen.seconds)
-    with Stack(StackOptions(environment=environment)) as stack:
+    with Stack(StackOptions(environment=environment, route_map=UNLIMITED)) as stack:
         measure(Measured(stack, rows), chosen.seconds, chosen.viewers)
     return 0
 

@@ -1,7 +1,7 @@
 """The same requests to a backend directly and through nginx and the proxy: what arrives and comes back is the same.
 
-The named additions are the exception: ids, `X-Forwarded-*`, `X-Real-IP`, `Via`, the backend's own `Host`; and the
-hop-by-hop headers are removed.
+The named additions are the exception: ids, `X-Forwarded-*`, `X-Real-IP`, `Via`, the backend's own `Host`, and
+`X-Content-Type-Options` on what comes back; and the hop-by-hop headers are removed.
 """
 
 import asyncio
@@ -223,7 +223,7 @@ def check_request(direct: Message, through: Message) -> None:
 def check_answer(direct: Message, through: Message) -> None:
     assert (through.status, through.body) == (direct.status, direct.body)
     assert through.values(b"content-length") == direct.values(b"content-length")
-    ours = {b"x-request-id", b"connection", b"transfer-encoding", b"content-length"}
+    ours = {b"x-request-id", b"connection", b"transfer-encoding", b"content-length", b"x-content-type-options"}
     made = {name for name in (b"date", b"server") if not direct.values(name)}
     assert comparable(through.headers, ours | made) == comparable(direct.headers, ours)
 

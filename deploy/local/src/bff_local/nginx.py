@@ -16,6 +16,13 @@ HTTP2_SINCE = (1, 25, 1)
 """The version from which one listener speaks HTTP/1.1 and HTTP/2 without TLS."""
 
 
+UNLIMITED = {
+    "NGINX_REQUEST_RATE": "1000000r/s",
+    **dict.fromkeys(("NGINX_STREAMS_PER_CLIENT", "NGINX_UPLOADS_PER_CLIENT", "NGINX_REQUESTS_PER_CLIENT"), "60000"),
+}
+"""Values of the route map for a load generator, which is one client address and stands for thousands."""
+
+
 class ConfigurationError(ValueError):
     """A value cannot be given to nginx; the text names it."""
 
