@@ -265,6 +265,7 @@ def main() -> None:
         file.write_bytes(SHIPPED.read_bytes())
         common = {"BFF_ADMIN_TOKEN": TOKEN, "BFF_FLAGS_FILE": str(file), "BFF_LOG_LEVEL": "WARNING"}
         judged = {**common, "BFF_ROLLBACK_ENABLED": "true", "BFF_ROLLBACK_WINDOW": "10"}
+        judged["BFF_ROLLBACK_MIN_CLIENTS"] = "1"  # all of it comes from this machine
         for n in range(chosen.rounds):
             with Stack(StackOptions(environment={"*": common}, replicas={"proxy": 2})) as stack:
                 print(f"round {n + 1}: {PAGES} pages on two replicas, {chosen.flips} flips")

@@ -15,6 +15,9 @@ import pytest
 from bff_aggregator import claims, complete
 from bff_aggregator.replies import Replies
 from bff_aggregator.store import Store
+from bff_shared.outcome_log import OutcomeLog
+from bff_shared.outcomes import Counts
+from tests.support.redis_server import RedisServer
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -26,6 +29,7 @@ StartApp = Callable[[Any], Awaitable[str]]
 Query = dict[str, str | int]
 PARTS = ("metrics", "equity", "orders")
 RUN = "/backtests/r"
+FLAGS = ("chart_data", "run_data")
 HANG = 20
 
 
@@ -453,3 +457,22 @@ async def test_curve_is_asked_for_first_and_told_where_it_always_was(
     assert list(backend.calls) == [RUN, f"{RUN}/equity", f"{RUN}/metrics", f"{RUN}/orders"]
     assert list(whole["metadata"]["parts"]) == ["run", *PARTS]
     assert whole["metadata"]["data_sources"] == ["run", *PARTS]
+
+
+async def test_parts_count_for_the_flags_that_they_belong_to_unless_the_client_was_in_a_hurry(
+    backend: Backend, start_app: StartApp, start_aggregator: StartAggregator, redis: RedisServer
+) -> None:
+    settings = {"run_timeout": HANG, "chart_timeout": HANG, "rollback_enabled": True, "redis_url": redis.url}
+    client = await start_aggregator(backend_url=await start_app(backend), **settings)
+    backend.statuses["/bars/daily"] = 500
+    assert (await view(client))["chart"]["status"] == 502
+    backend.hold("/bars/daily")
+    assert (await view(client, headers={"X-Request-Timeout": "0.1"}))["chart"]["status"] == 504
+    backend.let_go("/bars/daily")
+    log, found = OutcomeLog(redis.url), dict[str, Counts]()
+    async with asyncio.timeout(HANG):
+        while sum(counts.requests for counts in found.values()) < 4:
+            spans = await log.spans(60)
+            found = {key: sum((of.get(key, Counts()) for of in spans.values()), Counts()) for key in FLAGS}
+    await log.aclose()
+    assert [(found[key].requests, found[key].errors) for key in FLAGS] == [(2, 1), (2, 0)]

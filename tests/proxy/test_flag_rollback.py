@@ -48,6 +48,39 @@ def test_budget_is_a_share_of_enough_requests(counts: Counts, reason: str | None
     assert BUDGET.breach(counts) == reason
 
 
+def by(*amounts: int) -> dict[str, int]:
+    return {f"client-{n}": amount for n, amount in enumerate(amounts)}
+
+
+@pytest.mark.parametrize(
+    ("counts", "breaks"),
+    [
+        (Counts(80, 80, errors_by=by(80)), False),
+        (Counts(80, 80), False),  # told by a version that does not know by whom
+        (Counts(100, 81, errors_by=by(80, 1)), False),
+        (Counts(1000, 81, errors_by=by(41, 40)), False),
+        (Counts(50, 50, errors_by=by(25, 25)), True),
+        (Counts(50, 30, errors_by=by(10, 10)), True),
+        (Counts(80, 0, 80, slow_by=by(80)), False),
+        (Counts(80, 0, 80, slow_by=by(40, 40)), True),
+    ],
+)
+def test_one_client_alone_breaks_no_budget(counts: Counts, breaks: bool) -> None:
+    budget = replace(BUDGET, min_clients=2)
+    assert (budget.breach(counts) is not None) == breaks
+    assert budget.is_of_too_few(counts) == (not breaks and counts.requests < 1000)
+
+
+def test_as_many_clients_as_are_wanted_must_break_it_together() -> None:
+    counts = Counts(90, 90, errors_by=by(30, 30, 30))
+    assert [replace(BUDGET, min_clients=n).breach(counts) is not None for n in (1, 2, 3, 4)] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+
+
 def trips(rollback: Rollback, found: FlagSet, spans: dict[int, dict[str, Counts]], now: float) -> list[str]:
     return [trip.key for trip in rollback.judge(found, spans, now)]
 
@@ -122,12 +155,12 @@ class Proxy:
 
     @asynccontextmanager
     @staticmethod
-    async def running(url: str, clock: Clock) -> AsyncIterator["Proxy"]:
+    async def running(url: str, clock: Clock, budget: Budget = BUDGET) -> AsyncIterator["Proxy"]:
         registry, board = CollectorRegistry(), FlagBoard()
         board.define(document())
         sync = FlagSync(board, None, FlagStore(url), every=60)
         admin = FlagAdmin(board, sync, FlagMetrics(registry), clock)
-        watch = RollbackWatch(board, admin, OutcomeLog(url, clock), Rollback(BUDGET), clock)
+        watch = RollbackWatch(board, admin, OutcomeLog(url, clock), Rollback(budget), clock)
         await sync.start()
         try:
             yield Proxy(board, admin, watch, sync, registry)
@@ -172,6 +205,28 @@ async def test_broken_budget_turns_the_flag_off_once_and_it_stays_off(
         await one.watch.look()
         assert one.board.now.evaluate("chart_data", {}).value is True
     await service.aclose()
+
+
+async def test_what_one_client_does_turns_nothing_off_and_is_said_once(
+    redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    services = [OutcomeLog(redis.url, clock) for _ in range(2)]
+    async with Proxy.running(redis.url, clock, replace(BUDGET, min_clients=2)) as proxy:
+        await proxy.watch.look()
+        clock.now += 10
+        for service in services:
+            await service.add({"chart_data": Counts(40, 40, errors_by={"203.0.113.1": 40})})
+        for _ in range(3):
+            await proxy.watch.look()
+        assert proxy.board.now.source("chart_data") == "file"
+        withheld = [record for record in caplog.records if record.levelno == logging.WARNING]
+        assert [vars(record)["flag"] for record in withheld] == ["chart_data"]
+        await services[0].add({"chart_data": Counts(40, 40, errors_by={"203.0.113.2": 40})})
+        await proxy.watch.look()
+        assert proxy.board.now.source("chart_data") == "rollback"
+    for service in services:
+        await service.aclose()
 
 
 async def test_change_that_somebody_makes_meanwhile_is_not_undone(redis: RedisServer) -> None:

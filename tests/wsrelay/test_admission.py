@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from bff_shared.errors import Busy
+from bff_shared.outcomes import Counts, Outcomes
 from bff_wsrelay.admission import Allowance, Doors, OriginRefused
 from bff_wsrelay.settings import RelaySettings
 
@@ -70,3 +71,27 @@ def test_an_allowance_is_spent_and_grows_back() -> None:
     assert [allowance.take(now) for _ in range(4)] == [True, True, True, False]
     assert allowance.take(now + 0.4)
     assert not allowance.take(now + 0.4)
+
+
+def test_only_want_of_capacity_counts_against_the_flag() -> None:
+    outcomes = Outcomes()
+    outcomes.enable(5, ())
+    doors = Doors(RelaySettings(stream_max_connections=2, stream_max_per_client=1), outcomes=outcomes)
+    foreign = {"origin": "https://evil.example", "host": "app.example"}
+    for _ in range(80):
+        with pytest.raises(OriginRefused):
+            doors.admit(scope(**foreign))
+    with doors.admit(scope("203.0.113.1")):
+        for _ in range(80):
+            with pytest.raises(Busy):
+                doors.admit(scope("203.0.113.1"))
+        assert outcomes.take() == {}
+        with doors.admit(scope("203.0.113.2")):
+            for client in ("203.0.113.1", "203.0.113.3"):
+                with pytest.raises(Busy):
+                    doors.admit(scope(client))
+            assert outcomes.take() == {"websocket": Counts(1, 1, errors_by={"203.0.113.3": 1})}
+            doors.draining = True
+            with pytest.raises(Busy):
+                doors.admit(scope("203.0.113.3"))
+    assert outcomes.take() == {}

@@ -111,15 +111,16 @@ def create_app(
 
 
 def _reporting(lifespan: Lifespan, settings: Settings, metrics: Metrics) -> Lifespan:
-    """Return a lifespan in which the service's outcomes are reported as well, where there is Redis to tell."""
+    """Return a lifespan in which the service's outcomes are counted and reported as well, where Redis is configured."""
     if not settings.redis_url:
         return lifespan
+    metrics.outcomes.enable(settings.rollback_slow_seconds, settings.trusted_proxies)
     from bff_shared.outcome_log import OutcomeLog, reporting
 
     @asynccontextmanager
     async def both(app: FastAPI) -> AsyncIterator[None]:
-        outcomes = OutcomeLog(settings.redis_url)
-        async with lifespan(app), reporting(outcomes, metrics.registry, settings.rollback_slow_seconds):
+        outcomes = OutcomeLog(settings.redis_url, digest_key=settings.digest_key.get_secret_value().encode())
+        async with lifespan(app), reporting(outcomes, metrics.outcomes):
             yield
 
     return both

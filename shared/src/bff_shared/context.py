@@ -24,7 +24,8 @@ class Span(Protocol):
 class RequestContext:
     """One request: ids, the route's template (bounded, for metrics) and what its log line shall say besides.
 
-    `span` is that of the request where spans are exported.
+    `span` is that of the request where spans are exported. `excused` says that its failure is the client's own doing,
+    so that it counts against no flag's budget.
     """
 
     request_id: str
@@ -32,6 +33,7 @@ class RequestContext:
     route: str = "unmatched"
     log: dict[str, Any] = field(default_factory=dict)
     span: Span | None = None
+    excused: bool = False
 
 
 _current: ContextVar[RequestContext | None] = ContextVar("bff_request", default=None)

@@ -10,13 +10,15 @@
     │   │   ├── ArtifactMissing    ARTIFACT_MISSING  404
     │   │   └── DatasetNotFound    DATASET_NOT_FOUND 404
     │   ├── MethodNotAllowed   METHOD_NOT_ALLOWED    405
-    │   └── PayloadTooLarge    PAYLOAD_TOO_LARGE     413
+    │   ├── PayloadTooLarge    PAYLOAD_TOO_LARGE     413
+    │   └── TooManyRequests    TOO_MANY_REQUESTS     429  retryable, Retry-After
     ├── UpstreamError                     the backend's fault or absence
     │   ├── BackendUnavailable BACKEND_UNAVAILABLE   502  retryable
     │   │   └── BackendMalformed                     502
     │   ├── BackendTimeout     BACKEND_TIMEOUT       504  retryable
     │   └── CircuitOpen        BACKEND_CIRCUIT_OPEN  503  retryable, Retry-After
     ├── Busy                   BUSY                  503  retryable, Retry-After
+    │   └── ClientBusy                               503  the limit of one client, which is its own doing
     └── Internal               INTERNAL              500
 
 A message is for people and never holds an address, a credential or a stack trace.
@@ -35,6 +37,9 @@ class BffError(Exception):
     code: ClassVar[str] = "INTERNAL"
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
+    excused: ClassVar[bool] = False
+    """Whether the client brought it about although the status is one of the server's: no flag's budget counts it."""
+
     retry_after: float | None = None
 
     def __init__(self, message: str, details: Mapping[str, Any] | None = None) -> None:
@@ -132,6 +137,16 @@ class PayloadTooLarge(RequestError):
     code, status = "PAYLOAD_TOO_LARGE", 413
 
 
+class TooManyRequests(RequestError):
+    """One client asks for something more often than it may; `retry_after` says when it may again, in seconds."""
+
+    code, status, retryable = "TOO_MANY_REQUESTS", 429, True
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class UpstreamError(BffError):
     """The backend gave no usable answer."""
 
@@ -172,6 +187,12 @@ class Busy(BffError):
     def __init__(self, message: str, retry_after: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class ClientBusy(Busy):
+    """One client has as much of this service as it may have; others are not refused."""
+
+    excused = True
 
 
 class Internal(BffError):

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv6Address, ip_address, ip_network
 
-from bff_shared.errors import Busy
+from bff_shared.errors import Busy, ClientBusy
 from bff_shared.headers import Header, is_trusted
 from bff_shared.settings import Network
 
@@ -129,8 +129,9 @@ class ConnectionLimiter:
             if not mine:
                 del self._taken[client]
             self.refused += 1
-            whose = "one client" if self._active < self.total else "this service"
-            raise Busy(f"no slot for another {self._what} of {whose}", self._retry_after)
+            if mine >= self.per_client:
+                raise ClientBusy(f"no slot for another {self._what} of one client", self._retry_after)
+            raise Busy(f"no slot for another {self._what} of this service", self._retry_after)
         self._taken[client] = mine + 1
         self._active += 1
 

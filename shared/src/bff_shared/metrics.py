@@ -21,6 +21,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from bff_shared.outcomes import Outcomes
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -69,6 +71,7 @@ class Metrics:
     """What every service counts: requests by route template, and calls to the backend by outcome."""
 
     registry: _Registry = field(default_factory=_Registry)
+    outcomes: Outcomes = field(default_factory=Outcomes)
     build: Gauge = field(init=False)
     requests: Counter = field(init=False)
     durations: Histogram = field(init=False)

@@ -42,7 +42,7 @@ class Observe:
             await self._answer(scope, receive, exchange)
         finally:
             self._metrics.in_flight.dec()
-            self._end(scope, method, request, exchange, time.perf_counter() - begun)
+            self._end(scope, method, request, exchange, begun)
 
     def _begin(self, scope: Scope) -> RequestContext:
         given = trace = None
@@ -67,10 +67,14 @@ class Observe:
             known = error if isinstance(error, BffError) else Internal("the service failed to answer")
             await send_error(exchange.send, known, problem=_wants_problem(scope))
 
-    def _end(self, scope: Scope, method: str, request: RequestContext, exchange: "_Exchange", seconds: float) -> None:
+    def _end(self, scope: Scope, method: str, request: RequestContext, exchange: "_Exchange", begun: float) -> None:
+        seconds = time.perf_counter() - begun
         route = getattr(scope.get("route"), "path", request.route)
         status = exchange.status or NO_ANSWER
         self._metrics.answered(method, route, status, seconds)
+        if self._metrics.outcomes.enabled:
+            excused = request.excused or self._draining()
+            self._metrics.outcomes.responded(scope, route, status, (exchange.head_at or begun) - begun, excused=excused)
         level = logging.DEBUG if scope["path"] in QUIET else logging.INFO
         if log.isEnabledFor(level):
             fields: dict[str, Any] = {"method": method, "route": route, "status": status, "bytes": exchange.size}
@@ -92,10 +96,12 @@ class _Exchange:
         self._send, self._id, self._draining = send, request_id, draining
         self.status = 0
         self.size = 0
+        self.head_at = 0.0
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            self.head_at = time.perf_counter()
             headers = [pair for pair in message.get("headers", ()) if len(pair[0]) != 12 or pair[0].lower() != _ID]
             headers.append((_ID, self._id))
             if self._draining():

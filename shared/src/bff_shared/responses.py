@@ -7,7 +7,7 @@ import orjson
 from starlette.responses import JSONResponse, Response
 from starlette.types import Send
 
-from bff_shared.context import correlation_id
+from bff_shared.context import correlation_id, current
 from bff_shared.errors import PROBLEM_JSON, BffError
 
 JSON = "application/json"
@@ -22,7 +22,9 @@ class JsonResponse(JSONResponse):
 
 
 def error_response(error: BffError, *, problem: bool = False) -> Response:
-    """Return an error's answer, with the correlation id of the current request."""
+    """Return an error's answer, with the correlation id of the current request, which the error may excuse."""
+    if error.excused and (request := current()):
+        request.excused = True
     body = error.problem(correlation_id()) if problem else error.body(correlation_id())
     headers: Mapping[str, str] = {**error.headers(), "cache-control": "no-store"}
     media_type = PROBLEM_JSON if problem else JSON

@@ -79,6 +79,8 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
     app.is_direct = lambda path: path == chart_routes.PATH
     app.include_router(chart_routes.make_router(endpoint, store, settings.admin_token))
     app.include_router(runs.make_router(run_loader, replies, run_list, store, settings))
-    parts = Sources(run_loader, replies, endpoint, store, settings.run_timeout, run_metrics.view_parts)
+    parts = Sources(
+        run_loader, replies, endpoint, store, settings.run_timeout, run_metrics.view_parts, metrics.outcomes
+    )
     app.include_router(view_routes.make_router(parts))
     return app

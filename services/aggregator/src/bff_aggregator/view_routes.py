@@ -26,6 +26,7 @@ from bff_aggregator.store import Store
 from bff_shared.context import correlation_id
 from bff_shared.errors import BffError, DatasetNotFound, Internal
 from bff_shared.headers import Header
+from bff_shared.outcomes import CHART_DATA, RUN_DATA, Outcomes
 
 log = logging.getLogger(__name__)
 HEADERS: Final[list[Header]] = [
@@ -46,7 +47,8 @@ Made = tuple[bytes, str | None]
 class Sources:
     """What makes the parts of a view: the very code that answers for each of them alone.
 
-    `run_timeout` is how many seconds a run may take; `told` counts parts by name and status.
+    `run_timeout` is how many seconds a run may take; `told` counts parts by name and status, `outcomes` counts them for
+    the budgets of flags.
     """
 
     runs: Runs
@@ -55,6 +57,7 @@ class Sources:
     store: Store
     run_timeout: float
     told: Counter
+    outcomes: Outcomes
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class Asked:
     symbol: str | None
     equity_points: int
     begun: float
+    scope: Scope
 
 
 def make_router(sources: Sources) -> APIRouter:
@@ -94,7 +98,7 @@ def make_router(sources: Sources) -> APIRouter:
         sources.charts.check(view_lines.chart_query(chart, symbol or _STAND_IN, (today, today)))
         given = tuple(asked.credentials)
         user = User(given, await sources.store.owner(given))
-        return View(sources, Asked(run_id, user, asked, chart, symbol, equity_points, begun))
+        return View(sources, Asked(run_id, user, asked, chart, symbol, equity_points, begun, request.scope))
 
     return router
 
@@ -170,7 +174,14 @@ class View(Response):
         """Return the line of a part, whatever becomes of it."""
         status, line = await _told(name, make)
         self._sources.told.labels(name, status).inc()
+        self._count(name, status)
         return line
+
+    def _count(self, name: str, status: int) -> None:
+        """Count a chart for its own flag's budget, as one that was asked for alone; the view itself counts as a run."""
+        piece, requests = (CHART_DATA, 1) if name == "chart" else (RUN_DATA, 0)
+        seconds = time.monotonic() - self._asked.begun
+        self._sources.outcomes.part(self._asked.scope, piece, status, seconds, requests=requests)
 
     async def _run(self, whole: Awaitable[Whole]) -> Made:
         asked = self._asked

@@ -93,5 +93,6 @@ class FlagService:
             settings.rollback_min_requests,
             settings.rollback_error_share,
             settings.rollback_slow_share,
+            settings.rollback_min_clients,
         )
         return RollbackWatch(self.board, self.admin, OutcomeLog(settings.redis_url), Rollback(budget))

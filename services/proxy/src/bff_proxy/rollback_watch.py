@@ -11,6 +11,7 @@ from bff_proxy.rollback import Rollback
 from bff_shared.errors import Busy
 from bff_shared.outcome_log import OutcomeLog
 from bff_shared.redis_client import FAILURES
+from bff_shared.supervision import keep_running
 
 log = logging.getLogger(__name__)
 EVERY = 1.0
@@ -31,10 +32,11 @@ class RollbackWatch:
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
         self._is_away = False
+        self._withheld: frozenset[str] = frozenset()
 
     def start(self) -> None:
         """Go on looking until `aclose`."""
-        self._task = asyncio.create_task(self._watch(), name="rollback")
+        self._task = asyncio.create_task(keep_running("rollback", self._watch), name="rollback")
 
     async def aclose(self) -> None:
         """Stop looking and close the connections."""
@@ -50,10 +52,18 @@ class RollbackWatch:
             for trip in self._rollback.judge(self._board.now, spans, self._clock()):
                 await self._admin.roll_back(trip.key, trip.reason, trip.version)
             self._is_away = False
+            self._tell_withheld()
         except (*FAILURES, Busy) as error:
             if not self._is_away:
                 log.warning("outcomes cannot be judged", extra={"reason": type(error).__name__})
             self._is_away = True
+
+    def _tell_withheld(self) -> None:
+        """Log pieces that have begun to break their budget for too few clients: somebody should look."""
+        for key in sorted(self._rollback.withheld - self._withheld):
+            text = "a budget is broken, but by too few clients for a rollback"
+            log.warning(text, extra={"flag": key, "min_clients": self._rollback.budget.min_clients})
+        self._withheld = self._rollback.withheld
 
     async def _watch(self) -> None:
         while True:

@@ -37,5 +37,8 @@ class ProxySettings(Settings):
     flag_heartbeat: Seconds = Field(15.0, description="seconds between two signs of life on a stream of flags")
     rollback_window: float = Field(30.0, ge=10, le=600, description="seconds over which a piece's budget is judged")
     rollback_min_requests: int = Field(50, ge=1, description="requests in the window before a piece is judged")
+    rollback_min_clients: int = Field(
+        2, ge=1, le=16, description="client addresses that must break a piece's budget together; 1: one is enough"
+    )
     rollback_error_share: Share = Field(0.2, description="share of failed requests above which a piece is turned off")
     rollback_slow_share: Share = Field(0.5, description="share of slow answers above which a piece is turned off")

@@ -26,6 +26,7 @@ from bff_shared.errors import BffError, Busy, RequestError
 from bff_shared.headers import Header, get, is_trusted
 from bff_shared.limits import client_address
 from bff_shared.origins import is_allowed
+from bff_shared.outcomes import WEBSOCKET, Outcomes
 from bff_shared.responses import send_error
 from bff_wsrelay.settings import RelaySettings
 
@@ -66,8 +67,11 @@ def is_welcome(scope: Scope, settings: RelaySettings) -> bool:
 class Doors:
     """The places for viewers of one process, and everybody who has one."""
 
-    def __init__(self, settings: RelaySettings, draw: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self, settings: RelaySettings, draw: Callable[[], float] = random.random, outcomes: Outcomes | None = None
+    ) -> None:
         self._settings, self._draw = settings, draw
+        self._outcomes = outcomes or Outcomes()
         self._open: Counter[str] = Counter()
         self._viewers: set[Viewer] = set()
         self.draining = False
@@ -90,8 +94,12 @@ class Doors:
         peer = (scope.get("client") or (None,))[0]
         address = client_address(scope["headers"], peer, settings.trusted_proxies)
         full = self.count >= settings.stream_max_connections
-        if self.draining or full or self._open[address] >= settings.stream_max_per_client:
+        limited = self._open[address] >= settings.stream_max_per_client
+        if self.draining or full or limited:
             self.refused += 1
+            if full and not limited and not self.draining:
+                # Want of capacity is the relay's; an origin, one client's limit and a drain say nothing about it.
+                self._outcomes.add(WEBSOCKET, address, failed=True)
             raise Busy("no place for another stream", RETRY_AFTER)
         self._open[address] += 1
         return self._place(address)

@@ -29,8 +29,8 @@ def create_app(settings: RelaySettings | None = None) -> FastAPI:
     allow_long_lines()
     metrics = Metrics()
     upstream = Upstream(settings, metrics)
-    doors = Doors(settings)
-    stream_metrics = StreamMetrics(metrics.registry)
+    doors = Doors(settings, outcomes=metrics.outcomes)
+    stream_metrics = StreamMetrics(metrics.registry, metrics.outcomes)
     dialer = Dialer(settings.backend_url, Patience(connect=settings.connect_timeout))
     replicas = Replicas(settings) if settings.redis_url else None
     shelf = Shelf(settings, upstream, dialer, stream_metrics, replicas)

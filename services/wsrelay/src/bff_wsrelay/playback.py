@@ -262,7 +262,7 @@ class Playback:
 
     def _ended(self, spectator: Spectator | None, code: int, address: str, run_id: str) -> None:
         """Write the connection's one line."""
-        self._metrics.ended(code)
+        self._metrics.ended(code, address)
         figures = spectator.figures() if spectator else {"run_id": run_id}
         log.info("stream ended", extra={"client": address, "close_code": code, **figures})
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from prometheus_client import CollectorRegistry, Counter
 
 from bff_shared.metrics import gauge
+from bff_shared.outcomes import Outcomes
 from bff_wsrelay.closecodes import label
 
 
@@ -41,8 +42,9 @@ _TEXT = {
 class StreamMetrics:
     """The collectors of the playback door."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, outcomes: Outcomes | None = None) -> None:
         self.tally = Tally()
+        self._outcomes = outcomes or Outcomes()
         self._counters = {
             name: Counter(f"bff_stream_{name}_total", text, registry=registry) for name, text in _TEXT.items()
         }
@@ -61,6 +63,7 @@ class StreamMetrics:
                 self.totals[field.name] += amount
                 setattr(self.tally, field.name, 0)
 
-    def ended(self, code: int) -> None:
-        """Count the end of a stream."""
+    def ended(self, code: int, client: str) -> None:
+        """Count the end of a client's stream."""
+        self._outcomes.stream_ended(client, code)
         self.closes.labels(label(code)).inc()

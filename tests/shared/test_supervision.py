@@ -1,0 +1,68 @@
+"""Background tasks go on after an exception that nobody expected."""
+
+import asyncio
+import logging
+
+import pytest
+
+from bff_shared import supervision
+from bff_shared.supervision import keep_running
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervision, "FIRST_PAUSE_SECONDS", 0.001)
+
+
+async def test_work_that_fails_is_logged_and_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
+    runs = 0
+
+    async def work() -> None:
+        nonlocal runs
+        runs += 1
+        if runs < 3:
+            raise ValueError("nobody expected this")
+
+    async with asyncio.timeout(10):
+        await keep_running("a task", work)
+    assert runs == 3
+    records = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert [vars(record)["task_name"] for record in records] == ["a task"] * 2
+    assert "nobody expected this" in caplog.text
+
+
+async def test_pauses_grow_up_to_a_bound_and_start_again_after_a_long_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    now, runs = 0.0, 0
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    async def work() -> None:
+        nonlocal now, runs
+        runs += 1
+        if runs == 9:
+            now += 100
+        if runs < 10:
+            raise OSError
+
+    monkeypatch.setattr(supervision, "FIRST_PAUSE_SECONDS", 0.5)
+    monkeypatch.setattr("bff_shared.supervision.random.uniform", lambda _low, high: high)
+    monkeypatch.setattr("bff_shared.supervision.asyncio.sleep", sleep)
+    monkeypatch.setattr("bff_shared.supervision.time.monotonic", lambda: now)
+    await keep_running("a task", work)
+    assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30, 0.5]
+
+
+async def test_work_is_cancelled_with_its_task() -> None:
+    begun = asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(keep_running("a task", work))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
