@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.chaos.hostile import Held, Told
+from tests.chaos.hostile.clients import Held, Told
 from tests.chaos.world import World, open_files, resident, world
 
 SPARE = 500

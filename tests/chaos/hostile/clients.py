@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.chaos.attacks import EVIL, HIDDEN, Attack
+from tests.chaos.hostile.attacks import EVIL, HIDDEN, Attack
 from tests.chaos.verdicts import LEAKS
 from tests.chaos.world import World
 from tests.support.rfc6455 import BINARY, CLOSE, CONT, PING, PONG, TEXT, close, frame

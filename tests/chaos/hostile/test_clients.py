@@ -1,6 +1,6 @@
 """Hostile clients through nginx: a healthy crowd notices nothing of them, and nothing stays behind.
 
-`make chaos` runs many more of them than `make test`.
+`make chaos` runs many more of them than `make test-all`.
 """
 
 import asyncio
@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from tests.chaos.attacks import every, garbled
 from tests.chaos.crowd import learn
-from tests.chaos.hostile import (
+from tests.chaos.hostile.attacks import every, garbled
+from tests.chaos.hostile.clients import (
     Held,
     Openings,
     Told,
@@ -30,6 +30,7 @@ from tests.chaos.report import Report
 from tests.chaos.trial import Disturbance, endure
 from tests.chaos.world import World, world
 
+pytestmark = pytest.mark.slow
 ALL = bool(os.environ.get("CHAOS"))
 FUZZERS, FLOODERS, HELD, GARBLED = (200, 20, 30, 5_000) if ALL else (10, 1, 2, 60)
 SIZE = 3 if ALL else 1

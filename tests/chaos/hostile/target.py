@@ -1,0 +1,129 @@
+"""A stack that is attacked, and the state of its parts."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bff_local import Stack, StackOptions
+
+TOKENS = {"alice": "token-of-alice", "mallory": "token-of-mallory", "trent": "token-of-trent"}
+"""Users of the backend, who share out its runs: alice is honest, mallory is not."""
+
+ADMIN_TOKEN = "the admin's token"
+SERVICES = ("proxy", "aggregator", "wsrelay")
+WAIT_S = 20.0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state of a stack's parts that an attack may not change for good."""
+
+    memory: Mapping[str, int]
+    files: Mapping[str, int]
+    spool: int
+    flags: Mapping[str, Any]
+    breakers: Mapping[str, float]
+    pids: Mapping[str, int | None]
+
+
+@dataclass
+class Target:
+    """A stack that is attacked."""
+
+    stack: Stack
+    run_id: str
+    """A finished run of alice's."""
+
+    @property
+    def origin(self) -> str:
+        """The URL of nginx."""
+        return self.stack.origin
+
+    def get(self, path: str, user: str | None = "alice", **headers: str) -> httpx.Response:
+        """Ask the origin as a user."""
+        credentials = {"Authorization": f"Bearer {TOKENS[user]}"} if user else {}
+        return httpx.get(self.origin + path, headers={**credentials, **headers}, timeout=WAIT_S)
+
+    def arrivals(self, part: str) -> list[dict[str, Any]]:
+        """Return the requests that reached the backend and hold this in their target, oldest first."""
+        seen = httpx.get(f"http://127.0.0.1:{self.stack['backend'].port}/__requests", timeout=WAIT_S).json()
+        return [request for request in seen["requests"] if part in f"{request['raw_path']}?{request['query']}"]
+
+    def run_of(self, user: str) -> str:
+        """Return the finished run of a user that has the fewest days."""
+        runs = self.get("/api/v1/backtests?limit=500", user).raise_for_status().json()["items"]
+        return str(min((run for run in runs if run["status"] == "DONE"), key=_days)["run_id"])
+
+    def metric(self, service: str, name: str, **labels: str) -> float:
+        """Return the sum of a metric's values in a service that have these labels; 0 where there are none."""
+        text = httpx.get(f"http://127.0.0.1:{self.stack[service].port}/metrics", timeout=WAIT_S).text
+        lines = re.findall(rf"^{re.escape(name)}(?:{{(.*)}})? (\S+)$", text, re.MULTILINE)
+        wanted = {f'{label}="{value}"' for label, value in labels.items()}
+        return sum(float(value) for own, value in lines if wanted <= set(own.split(",")))
+
+    def memory(self, name: str) -> int:
+        """Return the bytes of a part's processes: proportional set size, children included (proc(5), smaps_rollup)."""
+        return sum(_proportional(pid) for pid in _family(self._pid(name)))
+
+    def files(self, name: str) -> int:
+        """Return how many file descriptors a part's processes hold."""
+        return sum(sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir()) for pid in _family(self._pid(name)))
+
+    def spool(self) -> int:
+        """Return the bytes of bodies that nginx has written to its folder."""
+        folders = [path for path in self.stack.folder.rglob("*") if path.is_dir()]
+        return sum(file.stat().st_size for folder in folders for file in folder.iterdir() if file.is_file())
+
+    def snapshot(self) -> Snapshot:
+        """Return the present state of everything that has to come back."""
+        names = [child.name for child in self.stack]
+        flags = httpx.get(f"{self.origin}/api/v1/flags", timeout=WAIT_S).raise_for_status().json()["flags"]
+        return Snapshot(
+            memory={name: self.memory(name) for name in names},
+            files={name: self.files(name) for name in names},
+            spool=self.spool(),
+            flags={flag["key"]: flag["value"] for flag in flags},
+            breakers={name: self.metric(name, "bff_upstream_breaker_open") for name in SERVICES},
+            pids={child.name: child.pid for child in self.stack},
+        )
+
+    def _pid(self, name: str) -> int:
+        pid = self.stack[name].pid
+        assert pid is not None, f"{name} does not run"
+        return pid
+
+
+def start_target(environment: Mapping[str, Mapping[str, str]] | None = None, **options: Any) -> Target:
+    """Start a stack as delivered, with users, an admin's token and the rollback of flags; `stack.stop()` ends it.
+
+    `environment` is further environment by the name of a service or `*`, `options` are those of StackOptions.
+    """
+    own = {"BFF_ADMIN_TOKEN": ADMIN_TOKEN, "BFF_ROLLBACK_ENABLED": "true", "BFF_LOG_FORMAT": "json"}
+    given = environment or {}
+    tokens = ",".join(f"{user}={token}" for user, token in TOKENS.items())
+    chosen = {"demo_args": ("--faults", "--protocol", "newer", "--tokens", tokens), **options}
+    stack = Stack(StackOptions(environment={**given, "*": {**own, **given.get("*", {})}}, **chosen))
+    stack.start()
+    made = Target(stack, "")
+    made.run_id = made.run_of("alice")
+    return made
+
+
+def _days(run: Mapping[str, str]) -> int:
+    return (date.fromisoformat(run["run_to"]) - date.fromisoformat(run["run_from"])).days
+
+
+def _family(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    return [pid, *(own for child in children.read_text().split() for own in _family(int(child)))]
+
+
+def _proportional(pid: int) -> int:
+    found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
+    assert found, pid
+    return int(found[1]) << 10
