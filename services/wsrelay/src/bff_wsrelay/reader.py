@@ -19,8 +19,9 @@ from bff_wsrelay.dial import Backoff, Dialer, Refused, Unreachable
 from bff_wsrelay.frames import Malformed, read, take
 from bff_wsrelay.link import Link, LinkClosed, Message
 from bff_wsrelay.log import Full
+from bff_wsrelay.protocol import Code
 from bff_wsrelay.reading import Detail, Reading, Silence, curve_end, detail, falls_short
-from bff_wsrelay.recording import Failure, Recording
+from bff_wsrelay.recording import Failure, FailureReason, Recording
 from bff_wsrelay.replicas import Replicas
 from bff_wsrelay.settings import RelaySettings
 from bff_wsrelay.sharing import Sharing
@@ -34,11 +35,17 @@ DETAIL_SECONDS = 10.0
 ERRORS = 3
 _READY = '{"t":"ready"}'
 _PLAY = '{"t":"ctrl","cmd":"play"}'
-_REFUSALS = {
-    401: Failure("UNAUTHORIZED", "the backend does not accept these credentials", of_status(401)),
-    403: Failure("FORBIDDEN", "the backend does not let this user see the run", of_status(403)),
-    404: Failure("RUN_NOT_FOUND", "run not found", of_status(404)),
+_REFUSALS: dict[int, tuple[Code, str]] = {
+    401: ("UNAUTHORIZED", "the backend does not accept these credentials"),
+    403: ("FORBIDDEN", "the backend does not let this user see the run"),
+    404: ("RUN_NOT_FOUND", "run not found"),
 }
+
+
+def refusal(status: int) -> Failure:
+    """Return a new exception for a status of the backend's that refuses a run for good."""
+    code, message = _REFUSALS[status]
+    return Failure(code, message, of_status(status))
 
 
 class _StreamError(Exception):
@@ -75,13 +82,13 @@ class Reader:
             while not await self._attempt():
                 pass
         except Failure as failure:
-            self._recording.fail(failure)
+            self._recording.fail(failure.reason)
         except Full:
-            self._recording.fail(Failure("TOO_LARGE", "the run is larger than the relay keeps", 1009))
+            self._recording.fail(FailureReason("TOO_LARGE", "the run is larger than the relay keeps", 1009))
         except Exception:
             # A defect: whoever watches is told to come back rather than left to wait for ever.
             log.exception("reading ended with a defect", extra={"run_id": self._recording.run_id})
-            self._recording.fail(Failure("INTERNAL", "the relay failed to read the run", INTERNAL_ERROR))
+            self._recording.fail(FailureReason("INTERNAL", "the relay failed to read the run", INTERNAL_ERROR))
         finally:
             self.identified.set()
             await self._sharing.aclose()
@@ -92,7 +99,7 @@ class Reader:
         call = Call("GET", self._path.encode(), headers, deadline=time.monotonic() + seconds)
         answer = await self._upstream.fetch(call, limit=1 << 20)
         if answer.status in _REFUSALS:
-            raise _REFUSALS[answer.status]
+            raise refusal(answer.status)
         if answer.status != HTTPStatus.OK:
             raise BffError(f"the backend answered {answer.status}")
         try:
@@ -144,7 +151,7 @@ class Reader:
     async def _refused(self, message: str, *, finished: bool) -> None:
         """Wait for a run that is not ready; give up one that never will be."""
         if "not found" in message.lower() and not len(self._recording.log):
-            raise _REFUSALS[404]
+            raise refusal(404)
         if finished:
             self._errors += 1
             if self._errors >= ERRORS:
@@ -159,7 +166,7 @@ class Reader:
             link = await self._dialer.dial(f"{self._path}/ws", headers)
         except Refused as refused:
             if refused.status in _REFUSALS:
-                raise _REFUSALS[refused.status] from refused
+                raise refusal(refused.status) from refused
             raise Unreachable("the backend refused the handshake") from refused
         self._recording.connects += 1
         try:
@@ -246,7 +253,7 @@ class Reader:
             return
         silence.heard_at = time.monotonic()
         if kind == "err" and message.get("code") == "RUN_NOT_FOUND":
-            raise _REFUSALS[404]
+            raise refusal(404)
         if kind == "err" and message.get("code") != "VALIDATION":
             raise _StreamError(str(message.get("msg")))
 

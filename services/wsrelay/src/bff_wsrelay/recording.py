@@ -6,8 +6,7 @@ waiting ──frames──▶ live ──▶ finished
                reconnecting            any ──▶ failed (the backend refuses, or the run cannot be had)
 """
 
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from bff_wsrelay.frames import stamp
 from bff_wsrelay.log import FrameLog
@@ -17,13 +16,21 @@ from bff_wsrelay.reading import Detail
 State = Literal["waiting", "live", "reconnecting", "finished", "failed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Failure(Exception):
+class FailureReason(NamedTuple):
     """Why a run cannot be played; `close` is the code that its viewers' connections end with."""
 
     code: Code
     message: str
     close: int
+
+
+class Failure(Exception):
+    """A run cannot be played. Make one where it is raised: an exception that is kept keeps all that raised it."""
+
+    def __init__(self, code: Code, message: str, close: int) -> None:
+        super().__init__(message)
+        self.reason = FailureReason(code, message, close)
+        self.code, self.message, self.close = self.reason
 
 
 class Watcher(Protocol):
@@ -46,7 +53,7 @@ class Recording:
         self.run_id, self.log = run_id, log
         self.state: State = "waiting"
         self.fields: dict[str, Any] = {}
-        self.failure: Failure | None = None
+        self.failure: FailureReason | None = None
         self.detail: Detail | None = None
         self.verified = float("-inf")
         self.connects = 0
@@ -75,9 +82,9 @@ class Recording:
         for watcher in list(self.watchers):
             watcher.informed()
 
-    def fail(self, failure: Failure) -> None:
+    def fail(self, reason: FailureReason) -> None:
         """Give up."""
-        self.failure = failure
+        self.failure = reason
         self.enter("failed")
 
     def feed(self, log: FrameLog) -> None:

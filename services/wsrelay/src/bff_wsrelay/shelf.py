@@ -113,7 +113,7 @@ class Shelf:
             async with asyncio.timeout(IDENTIFY_SECONDS):
                 await kept.reader.identified.wait()
         if recording.failure is not None:
-            raise recording.failure
+            raise Failure(*recording.failure)
         if time.monotonic() - recording.verified > self._settings.log_recheck_seconds and recording.detail is not None:
             with contextlib.suppress(BffError):
                 await kept.reader.look(IDENTIFY_SECONDS)
