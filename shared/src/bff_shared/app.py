@@ -20,9 +20,9 @@ from bff_shared.errors import BadRequest, BffError, InvalidRequest, MethodNotAll
 from bff_shared.health import Check, Health
 from bff_shared.metrics import CONTENT_TYPE, Metrics
 from bff_shared.observe import Observe
-from bff_shared.responses import JsonResponse, error_response
+from bff_shared.responses import ErrorBoundary, JsonResponse, error_response
 from bff_shared.settings import Settings
-from bff_shared.tracing import Traced, Tracing, is_wanted
+from bff_shared.tracing import Traced, Tracing, is_wanted, traced
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -45,13 +45,18 @@ class Service:
 
 
 class App(FastAPI):
-    """A service's app, with a way past FastAPI's own layers for paths that plain ASGI serves as it comes.
-
-    `direct` is the app for those paths (it must observe requests itself), `is_direct` tells which they are.
-    """
+    """A service's app, with a way past FastAPI's own layers for paths that plain ASGI serves as it comes."""
 
     direct: ASGIApp | None = None
     is_direct: Callable[[str], bool]
+
+    def serve_directly(self, endpoint: ASGIApp, is_direct: Callable[[str], bool]) -> None:
+        """Have a plain ASGI endpoint serve the paths that `is_direct` names, in the layers that all paths have."""
+        service: Service = self.state.service
+        settings = service.settings
+        inner = traced(Cors(ErrorBoundary(endpoint), settings), service.tracing)
+        self.direct = Observe(inner, service.metrics, lambda: service.health.draining, settings.trusted_proxies)
+        self.is_direct = is_direct
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection scope."""
@@ -103,10 +108,13 @@ def create_app(
     app.state.service = service
     _add_errors(app)
     _add_health(app, service)
+    # The last that is added is the outermost.
+    app.add_middleware(ErrorBoundary)
     app.add_middleware(Cors, settings=settings)
     if tracing:
         app.add_middleware(Traced, tracing=tracing)
-    app.add_middleware(Observe, metrics=metrics, draining=lambda: health.draining)
+    trusted = settings.trusted_proxies
+    app.add_middleware(Observe, metrics=metrics, draining=lambda: health.draining, trusted=trusted)
     return app
 
 

@@ -1,4 +1,4 @@
-"""The one middleware: ids in and out, one log line and the metrics of each request. Plain ASGI, to cost little."""
+"""The outermost middleware: ids in and out, one log line and the metrics of each request. Plain ASGI, cheap."""
 
 import logging
 import time
@@ -9,9 +9,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bff_shared import context, ids, logs
 from bff_shared.context import RequestContext
-from bff_shared.errors import BffError, Internal, wants_problem
+from bff_shared.limits import client_address
 from bff_shared.metrics import Metrics
-from bff_shared.responses import send_error
+from bff_shared.settings import Network
 
 log = logging.getLogger("bff.access")
 QUIET = frozenset(("/health", "/health/live", "/health/ready", "/metrics"))
@@ -20,10 +20,12 @@ _ID = b"x-request-id"
 
 
 class Observe:
-    """Wraps an app so that every request has ids, exactly one log line, and an answer even if the app raises."""
+    """Wraps an app so that every request has ids, the address it counts for, and exactly one log line."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, draining: Callable[[], bool]) -> None:
-        self._app, self._metrics, self._draining = app, metrics, draining
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, draining: Callable[[], bool], trusted: tuple[Network, ...] = ()
+    ) -> None:
+        self._app, self._metrics, self._draining, self._trusted = app, metrics, draining, trusted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection scope; anything but HTTP passes with ids only."""
@@ -39,7 +41,10 @@ class Observe:
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         begun = time.perf_counter()
         try:
-            await self._answer(scope, receive, exchange)
+            await self._app(scope, receive, exchange.send)
+        except Exception:
+            exchange.status = exchange.status or 500  # An error boundary inside has failed itself; the server answers.
+            raise
         finally:
             self._metrics.in_flight.dec()
             self._end(scope, method, request, exchange, begun)
@@ -51,21 +56,11 @@ class Observe:
                 given = value.decode("latin-1")
             elif name == b"traceparent":
                 trace = value.decode("latin-1")
-        request = RequestContext(ids.request_id(given), ids.trace(trace))
+        peer = scope["client"][0] if scope.get("client") else None
+        address = client_address(scope["headers"], peer, self._trusted)
+        request = RequestContext(ids.request_id(given), ids.trace(trace), client=address)
         context.enter(request)
         return request
-
-    async def _answer(self, scope: Scope, receive: Receive, exchange: "_Exchange") -> None:
-        """Run the app; whatever it raises before its answer began becomes an error answer."""
-        try:
-            await self._app(scope, receive, exchange.send)
-        except Exception as error:
-            if exchange.status:
-                raise
-            if not isinstance(error, BffError):
-                log.exception("request failed")
-            known = error if isinstance(error, BffError) else Internal("the service failed to answer")
-            await send_error(exchange.send, known, problem=_wants_problem(scope))
 
     def _end(self, scope: Scope, method: str, request: RequestContext, exchange: "_Exchange", begun: float) -> None:
         seconds = time.perf_counter() - begun
@@ -83,10 +78,6 @@ class Observe:
 
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
-
-
-def _wants_problem(scope: Scope) -> bool:
-    return any(name == b"accept" and wants_problem(value.decode("latin-1")) for name, value in scope["headers"])
 
 
 class _Exchange:

@@ -1,16 +1,22 @@
-"""Answers that every service gives: JSON by orjson, and errors in the canonical shape or as a problem document."""
+"""Answers that every service gives: JSON by orjson, and errors in the canonical shape or as a problem document.
 
+`ErrorBoundary` is where an exception becomes a response. It stands inside CORS and tracing, so that a page of a
+configured origin can read an error like any other response, on every path of every service.
+"""
+
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
 from starlette.responses import JSONResponse, Response
-from starlette.types import Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bff_shared.context import correlation_id, current
-from bff_shared.errors import PROBLEM_JSON, BffError
+from bff_shared.errors import PROBLEM_JSON, BffError, Internal, wants_problem
 
 JSON = "application/json"
+log = logging.getLogger(__name__)
 
 
 class JsonResponse(JSONResponse):
@@ -36,3 +42,47 @@ async def send_error(send: Send, error: BffError, *, problem: bool) -> None:
     response = error_response(error, problem=problem)
     await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
     await send({"type": "http.response.body", "body": response.body})
+
+
+class ErrorBoundary:
+    """Wraps an ASGI app: whatever it raises before its response began becomes an error response.
+
+    A BffError is answered as it says, anything else is logged with its traceback and answered as 500 INTERNAL. What is
+    raised after the response began is raised on, so that the server breaks the connection off.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection scope; anything but HTTP passes as it is."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        except Exception as error:
+            if begun:
+                raise
+            known = _known(error)
+            if context := current():
+                context.error = known.code
+            await send_error(send, known, problem=_wants_problem(scope))
+
+
+def _known(error: Exception) -> BffError:
+    if isinstance(error, BffError):
+        return error
+    log.error("request failed", exc_info=error)
+    return Internal("the service failed to answer")
+
+
+def _wants_problem(scope: Scope) -> bool:
+    return any(name == b"accept" and wants_problem(value.decode("latin-1")) for name, value in scope["headers"])

@@ -106,7 +106,7 @@ class Traced:
             if status:
                 outcome["http.response.status_code"] = status
             if error or status >= 500:
-                outcome["error.type"] = error or str(status)
+                outcome["error.type"] = error or request.error or str(status)
             span.end(outcome, name=f"{method} {route}", failed=bool(error) or status >= 500)
 
 

@@ -25,11 +25,8 @@ from bff_aggregator.settings import AggregatorSettings
 from bff_aggregator.store import Store
 from bff_aggregator.view_routes import Sources
 from bff_shared.app import create_app as create_common_app
-from bff_shared.cors import Cors
 from bff_shared.metrics import Metrics
-from bff_shared.observe import Observe
 from bff_shared.settings import load
-from bff_shared.tracing import traced
 from bff_shared.upstream import Upstream
 
 
@@ -73,10 +70,7 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
 
     checks = {"backend": upstream.check, **({"redis": remote.check} if settings.redis_url else {})}
     app = create_common_app("aggregator", settings, metrics=metrics, checks=checks, lifespan=lifespan)
-    service = app.state.service
-    inner = traced(Cors(endpoint, settings), service.tracing)
-    app.direct = Observe(inner, metrics, lambda: service.health.draining)
-    app.is_direct = lambda path: path == chart_routes.PATH
+    app.serve_directly(endpoint, lambda path: path == chart_routes.PATH)
     app.include_router(chart_routes.make_router(endpoint, store, settings.admin_token))
     app.include_router(runs.make_router(run_loader, replies, run_list, store, settings))
     parts = Sources(

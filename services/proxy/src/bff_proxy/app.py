@@ -12,11 +12,8 @@ from bff_proxy.settings import ProxySettings
 from bff_proxy.stream import Forward
 from bff_proxy.wire import Wire
 from bff_shared.app import create_app as create_common_app
-from bff_shared.cors import Cors
 from bff_shared.metrics import Metrics
-from bff_shared.observe import Observe
 from bff_shared.settings import load
-from bff_shared.tracing import traced
 from bff_shared.upstream import Upstream
 
 
@@ -45,8 +42,6 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
     )
     flags.add_to(app)
     forward = Forward(upstream, settings, ProxyCounters(metrics.registry))
-    service, own = app.state.service, {getattr(route, "path", "") for route in app.routes}
-    inner = traced(Cors(forward, settings), service.tracing)
-    app.direct = Observe(inner, metrics, lambda: service.health.draining)
-    app.is_direct = lambda path: path not in own and not flag_routes.is_path(path)
+    own = {getattr(route, "path", "") for route in app.routes}
+    app.serve_directly(forward, lambda path: path not in own and not flag_routes.is_path(path))
     return app
