@@ -37,6 +37,10 @@ class Attacker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Drop every connection without a goodbye."""
+        self.drop_all()
+
+    def drop_all(self) -> None:
+        """End every connection without a goodbye."""
         for writer in self._writers:
             writer.transport.abort()
         self._writers.clear()
