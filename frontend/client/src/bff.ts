@@ -6,6 +6,7 @@ import type {
   ChartQuery,
   CompleteRun,
   CreatedRun,
+  ListOptions,
   RunOptions,
   RunPage,
   RunQuery,
@@ -16,7 +17,7 @@ import type {
 
 /** What both sides can do; a call's requests go through its own exchange. */
 export interface Adapter {
-  listRuns(exchange: Exchange, query: RunQuery): Promise<RunPage>;
+  listRuns(exchange: Exchange, query: RunQuery, shown?: ListOptions["shown"]): Promise<RunPage>;
   createRun(exchange: Exchange, request: RunRequest, idempotencyKey: string): Promise<CreatedRun>;
   getRun(exchange: Exchange, id: string, options: RunOptions): Promise<CompleteRun>;
   getChart(exchange: Exchange, query: ChartQuery): Promise<Chart>;

@@ -1,7 +1,7 @@
 /** How a call is made: which side it goes to, what happens when that side fails, and what is told about it. */
 
 import { type Adapter, bff, chartTarget, runTarget } from "./bff.ts";
-import { BffError } from "./errors.ts";
+import { BffError, isBffFailure } from "./errors.ts";
 import { Flights } from "./flights.ts";
 import { Exchange, target, type Wire } from "./http.ts";
 import type {
@@ -11,6 +11,7 @@ import type {
   CompleteRun,
   FlagSource,
   Group,
+  ListOptions,
   Report,
   RunOptions,
   RunPage,
@@ -43,12 +44,12 @@ export interface Plan<T> {
   what?: string;
 }
 
-export const listPlan = (query: RunQuery): Plan<RunPage> => ({
+export const listPlan = (query: RunQuery, shown?: ListOptions["shown"]): Plan<RunPage> => ({
   call: "listRuns",
   group: "run_data",
   schema: "RunPage",
   what: target("", query),
-  ask: (adapter, exchange) => adapter.listRuns(exchange, query),
+  ask: (adapter, exchange) => adapter.listRuns(exchange, query, shown),
 });
 
 export const runPlan = (id: string, options: Omit<RunOptions, "signal">): Plan<CompleteRun> => ({
@@ -66,6 +67,9 @@ export const chartPlan = (query: ChartQuery): Plan<Chart> => ({
   what: chartTarget(query),
   ask: (adapter, exchange) => adapter.getChart(exchange, query),
 });
+
+/** Runs are made by another service than the one that reads them. */
+const isRead = ({ call }: Pick<Plan<unknown>, "call">): boolean => call !== "createRun";
 
 interface Setting {
   wire: Wire;
@@ -100,8 +104,8 @@ export class Calls {
     const { wire, flags } = this.setting;
     const since = performance.now();
     const exchange = new Exchange(wire, signal);
-    let side: Side = failed ? "legacy" : flags.side(plan.group);
-    let failure = failed;
+    let failure = failed ?? (flags.side(plan.group) === "bff" ? this.absence(plan) : undefined);
+    let side: Side = failure ? "legacy" : flags.side(plan.group);
     const report = (error?: BffError): void =>
       this.report(plan, { side, since, exchanges: [exchange], fallback: failure !== undefined, error });
     try {
@@ -124,15 +128,39 @@ export class Calls {
   }
 
   /** Return what one side answers to a plan. */
-  async ask<T>({ ask, schema }: Plan<T>, side: Side, exchange: Exchange): Promise<T> {
-    const answer = await ask(side === "bff" ? bff : (await legacy()).legacy, exchange);
-    if (schema) this.setting.check?.(schema, answer);
-    return answer;
+  async ask<T>(plan: Plan<T>, side: Side, exchange: Exchange): Promise<T> {
+    exchange.side = side;
+    try {
+      const answer = await plan.ask(side === "bff" ? bff : (await legacy()).legacy, exchange);
+      if (isRead(plan)) this.heard(side);
+      if (plan.schema) this.setting.check?.(plan.schema, answer);
+      return answer;
+    } catch (error) {
+      if (isRead(plan)) this.heard(side, error);
+      throw error;
+    }
+  }
+
+  /** Return why a plan must not wait for the BFF: the service it would ask was silent, and has not been found again. */
+  absence(plan: Pick<Plan<unknown>, "call">): BffError | undefined {
+    return isRead(plan) ? this.setting.wire.presence?.failure : undefined;
+  }
+
+  /** Note how a read of a side went. */
+  heard(side: Side, error?: unknown): void {
+    const { presence } = this.setting.wire;
+    if (error === undefined) {
+      if (side === "bff") presence?.answered();
+    } else if (error instanceof BffError) {
+      if (side === "bff") presence?.failed(error);
+      // Neither side can be reached: it is the way that is broken, and the BFF may be back as soon as the way is.
+      else if (error.code === "NETWORK") presence?.forget();
+    }
   }
 
   /** Tell whether it is the BFF (or the way to it) that failed, not the request, and legacy may stand in for it. */
   fallsBack(error: unknown): error is BffError {
-    return this.setting.fallback && error instanceof BffError && (error.status === 0 || error.status >= 500);
+    return this.setting.fallback && error instanceof BffError && isBffFailure(error);
   }
 
   report(

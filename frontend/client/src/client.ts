@@ -4,6 +4,8 @@ import { BffFeed } from "./bfffeed.ts";
 import { Calls, chartPlan, type Legacy, legacy, listPlan, runPlan } from "./calls.ts";
 import { lateFeed } from "./feed.ts";
 import { Exchange, makeWire, requestId } from "./http.ts";
+import { tellAll } from "./listeners.ts";
+import { Presence } from "./presence.ts";
 import { isOver } from "./status.ts";
 import { type MakeFeed, PlayedRun } from "./stream.ts";
 import type { Client, ClientOptions, Report, Side } from "./types.ts";
@@ -11,27 +13,36 @@ import { validate } from "./validate.ts";
 import { getView } from "./view.ts";
 
 /** Of Node, or what a bundler puts in its place; a page without a bundler has none. */
-declare const process: { env: { NODE_ENV?: string } } | undefined;
+declare const process: { env: { NODE_ENV?: string } };
 
 const RETURN_MS = 5000;
 const PROBE_MS = 3000;
 
+/** Return the checks of a development build. */
+function checks(): typeof validate | undefined {
+  try {
+    // Bundlers know this to be false in a production build, and drop the checks and their schemas.
+    if (process.env.NODE_ENV !== "production") return validate;
+  } catch {
+    // A page without a bundler.
+  }
+  return undefined;
+}
+
 /** Return a client. It asks `flags` before each call; whoever made the flags starts and closes them. */
 export function createClient(options: ClientOptions): Client {
-  const { flags, fallback = true } = options;
-  // Bundlers know this to be nothing in a production build, and drop the checks and their schemas.
-  const check =
-    typeof process === "undefined" || process.env.NODE_ENV === "production" || options.validate === false
-      ? undefined
-      : validate;
+  const { flags, fallback = true, returnMs = RETURN_MS } = options;
+  const check = options.validate === false ? undefined : checks();
   const wire = makeWire(options);
+  const presence = fallback ? new Presence(() => answers("aggregator"), returnMs) : undefined;
+  if (presence) wire.presence = presence;
   const listeners = new Set<(report: Report) => void>();
   const streams = new Set<PlayedRun>();
   const feeds: Record<Side, MakeFeed> = {
     bff: (feed, epoch) => new BffFeed(feed, epoch, check),
     legacy: (feed) => {
       const make = ({ LegacyFeed, getDetail }: Legacy) => {
-        const ask = async (id: string) => getDetail(new Exchange(wire, new AbortController().signal), id);
+        const ask = async (id: string) => getDetail(new Exchange(wire, new AbortController().signal, "legacy"), id);
         return () => new LegacyFeed({ ...feed, isOver: async (id) => isOver((await ask(id)).status) });
       };
       return lateFeed(legacy().then(make), feed.host);
@@ -44,12 +55,12 @@ export function createClient(options: ClientOptions): Client {
     for (const stream of [...streams]) stream.choose();
   });
 
-  /** Ask the relay for something small that it has itself. */
-  async function isBack(): Promise<boolean> {
+  /** Ask a service for something small that it has itself. */
+  async function answers(service: "aggregator" | "wsrelay"): Promise<boolean> {
     try {
       const signal = AbortSignal.timeout(PROBE_MS);
       const init: RequestInit = { headers: wire.headers(), cache: "no-store", signal };
-      const answer = await wire.fetch(`${wire.baseUrl}/api/v1/openapi/wsrelay.json`, init);
+      const answer = await wire.fetch(`${wire.baseUrl}/api/v1/openapi/${service}.json`, init);
       await answer.body?.cancel();
       return answer.ok;
     } catch {
@@ -57,14 +68,12 @@ export function createClient(options: ClientOptions): Client {
     }
   }
 
-  function tell(report: Report): void {
-    for (const listener of [...listeners]) listener(report);
-  }
+  const tell = (report: Report): void => tellAll(listeners, report);
 
   const calls = new Calls({ wire, flags, fallback, check, tell });
 
   return {
-    listRuns: (query = {}, { signal } = {}) => calls.shared(listPlan(query), signal),
+    listRuns: (query = {}, { signal, shown } = {}) => calls.shared(listPlan(query, shown), signal),
 
     // Both sides hand the key on to one backend, which makes the run once, so the call may be made again.
     createRun: (request, { signal, idempotencyKey = requestId() } = {}) =>
@@ -90,8 +99,8 @@ export function createClient(options: ClientOptions): Client {
         side: () => flags.side("websocket"),
         fallback,
         feeds,
-        returnMs: options.returnMs ?? RETURN_MS,
-        isBack,
+        returnMs,
+        isBack: () => answers("wsrelay"),
         opened: (side, ms, failed) =>
           tell({
             call: "openStream",
@@ -115,6 +124,7 @@ export function createClient(options: ClientOptions): Client {
 
     close: () => {
       unsubscribe();
+      presence?.close();
       for (const stream of [...streams]) stream.close();
     },
   };

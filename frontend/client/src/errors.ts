@@ -15,6 +15,8 @@ const CODES: Record<number, string> = {
   504: "BACKEND_TIMEOUT",
 };
 
+const MOST_RETRY_AFTER_MS = 3_600_000;
+
 /**
  * A call that failed. `code` is canonical (`RUN_NOT_FOUND`, `VALIDATION`, `BACKEND_CIRCUIT_OPEN`, …), or the client's own:
  * `NETWORK` (no answer came), `TIMEOUT` (none came in time), `MALFORMED` (not what the schema says).
@@ -29,38 +31,79 @@ export class BffError extends Error {
   readonly details: Record<string, unknown>;
   /** Whether the same request may succeed later. */
   readonly retryable: boolean;
+  /** Milliseconds that the answer asks to wait before the next try (`Retry-After`); null where it says nothing. */
+  readonly retryAfterMs: number | null;
+  /** Whether a proxy in front of the services answered, because it could not reach the one behind the path. */
+  readonly edge: boolean;
 
   constructor(
     code: string,
     message: string,
-    rest: { status?: number; correlationId?: string | null; details?: Record<string, unknown>; cause?: unknown } = {},
+    rest: {
+      status?: number;
+      correlationId?: string | null;
+      details?: Record<string, unknown>;
+      cause?: unknown;
+      retryAfterMs?: number | null;
+      edge?: boolean;
+    } = {},
   ) {
     super(message, { cause: rest.cause });
     this.code = code;
     this.status = rest.status ?? 0;
     this.correlationId = rest.correlationId ?? null;
     this.details = rest.details ?? {};
+    this.retryAfterMs = rest.retryAfterMs ?? null;
+    this.edge = rest.edge ?? false;
     this.retryable = this.status === 0 ? code !== "MALFORMED" : this.status >= 502 || this.status === 429;
   }
+}
+
+/**
+ * Tell whether the BFF itself is out of reach or defective, so that legacy may answer in its place. What a service says of
+ * the backend (`BACKEND_*`) or of its own load (`BUSY`) is true of legacy too, which is that backend without protection.
+ */
+export function isBffFailure(error: BffError): boolean {
+  return error.status === 0 || error.edge || (error.status >= 500 && error.code === "INTERNAL");
+}
+
+/** Tell whether nothing at all was heard of the service: every other call to it would fail in the same way. */
+export function isAbsence(error: BffError): boolean {
+  return error.edge || (error.status === 0 && error.code !== "MALFORMED");
+}
+
+/** Return a `Retry-After`, seconds or a date, as milliseconds from `now`; null for none, an hour at most. */
+export function retryAfterOf(value: string | null, now = Date.now()): number | null {
+  if (!value) return null;
+  const ms = /^\d+$/.test(value.trim()) ? Number(value) * 1000 : Date.parse(value) - now;
+  return Number.isNaN(ms) ? null : Math.min(Math.max(ms, 0), MOST_RETRY_AFTER_MS);
 }
 
 export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** Return the error that an answer amounts to; `missing` is the code of a 404 that names none. */
-export function errorOf(status: number, text: string, id: string | null, missing?: string): BffError {
+interface Told {
+  /** Names the request in the logs. */
+  id: string | null;
+  /** The code of a 404 that names none. */
+  missing?: string | undefined;
+  retryAfterMs?: number | null;
+}
+
+/** Return the error that an answer amounts to. */
+export function errorOf(status: number, text: string, told: Told): BffError {
   let body: unknown;
   try {
     body = JSON.parse(text);
   } catch {
     body = undefined;
   }
-  return errorIn(status, body, id, missing);
+  return errorIn(status, body, told);
 }
 
 /** Return the error that an answer's body amounts to once it is read. */
-export function errorIn(status: number, body: unknown, id: string | null, missing?: string): BffError {
+export function errorIn(status: number, body: unknown, { id, missing, retryAfterMs = null }: Told): BffError {
   const known = (status === 404 && missing) || CODES[status] || (status >= 500 ? "INTERNAL" : "BAD_REQUEST");
   const said = isObject(body) ? body : {};
   const error = isObject(said["error"]) ? said["error"] : isObject(said["detail"]) ? said["detail"] : said;
@@ -71,10 +114,14 @@ export function errorIn(status: number, body: unknown, id: string | null, missin
     text_(error["message"]) ??
     text_(detail) ??
     (Array.isArray(detail) ? `invalid: ${Object.keys(fieldsOf(detail)).join(", ")}` : `the answer was ${status}`);
-  return new BffError(text_(error["code"]) ?? known, message, {
+  const code = text_(error["code"]);
+  return new BffError(code ?? known, message, {
     status,
     correlationId: text_(details["correlation_id"]) ?? text_(said["correlation_id"]) ?? id,
     details,
+    retryAfterMs,
+    // nginx says that it is the edge; a balancer's own page says neither a code nor, as the backend does, a detail.
+    edge: status >= 502 && status <= 504 && (details["source"] === "edge" || !(code ?? detail)),
   });
 }
 

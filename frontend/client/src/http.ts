@@ -1,10 +1,16 @@
 /** One call's way over HTTP: ids, conditional requests, counting, and errors in one class. */
 
-import { BffError, errorOf } from "./errors.ts";
-import { linesOf } from "./lines.ts";
-import type { ClientOptions } from "./types.ts";
+import { Deadline, type Patience } from "./deadline.ts";
+import { BffError, errorOf, retryAfterOf } from "./errors.ts";
+import { linesOf, textOf } from "./lines.ts";
+import type { Presence } from "./presence.ts";
+import type { ClientOptions, Side } from "./types.ts";
 
-const TIMEOUT_MS = 30_000;
+/** The services answer within 2 s, if only to say that the backend did not. */
+const READ_MS = 5000;
+const WHOLE_MS = 60_000;
+/** The backend thinks for as long as it likes: about a run that it has to load, or one that it makes. */
+const PATIENT: Patience = { silenceMs: 30_000, wholeMs: WHOLE_MS };
 const MOST_LINE = 64_000_000;
 const KEPT = 64;
 const KEPT_BYTES = 16_000_000;
@@ -15,15 +21,20 @@ export interface Wire {
   fetch: typeof fetch;
   headers: () => Record<string, string>;
   kept: Kept;
+  /** How long a read of the BFF may stand still. */
+  reading: Patience;
+  /** Whether the service behind the reads of the BFF is there, where legacy may stand in for it. */
+  presence?: Presence;
 }
 
-export function makeWire(options: Pick<ClientOptions, "baseUrl" | "fetch" | "headers">): Wire {
+export function makeWire(options: Pick<ClientOptions, "baseUrl" | "fetch" | "headers" | "readMs">): Wire {
   return {
     baseUrl: (options.baseUrl ?? "").replace(/\/+$/, ""),
     // A method of the window must not be called as one of another object.
     fetch: options.fetch ?? ((input, init) => fetch(input, init)),
     headers: options.headers ?? (() => ({})),
     kept: new Kept(),
+    reading: { silenceMs: options.readMs ?? READ_MS, wholeMs: WHOLE_MS },
   };
 }
 
@@ -99,31 +110,34 @@ async function onTheWire(url: string): Promise<number> {
 
 /** The requests of one call, and what they took. */
 export class Exchange {
-  readonly #wire: Wire;
+  readonly wire: Wire;
   readonly signal: AbortSignal;
+  /** Who is asked: how long that may take depends on it. */
+  side: Side;
   requests = 0;
   bytes = 0;
   cache: string | undefined;
 
-  constructor(wire: Wire, signal: AbortSignal) {
-    this.#wire = wire;
+  constructor(wire: Wire, signal: AbortSignal, side: Side = "bff") {
+    this.wire = wire;
     this.signal = signal;
+    this.side = side;
   }
 
   /** Return an answer's JSON. Raises BffError, or the signal's reason. `missing` is the code of a plain 404. */
   async get(path: string, query?: Query, missing?: string): Promise<unknown> {
-    const { kept } = this.#wire;
+    const { kept } = this.wire;
     const whole = target(path, query);
-    const own = this.#wire.headers();
+    const own = this.wire.headers();
     const known = kept.get(keyOf(whole, own));
     const conditions = known && { "if-none-match": known.etag };
-    return this.#send("GET", whole, null, { ...own, ...conditions }, async (response, id) => {
+    return this.#send("GET", whole, null, { ...own, ...conditions }, async (response, id, deadline) => {
       const cache = response.headers.get("cache-status") ?? undefined;
       if (known && response.status === 304) {
         this.cache = cache ?? "revalidated";
         return known.value;
       }
-      const text = await this.#text(response, id, missing);
+      const text = await this.#text(response, id, deadline, missing);
       const value: unknown = JSON.parse(text);
       const etag = response.headers.get("etag");
       if (etag) kept.set(keyOf(whole, own), { etag, value, bytes: text.length });
@@ -133,9 +147,9 @@ export class Exchange {
   }
 
   async post(path: string, body: unknown, headers: Record<string, string>): Promise<unknown> {
-    const all = { ...this.#wire.headers(), "content-type": "application/json", ...headers };
-    return this.#send("POST", path, JSON.stringify(body), all, async (response, id) => {
-      const value: unknown = JSON.parse(await this.#text(response, id));
+    const all = { ...this.wire.headers(), "content-type": "application/json", ...headers };
+    return this.#send("POST", path, JSON.stringify(body), all, async (response, id, deadline) => {
+      const value: unknown = JSON.parse(await this.#text(response, id, deadline));
       this.cache = response.headers.get("cache-status") ?? undefined;
       return value;
     });
@@ -143,20 +157,21 @@ export class Exchange {
 
   /** Hand over each line of an answer as it comes; return the request's id. Raises BffError, or the signal's reason. */
   async lines(path: string, take: (line: Line) => void): Promise<string> {
-    const own = this.#wire.headers();
-    return this.#send("GET", path, null, { accept: "application/x-ndjson", ...own }, async (response, id) => {
+    const own = this.wire.headers();
+    return this.#send("GET", path, null, { accept: "application/x-ndjson", ...own }, async (response, id, deadline) => {
       if (!response.ok || !response.body) {
-        await this.#text(response, id);
+        await this.#text(response, id, deadline);
         return id;
       }
       this.cache = response.headers.get("cache-status") ?? undefined;
       let decoded = 0;
       const count = (bytes: number): void => {
         decoded += bytes;
+        deadline.renew();
       };
       for await (const text of linesOf(response.body, MOST_LINE, count)) {
         const keep: Line["keep"] = (other, etag, value) =>
-          this.#wire.kept.set(keyOf(other, own), { etag, value, bytes: text.length });
+          this.wire.kept.set(keyOf(other, own), { etag, value, bytes: text.length });
         take({ value: JSON.parse(text), correlationId: id, keep });
       }
       this.bytes += (await onTheWire(response.url)) || decoded;
@@ -169,35 +184,46 @@ export class Exchange {
     path: string,
     body: string | null,
     more: Record<string, string>,
-    read: (response: Response, id: string) => Promise<T>,
+    read: (response: Response, id: string, deadline: Deadline) => Promise<T>,
   ): Promise<T> {
     const id = requestId();
     const headers = { accept: "application/json", "x-request-id": id, ...more };
-    const signal = AbortSignal.any([this.signal, AbortSignal.timeout(TIMEOUT_MS)]);
+    const isRead = this.side === "bff" && method === "GET";
+    const deadline = new Deadline(this.signal, isRead ? this.wire.reading : PATIENT);
+    const { presence } = this.wire;
+    const stop = isRead ? presence?.whileWaiting(() => deadline.expire()) : undefined;
     this.requests++;
     try {
-      const response = await this.#wire.fetch(this.#wire.baseUrl + path, { method, headers, body, signal });
-      return await read(response, response.headers.get("x-request-id") ?? id);
+      const init = { method, headers, body, signal: deadline.signal };
+      const response = await this.wire.fetch(this.wire.baseUrl + path, init);
+      stop?.();
+      deadline.renew();
+      return await read(response, response.headers.get("x-request-id") ?? id, deadline);
     } catch (error) {
-      throw this.#failure(error, id);
+      throw this.#failure(error, id, deadline.isOver);
+    } finally {
+      stop?.();
+      deadline.close();
     }
   }
 
   /** Return an answer's text. Raises BffError if it is an error. */
-  async #text(response: Response, id: string, missing?: string): Promise<string> {
-    const text = await response.text();
+  async #text(response: Response, id: string, deadline: Deadline, missing?: string): Promise<string> {
+    const text = response.body ? await textOf(response.body, () => deadline.renew()) : await response.text();
     this.bytes += Number(response.headers.get("content-length")) || text.length;
-    if (!response.ok) throw errorOf(response.status, text, id, missing);
+    if (!response.ok) {
+      const retryAfterMs = retryAfterOf(response.headers.get("retry-after"));
+      throw errorOf(response.status, text, { id, missing, retryAfterMs });
+    }
     return text;
   }
 
-  #failure(error: unknown, correlationId: string): unknown {
+  #failure(error: unknown, correlationId: string, late: boolean): unknown {
     if (this.signal.aborted) return this.signal.reason;
     if (error instanceof BffError) return error;
     if (error instanceof SyntaxError) {
       return new BffError("MALFORMED", "the answer is not JSON", { correlationId, cause: error });
     }
-    const late = error instanceof DOMException && error.name === "TimeoutError";
     return new BffError(late ? "TIMEOUT" : "NETWORK", late ? "no answer came in time" : "no answer came", {
       correlationId,
       cause: error,

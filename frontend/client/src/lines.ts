@@ -1,6 +1,19 @@
-/** Newline-delimited text out of a body, as it comes. */
+/** Text out of a body as it comes: all of it, or line by line. */
 
 import { BffError } from "./errors.ts";
+
+/** Return the text of a body; `moved` is called for each piece of it. */
+export async function textOf(body: ReadableStream<Uint8Array>, moved: () => void): Promise<string> {
+  const decoder = new TextDecoder();
+  const reader = body.getReader();
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return text + decoder.decode();
+    moved();
+    text += decoder.decode(value, { stream: true });
+  }
+}
 
 /** Yield the lines of a body, without empty ones. Raises BffError (MALFORMED) for a line of more characters than `most`. */
 export async function* linesOf(

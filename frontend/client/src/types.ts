@@ -58,7 +58,7 @@ export interface Report {
   ms: number;
   /** The answer's `Cache-Status`, or `revalidated` after a 304. */
   cache?: string;
-  /** The BFF failed and legacy answered instead; `error` is what failed. */
+  /** Legacy answered because the BFF failed, now or a moment ago; `error` is what it failed with. */
   fallback?: true;
   error?: { code: string; correlationId: string | null };
 }
@@ -69,9 +69,11 @@ export interface ClientOptions {
   flags: FlagSource;
   fetch?: typeof fetch;
   WebSocket?: typeof WebSocket;
-  /** Answer from legacy when the BFF fails (network, 5xx, open breaker). Default true. */
+  /** Answer from legacy when the BFF is out of reach or defective; never when it says that the backend is. Default true. */
   fallback?: boolean;
-  /** Milliseconds after which a stream that fell back looks whether the BFF is there again; doubles, to a minute. Default 5000. */
+  /** Longest silence of the BFF in a read, in milliseconds, before it counts as away. Default 5000. */
+  readMs?: number;
+  /** Milliseconds after which the BFF, once away, is looked for again; doubles, to a minute at most. Default 5000. */
   returnMs?: number;
   /** Check answers against the services' schemas; only development builds can. Default: whether this is one. */
   validate?: boolean;
@@ -84,8 +86,16 @@ export interface CallOptions {
   signal?: AbortSignal | undefined;
 }
 
+export interface ListOptions extends CallOptions {
+  /**
+   * Which of the runs are on the screen. Legacy has to ask for the metrics of each finished run by itself and does so for
+   * these only; those of the others are `skipped` unless they are known already. All by default.
+   */
+  shown?: (runs: readonly ListedRun[]) => readonly ListedRun[];
+}
+
 export interface Client {
-  listRuns(query?: RunQuery, options?: CallOptions): Promise<RunPage>;
+  listRuns(query?: RunQuery, options?: ListOptions): Promise<RunPage>;
   createRun(request: RunRequest, options?: CallOptions & { idempotencyKey?: string }): Promise<CreatedRun>;
   getRun(id: string, options?: RunOptions): Promise<CompleteRun>;
   getChart(query: ChartQuery, options?: CallOptions): Promise<Chart>;

@@ -118,6 +118,8 @@ class Viewing {
   async ask(): Promise<void> {
     this.#offer(this.#calls.nameOf(this.#runPlan()), this.#run.promise);
     if (this.#query.known) this.#offerChart(this.#query.known);
+    const absence = this.#calls.absence(CALL);
+    if (absence) return this.#fallBack(absence);
     const failure = await this.#read();
     if (this.#signal.aborted) {
       this.reject(this.#signal.reason);
@@ -155,7 +157,9 @@ class Viewing {
     } catch (error) {
       failure = error as BffError;
     }
-    return this.#isWhole ? undefined : failure;
+    const lost = this.#isWhole ? undefined : failure;
+    this.#calls.heard("bff", lost);
+    return lost;
   }
 
   /** Have legacy answer for the BFF, which failed before there was any part. */
@@ -179,7 +183,7 @@ class Viewing {
     // Of a part that comes twice the first counts; what a later server adds is left alone.
     if (this.#slots[line.name]?.taken !== false) return;
     try {
-      if (!isFilled(line)) throw errorIn(line.status, line.body, correlationId);
+      if (!isFilled(line)) throw errorIn(line.status, line.body, { id: correlationId });
       const path = this.#fill(line);
       if (path && "etag" in line && line.etag) keep(path, line.etag, line.body);
     } catch (error) {

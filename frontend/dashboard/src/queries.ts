@@ -29,6 +29,8 @@ export const MOST_LISTED = 500;
 /** Bars of a chart at most: more than a screen has room for, so that zooming in a little asks for nothing. */
 export const CHART_POINTS = 2000;
 const RETRIES = 2;
+/** Longest wait for an answer's Retry-After before it is asked for again by itself; later it is the next poll's turn. */
+const MOST_RETRY_MS = 5000;
 const WATCH_MS = 1000;
 const LATE_MS = 1500;
 const LIST_MS = 15_000;
@@ -40,13 +42,22 @@ export function createQueryClient(): QueryClient {
   return new QueryClient({
     defaultOptions: {
       queries: {
-        retry: (failures, error) => failures < RETRIES && error instanceof BffError && error.retryable,
-        retryDelay: (attempt) => 300 * 2 ** attempt * (0.5 + Math.random()),
+        retry: (failures, error) => failures < RETRIES && isRetryable(error) && retryAfter(error) <= MOST_RETRY_MS,
+        retryDelay: (attempt, error) => retryAfter(error) + 300 * 2 ** attempt * (0.5 + Math.random()),
         networkMode: "always",
         staleTime: 5000,
       },
     },
   });
+}
+
+const isRetryable = (error: unknown) => error instanceof BffError && error.retryable;
+const retryAfter = (error: unknown) => (error instanceof BffError && error.retryAfterMs) || 0;
+
+/** Return when to poll next: not before an answer that was refused may be asked for, and no more often than `slow` after one. */
+export function pollMs(wanted: number | false, error: unknown, slow = LIST_MS): number | false {
+  if (wanted === false || !error) return wanted;
+  return Math.max(wanted, slow, retryAfter(error)) * (1 + Math.random() / 4);
 }
 
 /**
@@ -63,19 +74,22 @@ export async function askAnew(queries: QueryClient): Promise<void> {
   );
 }
 
-export function useRuns(symbol: string, strategy: string, limit = LIST_LIMIT) {
+type Shown = (runs: readonly ListedRun[]) => readonly ListedRun[];
+
+/** Read the list; `shown` tells which of its runs are on the screen, when they have come. */
+export function useRuns(symbol: string, strategy: string, limit: number, shown: Shown) {
   const { client } = useSession();
   return useQuery({
     queryKey: ["runs", symbol, strategy, limit],
     queryFn: ({ signal }) =>
       client.listRuns(
         { limit, order: "-created_at", symbol: symbol || undefined, strategy_id: strategy || undefined },
-        { signal },
+        { signal, shown },
       ),
     placeholderData: keepPreviousData,
-    refetchInterval: ({ state: { data } }) => {
+    refetchInterval: ({ state: { data, error } }) => {
       const moving = data?.items.some((run) => !isOver(run.status)) || data?.metadata.metrics_pending;
-      return moving ? WATCH_MS : LIST_MS;
+      return pollMs(moving ? WATCH_MS : LIST_MS, error);
     },
   });
 }
@@ -196,11 +210,12 @@ export function useRun({ run: id, timeframe, from }: RunRoute) {
   const listed = useListed(id);
   return useQuery({
     ...runQuery(client, queries, id, from === undefined ? { timeframe, listed } : undefined),
-    refetchInterval: ({ state: { data, dataUpdateCount } }) => {
-      if (!data) return false;
-      if (!isOver(data.run.status)) return WATCH_MS;
+    refetchInterval: ({ state: { data, dataUpdateCount, error } }) => {
+      // What was not there at all is looked for again, as the list is.
+      if (!data) return isRetryable(error) && pollMs(LIST_MS, error);
+      if (!isOver(data.run.status)) return pollMs(WATCH_MS, error);
       // A part that came too late for its answer is there for one of the next.
-      return lateParts(data).length > 0 && dataUpdateCount < 6 ? LATE_MS : false;
+      return lateParts(data).length > 0 && dataUpdateCount < 6 ? pollMs(LATE_MS, error) : false;
     },
   });
 }
@@ -244,6 +259,6 @@ export function useChart(symbol: string | null | undefined, timeframe: Timeframe
     enabled: Boolean(symbol && days),
     select: withSessionTimes,
     placeholderData: keepPreviousData,
-    refetchInterval: ({ state: { data } }) => (data?.metadata.stale ? 10_000 : false),
+    refetchInterval: ({ state: { data, error } }) => pollMs(data?.metadata.stale ? 10_000 : false, error),
   });
 }

@@ -31,3 +31,23 @@ export function listed(runs: readonly ListedRun[], { status, sort, descending }:
     .filter((run) => !status || run.status === status)
     .sort((one, other) => compare(figureOf(one, sort), figureOf(other, sort), descending));
 }
+
+/** Return the runs of a page, or of the last one there is. */
+export function pageOf(runs: readonly ListedRun[], page: number): readonly ListedRun[] {
+  const end = Math.min(page, pagesOf(runs.length)) * PAGE_SIZE;
+  return runs.slice(end - PAGE_SIZE, end);
+}
+
+const BY_RUN: readonly SortKey[] = ["created_at", "symbol", "status", "run_from"];
+
+/** Return the runs whose metrics a list needs: those on its page, or all where the metrics decide which those are. */
+export function readFor(runs: readonly ListedRun[], route: ListRoute): readonly ListedRun[] {
+  const fitting = listed(runs, route);
+  return BY_RUN.includes(route.sort) ? pageOf(fitting, route.page) : fitting;
+}
+
+/** Name the finished runs whose metrics nobody has asked for yet. */
+export function lackingOf(runs: readonly ListedRun[]): string {
+  const lacking = runs.filter(({ status, metrics_state: state }) => status === "DONE" && state === "skipped");
+  return lacking.map(({ run_id: id }) => id).join(" ");
+}

@@ -1,13 +1,14 @@
-/** Runs from the backend's own endpoints: a call for each part, and one for each finished run of a list. */
+/** Runs from the backend's own endpoints: a call for each part, and one for each finished run of a list that is shown. */
 
 import { BffError, isObject } from "../errors.ts";
-import type { Exchange } from "../http.ts";
+import type { Exchange, Wire } from "../http.ts";
 import { isOver } from "../status.ts";
 import type {
   CompleteRun,
   CreatedRun,
   EquityPoint,
   ListedRun,
+  ListOptions,
   Order,
   Part,
   PartReport,
@@ -31,12 +32,16 @@ export function path(id: string): string {
   return `/backtests/${encodeURIComponent(id)}`;
 }
 
-export async function listRuns(exchange: Exchange, query: RunQuery): Promise<RunPage> {
+export async function listRuns(exchange: Exchange, query: RunQuery, shown?: ListOptions["shown"]): Promise<RunPage> {
   const since = performance.now();
   const answer = await exchange.get("/backtests", { limit: 20, offset: 0, order: "-created_at", ...query });
   if (!isObject(answer) || !Array.isArray(answer["items"])) throw malformed("the list of runs is an object with items");
   const { items, ...rest } = answer as { items: unknown[] };
-  const runs = await pooled(items.map(itemOf), AT_ONCE, (item) => withMetrics(exchange, item));
+  const found = items
+    .map(itemOf)
+    .map((item): ListedRun => ({ ...item, ...(knownOf(exchange, item) ?? SKIPPED_METRICS) }));
+  const wanted = new Set((shown?.(found) ?? found).map(({ run_id: id }) => id));
+  const runs = await pooled(found, AT_ONCE, async (run) => (wanted.has(run.run_id) ? withMetrics(exchange, run) : run));
   const metadata = {
     load_time_ms: performance.now() - since,
     backend_calls: exchange.requests,
@@ -47,11 +52,40 @@ export async function listRuns(exchange: Exchange, query: RunQuery): Promise<Run
   return { items: runs, ...rest, metadata };
 }
 
-async function withMetrics(exchange: Exchange, item: Omit<ListedRun, "metrics" | "metrics_state">): Promise<ListedRun> {
-  if (!isOver(item.status)) return { ...item, metrics: null, metrics_state: "skipped" };
-  const { value, report } = await part(exchange, `${path(item.run_id ?? "")}/metrics`, metricsOf);
-  const state = report.state as ListedRun["metrics_state"];
-  return { ...item, metrics: value && keyMetrics(value), metrics_state: state };
+async function withMetrics(exchange: Exchange, run: ListedRun): Promise<ListedRun> {
+  if (!isOver(run.status) || run.metrics_state === "ok") return run;
+  const { value, report } = await part(exchange, `${path(run.run_id ?? "")}/metrics`, metricsOf);
+  const had: Listed = {
+    metrics: value && keyMetrics(value),
+    metrics_state: report.state as ListedRun["metrics_state"],
+  };
+  if (had.metrics_state === "ok") remember(exchange, run, had);
+  return { ...run, ...had };
+}
+
+type Listed = Pick<ListedRun, "metrics" | "metrics_state">;
+const SKIPPED_METRICS: Listed = { metrics: null, metrics_state: "skipped" };
+const MOST_KNOWN = 1000;
+
+/** Metrics of finished runs, which do not change: lists are asked for again and again. */
+const known = new WeakMap<Wire, Map<string, Listed>>();
+
+function nameOf(
+  { wire }: Exchange,
+  { run_id, status, created_at, duration_ms }: Omit<ListedRun, keyof Listed>,
+): string {
+  return JSON.stringify([run_id, status, created_at, duration_ms, wire.headers()]);
+}
+
+function knownOf(exchange: Exchange, item: Omit<ListedRun, keyof Listed>): Listed | undefined {
+  return known.get(exchange.wire)?.get(nameOf(exchange, item));
+}
+
+function remember(exchange: Exchange, run: ListedRun, had: Listed): void {
+  const all = known.get(exchange.wire) ?? new Map<string, Listed>();
+  known.set(exchange.wire, all.set(nameOf(exchange, run), had));
+  const [oldest] = all.keys();
+  if (all.size > MOST_KNOWN && oldest !== undefined) all.delete(oldest);
 }
 
 export async function createRun(exchange: Exchange, request: RunRequest, key: string): Promise<CreatedRun> {

@@ -52,10 +52,11 @@ test("a call goes where its flag says, at once after a flip", async () => {
 test.each([
   ["a 500", { status: 500, body: {} }, "INTERNAL"],
   [
-    "an open breaker",
-    { status: 503, body: { error: { code: "BACKEND_CIRCUIT_OPEN", message: "spared" } } },
-    "BACKEND_CIRCUIT_OPEN",
+    "a service that nginx cannot reach",
+    { status: 502, body: { error: { code: "BACKEND_UNAVAILABLE", message: "-", details: { source: "edge" } } } },
+    "BACKEND_UNAVAILABLE",
   ],
+  ["a balancer's own page", { status: 503, body: "<html>no server is available</html>" }, "BUSY"],
   ["a broken connection", { broken: true }, "NETWORK"],
 ])("after %s legacy is asked once, and the report says why", async (_, answer, code) => {
   const { server, client, reports } = await made("bff", ({ url }) =>

@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import {
   all,
   CHART,
@@ -11,6 +11,7 @@ import {
   line,
   made,
   QUERY,
+  RUN,
   RUN_URL,
   VIEW,
   viewed,
@@ -114,13 +115,17 @@ test("an abort while legacy answers is no failure either", async () => {
   expect(reports).toEqual([]);
 });
 
-test("a listener that throws leaves no part waiting", async () => {
-  const { client } = await made(() => ({ status: 404, body: {} }), {
-    onReport: () => {
-      throw new Error("of the listener");
-    },
-  });
-  await expect(client.getView("r1", QUERY).chart).rejects.toThrow("of the listener");
+test("a listener that throws changes nothing for the view it hears of", async () => {
+  const said = vi.spyOn(console, "error").mockImplementation(() => {});
+  onTestFinished(() => said.mockRestore());
+  const onReport = (): never => {
+    throw new Error("of the listener");
+  };
+  const { client } = await made(viewed(LINES.head, LINES.chart, LINES.run), { onReport });
+  expect((await all(client.getView("r1", QUERY)))[2]).toEqual(RUN);
+  const refused = await made(() => ({ status: 404, body: {} }), { onReport });
+  await expect(refused.client.getView("r1", QUERY).chart).rejects.toMatchObject({ status: 404 });
+  await expect.poll(() => said.mock.calls).toHaveLength(2);
 });
 
 test("parts that nobody waits for fail unheard", async () => {

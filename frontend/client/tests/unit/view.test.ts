@@ -86,7 +86,6 @@ test("tags of the lines are those of the single calls, and a 304 gives what the 
 
 test.each([
   ["a 500", { status: 500, body: {} }, "INTERNAL"],
-  ["an open breaker", { status: 503, body: { error: { code: "BACKEND_CIRCUIT_OPEN" } } }, "BACKEND_CIRCUIT_OPEN"],
   ["a broken connection", { broken: true }, "NETWORK"],
   ["a page of HTML", { body: "<html>" }, "MALFORMED"],
   ["an answer without parts", { body: "" }, "NETWORK"],
@@ -187,7 +186,7 @@ test("a part that is refused fails alone, with its own error", async () => {
 });
 
 test("a part that the BFF fails with comes from legacy once", async () => {
-  const lines = [LINES.head, failed("chart", 503, "BACKEND_CIRCUIT_OPEN"), failed("run", 504, "BACKEND_TIMEOUT")];
+  const lines = [LINES.head, failed("chart", 500, "INTERNAL"), failed("run", 500, "INTERNAL")];
   const { client, reports, paths } = await made(viewed(...lines));
   const [, chart, run] = await all(client.getView("r1", QUERY));
   expect(chart.columns.c).toEqual([2]);
@@ -195,13 +194,26 @@ test("a part that the BFF fails with comes from legacy once", async () => {
   expect(paths().filter((url) => url.startsWith("/api"))).toEqual([VIEW]);
   expect(reports.filter(({ call }) => call !== "getView").map(({ call, side, error }) => [call, side, error])).toEqual(
     expect.arrayContaining([
-      ["getChart", "legacy", { code: "BACKEND_CIRCUIT_OPEN", correlationId: "of-the-part" }],
-      ["getRun", "legacy", { code: "BACKEND_TIMEOUT", correlationId: "of-the-part" }],
+      ["getChart", "legacy", { code: "INTERNAL", correlationId: "of-the-part" }],
+      ["getRun", "legacy", { code: "INTERNAL", correlationId: "of-the-part" }],
     ]),
   );
   const strict = await made(viewed(...lines), { fallback: false });
-  expect(await failure(strict.client.getView("r1", QUERY).run)).toMatchObject({ code: "BACKEND_TIMEOUT", status: 504 });
+  expect(await failure(strict.client.getView("r1", QUERY).run)).toMatchObject({ code: "INTERNAL", status: 500 });
   expect(strict.paths()).toEqual([VIEW]);
+});
+
+test("a part that the backend failed with fails alone, and the backend is not asked for it again", async () => {
+  const { client, reports, paths } = await made(
+    viewed(LINES.head, failed("chart", 503, "BACKEND_CIRCUIT_OPEN"), failed("run", 504, "BACKEND_TIMEOUT")),
+  );
+  const view = client.getView("r1", QUERY);
+  expect(await view.head).toEqual(HEAD);
+  expect(await failure(view.chart)).toMatchObject({ code: "BACKEND_CIRCUIT_OPEN", status: 503 });
+  expect(await failure(view.run)).toMatchObject({ code: "BACKEND_TIMEOUT", status: 504 });
+  expect(paths()).toEqual([VIEW]);
+  await expect.poll(() => reports).toHaveLength(1);
+  expect(reports[0]).toMatchObject({ side: "bff", error: { code: "BACKEND_CIRCUIT_OPEN" } });
 });
 
 test.each([

@@ -8,7 +8,7 @@ import { Status } from "../parts/status.tsx";
 import { prepareRunView } from "../prepare.ts";
 import { LIST_LIMIT, MOST_LISTED, useHeadStart, useRuns } from "../queries.ts";
 import { type ListRoute, playRoute, runRoute, type SortKey, STATUSES } from "../route.ts";
-import { listed, PAGE_SIZE, pagesOf } from "../runs.ts";
+import { lackingOf, listed, pageOf, pagesOf, readFor } from "../runs.ts";
 import { dayInWords, newYork, parseTime } from "../time.ts";
 import { CreateRun } from "./create-run.tsx";
 
@@ -176,12 +176,22 @@ function Pager({ route, pages }: { route: ListRoute; pages: number }) {
 
 export function RunsView({ route }: { route: ListRoute }) {
   const [limit, setLimit] = useState(LIST_LIMIT);
-  const runs = useRuns(route.symbol, route.strategy, limit);
+  const onScreen = useRef((all: readonly ListedRun[]) => readFor(all, route));
+  const runs = useRuns(route.symbol, route.strategy, limit, (all) => onScreen.current(all));
   const [creating, setCreating] = useState(false);
   const items = useMemo(() => listed(runs.data?.items ?? [], route), [runs.data, route]);
   const pages = pagesOf(items.length);
-  const shown = items.slice((Math.min(route.page, pages) - 1) * PAGE_SIZE, Math.min(route.page, pages) * PAGE_SIZE);
+  const shown = pageOf(items, route.page);
   const total = runs.data?.total ?? items.length;
+  useEffect(() => {
+    onScreen.current = (all) => readFor(all, route);
+  }, [route]);
+  // Legacy has read the metrics of what was on the screen when it was asked.
+  const lacking = lackingOf(readFor(items, route));
+  const { refetch } = runs;
+  useEffect(() => {
+    if (lacking) void refetch({ cancelRefetch: false });
+  }, [lacking, refetch]);
   useEffect(() => {
     document.title = "Backtests";
   }, []);

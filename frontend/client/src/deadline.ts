@@ -1,0 +1,54 @@
+/** A limit on how long a request may stand still, joined with its caller's signal. */
+
+/** Longest silence, and longest time in all, in milliseconds. */
+export interface Patience {
+  silenceMs: number;
+  wholeMs: number;
+}
+
+/** Aborts its `signal` when its caller's is aborted, when nothing moves for `silenceMs`, or after `wholeMs`. */
+export class Deadline {
+  /** Whether it was time that ran out. */
+  isOver = false;
+  readonly #controller = new AbortController();
+  readonly #caller: AbortSignal;
+  readonly #silenceMs: number;
+  readonly #end: number;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(caller: AbortSignal, { silenceMs, wholeMs }: Patience) {
+    this.#caller = caller;
+    this.#silenceMs = silenceMs;
+    this.#end = performance.now() + wholeMs;
+    // Not AbortSignal.any, which browsers have since 2024 only.
+    caller.addEventListener("abort", this.#abort, { once: true });
+    if (caller.aborted) this.#abort();
+    this.renew();
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** Something has moved: the silence begins anew. */
+  renew(): void {
+    clearTimeout(this.#timer);
+    if (this.signal.aborted) return;
+    this.#timer = setTimeout(() => this.expire(), Math.min(this.#silenceMs, this.#end - performance.now()));
+  }
+
+  /** Let time run out now. */
+  expire(): void {
+    if (this.signal.aborted) return;
+    this.isOver = true;
+    this.#controller.abort(new DOMException("no answer came in time", "TimeoutError"));
+  }
+
+  /** Stop the clock; the request is over. */
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#caller.removeEventListener("abort", this.#abort);
+  }
+
+  readonly #abort = (): void => this.#controller.abort(this.#caller.reason);
+}
