@@ -4,8 +4,10 @@ import asyncio
 import json
 import logging
 import os
+import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -17,7 +19,7 @@ from prometheus_client import CollectorRegistry
 from bff_local.stack import Stack, StackOptions
 from bff_proxy.flag_admin import FlagAdmin
 from bff_proxy.flag_board import FlagBoard
-from bff_proxy.flag_layers import Change, StoreAway, Stored
+from bff_proxy.flag_layers import Change, Entry, Stored
 from bff_proxy.flag_metrics import FlagMetrics
 from bff_proxy.flag_store import HASH, FlagStore
 from bff_proxy.flag_sync import FlagSync
@@ -39,6 +41,11 @@ async def replicas(stack: AsyncExitStack, start: Start, url: str, count: int = 2
     """Start proxies that share a Redis; looking takes so long that only what they are told can be quick."""
     own = {"redis_url": url, "flag_poll_seconds": 60, **settings}
     return [await stack.enter_async_context(asking(await start(**own))) for _ in range(count)]
+
+
+def entry(key: str, value: bool) -> Entry:
+    change_id = secrets.token_hex(8)
+    return Entry(0, Change(key, value, None, "x", "ann", 1.0, id=change_id), change_id)
 
 
 async def value(api: Api, key: str = "bff") -> bool:
@@ -159,29 +166,94 @@ async def test_what_redis_loses_is_given_back(start_flags: Start, redis: RedisSe
 
 async def test_what_was_written_after_a_loss_stays(redis: RedisServer) -> None:
     store = FlagStore(redis.url)
-    old, new = (Change("bff", value, None, "x", "ann", 1.0) for value in (False, True))
-    await store.write("bff", old)
-    await store.write("run_data", Change("run_data", False, None, "x", "ann", 1.0))
+    await store.write("bff", entry("bff", False), 0)
+    await store.write("run_data", entry("run_data", False), 0)
     known = await store.read()
     with redis.client() as client:
         client.flushall()
-    await store.write("bff", new)
-    assert await store.restore(known)
+    await store.write("bff", entry("bff", True), 0)
+    assert await store.restore(known.revision, known.entries)
     found = await store.read()
     assert (found.changes["bff"].value, found.changes["run_data"].value) == (True, False)
     assert found.revision > known.revision
-    assert not await store.restore(known)
+    assert not await store.restore(known.revision, known.entries)
+    await store.aclose()
+
+
+@pytest.mark.parametrize("stale_first", [True, False])
+@pytest.mark.parametrize("last", ["change", "removal"])
+async def test_a_stale_replica_does_not_undo_what_another_one_knows(
+    redis: RedisServer, last: str, stale_first: bool
+) -> None:
+    stale, fresh = [FlagSync(FlagBoard(), None, FlagStore(redis.url), every=60) for _ in range(2)]
+    await fresh.write("bff", entry("bff", True))
+    await stale.refresh()
+    await fresh.write("run_data", entry("run_data", True))
+    await fresh.write("bff", entry("bff", False) if last == "change" else Entry(0, None, secrets.token_hex(8)))
+    with redis.client() as client:
+        client.flushall()
+    for sync in (stale, fresh, stale) if stale_first else (fresh, stale):
+        await sync.refresh()
+    store = FlagStore(redis.url)
+    for sync in (stale, fresh):
+        await sync.refresh()
+        bff = sync._board.now.changes.get("bff")
+        assert (bff and bff.value) is (False if last == "change" else None)
+        assert sync._board.now.changes["run_data"].value is True
+    found = await store.read()
+    assert ("bff" in found.changes) == (last == "change")
+    for closing in (stale, fresh, store):
+        await closing.aclose()
+
+
+async def test_a_write_that_is_sent_twice_is_made_once(redis: RedisServer) -> None:
+    store, change = FlagStore(redis.url), entry("bff", False)
+    first = await store.write("bff", change, 0)
+    assert first.done
+    assert await store.write("bff", change, 0) == first
+    await store.aclose()
+
+
+async def test_a_write_that_is_older_than_the_newest_is_not_made(redis: RedisServer) -> None:
+    store = FlagStore(redis.url)
+    newest = await store.write("bff", entry("bff", False), 0)
+    late = await store.write("bff", entry("bff", True), 0)
+    assert (late.done, late.version) == (False, newest.version)
+    assert (await store.read()).changes["bff"].value is False
+    await store.aclose()
+
+
+async def test_a_write_that_was_given_up_is_never_made(redis: RedisServer) -> None:
+    store, change = FlagStore(redis.url), entry("bff", False)
+    assert not (await store.settle("bff", change.id)).done
+    assert not (await store.write("bff", change, 0)).done
+    assert (await store.read()).entries == {}
+    assert (await store.write("bff", other := entry("bff", False), 0)).done
+    assert (await store.settle("bff", other.id)).done
+    await store.aclose()
+
+
+async def test_versions_grow_also_over_what_somebody_else_has_written(redis: RedisServer) -> None:
+    store = FlagStore(redis.url)
+    later = int(time.time() * 1000) + 10**9
+    with redis.client() as client:
+        client.hset(HASH, mapping={"bff": f"{later} nonsense", "run_data": "9" * 5_000 + " {}", "revision": "9" * 400})
+    assert (await store.write("bff", entry("bff", False), later)).version == later + 1
+    assert (await store.write("run_data", entry("run_data", False), 0)).done
+    found = await store.read()
+    assert {key: change.value for key, change in found.changes.items()} == {"bff": False, "run_data": False}
+    assert found.revision > later
     await store.aclose()
 
 
 async def test_change_of_what_has_changed_meanwhile_is_not_made(redis: RedisServer) -> None:
     store = FlagStore(redis.url)
-    change = Change("bff", False, None, "x", "ann", 1.0)
-    assert await store.write("bff", change, expected=0)
-    assert not await store.write("bff", change, expected=0)
+    assert (await store.write("bff", entry("bff", False), 0)).done
+    assert not (await store.write("bff", entry("bff", False), 0)).done
     version = (await store.read()).changes["bff"].version
-    assert await store.write("bff", None, expected=version)
+    assert (await store.write("bff", Entry(0, None, "c0ffee"), version)).done
     assert (await store.read()).changes == {}
+    assert (await store.write("bff", entry("bff", False), 0)).done  # given back is as good as never changed
     await store.aclose()
 
 
@@ -212,7 +284,7 @@ async def test_what_is_written_during_a_look_is_found_by_whoever_asks_after_it(
         patched.setattr(FlagStore, "read", slowly)
         early = asyncio.create_task(sync.refresh())
         await begun.wait()
-    await store.write("bff", Change("bff", True, None, "x", "ann", 1.0))
+    await store.write("bff", entry("bff", True), 0)
     late = asyncio.create_task(sync.refresh())
     released.set()
     await asyncio.gather(early, late)
@@ -224,9 +296,9 @@ async def test_a_flag_that_the_file_loses_during_a_change_is_not_found(redis: Re
     board, metrics = FlagBoard(), FlagMetrics(CollectorRegistry())
 
     class Losing(FlagSync):
-        async def write(self, key: str, change: Change | None, expected: int | None = None) -> bool:
+        async def write(self, key: str, entry: Entry, expected: int | None = None) -> bool:
             board.define(document())
-            return await super().write(key, change, expected)
+            return await super().write(key, entry, expected)
 
     board.define(document({"extra": flag()}))
     sync = Losing(board, None, FlagStore(redis.url), every=60)
@@ -235,12 +307,16 @@ async def test_a_flag_that_the_file_loses_during_a_change_is_not_found(redis: Re
     await sync.aclose()
 
 
-async def test_a_revision_that_is_none_counts_as_a_store_that_is_away(redis: RedisServer) -> None:
+@pytest.mark.parametrize("revision", ["nonsense", "9" * 5_000, "-1"])
+async def test_a_revision_that_is_none_counts_for_nothing_and_the_next_write_mends_it(
+    redis: RedisServer, revision: str
+) -> None:
     with redis.client() as client:
-        client.hset(HASH, "revision", "nonsense")
+        client.hset(HASH, "revision", revision)
     store = FlagStore(redis.url)
-    with pytest.raises(StoreAway):
-        await store.read()
+    assert (await store.read()).revision == 0
+    written = await store.write("bff", entry("bff", False), 0)
+    assert (await store.read()).revision == written.version
     await store.aclose()
 
 
@@ -303,6 +379,7 @@ async def test_while_redis_is_away_flags_stay_and_changes_are_refused(
             server.stop()
             refused = await api.put("bff", {"value": True, "reason": "x"})
             assert (refused.status_code, refused.json()["error"]["code"]) == (503, "BUSY")
+            assert refused.json()["error"]["details"]["outcome"] == "not_done"
             assert "127.0.0.1" not in refused.text
             assert int(refused.headers["retry-after"]) > 0
             assert not await value(api)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bff_proxy.flag_definitions import parse
-from bff_proxy.flag_layers import Change, pack, unpack
+from bff_proxy.flag_layers import Change, Entry, Stored, layered, pack, unpack_entry
 from bff_proxy.flags import FlagSet
 from tests.support.flags import document, flag, percentage
 
@@ -159,8 +159,11 @@ def test_revision_is_the_same_for_the_same_flags_and_differences_are_named() -> 
 def test_stored_change_comes_back(
     settled: tuple[bool | None, int | None], reason: str, at: float, version: int
 ) -> None:
-    change = Change("bff", *settled, reason, "ann", at, "rollback", version)
-    assert unpack("bff", version, pack(change)) == change
+    change = Change("bff", *settled, reason, "ann", at, "rollback", "c0ffee", version)
+    entry = Entry(version, change, "c0ffee")
+    assert unpack_entry("bff", version, pack(entry)) == entry
+    removed = Entry(version, None, "c0ffee")
+    assert unpack_entry("bff", version, pack(removed)) == removed
 
 
 @pytest.mark.parametrize(
@@ -176,16 +179,21 @@ def test_stored_change_comes_back(
         {"by": None},
         {"at": "now"},
         {"source": "file"},
+        {"at": 1e300},
+        {"at": float("nan")},
+        {"at": -1},
+        {"reason": "\ud800"},
+        {"id": 7},
     ],
 )
 def test_what_is_no_change_of_the_flag_is_none(fields: dict[str, object]) -> None:
-    content = {**json.loads(pack(CHANGE)), **fields}
-    assert unpack("bff", 1, json.dumps(content).encode()) is None
+    content = {**json.loads(pack(Entry(1, CHANGE, ""))), **fields}
+    assert unpack_entry("bff", 1, json.dumps(content).encode()) is None
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"1", b"{}", b"\xff", b'{"key":"bff"}'])
+@pytest.mark.parametrize("data", [b"", b"[]", b"1", b"{}", b"\xff", b'{"key":"bff"}', b"[" * 100_000])
 def test_damaged_change_is_none(data: bytes) -> None:
-    assert unpack("bff", 1, data) is None
+    assert unpack_entry("bff", 1, data) is None
 
 
 def test_evaluation_without_a_targeting_key_is_not_logged_as_an_error(caplog: pytest.LogCaptureFixture) -> None:
@@ -195,3 +203,23 @@ def test_evaluation_without_a_targeting_key_is_not_logged_as_an_error(caplog: py
     with caplog.at_level(logging.DEBUG):
         RUNTIME[30].evaluate("bff", {})
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("value", [True, False])
+@pytest.mark.parametrize("variants", [{"on": False}, {"off": True}, {"on": False, "off": True}, {"a": True}])
+def test_a_change_has_its_value_whatever_the_variants_are_called(variants: dict[str, bool], value: bool) -> None:
+    body = {"state": "ENABLED", "variants": variants, "defaultVariant": next(iter(variants))}
+    found = flags(replace(CHANGE, value=value, rollout=None), bff=body)
+    assert found.evaluate("bff", {}).value is value
+    assert layered(found.definitions.flags["bff"], None).variants == variants
+
+
+def test_of_two_replicas_the_newest_of_each_flag_counts() -> None:
+    old, new = Entry(3, replace(CHANGE, version=3), "a"), Entry(7, None, "b")
+    stale, other = Stored(9, {"bff": old, "run_data": new}), Stored(7, {"bff": new, "chart_data": old})
+    assert stale.newer_than(other) == {"run_data": new}
+    joined = stale.joined(other)
+    assert joined.entries == {"bff": new, "run_data": new, "chart_data": old}
+    assert joined.revision == 9
+    assert list(joined.changes) == ["chart_data"]
+    assert other.joined(stale).entries == joined.entries

@@ -156,6 +156,11 @@ export interface components {
          * @description One flag as it is for one targeting key, and where that comes from.
          */
         FlagState: {
+            /**
+             * Change Id
+             * @description id of the change in effect, which an unconfirmed change names too
+             */
+            change_id?: string | null;
             /** Changed At */
             changed_at?: string | null;
             /** Changed By */
@@ -329,7 +334,7 @@ export interface operations {
                     "application/json": components["schemas"]["HTTPValidationError"];
                 };
             };
-            /** @description The change cannot be told to the other replicas now */
+            /** @description The change is not in effect and will not be, or (OUTCOME_UNKNOWN) Redis did not confirm it */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -391,7 +396,7 @@ export interface operations {
                     "application/json": components["schemas"]["HTTPValidationError"];
                 };
             };
-            /** @description The change cannot be told to the other replicas now */
+            /** @description The change is not in effect and will not be, or (OUTCOME_UNKNOWN) Redis did not confirm it */
             503: {
                 headers: {
                     [name: string]: unknown;

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import secrets
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,9 +11,9 @@ from pydantic import ValidationError
 
 from bff_proxy.flag_board import FlagBoard
 from bff_proxy.flag_docs import FlagChange
-from bff_proxy.flag_layers import Change
+from bff_proxy.flag_layers import Change, Entry
 from bff_proxy.flag_metrics import FlagMetrics
-from bff_proxy.flag_sync import FlagSync
+from bff_proxy.flag_sync import FlagSync, OutcomeUnknown
 from bff_proxy.flags import FlagSet
 from bff_shared.errors import InvalidRequest, NotFound
 
@@ -23,7 +24,7 @@ _NAME = re.compile(r"[\w .@+/-]{1,64}")
 
 
 class FlagAdmin:
-    """Makes changes; each method raises Busy where they cannot be stored."""
+    """Makes changes; each method raises NotChanged or OutcomeUnknown where they cannot be stored, or not for sure."""
 
     def __init__(
         self, board: FlagBoard, sync: FlagSync, metrics: FlagMetrics, clock: Callable[[], float] = time.time
@@ -35,20 +36,23 @@ class FlagAdmin:
         name = who(by)
         asked = parse_change(body)
         self._require(key)
-        await self._make(key, Change(key, asked.value, asked.rollout, asked.reason, name, self._clock()), client)
+        change_id = _new_id()
+        change = Change(key, asked.value, asked.rollout, asked.reason, name, self._clock(), id=change_id)
+        await self._make(key, Entry(0, change, change_id), client, name)
 
     async def delete(self, key: str, by: str, client: str) -> None:
         """Give a flag back to the file; raises NotFound."""
         name = who(by)
         self._require(key)
-        await self._make(key, None, client, name)
+        await self._make(key, Entry(0, None, _new_id()), client, name)
 
     async def roll_back(self, key: str, reason: str, expected: int) -> bool:
         """Turn a flag off unless it was changed since; tell whether this did it."""
         text = f"rollback: {reason}"
-        change = Change(key, False, None, text, ROLLBACK, self._clock(), "rollback")
+        change_id = _new_id()
+        change = Change(key, False, None, text, ROLLBACK, self._clock(), "rollback", change_id)
         before = _summary(self._board.now, key)
-        if not await self._sync.write(key, change, expected):
+        if not await self._sync.write(key, Entry(0, change, change_id), expected):
             return False
         self._metrics.changes.labels(key, "rollback").inc()
         self._metrics.rollbacks.labels(key).inc()
@@ -60,12 +64,16 @@ class FlagAdmin:
         if key not in self._board.now.flags:
             raise NotFound("there is no such flag", {"known": sorted(self._board.now.flags)})
 
-    async def _make(self, key: str, change: Change | None, client: str, by: str = "") -> None:
+    async def _make(self, key: str, entry: Entry, client: str, by: str) -> None:
         before = _summary(self._board.now, key)
-        await self._sync.write(key, change)
+        fields: dict[str, Any] = {"flag": key, "by": by, "client": client, "change_id": entry.id}
+        try:
+            await self._sync.write(key, entry)
+        except OutcomeUnknown:
+            log.warning("a change of a flag was not confirmed", extra={**fields, "before": before})
+            raise
         after = _summary(self._board.now, key)
-        self._metrics.changes.labels(key, "file" if change is None else "runtime").inc()
-        fields: dict[str, Any] = {"flag": key, "by": by or (change.by if change else ""), "client": client}
+        self._metrics.changes.labels(key, "file" if entry.change is None else "runtime").inc()
         log.info("flag changed by request", extra={**fields, "before": before, "after": after})
         self._require(key)  # the file may have lost it meanwhile
 
@@ -96,3 +104,7 @@ def _summary(flags: FlagSet, key: str) -> dict[str, Any]:
         return {}
     made = {"by": change.by, "version": change.version} if change else {}
     return {"value": flag.default, "rollout": flag.rollout, "source": flags.source(key), "reason": flag.reason} | made
+
+
+def _new_id() -> str:
+    return secrets.token_hex(8)

@@ -39,8 +39,11 @@ class FlagBoard:
         self.problem = problem
 
     def change(self, changes: Mapping[str, Change]) -> None:
-        """Take what lies over the definitions, in place of what did."""
-        self._become(self.now.definitions, changes)
+        """Take what lies over the definitions, in place of what did; what cannot be evaluated is refused."""
+        try:
+            self._become(self.now.definitions, changes)
+        except BadDefinition as error:
+            self.refuse(str(error))
 
     @contextlib.contextmanager
     def heard(self, hears: Hears) -> Iterator[None]:

@@ -34,6 +34,7 @@ class FlagState(BaseModel):
     description: str
     default: bool = Field(description="the default of the file")
     rollout: float | None = Field(description="percentage of targeting keys that is on, where one is set")
+    change_id: str | None = Field(None, description="id of the change in effect, which an unconfirmed change names too")
     changed_at: datetime | None = None
     changed_by: str | None = None
 
@@ -68,7 +69,7 @@ def state(flags: FlagSet, found: Evaluated) -> dict[str, Any]:
     }
     if change is not None:
         at = datetime.fromtimestamp(change.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        body |= {"changed_at": at, "changed_by": change.by}
+        body |= {"changed_at": at, "changed_by": change.by, "change_id": change.id}
     return body
 
 

@@ -35,7 +35,7 @@ CHANGE_FAILS: dict[int | str, dict[str, Any]] = {
     401: {"description": "The admin token is missing or wrong"},
     404: {"description": "There is no such flag, or no admin token is configured"},
     413: {"description": "The body is larger than 64 KiB"},
-    503: {"description": "The change cannot be told to the other replicas now"},
+    503: {"description": "The change is not in effect and will not be, or (OUTCOME_UNKNOWN) Redis did not confirm it"},
 }
 EVALUATION_FAILS: dict[int | str, dict[str, Any]] = {
     400: {"description": "The body is no evaluation context"},

@@ -1,44 +1,104 @@
 """Changes of flags in Redis, where every replica finds them. I/O.
 
-One hash holds them all: a field for each changed flag, `VERSION JSON`, and the field `revision`, which counts writes.
-A hash is one key, hence one slot of a cluster, and one script changes and announces it.
+One hash holds them all: a field for each flag, `VERSION JSON`, or `VERSION -ID` for one that was given back to the
+file, and the field `revision`, the highest version. A hash is one key, hence one slot of a cluster, and one script
+changes and announces it. Versions are milliseconds of Redis's clock, and higher than any before: they say which of two
+is the newer one even after Redis has lost what it held.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from bff_proxy.flag_layers import Change, StoreAway, Stored, pack, unpack
+from bff_proxy.flag_layers import Entry, StoreAway, Stored, pack, unpack_entry
 from bff_shared.redis_client import FAILURES, Client, connect
 
 HASH = "bff:1:flags"
 CHANNEL = "bff:1:flags"
 REVISION = "revision"
 DEADLINE = 1.0
+SETTLE_DEADLINE = 3.0
+"""Seconds to find out what became of a write that was not confirmed."""
+
 CONNECTIONS = 4
+MAX_VERSION = 2**53 - 1
+"""Numbers of Lua are doubles; whatever is above was written by somebody else."""
 
-# KEYS: the hash. ARGV: flag, JSON or nothing to remove it, the version it must have or nothing, the channel.
-_WRITE = """
-local before = redis.call('hget', KEYS[1], ARGV[1])
-local version = before and string.match(before, '^%d+') or '0'
-if ARGV[3] ~= '' and ARGV[3] ~= version then return {0, before} end
-local revision = redis.call('hincrby', KEYS[1], 'revision', 1)
-if ARGV[2] == '' then redis.call('hdel', KEYS[1], ARGV[1])
-else redis.call('hset', KEYS[1], ARGV[1], string.format('%d ', revision) .. ARGV[2]) end
-redis.call('publish', ARGV[4], revision)
-return {revision, before}
+_GIVEN_UP_SECONDS = 86_400
+_PAUSE = 0.1
+
+_VERSION_OF = f"""
+local function version_of(text)
+  local number = tonumber(string.match(text or '', '^(%d+)')) or 0
+  return number <= {MAX_VERSION} and number or 0
+end
 """
 
-# KEYS: the hash. ARGV: the revision that we know of, the channel, then flags and what they had, in turn.
-_RESTORE = """
-local revision = tonumber(redis.call('hget', KEYS[1], 'revision') or '0')
-if revision >= tonumber(ARGV[1]) then return 0 end
-for i = 3, #ARGV, 2 do redis.call('hsetnx', KEYS[1], ARGV[i], ARGV[i + 1]) end
-redis.call('hset', KEYS[1], 'revision', ARGV[1] + 1)
-redis.call('publish', ARGV[2], ARGV[1] + 1)
-return 1
+# KEYS: the hash, the mark of a write that was given up. ARGV: flag, entry, the version it must have, id, the channel.
+# A flag that was given back may be expected to have the version 0, like one that was never changed.
+_WRITE = (
+    _VERSION_OF
+    + """
+if redis.call('exists', KEYS[2]) == 1 then return {0, '0'} end
+local before = redis.call('hget', KEYS[1], ARGV[1]) or ''
+local version = version_of(before)
+if string.find(before, ARGV[4], 1, true) then return {1, string.format('%d', version)} end
+local removed = string.match(before, '^%d+ %-')
+if tonumber(ARGV[3]) ~= version and not (removed and ARGV[3] == '0') then return {0, string.format('%d', version)} end
+local time = redis.call('time')
+local revision = version_of(redis.call('hget', KEYS[1], 'revision'))
+revision = math.max(revision + 1, version + 1, time[1] * 1000 + math.floor(time[2] / 1000))
+local number = string.format('%d', revision)
+redis.call('hset', KEYS[1], 'revision', number, ARGV[1], number .. ' ' .. ARGV[2])
+redis.call('publish', ARGV[5], number)
+return {1, number}
 """
+)
+
+# KEYS: the hash, the mark. ARGV: flag, id, seconds. Says whether a write was made; if it was not, it never will be.
+_SETTLE = (
+    _VERSION_OF
+    + """
+local now = redis.call('hget', KEYS[1], ARGV[1]) or ''
+if string.find(now, ARGV[2], 1, true) then return {1, string.format('%d', version_of(now))} end
+redis.call('set', KEYS[2], '1', 'EX', ARGV[3])
+return {0, string.format('%d', version_of(now))}
+"""
+)
+
+# KEYS: the hash. ARGV: the revision that we know of, the channel, then flags, versions and entries, in turn.
+_RESTORE = (
+    _VERSION_OF
+    + """
+local changed = 0
+for i = 3, #ARGV, 3 do
+  if version_of(redis.call('hget', KEYS[1], ARGV[i])) < tonumber(ARGV[i + 1]) then
+    redis.call('hset', KEYS[1], ARGV[i], ARGV[i + 1] .. ' ' .. ARGV[i + 2])
+    changed = 1
+  end
+end
+if changed == 1 then
+  local revision = math.max(version_of(redis.call('hget', KEYS[1], 'revision')), tonumber(ARGV[1])) + 1
+  redis.call('hset', KEYS[1], 'revision', string.format('%d', revision))
+  redis.call('publish', ARGV[2], string.format('%d', revision))
+end
+return changed
+"""
+)
+
+
+class WriteUnconfirmed(StoreAway):
+    """A write was sent and not confirmed: it may have been made, or may still be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Whether a write was made, and the version that the flag has."""
+
+    done: bool
+    version: int
 
 
 class FlagStore:
@@ -50,27 +110,42 @@ class FlagStore:
         self._opening = asyncio.Lock()
 
     async def read(self) -> Stored:
-        """Return what is stored; fields that are no change of a flag are left out."""
+        """Return what is stored; fields that are nothing of a flag are left out."""
         fields: dict[bytes, bytes] = await self._run(lambda client: client.hgetall(HASH))
+        revision = _version(fields.pop(REVISION.encode(), b"0"))
+        found = {name.decode("utf-8", "replace"): value for name, value in fields.items()}
+        entries = {key: entry for key, value in found.items() if (entry := _entry(key, value)) is not None}
+        return Stored(revision or 0, entries)
+
+    async def write(self, key: str, entry: Entry, expected: int) -> Written:
+        """Store a flag's entry unless its version is another than expected; raises WriteUnconfirmed.
+
+        Given twice, as a connection that breaks may do, it is made once.
+        """
+        arguments = (key, pack(entry), expected, entry.id, CHANNEL)
         try:
-            revision = int(fields.pop(REVISION.encode(), b"0"))
-        except ValueError as error:  # somebody else wrote there
-            raise StoreAway from error
-        found = (_change(name.decode("utf-8", "replace"), value) for name, value in fields.items())
-        return Stored(revision, {change.key: change for change in found if change is not None})
+            answer = await self._run(lambda client: client.eval(_WRITE, 2, HASH, _mark(entry.id), *arguments))
+        except StoreAway as error:
+            raise WriteUnconfirmed from error.__cause__
+        return _written(answer)
 
-    async def write(self, key: str, change: Change | None, expected: int | None = None) -> bool:
-        """Set a flag's change, or take it away; False if its version is no longer the one expected."""
-        arguments = (key, b"" if change is None else pack(change), "" if expected is None else expected, CHANNEL)
-        revision, _ = await self._run(lambda client: client.eval(_WRITE, 1, HASH, *arguments))
-        return bool(revision)
+    async def settle(self, key: str, change_id: str) -> Written:
+        """Find out whether a write was made; if it was not, it never will be, however late Redis hears of it."""
+        mark, arguments = _mark(change_id), (key, change_id, _GIVEN_UP_SECONDS)
+        deadline = asyncio.get_running_loop().time() + SETTLE_DEADLINE
+        while True:
+            left = deadline - asyncio.get_running_loop().time()
+            try:
+                return _written(await self._run(lambda client: client.eval(_SETTLE, 2, HASH, mark, *arguments), left))
+            except StoreAway:
+                if asyncio.get_running_loop().time() + _PAUSE >= deadline:
+                    raise
+            await asyncio.sleep(_PAUSE)
 
-    async def restore(self, known: Stored) -> bool:
-        """Give back what Redis has lost: what is there by now stays; False if it has lost nothing."""
-        pairs = (
-            word for key, change in known.changes.items() for word in (key, b"%d %b" % (change.version, pack(change)))
-        )
-        arguments = (known.revision, CHANNEL, *pairs)
+    async def restore(self, revision: int, entries: Mapping[str, Entry]) -> bool:
+        """Give back what Redis has lost; what is newer there stays. False if it has lost nothing."""
+        words = (word for key, entry in entries.items() for word in (key, entry.version, pack(entry)))
+        arguments = (revision, CHANNEL, *words)
         return bool(await self._run(lambda client: client.eval(_RESTORE, 1, HASH, *arguments)))
 
     async def listen(self, heard: Callable[[], None]) -> None:
@@ -94,10 +169,10 @@ class FlagStore:
                 async with asyncio.timeout(DEADLINE):
                     await client.aclose()
 
-    async def _run(self, command: Callable[[Client], Any]) -> Any:
+    async def _run(self, command: Callable[[Client], Any], deadline: float = DEADLINE) -> Any:
         client = await self._open()
         try:
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(deadline):
                 return await command(client)
         except FAILURES as error:
             raise StoreAway from error
@@ -112,6 +187,21 @@ class FlagStore:
             return self._client
 
 
-def _change(key: str, value: bytes) -> Change | None:
-    version, _, data = value.partition(b" ")
-    return unpack(key, int(version), data) if version.isdigit() else None
+def _mark(change_id: str) -> str:
+    """Return the key that says that a write was given up; it lies in the slot of the hash."""
+    return f"{{{HASH}}}:given-up:{change_id}"
+
+
+def _written(answer: Any) -> Written:
+    done, version = answer
+    return Written(bool(done), _version(version) or 0)
+
+
+def _version(text: bytes) -> int | None:
+    return int(text) if text.isdigit() and len(text) <= 16 and int(text) <= MAX_VERSION else None
+
+
+def _entry(key: str, value: bytes) -> Entry | None:
+    text, _, data = value.partition(b" ")
+    version = _version(text)
+    return None if version is None else unpack_entry(key, version, data)
