@@ -1,13 +1,13 @@
 """Who gets a place at the relay's doors."""
 
-import time
+import contextlib
 from typing import Any
 
 import pytest
 
 from bff_shared.errors import Busy
 from bff_shared.outcomes import Counts, Outcomes
-from bff_wsrelay.admission import Allowance, Doors, OriginRefused
+from bff_wsrelay.admission import Doors, OriginRefused
 from bff_wsrelay.settings import RelaySettings
 
 
@@ -19,11 +19,11 @@ def scope(peer: str = "127.0.0.1", scheme: str = "ws", **headers: str) -> dict[s
 def test_places_are_limited_in_all_and_per_client_and_given_back() -> None:
     doors = Doors(RelaySettings(stream_max_connections=3, stream_max_per_client=2))
     with doors.admit(scope("203.0.113.1")), doors.admit(scope("203.0.113.1")):
-        with pytest.raises(Busy) as full:
-            doors.admit(scope("203.0.113.1"))
+        with pytest.raises(Busy) as full, doors.admit(scope("203.0.113.1")):
+            pass
         assert full.value.headers()["retry-after"]
-        with doors.admit(scope("203.0.113.2")), pytest.raises(Busy):
-            doors.admit(scope("203.0.113.3"))
+        with doors.admit(scope("203.0.113.2")), pytest.raises(Busy), doors.admit(scope("203.0.113.3")):
+            pass
         assert doors.count == 2
     assert doors.count == 0
     assert doors.refused == 2
@@ -34,10 +34,11 @@ def test_own_origin_is_welcome_as_the_browser_knows_it() -> None:
     forwarded = {"x_forwarded_proto": "https", "x_forwarded_host": "app.example"}
     with doors.admit(scope(origin="https://app.example", host="internal", **forwarded)):
         pass
-    with pytest.raises(OriginRefused):
-        doors.admit(scope("203.0.113.9", origin="https://app.example", host="internal", **forwarded))
-    with pytest.raises(OriginRefused):
-        doors.admit(scope(origin="https://evil.example", host="app.example"))
+    foreign = scope("203.0.113.9", origin="https://app.example", host="internal", **forwarded)
+    with pytest.raises(OriginRefused), doors.admit(foreign):
+        pass
+    with pytest.raises(OriginRefused), doors.admit(scope(origin="https://evil.example", host="app.example")):
+        pass
 
 
 class Guest:
@@ -61,16 +62,11 @@ async def test_a_drain_sends_everybody_away_once_and_admits_nobody() -> None:
     assert all(len(guest.retry_ms) == 1 and guest.retry_ms[0] > 0 for guest in guests)
     assert len({guest.retry_ms[0] for guest in guests}) > 1
     assert not gone.retry_ms
-    with pytest.raises(Busy):
-        doors.admit(scope())
-
-
-def test_an_allowance_is_spent_and_grows_back() -> None:
-    now = time.monotonic()
-    allowance = Allowance(3, now)
-    assert [allowance.take(now) for _ in range(4)] == [True, True, True, False]
-    assert allowance.take(now + 0.4)
-    assert not allowance.take(now + 0.4)
+    with pytest.raises(Busy), doors.admit(scope()):
+        pass
+    late = Guest()
+    with doors.attended(late):
+        assert len(late.retry_ms) == 1
 
 
 def test_only_want_of_capacity_counts_against_the_flag() -> None:
@@ -79,19 +75,54 @@ def test_only_want_of_capacity_counts_against_the_flag() -> None:
     doors = Doors(RelaySettings(stream_max_connections=2, stream_max_per_client=1), outcomes=outcomes)
     foreign = {"origin": "https://evil.example", "host": "app.example"}
     for _ in range(80):
-        with pytest.raises(OriginRefused):
-            doors.admit(scope(**foreign))
+        with pytest.raises(OriginRefused), doors.admit(scope(**foreign)):
+            pass
     with doors.admit(scope("203.0.113.1")):
         for _ in range(80):
-            with pytest.raises(Busy):
-                doors.admit(scope("203.0.113.1"))
+            with pytest.raises(Busy), doors.admit(scope("203.0.113.1")):
+                pass
         assert outcomes.take() == {}
         with doors.admit(scope("203.0.113.2")):
             for client in ("203.0.113.1", "203.0.113.3"):
-                with pytest.raises(Busy):
-                    doors.admit(scope(client))
+                with pytest.raises(Busy), doors.admit(scope(client)):
+                    pass
             assert outcomes.take() == {"websocket": Counts(1, 1, errors_by={"203.0.113.3": 1})}
             doors.draining = True
-            with pytest.raises(Busy):
-                doors.admit(scope("203.0.113.3"))
+            with pytest.raises(Busy), doors.admit(scope("203.0.113.3")):
+                pass
     assert outcomes.take() == {}
+
+
+def test_a_place_is_taken_when_its_context_is_entered() -> None:
+    doors = Doors(RelaySettings())
+    doors.admit(scope())
+    assert doors.count == 0
+
+
+def test_handshakes_of_one_client_address_are_limited_by_rate_and_others_are_not() -> None:
+    doors = Doors(RelaySettings(stream_handshakes_per_client=1))
+    for _ in range(10):
+        with doors.admit(scope("203.0.113.1")):
+            pass
+    with pytest.raises(Busy) as refused, doors.admit(scope("203.0.113.1")):
+        pass
+    assert refused.value.headers()["retry-after"]
+    with doors.admit(scope("203.0.113.2")):
+        pass
+
+
+def test_an_office_of_a_hundred_pages_with_ten_streams_each_comes_back_twice_at_once() -> None:
+    doors = Doors(RelaySettings())
+    for _ in range(2):
+        with contextlib.ExitStack() as held:
+            for _ in range(1000):
+                held.enter_context(doors.admit(scope("203.0.113.1")))
+                held.enter_context(doors.pending("203.0.113.1"))
+
+
+def test_handshakes_that_wait_are_limited_by_client_address() -> None:
+    doors = Doors(RelaySettings(stream_max_pending=1))
+    with doors.pending("203.0.113.1"), doors.pending("203.0.113.2"), pytest.raises(Busy), doors.pending("203.0.113.1"):
+        pass
+    with doors.pending("203.0.113.1"):
+        pass

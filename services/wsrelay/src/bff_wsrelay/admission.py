@@ -1,20 +1,21 @@
-"""Who may open a stream: origin, places in all and per client address, and nobody while the process drains.
+"""Who may open a stream: origin, rate and number by client address, and nobody while the process drains.
 
-A door does this first, and hands itself to the drain for as long as it is open:
+An endpoint does this first, and registers what a drain has to end for as long as it waits or is open:
 
-    try:
-        place = doors.admit(scope)
-    except BffError as error:
-        await refuse(scope, receive, send, error)
-        return
-    with place, doors.attended(viewer):
-        ...
+    with contextlib.ExitStack() as held:
+        try:
+            address = held.enter_context(doors.admit(scope))
+        except BffError as error:
+            await refuse(scope, receive, send, error)
+            return
+        with doors.attended(viewer):
+            ...
 """
 
 import asyncio
 import contextlib
 import random
-from collections import Counter
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -22,15 +23,20 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from bff_shared.context import correlation_id
-from bff_shared.errors import BffError, Busy, RequestError
+from bff_shared.errors import BffError, Busy, ClientBusy, RequestError
 from bff_shared.headers import Header, get, is_trusted
-from bff_shared.limits import client_address
+from bff_shared.limits import ConnectionLimiter, KeyedBuckets, client_address
 from bff_shared.origins import is_allowed
 from bff_shared.outcomes import WEBSOCKET, Outcomes
 from bff_shared.responses import send_error
 from bff_wsrelay.settings import RelaySettings
 
 RETRY_AFTER = 2.0
+HANDSHAKE_BURST_SECONDS = 10.0
+"""How many seconds' worth of handshakes one client address may make at once: all its pages come back after a drain."""
+CONTROL_BURST_SECONDS = 2.0
+MIN_AWAY, MAX_AWAY = 0.2, 1.2
+"""Seconds after which a viewer that is sent away may come back, drawn for each."""
 
 
 class OriginRefused(RequestError):
@@ -65,14 +71,26 @@ def is_welcome(scope: Scope, settings: RelaySettings) -> bool:
 
 
 class Doors:
-    """The places for viewers of one process, and everybody who has one."""
+    """The places for viewers of one process, and everybody who has one.
+
+    `controls` limits the messages of all viewers of one client address together.
+    """
 
     def __init__(
         self, settings: RelaySettings, draw: Callable[[], float] = random.random, outcomes: Outcomes | None = None
     ) -> None:
         self._settings, self._draw = settings, draw
         self._outcomes = outcomes or Outcomes()
-        self._open: Counter[str] = Counter()
+        self._places = ConnectionLimiter(
+            settings.stream_max_connections, settings.stream_max_per_client, what="stream", retry_after=RETRY_AFTER
+        )
+        self._pending = ConnectionLimiter(
+            settings.stream_max_connections, settings.stream_max_pending, what="handshake", retry_after=RETRY_AFTER
+        )
+        rate = settings.stream_handshakes_per_client
+        self._handshakes = KeyedBuckets(rate, rate * HANDSHAKE_BURST_SECONDS)
+        rate = settings.stream_controls_per_client
+        self.controls = KeyedBuckets(rate, rate * CONTROL_BURST_SECONDS)
         self._viewers: set[Viewer] = set()
         self.draining = False
         self.refused = 0
@@ -80,44 +98,52 @@ class Doors:
     @property
     def count(self) -> int:
         """How many places are taken."""
-        return self._open.total()
+        return self._places.active
 
-    def admit(self, scope: Scope) -> contextlib.AbstractContextManager[str]:
-        """Take a place until the returned context ends; it yields the client's address.
-
-        Raises OriginRefused or Busy, whose answer carries Retry-After.
-        """
-        settings = self._settings
-        if not is_welcome(scope, settings):
+    def require_welcome(self, scope: Scope) -> None:
+        """Raise OriginRefused for a page of an origin that may not open streams."""
+        if not is_welcome(scope, self._settings):
             self.refused += 1
             raise OriginRefused("pages of this origin may not open streams")
-        peer = (scope.get("client") or (None,))[0]
-        address = client_address(scope["headers"], peer, settings.trusted_proxies)
-        full = self.count >= settings.stream_max_connections
-        limited = self._open[address] >= settings.stream_max_per_client
-        if self.draining or full or limited:
-            self.refused += 1
-            if full and not limited and not self.draining:
-                # Want of capacity is the relay's; an origin, one client's limit and a drain say nothing about it.
-                self._outcomes.add(WEBSOCKET, address, failed=True)
-            raise Busy("no place for another stream", RETRY_AFTER)
-        self._open[address] += 1
-        return self._place(address)
 
     @contextlib.contextmanager
-    def _place(self, address: str) -> Iterator[str]:
-        try:
+    def admit(self, scope: Scope) -> Iterator[str]:
+        """Hold a place from entering the context to leaving it; it yields the client's address.
+
+        Entering raises OriginRefused or Busy, whose response carries Retry-After.
+        """
+        self.require_welcome(scope)
+        peer = (scope.get("client") or (None,))[0]
+        address = client_address(scope["headers"], peer, self._settings.trusted_proxies)
+        with contextlib.ExitStack() as held:
+            try:
+                self._require_open(address)
+                held.enter_context(self._places.slot(address))
+            except Busy as error:
+                self.refused += 1
+                if not self.draining and not isinstance(error, ClientBusy):
+                    # Want of capacity is the relay's; an origin, one client's limit and a drain say nothing about it.
+                    self._outcomes.add(WEBSOCKET, address, failed=True)
+                raise
             yield address
-        finally:
-            self._open[address] -= 1
-            if not self._open[address]:
-                del self._open[address]
+
+    def _require_open(self, address: str) -> None:
+        if self.draining:
+            raise Busy("the relay restarts", RETRY_AFTER)
+        if not self._handshakes.take(address, now := time.monotonic()):
+            raise ClientBusy("too many handshakes of one client", max(RETRY_AFTER, self._handshakes.wait(address, now)))
+
+    def pending(self, address: str) -> contextlib.AbstractContextManager[None]:
+        """Return a context in which a handshake waits for a verdict; entering raises Busy when too many of them do."""
+        return self._pending.slot(address)
 
     @contextlib.contextmanager
     def attended(self, viewer: Viewer) -> Iterator[None]:
-        """Have a viewer drained when the process is told to stop while the context lasts."""
+        """Have a viewer drained when the process is told to stop while the context lasts; at once if it was already."""
         self._viewers.add(viewer)
         try:
+            if self.draining:
+                viewer.drain(self._away_ms())
             yield
         finally:
             self._viewers.discard(viewer)
@@ -125,12 +151,15 @@ class Doors:
     async def drain(self) -> None:
         """Admit nobody any more and send every viewer away, spread over time so that they do not return all at once."""
         self.draining = True
-        viewers = list(self._viewers)
-        pause = self._settings.stream_drain_spread / max(1, len(viewers))
-        for viewer in viewers:
+        loop, viewers = asyncio.get_running_loop(), list(self._viewers)
+        begun, share = loop.time(), self._settings.stream_drain_spread / max(1, len(viewers))
+        for number, viewer in enumerate(viewers):
+            await asyncio.sleep(begun + share * (number + self._draw()) - loop.time())
             if viewer in self._viewers:
-                viewer.drain(round(1000 * (0.2 + self._draw())))
-            await asyncio.sleep(pause * 2 * self._draw())
+                viewer.drain(self._away_ms())
+
+    def _away_ms(self) -> int:
+        return round(1000 * (MIN_AWAY + (MAX_AWAY - MIN_AWAY) * self._draw()))
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send, error: BffError) -> None:
@@ -148,21 +177,3 @@ async def refuse(scope: Scope, receive: Receive, send: Send, error: BffError) ->
     await send(start)
     body = orjson.dumps(error.body(correlation_id()), default=str)
     await send({"type": "websocket.http.response.body", "body": body})
-
-
-class Allowance:
-    """How many messages a viewer may still send: `rate` a second, saved up for at most a second. Pure."""
-
-    __slots__ = ("_left", "_rate", "_then")
-
-    def __init__(self, rate: float, now: float) -> None:
-        self._rate, self._left, self._then = rate, rate, now
-
-    def take(self, now: float) -> bool:
-        """Spend one; False when there is none left."""
-        self._left = min(self._rate, self._left + (now - self._then) * self._rate)
-        self._then = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True

@@ -14,6 +14,7 @@ from bff_wsrelay import door, streams
 from bff_wsrelay.admission import Doors
 from bff_wsrelay.dial import Dialer, Patience
 from bff_wsrelay.door_metrics import DoorMetrics
+from bff_wsrelay.event_stream import HttpProtocol
 from bff_wsrelay.playback import PATH as PLAYBACK_PATH
 from bff_wsrelay.playback import Playback
 from bff_wsrelay.replicas import Replicas
@@ -47,12 +48,12 @@ def create_app(settings: RelaySettings | None = None) -> FastAPI:
         await upstream.aclose()
 
     checks = {"backend": upstream.check}
-    server = {"ws": WireProtocol, "ws_max_size": settings.door_max_message}
+    server = {"ws": WireProtocol, "ws_max_size": settings.door_max_message, "http": HttpProtocol}
     app = create_common_app("wsrelay", settings, metrics=metrics, checks=checks, lifespan=lifespan, server=server)
     app.state.service.on_drain.append(doors.drain)
     app.router.routes.append(WebSocketRoute(door.PATH, transparent))
     app.router.routes.append(WebSocketRoute(PLAYBACK_PATH, playback))
-    app.router.routes.append(Route(PLAYBACK_PATH, playback, methods=["GET"]))
+    app.router.routes.append(Route(PLAYBACK_PATH, playback, methods=["GET", "HEAD"]))
     app.include_router(streams.make_router(playback, shelf, transparent, doors))
     app.state.playback = playback
     return app

@@ -16,9 +16,10 @@ from typing import Any, Literal
 
 from bff_shared import context
 from bff_shared.errors import BackendUnavailable, BffError, Busy, Internal
+from bff_shared.limits import TokenBucket
 from bff_shared.responses import error_response
 from bff_wsrelay import handshake
-from bff_wsrelay.admission import RETRY_AFTER, Allowance
+from bff_wsrelay.admission import RETRY_AFTER
 from bff_wsrelay.closecodes import (
     ABNORMAL,
     COME_BACK,
@@ -90,7 +91,7 @@ class Conversation:
         self._open: Link | None = None
         self._fruitless = 0
         self._begun = 0.0
-        self._allowance = Allowance(limits.max_controls, asyncio.get_running_loop().time())
+        self._allowance = TokenBucket(limits.max_controls, limits.max_controls)
         self._drained: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> None:

@@ -1,5 +1,6 @@
 """The transparent door: who is let in, and how the backend is called on a viewer's behalf. I/O."""
 
+import contextlib
 from collections.abc import Callable
 
 from starlette.types import Receive, Scope, Send
@@ -60,13 +61,13 @@ class Door:
         """Serve one viewer from its handshake to the end of both its sides."""
         if request := context.current():
             request.route = PATH
-        try:
-            place = self._doors.admit(scope)
-        except BffError as error:
-            await refuse(scope, receive, send, error)
-            return
-        dial, negotiates = self._dialling(scope)
-        with place:
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(self._doors.admit(scope))
+            except BffError as error:
+                await refuse(scope, receive, send, error)
+                return
+            dial, negotiates = self._dialling(scope)
             viewer = Viewer(scope, receive, send)
             backoff = self._make_backoff()
             conversation = Conversation(viewer, dial, self._limits, backoff, self._metrics, negotiates=negotiates)

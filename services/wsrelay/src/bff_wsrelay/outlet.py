@@ -1,8 +1,7 @@
-"""What a playback viewer's messages leave through: a wire that takes encoded frames, or a bounded queue. I/O."""
+"""What a playback viewer's messages leave through, over WebSocket: a wire that takes encoded frames. I/O."""
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Protocol
 
 from bff_wsrelay.closecodes import INTERNAL_ERROR, Close
@@ -96,66 +95,11 @@ class WireOutlet:
         self._batch.put(self._wire, encoded)
         return len(encoded)
 
+    async def drain(self) -> None:
+        """Wait until the connection has taken so much of what was sent that more may follow, or is closed."""
+        await self._wire.drain()
+
     def close(self, close: Close) -> None:
         """Close with a code."""
         self._batch.flush()
         self._wire.close(close.code, close.reason)
-
-
-class QueueOutlet:
-    """A queue that somebody else empties: Server-Sent Events, or WebSocket on a server without a wire.
-
-    Its bound is the player's: nobody is shown a frame while more than the viewer's share is buffered.
-    """
-
-    def __init__(self, wrap: Callable[[bytes, str, str], bytes]) -> None:
-        self._wrap = wrap
-        self._waiting: list[bytes] = []
-        self._size = 0
-        self._there = asyncio.Event()
-        self.closed: Close | None = None
-
-    def buffered_now(self) -> int:
-        """Return the bytes that nobody has taken."""
-        return self._size
-
-    def say(self, payload: bytes, event: str = "") -> None:
-        """Queue a message."""
-        self._put(self._wrap(payload, event, ""))
-
-    def show(self, log: FrameLog, emission: Emission) -> int:
-        """Queue a frame; its id names epoch and index, as resuming wants it."""
-        wrapped = self._wrap(frame_json(log, emission), "frame", f"{log.epoch}:{emission.end - 1}")
-        self._put(wrapped)
-        return len(wrapped)
-
-    def close(self, close: Close) -> None:
-        """End after what is queued."""
-        self.closed = self.closed or close
-        self._there.set()
-
-    async def take(self) -> list[bytes]:
-        """Return all that is queued, waiting for something; empty at the end."""
-        if not self._waiting and self.closed is None:
-            await self._there.wait()
-        batch, self._waiting = self._waiting, []
-        self._there.clear()
-        return batch
-
-    def taken(self, size: int) -> None:
-        """Note that bytes have been sent."""
-        self._size -= size
-
-    def _put(self, message: bytes) -> None:
-        if self.closed is None:
-            self._waiting.append(message)
-            self._size += len(message)
-            self._there.set()
-
-
-async def empty(outlet: QueueOutlet, send: Callable[[bytes], Awaitable[None]]) -> None:
-    """Send what comes into a queue until it is closed; what `send` raises ends it."""
-    while batch := await outlet.take():
-        for message in batch:
-            await send(message)
-            outlet.taken(len(message))

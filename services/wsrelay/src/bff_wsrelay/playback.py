@@ -1,29 +1,37 @@
-"""The playback door: `/api/v1/runs/{id}/stream` over WebSocket or as Server-Sent Events. I/O."""
+"""The playback door: `/api/v1/runs/{id}/stream` over WebSocket or as Server-Sent Events. I/O.
+
+The backend judges run and credentials before anything is promised: a handshake that it refuses (401, 403) is refused
+with that status, an event stream of a run that cannot be played gets its status and no event. Over WebSocket every
+other refusal is accepted and closed at once with its final code, because a page learns no status of a handshake.
+"""
 
 import asyncio
 import contextlib
 import logging
+import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qs
 
-import orjson
 from starlette.types import Receive, Scope, Send
 
 from bff_shared.context import current
-from bff_shared.errors import BffError, InvalidRequest, RequestError
-from bff_shared.headers import credentials, get
-from bff_wsrelay.admission import Doors, refuse
-from bff_wsrelay.closecodes import NO_STATUS, TRY_AGAIN_LATER, Close
-from bff_wsrelay.frames import instant, stamp
-from bff_wsrelay.outlet import Batch, Outlet, QueueOutlet, WireOutlet, empty
+from bff_shared.errors import BffError, Busy, RequestError, RunNotFound
+from bff_shared.headers import Header, credentials, get
+from bff_wsrelay.admission import RETRY_AFTER, Doors, refuse
+from bff_wsrelay.closecodes import NO_STATUS, TOO_BIG, Close
+from bff_wsrelay.event_stream import HEADERS, EventSink, connection_of
+from bff_wsrelay.frames import stamp
+from bff_wsrelay.outlet import Batch, Outlet, WireOutlet
 from bff_wsrelay.player import Player
-from bff_wsrelay.protocol import DEFAULT_FPS, DEFAULT_SPEED, MOST_INDEX, RATES, SPEEDS, Refused, err, number, status
-from bff_wsrelay.recording import Failure, Recording
+from bff_wsrelay.protocol import err, status
+from bff_wsrelay.recording import Failure, FailureReason, Recording
+from bff_wsrelay.refusals import is_refused_early, refusal
+from bff_wsrelay.replicas import digest
 from bff_wsrelay.settings import RelaySettings
-from bff_wsrelay.shelf import Shelf
+from bff_wsrelay.shelf import Kept, Shelf
 from bff_wsrelay.spectator import Spectator
+from bff_wsrelay.stream_query import Wish, hello, start_of, wish
 from bff_wsrelay.tally import StreamMetrics
 from bff_wsrelay.ticker import Ticker
 from bff_wsrelay.wire import EXTENSION, Wire
@@ -46,64 +54,64 @@ class UpgradeRequired(RequestError):
         return {"upgrade": "websocket", "connection": "upgrade"}
 
 
+class _Pending:
+    """A handshake that waits for a verdict; a drain ends the wait."""
+
+    def __init__(self, deadline: asyncio.Timeout) -> None:
+        self._deadline = deadline
+        self.is_drained = False
+
+    def drain(self, retry_ms: int) -> None:
+        """Let the deadline pass now."""
+        del retry_ms  # the refusal says when to come back
+        self.is_drained = True
+        if not self._deadline.expired():
+            self._deadline.reschedule(0)
+
+
+class _Readable:
+    """Waits until a recording has frames, or is known to have none."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording, self._news = recording, asyncio.Event()
+
+    async def wait(self) -> None:
+        """Wait while a finished run's first frame is still to come."""
+        recording, news = self._recording, self._news
+        recording.watchers.add(self)
+        try:
+            while self._is_open():
+                recording.hungry.add(self)
+                await news.wait()
+                news.clear()
+        finally:
+            recording.watchers.discard(self)
+            recording.hungry.discard(self)
+
+    def _is_open(self) -> bool:
+        recording = self._recording
+        is_finished = recording.detail is not None and recording.detail.finished
+        return is_finished and recording.failure is None and not len(recording.log) and not recording.log.ended
+
+    def grown(self) -> None:
+        """Look again."""
+        self._news.set()
+
+    changed = informed = grown
+
+
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What a viewer's address asks for."""
+class _Visit:
+    """An admitted viewer: what it watches, how, from where; `failure` is why that is impossible."""
 
-    speed: float = DEFAULT_SPEED
-    fps: float = DEFAULT_FPS
-    autoplay: bool = False
-    epoch: str | None = None
-    seq: int | None = None
-    micros: int | None = None
+    kept: Kept
+    asked: Wish
+    address: str
+    failure: FailureReason | None
 
-
-def wish(query: bytes, last_event: str | None, *, autoplay: bool) -> Wish:
-    """Read the query: `speed`, `fps`, `autoplay`, and `epoch`, `seq`, `ts` of the last frame seen.
-
-    Last-Event-ID (`epoch:seq`), which a browser sends by itself, goes before. Raises InvalidRequest.
-    """
-    fields = {key: values[-1] for key, values in parse_qs(query.decode("latin-1")).items()}
-    try:
-        speed = number("speed", float(fields.get("speed", DEFAULT_SPEED)), *SPEEDS)
-        fps = number("fps", float(fields.get("fps", DEFAULT_FPS)), *RATES)
-        epoch, seq = fields.get("epoch"), fields.get("seq")
-        if last_event and ":" in last_event:
-            epoch, _, seq = last_event.partition(":")
-        micros = instant(fields["ts"]) if "ts" in fields else None
-        position = _seen(seq) if seq is not None else None
-    except (ValueError, Refused) as error:
-        raise InvalidRequest("the query asks for something impossible", {"query": str(error)}) from error
-    wanted = fields.get("autoplay", "1" if autoplay else "0").lower() in {"1", "true", "yes"}
-    return Wish(speed, fps, wanted, epoch, position, micros)
-
-
-def _seen(seq: str) -> int:
-    """Return the index of the last frame that a viewer has, -1 for none. Raises ValueError."""
-    index = max(-1, int(seq))
-    if index >= MOST_INDEX:
-        raise ValueError("no run has so many frames")
-    return index
-
-
-def start_of(recording: Recording, asked: Wish) -> tuple[int, bool | None]:
-    """Return where a viewer begins, and whether that is where it left off (None if it is new here)."""
-    frames = recording.log
-    if asked.epoch is None and asked.seq is None:
-        return (frames.nearest(asked.micros) if asked.micros is not None and len(frames) else 0), None
-    seq = asked.seq if asked.seq is not None else -1
-    if asked.epoch is None or asked.epoch == frames.epoch:
-        return (min(seq + 1, len(frames)) if frames.ended else seq + 1), True
-    if asked.micros is not None:
-        return frames.after(asked.micros), False
-    return min(seq + 1, len(frames)), False
-
-
-def hello(recording: Recording, player: Player, *, resumed: bool | None) -> bytes:
-    """Return the first message: what is played, where the viewer stands, how fast it goes."""
-    body = {"t": "hello", "epoch": recording.log.epoch, "seq": player.cursor - 1, **recording.extent}
-    body |= {"fps": player.fps, "speed": player.speed}
-    return orjson.dumps(body if resumed is None else {**body, "resumed": resumed})
+    @property
+    def recording(self) -> Recording:
+        return self.kept.recording
 
 
 class Playback:
@@ -114,6 +122,7 @@ class Playback:
         self._ticker: Ticker | None = None
         self._connects = self._refused = 0
         self._batch = Batch()
+        self._secret = secrets.token_bytes(32)
         self.spectators: set[Spectator] = set()
         metrics.viewers.set_function(lambda: len(self.spectators))
 
@@ -142,23 +151,36 @@ class Playback:
     async def _flush(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
-            self.flush()
+            try:
+                self.flush()
+            except Exception:
+                # Counts that cannot be handed over now are handed over next time; the task must not end.
+                log.exception("handing over the counts failed")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one viewer until it leaves."""
         if request := current():
             request.route = PATH
-        try:
-            events = self._wants_events(scope)
-            last = get(scope["headers"], b"last-event-id")
-            asked = wish(scope["query_string"], last.decode("latin-1") if last else None, autoplay=events)
-            place = self._doors.admit(scope)
-        except BffError as error:
-            await refuse(scope, receive, send, error)
-            return
-        serve = self._serve_events if events else self._serve_socket
-        with place as address:
-            await serve(scope, receive, send, asked, address)
+        with contextlib.ExitStack() as held:
+            try:
+                is_event_stream = self._wants_events(scope)
+                last = get(scope["headers"], b"last-event-id")
+                asked = wish(scope["query_string"], last.decode("latin-1") if last else None, autoplay=is_event_stream)
+                if scope.get("method") == "HEAD":
+                    self._doors.require_welcome(scope)
+                    await _send_head(send)
+                    return
+                address = held.enter_context(self._doors.admit(scope))
+                kept = held.enter_context(self._shelf.open(_run_id(scope), credentials(scope["headers"])))
+                failure = await self._verdict(kept, address, is_event_stream=is_event_stream)
+                if failure is not None and (is_event_stream or is_refused_early(failure)):
+                    self._ended(None, failure.close, address, kept.recording.run_id)
+                    raise refusal(failure)
+            except BffError as error:
+                await refuse(scope, receive, send, error)
+                return
+            serve = self._serve_events if is_event_stream else self._serve_socket
+            await serve(scope, receive, send, _Visit(kept, asked, address, failure))
 
     def _wants_events(self, scope: Scope) -> bool:
         if scope["type"] == "websocket":
@@ -168,78 +190,92 @@ class Playback:
             raise UpgradeRequired("this is a stream: use WebSocket, or accept text/event-stream")
         return True
 
-    async def _serve_socket(self, scope: Scope, receive: Receive, send: Send, asked: Wish, address: str) -> None:
+    async def _verdict(self, kept: Kept, address: str, *, is_event_stream: bool) -> FailureReason | None:
+        """Return why the run cannot be played, None if it can or nobody can say within the deadline.
+
+        An event stream waits for the first frame too: once it has begun it has no status any more. Raises Busy when too
+        many handshakes wait, or the process is told to stop.
+        """
+        deadline = asyncio.timeout(self._settings.stream_verify_seconds)
+        pending = _Pending(deadline)
+        try:
+            async with deadline:
+                with self._doors.pending(address), self._doors.attended(pending):
+                    return await self._judge(kept, is_event_stream=is_event_stream)
+        except TimeoutError as error:
+            if pending.is_drained:
+                raise Busy("the relay restarts", RETRY_AFTER) from error
+        return kept.recording.failure
+
+    async def _judge(self, kept: Kept, *, is_event_stream: bool) -> FailureReason | None:
+        try:
+            await self._shelf.verify(kept)
+        except Failure as failure:
+            return failure.reason
+        if is_event_stream:
+            await _Readable(kept.recording).wait()
+        return kept.recording.failure
+
+    async def _serve_socket(self, scope: Scope, receive: Receive, send: Send, visit: _Visit) -> None:
         if (await receive())["type"] != "websocket.connect":
             return
         await send({"type": "websocket.accept"})
-        wire: Wire | None = scope.get("extensions", {}).get(EXTENSION)
-        if wire is not None:
-            wire.limit_unsent(UNSENT)
-            await self._watch(
-                scope,
-                WireOutlet(wire, self._shelf.cache, self._batch),
-                asked,
-                address,
-                _messages(receive, self._settings),
-            )
+        wire: Wire = scope["extensions"][EXTENSION]
+        wire.limit_unsent(UNSENT)
+        outlet = WireOutlet(wire, self._shelf.cache, self._batch)
+        if visit.failure is not None:
+            outlet.say(err(visit.failure.code, visit.failure.message), "error")
+            outlet.close(Close(visit.failure.close, visit.failure.message))
+            self._ended(None, visit.failure.close, visit.address, visit.recording.run_id)
             return
+        with self._seated(visit, outlet, credentials(scope["headers"])) as spectator:
+            spectator.left = await self._listen(receive, spectator, outlet, visit.address)
 
-        async def deliver(payload: bytes) -> None:
-            await send({"type": "websocket.send", "text": payload.decode()})
+    async def _listen(self, receive: Receive, spectator: Spectator, outlet: WireOutlet, address: str) -> Close:
+        """Obey a viewer's messages until its connection ends, and return how it did.
 
-        outlet = QueueOutlet(lambda payload, _event, _id: payload)
-        async with asyncio.TaskGroup() as group:
-            sender = group.create_task(_send_all(outlet, deliver, send))
-            await self._watch(scope, outlet, asked, address, _messages(receive, self._settings))
-            if outlet.closed is None:
-                sender.cancel()
+        No more is read while the viewer does not take what it was answered, nor above its address's allowance.
+        """
+        while True:
+            event = await receive()
+            if event["type"] == "websocket.disconnect":
+                return Close(event.get("code") or NO_STATUS, event.get("reason") or "")
+            message = event.get("text") or event.get("bytes") or ""
+            if len(message) > self._settings.stream_max_message:
+                spectator.close(Close(TOO_BIG, "the message is too large"))
+                continue
+            while not self._doors.controls.take(address, now := time.monotonic()):  # noqa: ASYNC110  time fills it
+                await asyncio.sleep(self._doors.controls.wait(address, now))
+            spectator.hear(message)
+            await outlet.drain()
 
-    async def _serve_events(self, scope: Scope, receive: Receive, send: Send, asked: Wish, address: str) -> None:
-        headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store")]
-        headers.append((b"x-accel-buffering", b"no"))
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+    async def _serve_events(self, scope: Scope, receive: Receive, send: Send, visit: _Visit) -> None:
+        del receive  # the connection says when the client is gone
+        connection = connection_of(scope)
+        connection.limit_unsent(UNSENT)
+        sink = EventSink(connection, self._settings.stream_stuck_seconds)
+        await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
+        with self._seated(visit, sink, credentials(scope["headers"])) as spectator:
+            await sink.deliver(send)
+            spectator.left = sink.closed or Close(NO_STATUS)
 
-        async def deliver(payload: bytes) -> None:
-            await send({"type": "http.response.body", "body": payload, "more_body": True})
+    @contextlib.contextmanager
+    def _seated(self, visit: _Visit, outlet: Outlet, known: Sequence[Header]) -> Iterator[Spectator]:
+        """Let a viewer watch as long as the context lasts; whatever the process is told meanwhile ends it."""
+        spectator = self._seat(visit.recording, outlet, visit.asked)
+        spectator.owner = self.owner(known)
+        try:
+            with self._doors.attended(spectator):
+                yield spectator
+        finally:
+            spectator.detach()
+            self.spectators.discard(spectator)
+            code = (spectator.closed or spectator.left).code
+            self._ended(spectator, code, visit.address, visit.recording.run_id)
 
-        outlet = QueueOutlet(_event)
-        async with asyncio.TaskGroup() as group:
-            sender = group.create_task(empty(outlet, deliver))
-            watching = group.create_task(self._watch(scope, outlet, asked, address, _until_gone(receive)))
-            sender.add_done_callback(lambda _: watching.cancel())
-            with contextlib.suppress(asyncio.CancelledError):
-                await watching
-            if outlet.closed is None:
-                sender.cancel()
-        with contextlib.suppress(OSError):
-            await send({"type": "http.response.body", "body": b""})
-
-    async def _watch(
-        self, scope: Scope, outlet: Outlet, asked: Wish, address: str, messages: AsyncIterator[str | bytes | Close]
-    ) -> None:
-        """Open the recording and let the viewer watch it; its connection is closed when this returns."""
-        run_id = scope["path_params"]["run_id"]
-        with self._shelf.open(run_id, credentials(scope["headers"])) as kept:
-            try:
-                await self._shelf.verify(kept)
-            except Failure as failure:
-                outlet.say(err(failure.code, failure.message), "error")
-                outlet.close(Close(failure.close, failure.message))
-                self._ended(None, failure.close, address, run_id)
-                return
-            spectator = self._seat(kept.recording, outlet, asked)
-            code = NO_STATUS
-            try:
-                with self._doors.attended(spectator):
-                    async for message in messages:
-                        if isinstance(message, Close):
-                            code = message.code
-                            break
-                        spectator.hear(message)
-            finally:
-                spectator.detach()
-                self.spectators.discard(spectator)
-                self._ended(spectator, spectator.closed.code if spectator.closed else code, address, run_id)
+    def owner(self, known: Sequence[Header]) -> str:
+        """Return what stands for credentials in this process, to tell whose a stream is."""
+        return digest(self._secret, "", known)
 
     def _seat(self, recording: Recording, outlet: Outlet, asked: Wish) -> Spectator:
         start, resumed = start_of(recording, asked)
@@ -272,41 +308,15 @@ def _time(recording: Recording, start: int) -> str | None:
     return stamp(recording.log.time_of(start - 1)) if 0 < start <= len(recording.log) else None
 
 
-async def _messages(receive: Receive, settings: RelaySettings) -> AsyncIterator[str | bytes | Close]:
-    """Yield a WebSocket's messages, last its close."""
-    while True:
-        event = await receive()
-        if event["type"] == "websocket.disconnect":
-            yield Close(event.get("code") or NO_STATUS, event.get("reason") or "")
-            return
-        message = event.get("text") or event.get("bytes") or ""
-        if len(message) > settings.stream_max_message:
-            yield b"{"
-            continue
-        yield message
+def _run_id(scope: Scope) -> str:
+    """Return the run's id. Raises RunNotFound for what is none: it would lead elsewhere on the backend."""
+    run_id: str = scope["path_params"]["run_id"]
+    if run_id in {".", ".."} or not run_id.isprintable():
+        raise RunNotFound("run not found")
+    return run_id
 
 
-async def _until_gone(receive: Receive) -> AsyncIterator[str | bytes | Close]:
-    """Yield the end of an HTTP request whose client went away."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    yield Close(NO_STATUS)
-
-
-async def _send_all(outlet: QueueOutlet, deliver: Callable[[bytes], Awaitable[None]], send: Send) -> None:
-    """Send what is queued for a WebSocket, and its close."""
-    try:
-        await empty(outlet, deliver)
-        close = outlet.closed or Close(TRY_AGAIN_LATER)
-        await send({"type": "websocket.close", "code": close.code, "reason": close.reason})
-    except OSError:
-        return
-
-
-def _event(payload: bytes, event: str, name: str) -> bytes:
-    """Return an event of an event stream (WHATWG HTML section 9.2.5); a heartbeat is a comment."""
-    if event == "hb":
-        return b": hb\n\n"
-    head = f"event: {event}\n" if event else ""
-    mark = f"id: {name}\n" if name else ""
-    return (mark + head).encode() + b"data: " + payload + b"\n\n"
+async def _send_head(send: Send) -> None:
+    """Answer HEAD: the headers of an event stream, without asking the backend or taking a place."""
+    await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
+    await send({"type": "http.response.body", "body": b""})

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import orjson
 
-from bff_wsrelay.frames import instant
+from bff_wsrelay.frames import instant, stamp
 
 SPEEDS = (0.1, 3_600.0)
 RATES = (1.0, 60.0)
@@ -18,6 +18,10 @@ DEFAULT_SPEED = 60.0
 DEFAULT_FPS = 30.0
 MOST_INDEX = 10**15
 """Above every frame's index. Positions are calculated in floating point, which counts whole numbers to 9 * 10^15."""
+FIELDS = ("pos", "ts", "val", "speed", "fps")
+"""Fields of a control that carry its value, in all spellings."""
+LONGEST_VALUE = 64
+"""Characters of a text that is echoed; times have half as many."""
 
 HEARTBEAT = b'{"t":"hb"}'
 END = b'{"t":"end"}'
@@ -75,22 +79,41 @@ def hear(text: str | bytes) -> Said:
 
 
 def _control(message: dict[str, Any]) -> Control:
-    echo = orjson.dumps({**message, "echo": True})
     cmd = message.get("cmd")
     if cmd == "play" or cmd == "pause":
-        return Control(cmd, echo)
+        return Control(cmd, _echo(message))
     if cmd == "seek":
-        return Control(cmd, echo, position=position(message.get("pos", message.get("ts"))))
+        return Control(cmd, _echo(message), position=position(message.get("pos", message.get("ts"))))
     if cmd == "speed":
-        return Control(cmd, echo, number("speed", message.get("val", message.get("speed")), *SPEEDS))
+        return Control(cmd, _echo(message), number("speed", message.get("val", message.get("speed")), *SPEEDS))
     if cmd == "fps":
-        return Control(cmd, echo, number("fps", message.get("val", message.get("fps")), *RATES))
+        return Control(cmd, _echo(message), number("fps", message.get("val", message.get("fps")), *RATES))
     if cmd == "step":
         value = number("step", message.get("val", 1), -1, 1)
         if value not in {-1.0, 1.0}:
             raise Refused("VALIDATION", "step must be 1 or -1")
-        return Control(cmd, echo, value)
+        return Control(cmd, _echo(message), value)
     raise Refused("VALIDATION", "invalid ctrl.cmd")
+
+
+def _echo(message: dict[str, Any]) -> bytes:
+    """Return the answer to an accepted control: its known fields only, so that it is small whatever was sent."""
+    known = {name: value for name in FIELDS if _is_short(value := message.get(name))}
+    return orjson.dumps({"t": "ctrl", "cmd": message["cmd"], **known, "echo": True})
+
+
+def _is_short(value: Any) -> bool:
+    return isinstance(value, int | float) or (isinstance(value, str) and len(value) <= LONGEST_VALUE)
+
+
+def moment(text: str) -> int:
+    """Return an ISO 8601 time as µs since the epoch. Raises ValueError for what is none, or lies in no year of ours."""
+    micros = instant(text)
+    try:
+        stamp(micros)
+    except (OverflowError, OSError) as error:
+        raise ValueError("the time is out of range") from error
+    return micros
 
 
 def number(name: str, value: Any, least: float, most: float) -> float:
@@ -108,7 +131,7 @@ def position(value: Any) -> Position:
         return Position(index=int(value))
     if isinstance(value, str):
         try:
-            return Position(micros=instant(value), coarse=len(value) == len("2025-01-02"))
+            return Position(micros=moment(value), coarse=len(value) == len("2025-01-02"))
         except ValueError as error:
             raise Refused("VALIDATION", "pos must be an ISO 8601 time or a frame index") from error
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MOST_INDEX or value % 1:

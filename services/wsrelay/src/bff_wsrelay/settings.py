@@ -13,13 +13,30 @@ class RelaySettings(Settings):
     port: int = Field(8103, ge=0, le=65_535, description="port to listen on; 0 takes any free one")
     stream_max_connections: int = Field(5_000, ge=1, le=100_000, description="viewers of one process")
     stream_max_per_client: int = Field(1_000, ge=1, le=100_000, description="viewers from one client address")
+    stream_max_pending: int = Field(
+        1_000, ge=1, le=100_000, description="handshakes of one client address that wait for the backend's verdict"
+    )
+    stream_handshakes_per_client: int = Field(
+        200, ge=1, le=100_000, description="handshakes a second of one client address; ten seconds' worth at once"
+    )
+    stream_controls_per_client: int = Field(
+        2_000,
+        ge=1,
+        le=1_000_000,
+        description="messages a second of all playback viewers of one client address; more of them wait",
+    )
     stream_max_controls: int = Field(
         50,
         ge=1,
         le=10_000,
         description="a viewer's messages a second; too many end playback, and wait at the transparent door",
     )
-    stream_max_message: int = Field(64 * 1024, ge=256, le=16 * MEBI, description="bytes of a playback viewer's message")
+    stream_max_message: int = Field(
+        64 * 1024, ge=256, le=16 * MEBI, description="bytes of a playback viewer's message; a larger one ends it (1009)"
+    )
+    stream_verify_seconds: Seconds = Field(
+        5.0, description="longest wait for the backend's verdict on a run before a stream begins"
+    )
     stream_heartbeat: Seconds = Field(5.0, description="seconds between two heartbeats to a playback viewer")
     stream_viewer_bytes: int = Field(
         8 * 1024, ge=1024, le=16 * MEBI, description="unsent bytes above which a viewer's frames are coalesced"

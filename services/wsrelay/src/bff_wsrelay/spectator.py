@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bff_shared.context import correlation_id
-from bff_wsrelay.admission import Allowance
-from bff_wsrelay.closecodes import INTERNAL_ERROR, RESTART, TRY_AGAIN_LATER, Close
+from bff_shared.limits import TokenBucket
+from bff_wsrelay.closecodes import INTERNAL_ERROR, NO_STATUS, RESTART, TRY_AGAIN_LATER, Close
 from bff_wsrelay.frames import stamp
 from bff_wsrelay.outlet import Outlet
 from bff_wsrelay.player import Emission, Player
@@ -46,6 +46,7 @@ class Balance:
 class Spectator:
     """Gives a player its turns and sends what it says. Times are those of its clock.
 
+    `owner` stands for its credentials, `left` is how its connection ended where it was not closed from here.
     Nothing that goes wrong in a turn of its own reaches whoever gave it: the connection is closed with 1011.
     """
 
@@ -67,7 +68,9 @@ class Spectator:
         "_ticker",
         "balance",
         "closed",
+        "left",
         "opened",
+        "owner",
         "player",
         "recording",
         "scheduled",
@@ -92,10 +95,12 @@ class Spectator:
         self.told: bytes | None = None
         self._measured = player.log.ended
         self.closed: Close | None = None
+        self.left = Close(NO_STATUS)
+        self.owner = ""
         self._outlet, self._ticker, self._settings, self._metrics = outlet, ticker, settings, metrics
         self._get_buffered = outlet.buffered_now
         self._clock, self._room = clock, settings.stream_viewer_bytes
-        self._allowance = Allowance(settings.stream_max_controls, now)
+        self._allowance = TokenBucket(settings.stream_max_controls, settings.stream_max_controls)
         self._beat = now + settings.stream_heartbeat
         self._pressed = False
         self._dropped = 0

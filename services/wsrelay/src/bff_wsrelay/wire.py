@@ -112,6 +112,10 @@ class Wire:
         """Call back whenever a paused transport has drained below its low-water mark; None ends it."""
         self._protocol.on_writable = callback
 
+    async def drain(self) -> None:
+        """Wait until the transport is not above its high-water mark any more, or nothing is written any more."""
+        await self._protocol.writable.wait()
+
     def limit_unsent(self, size: int) -> None:
         """Let the kernel hold at most about `size` bytes that were not sent yet, where it can be told so."""
         option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
@@ -212,6 +216,7 @@ class WireProtocol(WebSocketsSansIOProtocol):
                 self.conn.send_close(code, reason)
                 self.transport.write(b"".join(self.conn.data_to_send()))
             self.close_sent = self._told_end = True
+            self.writable.set()  # nobody has to wait for room any more
             self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
             if self.read_paused:
                 self.read_paused = False
