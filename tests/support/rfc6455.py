@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import os
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Self
@@ -57,10 +58,14 @@ class Peer:
         self.reader, self.writer, self.mask = reader, writer, mask
 
     @classmethod
-    async def open(cls, url: str) -> Self:
-        """Connect to `ws://` as a client."""
+    async def open(cls, url: str, sock: socket.socket | None = None) -> Self:
+        """Connect to `ws://` as a client, over a connected socket if one is given, which then buffers little."""
         parts = urlsplit(url)
-        reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=1 << 26)
+        if sock is None:
+            reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=1 << 26)
+        else:
+            sock.setblocking(False)
+            reader, writer = await asyncio.open_connection(sock=sock, limit=1 << 12)
         target = f"{parts.path}?{parts.query}" if parts.query else parts.path
         head = f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         head += "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"

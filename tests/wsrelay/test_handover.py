@@ -9,13 +9,16 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from websockets.exceptions import InvalidHandshake
+import pytest
+from websockets.exceptions import InvalidHandshake, InvalidStatus
+from websockets.http11 import Response
 
 from tests.support.playback import WAIT, Client, watching
 from tests.support.redis_server import free_port, running
 from tests.support.runs import RunBackend, assert_conserved, source
 
 VIEWERS = 50
+DRAIN_SPREAD = 0.5
 
 
 class RelayProcess:
@@ -26,7 +29,7 @@ class RelayProcess:
         own = {
             "BFF_HOST": "127.0.0.1",
             "BFF_PORT": str(self.port),
-            "BFF_STREAM_DRAIN_SPREAD": "0.5",
+            "BFF_STREAM_DRAIN_SPREAD": str(DRAIN_SPREAD),
             "BFF_LOG_LEVEL": "WARNING",
         }
         self.process = subprocess.Popen(
@@ -103,3 +106,90 @@ async def test_viewers_of_a_relay_that_is_replaced_go_on_at_another_and_lose_not
         await asyncio.gather(*(watch(client) for client in clients))
         assert await first.ends() == -signal.SIGTERM
         assert backend.connections == 1
+
+
+@asynccontextmanager
+async def one_relay(backend_url: str, **environment: str) -> AsyncIterator[RelayProcess]:
+    relay = RelayProcess(BFF_BACKEND_URL=backend_url, **environment)
+    try:
+        await relay.ready()
+        yield relay
+    finally:
+        relay.process.kill()
+        relay.process.wait(WAIT)
+
+
+async def open_events(relay: RelayProcess) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
+    path = "/api/v1/runs/run/stream?speed=2"
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n".encode())
+    return reader, writer
+
+
+async def rest(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(WAIT):
+        return await reader.read()
+
+
+@pytest.mark.timing
+async def test_a_process_with_viewers_of_both_kinds_ends_when_they_are_drained() -> None:
+    backend = RunBackend(source(20_000))
+    await backend.start()
+    async with one_relay(backend.url) as relay, AsyncExitStack() as stack:
+        sockets = [await stack.enter_async_context(watching(relay.stream("?autoplay=1&speed=2"))) for _ in range(50)]
+        streams = [await open_events(relay) for _ in range(50)]
+        for client in sockets:
+            await client.until_type("frame")
+        for reader, _ in streams:
+            await reader.readuntil(b"event: frame")
+        begun = asyncio.get_running_loop().time()
+        relay.process.send_signal(signal.SIGTERM)
+        codes, ends, status = await asyncio.gather(
+            asyncio.gather(*(client.until_closed() for client in sockets)),
+            asyncio.gather(*(rest(reader) for reader, _ in streams)),
+            relay.ends(),
+        )
+        assert asyncio.get_running_loop().time() - begun <= DRAIN_SPREAD + 2
+        assert (set(codes), status) == ({1012}, -signal.SIGTERM)
+        assert all(client.messages[-1]["state"] == "draining" for client in sockets)
+        assert all(b'"state":"draining"' in end and end.endswith(b"0\r\n\r\n") for end in ends)
+        for _, writer in streams:
+            writer.close()
+    await backend.stop()
+
+
+@pytest.mark.timing
+async def test_a_process_ends_that_is_told_to_stop_while_handshakes_wait_for_a_verdict() -> None:
+    arrived = asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.set()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, one_relay(url, BFF_STREAM_VERIFY_SECONDS="60") as relay:
+        socket = asyncio.create_task(refused(relay.stream("")))
+        reader, writer = await open_events(relay)
+        async with asyncio.timeout(WAIT):
+            await arrived.wait()
+        await asyncio.sleep(0.2)  # until both wait; the backend is asked once for them
+        begun = asyncio.get_running_loop().time()
+        relay.process.send_signal(signal.SIGTERM)
+        assert await relay.ends() == -signal.SIGTERM
+        assert asyncio.get_running_loop().time() - begun <= DRAIN_SPREAD + 2
+        answer = await rest(reader)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after:" in answer
+        writer.close()
+        response = await socket
+        assert response.status_code == 503
+        assert int(response.headers["Retry-After"]) >= 1
+
+
+async def refused(url: str) -> Response:
+    with pytest.raises(InvalidStatus) as refusal:
+        async with watching(url):
+            pass
+    return refusal.value.response

@@ -8,7 +8,6 @@ protocol knows them; `HttpProtocol` puts them into the scope as `scope["extensio
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
 from typing import Any, cast
 
 from starlette.types import Scope, Send
@@ -30,20 +29,30 @@ CLOSE_GRACE_SECONDS = 2.0
 
 
 class HttpConnection:
-    """One client connection of the HTTP server. `lost` is set when it is gone, whichever request was told so."""
+    """One client connection of the HTTP server.
+
+    `lost` is set when it is gone, whichever request was told so; `drained` while the kernel has taken everything, once
+    `unbuffered` was called.
+    """
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self.get_buffered = transport.get_write_buffer_size
         self.lost = asyncio.Event()
+        self.drained = asyncio.Event()
+        self.drained.set()
 
-    def limit_unsent(self, size: int) -> None:
-        """Let the kernel hold at most about `size` bytes that were not sent yet, where it can be told so."""
+    def unbuffered(self, unsent: int) -> None:
+        """Let a sender wait until the kernel has taken everything, which holds about `unsent` bytes that were not sent.
+
+        What is buffered cannot be coalesced any more. The kernel can be told so on Linux and macOS only.
+        """
+        self._transport.set_write_buffer_limits(0)
         option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
         connection = self._transport.get_extra_info("socket")
         if option is not None and connection is not None:
             with contextlib.suppress(OSError):  # a Unix socket has no such option
-                connection.setsockopt(socket.IPPROTO_TCP, option, size)
+                connection.setsockopt(socket.IPPROTO_TCP, option, unsent)
 
     def abort(self) -> None:
         """Drop the connection and what was not sent."""
@@ -65,9 +74,20 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_begin()
         cast("dict[str, Any]", self.scope)["extensions"] = {EXTENSION: self._connection}
 
+    def pause_writing(self) -> None:
+        """Note that the kernel has not taken everything."""
+        self._connection.drained.clear()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """Note that it has."""
+        self._connection.drained.set()
+        super().resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell every request of the connection; uvicorn tells only the newest."""
         self._connection.lost.set()
+        self._connection.drained.set()
         super().connection_lost(exc)
 
 
@@ -118,18 +138,30 @@ class EventSink:
             self._deadline.reschedule(self._close_by if when is None else min(when, self._close_by))
 
     async def deliver(self, send: Send) -> None:
-        """Send what is queued until the stream is closed or the client gone; one that takes nothing is dropped."""
+        """Send what is queued until the stream is closed or the client gone.
+
+        A client that takes nothing for so long that the stream is closed, or nothing of its end, is dropped.
+        """
+        connection = self._connection
+        watching = asyncio.create_task(self._close_when_lost(), name="watch an event stream's connection")
         try:
-            async with _ended_by(self._connection.lost, self):
-                while batch := await self._take():
-                    for message in batch:
-                        await self._send(send, {"type": "http.response.body", "body": message, "more_body": True})
-                        self._size -= len(message)
-                await self._send(send, {"type": "http.response.body", "body": b""})
+            while batch := await self._take():
+                for message in batch:
+                    await self._send(send, {"type": "http.response.body", "body": message, "more_body": True})
+                    self._size -= len(message)
+            await self._send(send, {"type": "http.response.body", "body": b""})
+            async with asyncio.timeout_at(self._close_by):
+                await connection.drained.wait()
         except TimeoutError:
             self.close(Close(TRY_AGAIN_LATER, "the connection takes nothing"))
-            self._connection.abort()
-            await self._connection.lost.wait()  # in the loop's next turn; the server would miss the rest otherwise
+            connection.abort()
+            await connection.lost.wait()  # the loop's next turn; the server would miss the response's end otherwise
+        finally:
+            watching.cancel()
+
+    async def _close_when_lost(self) -> None:
+        await self._connection.lost.wait()
+        self.close(Close(NO_STATUS))
 
     async def _take(self) -> list[bytes]:
         """Return all that is queued, waiting for something; nothing at the end."""
@@ -151,21 +183,6 @@ class EventSink:
             self._waiting.append(message)
             self._size += len(message)
             self._there.set()
-
-
-@contextlib.asynccontextmanager
-async def _ended_by(lost: asyncio.Event, sink: EventSink) -> AsyncIterator[None]:
-    """Close a sink when its connection is lost, as long as the context lasts."""
-
-    async def watch() -> None:
-        await lost.wait()
-        sink.close(Close(NO_STATUS))
-
-    watching = asyncio.create_task(watch(), name="watch an event stream's connection")
-    try:
-        yield
-    finally:
-        watching.cancel()
 
 
 def event_text(payload: bytes, event: str, name: str = "") -> bytes:

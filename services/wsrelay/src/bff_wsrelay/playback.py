@@ -252,7 +252,7 @@ class Playback:
     async def _serve_events(self, scope: Scope, receive: Receive, send: Send, visit: _Visit) -> None:
         del receive  # the connection says when the client is gone
         connection = connection_of(scope)
-        connection.limit_unsent(UNSENT)
+        connection.unbuffered(UNSENT)
         sink = EventSink(connection, self._settings.stream_stuck_seconds)
         await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
         with self._seated(visit, sink, credentials(scope["headers"])) as spectator:
