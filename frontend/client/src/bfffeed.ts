@@ -21,6 +21,12 @@ type Hello = Messages["Hello"];
 type Extent = Messages["Extent"];
 
 const QUIET_MS = 15_000;
+/** The relay greets within 2 s, whatever the backend does. */
+const GREETING_MS = 5000;
+/** A connection that holds for so long, or brings a frame, is one that works: a greeting alone is not. */
+const WELL_MS = 5000;
+/** Names no reading: the relay then goes by the time. Without a name it could take `seq` for one of another reading. */
+const NO_EPOCH = "unknown";
 
 export class BffFeed implements Feed {
   readonly #options: FeedOptions;
@@ -28,7 +34,9 @@ export class BffFeed implements Feed {
   #socket: WebSocket | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #watch: ReturnType<typeof setTimeout> | undefined;
+  #holding: ReturnType<typeof setTimeout> | undefined;
   #attempt = 0;
+  #isWell = false;
   #retryMs: number | null = null;
   #epoch: string | null;
   #going = false;
@@ -65,6 +73,7 @@ export class BffFeed implements Feed {
   close(): void {
     clearTimeout(this.#timer);
     clearTimeout(this.#watch);
+    clearTimeout(this.#holding);
     const socket = this.#socket;
     this.#socket = null;
     socket?.close(1000);
@@ -77,11 +86,13 @@ export class BffFeed implements Feed {
   #connect(): void {
     const { id, baseUrl, host, WebSocket } = this.#options;
     const { seq, ts } = host.position();
-    const at = seq >= 0 ? { epoch: this.#epoch, seq, ts } : {};
+    const epoch = this.#epoch ?? (ts === null ? null : NO_EPOCH);
+    const at = seq >= 0 ? { epoch, seq, ts } : {};
     const path = target(`/api/v1/runs/${encodeURIComponent(id)}/stream`, { ...host.pace(), ...at });
     const socket = new WebSocket(socketUrl(baseUrl, path));
     this.#socket = socket;
     this.#greeted = false;
+    this.#isWell = false;
     this.#shown = ts;
     this.#listen();
     // A close event always follows; Node's WebSocket libraries throw what nobody listens for.
@@ -99,16 +110,29 @@ export class BffFeed implements Feed {
   /** A connection that says nothing, not even its heartbeat of every 5 s, is given up. */
   #listen(): void {
     clearTimeout(this.#watch);
-    this.#watch = setTimeout(() => {
-      const socket = this.#socket;
-      this.#lost(1006, "silence");
-      socket?.close();
-    }, QUIET_MS);
+    this.#watch = setTimeout(
+      () => {
+        const socket = this.#socket;
+        this.#lost(1006, "silence");
+        socket?.close();
+      },
+      this.#greeted ? QUIET_MS : GREETING_MS,
+    );
+  }
+
+  /** Count the tries anew: this connection works. */
+  #well(): void {
+    clearTimeout(this.#holding);
+    if (this.#isWell) return;
+    this.#isWell = true;
+    this.#attempt = 0;
+    this.#options.host.well();
   }
 
   #lost(code: number, reason: string): void {
     const { host } = this.#options;
     clearTimeout(this.#watch);
+    clearTimeout(this.#holding);
     this.#socket = null;
     const final = FINAL[code];
     if (final) {
@@ -117,7 +141,8 @@ export class BffFeed implements Feed {
     }
     const wait = this.#attempt === 0 && this.#retryMs !== null ? this.#retryMs : backoff(this.#attempt);
     host.status({ connection: "reconnecting", retryMs: wait });
-    // The first loss of a connection that worked is no failure yet: a relay that drains has a replica beside it.
+    // The first loss of a connection that was greeted is no failure yet: a relay that drains has a replica beside it. Nor is
+    // a greeting by itself a success: a relay may greet for a run that it cannot read.
     if (this.#attempt > 0 || !this.#greeted) {
       host.failed(new BffError("NETWORK", reason || "the stream's connection broke", { details: { close: code } }));
     }
@@ -162,11 +187,13 @@ export class BffFeed implements Feed {
 
   #greet(message: Record<string, unknown>): void {
     const { epoch, total, from, to, seq } = message as unknown as Hello;
-    this.#attempt = 0;
     this.#greeted = true;
-    this.#epoch = epoch;
+    // Null while the relay cannot tell yet; a status says it later.
+    this.#epoch = epoch || null;
+    this.#listen();
+    this.#holding = setTimeout(() => this.#well(), WELL_MS);
     const resuming = this.#going && this.#playing;
-    this.#options.host.ready({ epoch, total, from, to, seq });
+    this.#options.host.ready({ epoch: this.#epoch, total, from, to, seq });
     // It may have been told to pause, now that it listens.
     if (resuming && this.#playing) this.#say({ cmd: "play" });
   }
@@ -174,6 +201,7 @@ export class BffFeed implements Feed {
   #show(frame: Frame): void {
     const shown = this.#shown;
     this.#shown = null;
+    this.#well();
     if (!this.#going || (shown !== null && Date.parse(frame.ts) <= Date.parse(shown))) return;
     this.#options.host.frame(frame);
   }
@@ -183,8 +211,9 @@ export class BffFeed implements Feed {
     const { state, retry_ms: retryMs, epoch } = message;
     if (typeof retryMs === "number") this.#retryMs = retryMs;
     if (state === "epoch") {
-      this.#epoch = String(epoch);
-      host.epoch(this.#epoch);
+      if (typeof epoch !== "string" || !epoch) return;
+      this.#epoch = epoch;
+      host.epoch(epoch);
     } else {
       host.status({
         connection: state as StreamState["connection"],

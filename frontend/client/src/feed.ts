@@ -28,7 +28,9 @@ export interface Host {
   error(error: StreamEvents["error"]): void;
   /** The feed is out of order; it goes on trying until it is closed. */
   failed(error: BffError): void;
-  /** The run is another one now: `seq` counts anew. */
+  /** Frames come, or a connection has held for a while: the feed is in order again. */
+  well(): void;
+  /** The reading of the run that `seq` counts in is known now, or is another one. */
   epoch(epoch: string): void;
   position(): Position;
   /** The pace asked for. */

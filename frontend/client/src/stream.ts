@@ -3,8 +3,9 @@
  * made ready first, then goes on after the frame that was shown last.
  */
 
-import type { BffError } from "./errors.ts";
+import { BffError } from "./errors.ts";
 import type { Control, Feed, FeedOptions, Host } from "./feed.ts";
+import { tellAll } from "./listeners.ts";
 import type { Frame, Position, RunStream, Side, StreamEvents, StreamOptions, StreamState } from "./types.ts";
 
 export type MakeFeed = (options: FeedOptions, epoch: string | null) => Feed;
@@ -29,7 +30,10 @@ interface Source {
   side: Side;
   feed: Feed;
   since: number;
+  /** Whether it has been there, and goes on trying to be. */
   ready: boolean;
+  /** Whether it has given up. */
+  over?: true;
   failed?: BffError;
 }
 
@@ -55,6 +59,10 @@ export class PlayedRun implements RunStream {
   /** Whose frames are shown, and who is being made ready to take over. */
   #source: Source;
   #next: Source | null = null;
+  /** The side that has refused this run for good; it is not asked again before the flags want another one. */
+  #refusedBy: Side | null = null;
+  /** The side that the flags wanted last. */
+  #wanted: Side;
   /** Controls that came while the one stands still for the other, or has no connection. */
   #held: Control[] = [];
   readonly #gone = new AbortController();
@@ -80,6 +88,7 @@ export class PlayedRun implements RunStream {
       dropped: 0,
       retryMs: null,
     };
+    this.#wanted = this.#state.side;
     this.#source = this.#open(this.#state.side);
     options.signal?.addEventListener("abort", () => this.close(), { once: true, signal: this.#gone.signal });
     if (options.signal?.aborted) this.close();
@@ -143,11 +152,14 @@ export class PlayedRun implements RunStream {
 
   /** Ask the flags again which side it should be. */
   choose(): void {
-    if (this.#state.connection !== "closed") this.#turnTo(this.#setting.side());
+    const side = this.#setting.side();
+    if (this.#wanted !== side) this.#refusedBy = null;
+    this.#wanted = side;
+    if (this.#state.connection !== "closed") this.#turnTo(side);
   }
 
   #turnTo(side: Side, failed?: BffError): void {
-    if ((this.#next ?? this.#source).side === side) return;
+    if ((this.#next ?? this.#source).side === side || this.#refusedBy === side) return;
     this.#next?.feed.close();
     this.#next = null;
     if (this.#source.side === side) {
@@ -178,16 +190,17 @@ export class PlayedRun implements RunStream {
     for (const control of this.#held.splice(0)) this.#source.feed.send(control);
   }
 
-  /** Having fallen back, look for the BFF after a while, then more and more seldom. */
+  /** While it is not on the side that the flags want, look for that one after a while, then more and more seldom. */
   #planReturn(): void {
     const { side, fallback, isBack, returnMs } = this.#setting;
     clearTimeout(this.#returning);
-    const away = () => this.#source.side === "legacy" && !this.#next && this.#state.connection !== "closed";
-    if (!fallback || side() !== "bff" || !away()) return;
+    const away = () =>
+      ![this.#source.side, this.#refusedBy].includes(side()) && !this.#next && this.#state.connection !== "closed";
+    if ((side() === "bff" && !fallback) || !away()) return;
     const wait = Math.min(MOST_RETURN_MS, returnMs * 2 ** this.#returns++) * (0.75 + Math.random() / 2);
     this.#returning = setTimeout(async () => {
       // The legacy side stands still while the relay is asked for a place, so it must be there to answer.
-      if (await isBack()) this.choose();
+      if (side() === "legacy" || (await isBack())) this.choose();
       if (away()) this.#planReturn();
     }, wait);
   }
@@ -203,7 +216,9 @@ export class PlayedRun implements RunStream {
       end: () => current() && this.#end(),
       error: (error) => (current() || this.#next === source) && this.#error(source, error),
       failed: (error) => this.#failed(source, error),
+      well: () => this.#well(source),
       epoch: (epoch) => {
+        if (!current()) return;
         this.#epoch = epoch;
         this.#position = { ...this.#position, epoch };
       },
@@ -225,12 +240,9 @@ export class PlayedRun implements RunStream {
       this.#source.feed.close();
       this.#source = source;
       this.#next = null;
-    } else if (this.#next && this.#setting.side() === source.side) {
-      // It has come back by itself before the other could stand in for it.
-      this.#next.feed.close();
-      this.#next = null;
     }
-    this.#epoch = hello.epoch ?? this.#epoch;
+    // What legacy plays is still counted as the relay's last reading was; a relay that names none has another, perhaps.
+    if (source.side === "bff") this.#epoch = hello.epoch;
     this.#position = { ...this.#position, epoch: hello.epoch };
     this.#set({
       connection: "live",
@@ -243,8 +255,17 @@ export class PlayedRun implements RunStream {
     this.#emit("hello", { ...hello, seq: this.#position.seq, side: source.side });
     if (isNext) source.feed.go(this.#position, this.#state.playing);
     this.#pass();
-    if (this.#source.side === "bff") this.#returns = 0;
     this.#planReturn();
+  }
+
+  #well(source: Source): void {
+    if (this.#source !== source) return;
+    if (this.#next && this.#setting.side() === source.side) {
+      // It has come back by itself before the other could stand in for it.
+      this.#next.feed.close();
+      this.#next = null;
+    }
+    if (!this.#next) this.#returns = 0;
   }
 
   #failed(source: Source, error: BffError): void {
@@ -277,9 +298,31 @@ export class PlayedRun implements RunStream {
   }
 
   #error(source: Source, error: StreamEvents["error"]): void {
-    const fatal = error.fatal && this.#source === source;
+    const fatal = error.fatal && !this.#survives(source, error);
     this.#emit("error", { ...error, fatal });
     if (fatal) this.close();
+  }
+
+  /** Go on without a side that has given up, if the other one plays, or can; tell whether that is so. */
+  #survives(source: Source, { code, message }: StreamEvents["error"]): boolean {
+    const isNext = this.#next === source;
+    // What cannot be loaded now may be had later; a refusal is for good.
+    const refused = code !== "NETWORK";
+    if (isNext && (this.#source.ready || !refused) && !this.#source.over) {
+      source.feed.close();
+      this.#next = null;
+      if (refused) this.#refusedBy = source.side;
+      this.#resume();
+      this.#planReturn();
+      return true;
+    }
+    if (isNext || source.side !== "bff" || code !== "TOO_LARGE" || !this.#setting.fallback) return false;
+    // The relay keeps runs up to a size; the page can keep a larger one.
+    source.feed.close();
+    source.over = true;
+    this.#refusedBy = "bff";
+    this.#turnTo("legacy", new BffError(code, message));
+    return true;
   }
 
   #set(change: Partial<StreamState>): void {
@@ -293,7 +336,7 @@ export class PlayedRun implements RunStream {
   }
 
   #emit<K extends keyof StreamEvents>(type: K, event: StreamEvents[K]): void {
-    for (const listener of [...this.#listeners[type]]) listener(event);
+    tellAll(this.#listeners[type], event);
   }
 }
 

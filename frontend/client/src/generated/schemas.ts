@@ -998,7 +998,10 @@ export const SCHEMAS: Record<string, unknown> = {
     "const": "hello"
    },
    "epoch": {
-    "type": "string"
+    "type": [
+     "string",
+     "null"
+    ]
    },
    "seq": {
     "type": "integer"

@@ -75,8 +75,8 @@ export interface components {
         };
         /** @description First: what is played, where the viewer stands, how fast it goes. */
         Hello: {
-            /** @description names the reading of the run that `seq` counts in */
-            epoch: string;
+            /** @description names the reading of the run that `seq` counts in; null until a status tells it */
+            epoch: string | null;
             fps: number;
             from: string | null;
             resumed?: boolean;

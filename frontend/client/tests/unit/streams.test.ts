@@ -193,7 +193,9 @@ test("a stream that was over before it began is not kept", async () => {
 test.each([
   [4404, "RUN_NOT_FOUND"],
   [4401, "UNAUTHORIZED"],
-  [1009, "TOO_LARGE"],
+  [4403, "FORBIDDEN"],
+  [4424, "ARTIFACT_MISSING"],
+  [1008, "VALIDATION"],
 ])("close code %i ends the stream with %s", async (code, expected) => {
   const { stream, paths } = await played("bff", (socket) => socket.close(code));
   const told = await new Promise((resolve) => stream.on("error", resolve));
