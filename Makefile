@@ -10,6 +10,12 @@ BOOTSTRAP = $(if $(PYTHON),$(PYTHON) deploy/local/bootstrap.py,echo "error: no P
 ORIGIN_PORT ?= 8080
 BACKEND_URL ?=
 SOAK ?= 600
+MINUTES ?= 10
+PYTEST = $(BIN)/python -m pytest --durations=10 --durations-min=0.5
+# A file at a time on each worker.
+PARALLEL = -n auto --dist loadfile --no-loadscope-reorder
+# pytest's status where nothing fits what was asked for.
+NONE = [ $$? -eq 5 ]
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -23,9 +29,19 @@ trace: ## show a request's way through the logs of make run: make trace ID=…
 	@$(BOOTSTRAP) run
 	@$(BIN)/python -m bff_local.trace "$(ID)"
 
-test: ## run every test
+test: ## run every quick test, the frontend's too: make test [ARGS="tests/proxy -x"]
 	@$(BOOTSTRAP) dev
-	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
+ifeq ($(ARGS),)
+	@$(BIN)/python deploy/local/frontend.py run run test
+endif
+	@$(PYTEST) -m "not slow" $(PARALLEL) $(ARGS)
+
+test-slow: ## run what `make test` leaves out: browser, whole stacks, faults, hostile clients
+	@$(BOOTSTRAP) dev
+	@$(PYTEST) -m "slow and not timing" $(PARALLEL) $(ARGS) || $(NONE)
+	@$(PYTEST) -m timing $(ARGS) || $(NONE)
+
+test-all: test test-slow ## run every test
 
 test-tools: ## install what some tests need of Debian (root or sudo); without it they are skipped
 	@.ci/test-tools
@@ -98,4 +114,4 @@ bench-compare: ## hold the latest measurements against the stored ones: make ben
 	@$(BOOTSTRAP) bench
 	@$(BIN)/python -m bench.compare $(ARGS)
 
-.PHONY: help run trace test test-tools lint format lock docs audit frontend image deploy chaos soak bench bench-compare
+.PHONY: help run trace test test-slow test-all test-tools lint format lock docs audit frontend image deploy chaos soak bench bench-compare

@@ -64,6 +64,12 @@ def demo(demo_server: DemoServer) -> Iterator[Demo]:
     demo.close()
 
 
+@pytest.fixture(autouse=True)
+def _patient_with_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a busy machine be no reason to do without Redis; what freezes Redis sets a shorter time itself."""
+    monkeypatch.setattr("bff_aggregator.cache.TIMEOUT", 5.0)
+
+
 @pytest.fixture
 async def start_aggregator(start_app: Callable[[Any], Awaitable[str]]) -> AsyncIterator[StartAggregator]:
     """Return a function that serves an aggregator with the given settings and returns a client of it."""

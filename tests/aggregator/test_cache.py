@@ -23,6 +23,11 @@ class Clock:
         return self.now
 
 
+@pytest.fixture(autouse=True)
+def _patient_with_redis() -> None:
+    """Leave the time that Redis gets as it is: these tests are about it."""
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()

@@ -123,12 +123,12 @@ async def test_client_may_shorten_the_deadline_and_not_lengthen_it(
     demo: Any, start_aggregator: StartAggregator
 ) -> None:
     run = month(demo)
-    client = await start_aggregator(backend_url=demo.url, run_timeout=0.6)
-    demo.faults(rule(run, "orders", {"latency_ms": 1500}))
-    for asked in ("0.2", "60"):
+    demo.faults(rule(run, "orders", {"latency_ms": 60_000}))
+    for own, asked in ((30.0, "1"), (1.0, "60")):
+        client = await start_aggregator(backend_url=demo.url, run_timeout=own)
         answer = await client.get(f"/api/v1/runs/{run}/complete", headers={"x-request-timeout": asked})
         assert answer.json()["metadata"]["parts"]["orders"]["state"] == "timeout"
-        assert answer.json()["metadata"]["load_time_ms"] < 1500
+        assert 900 <= answer.json()["metadata"]["load_time_ms"] < 20_000
     answer = await client.get(f"/api/v1/runs/{run}/complete", headers={"x-request-timeout": "soon"})
     assert answer.status_code == 422
 

@@ -184,8 +184,9 @@ async def test_head_and_chart_come_while_the_run_is_still_read(backend: Backend,
 
 
 async def test_chart_of_a_known_symbol_is_asked_for_before_the_run_is_seen(
-    backend: Backend, client: httpx.AsyncClient
+    backend: Backend, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("bff_aggregator.complete.LEAD", HANG)
     backend.hold(RUN)
     known = {"symbol": "AAPL", "from_date": "2024-01-01", "to_date": "2024-01-31"}
     asking = asyncio.create_task(view(client, params=known))

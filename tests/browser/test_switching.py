@@ -27,6 +27,8 @@ from tests.support.dashboard import (
     wait_for_seq,
 )
 
+pytestmark = pytest.mark.slow
+
 SERVICES = ("proxy", "aggregator", "wsrelay")
 MONTH_CHART = {"symbol": "SPY", "timeframe": "1D", "from_date": "2024-06-01", "to_date": "2024-06-30"}
 SOME = 60

@@ -22,6 +22,8 @@ from tests.support.dashboard import (
     wait_for_seq,
 )
 
+pytestmark = pytest.mark.slow
+
 AXE = ROOT / "frontend/node_modules/axe-core/axe.min.js"
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 IMAGES = ROOT / "docs/images"

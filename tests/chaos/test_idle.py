@@ -30,7 +30,10 @@ OTHERS = 40
 MOST_BYTES = 8_192
 KEPT = b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n"
 HALF = b"GET /api/v1/chart-data?symbol=AAPL HTTP/1.1\r\nHost: a\r\nX-A: "
-pytestmark = pytest.mark.skipif(not os.environ.get("CHAOS"), reason="part of make chaos")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not os.environ.get("CHAOS"), reason="part of make chaos"),
+]
 
 
 @pytest.fixture(scope="module")

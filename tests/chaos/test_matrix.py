@@ -14,6 +14,8 @@ from tests.chaos.report import Report
 from tests.chaos.trial import Disturbance, endure
 from tests.chaos.world import World, world
 
+pytestmark = pytest.mark.slow
+
 ALL = bool(os.environ.get("CHAOS"))
 LOADS = (1, 6) if ALL else (1,)
 BRIEF = {

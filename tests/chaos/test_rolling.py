@@ -12,6 +12,8 @@ from tests.chaos.trial import endure
 from tests.chaos.world import SERVICES, World, world
 from tests.support.clocks import FAKETIME
 
+pytestmark = pytest.mark.slow
+
 SIZE = 6 if os.environ.get("CHAOS") else 2
 AHEAD = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": "+1h", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 

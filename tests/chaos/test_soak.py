@@ -14,6 +14,8 @@ from tests.chaos.verdicts import violation
 from tests.chaos.world import World, open_files, world
 from tests.support.runs import assert_conserved
 
+pytestmark = pytest.mark.slow
+
 SECONDS = float(os.environ.get("SOAK", "0"))
 SAMPLE_S = 2.0
 SIZE, USERS = 3, 20

@@ -45,6 +45,7 @@ def test_schema_of_the_stream_is_a_schema() -> None:
     Draft202012Validator.check_schema(SCHEMA)
 
 
+@pytest.mark.slow
 async def test_every_message_of_a_stream_is_as_its_schema_says(demo: DemoServer) -> None:
     said: list[dict[str, Any]] = [
         {"t": "ready"},

@@ -71,6 +71,7 @@ def launched(port: int, *arguments: str) -> Iterator[tuple["subprocess.Popen[str
 
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.usefixtures("_no_settings_of_the_shell"),
     pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
 ]

@@ -525,6 +525,7 @@ def test_nginx_starts_in_front_of_a_name_that_nobody_knows(make_stack: MakeStack
     assert "nobody" not in answer.body.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has 127.0.0.2 ready")
 @pytest.mark.skipif(nginx_version(find_nginx()) < RESOLVE_SINCE, reason="this nginx looks names up once, at start")
 def test_replicas_come_and_go_behind_a_name(make_stack: MakeStack) -> None:

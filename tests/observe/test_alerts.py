@@ -7,6 +7,8 @@ import pytest
 
 from tests.observe.promtool import FOLDER, ROOT, RULES, Firing, Situation, alerts, put, run
 
+pytestmark = pytest.mark.slow
+
 PROXY = {"service": "proxy"}
 AT = {"service": "proxy", "instance": "proxy:1"}
 RELAY = {"service": "wsrelay"}

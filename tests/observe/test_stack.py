@@ -21,6 +21,8 @@ from tests.observe.collector import CLIENT, SERVER, Collector, Received, collect
 from tests.observe.dashboard import WELL, expressions
 from tests.observe.promtool import ROOT, RULES, program
 
+pytestmark = pytest.mark.slow
+
 YEAR = "from_date=2024-01-01&to_date=2024-12-31"
 TRACE, PAGE = "5ca1ab1e" * 4, "0ddba11c" * 2
 """The trace that the page starts, and the page's own span."""

@@ -149,8 +149,8 @@ async def test_the_read_limit_is_the_silence_within_a_body(carrier: Carrier, sta
 
 async def test_a_slow_reader_is_no_read_timeout(carrier: Carrier, start_raw: StartRaw) -> None:
     origin = await start_raw(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhalf"))
-    response = await carrier.handle_async_request(new_request(origin, timeout={"read": 0.02}))
-    await asyncio.sleep(0.06)
+    response = await carrier.handle_async_request(new_request(origin, timeout={"read": 0.5}))
+    await asyncio.sleep(0.6)
     assert await read_all(response) == b"half"
 
 
@@ -201,7 +201,9 @@ async def test_a_stale_connection_is_not_seen_by_idempotent_requests(
     seen: list[bytes] = []
     origin = await start_raw(dying(seen))
     await ask(carrier, origin)
-    assert await ask(carrier, origin, method) == (b"" if method == "HEAD" else b"ok") or method == "HEAD"
+    answer = await carrier.handle_async_request(new_request(origin, method))
+    assert answer.status_code == 200
+    assert await read_all(answer) == (b"" if method == "HEAD" else b"ok")
     assert seen == [b"GET", method.encode(), method.encode()]
     assert carrier.stats.created == 2
 

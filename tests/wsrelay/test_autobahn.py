@@ -18,6 +18,8 @@ from websockets.exceptions import WebSocketException
 from bff_local import Stack, StackOptions
 from tests.support.door import Relay, StartRelay
 
+pytestmark = pytest.mark.slow
+
 CASES = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*"]
 SERVICES = ("proxy", "aggregator", "wsrelay")
 

@@ -296,7 +296,7 @@ async def test_a_backend_that_falls_silent_is_asked_and_then_replaced(
             await backend.send('{"t": "hb"}')
         await released.wait()
 
-    patience = Patience(ping_interval=0.05, ping_timeout=0.1)
+    patience = Patience(ping_interval=0.05, ping_timeout=0.5)
     relay = await start_relay((await start_backend(script)).url, patience=patience)
     async with relay.watch() as viewer:
         assert kinds(await viewer.hears(3)) == ["reconnecting", "live", "hb"]
@@ -307,7 +307,7 @@ async def test_a_backend_that_falls_silent_is_asked_and_then_replaced(
 async def test_a_silent_backend_that_answers_pings_is_left_alone(
     start_relay: StartRelay, start_backend: StartBackend
 ) -> None:
-    patience = Patience(ping_interval=0.1, ping_timeout=0.5)
+    patience = Patience(ping_interval=0.1, ping_timeout=1.0)
 
     async def script(backend: ServerConnection) -> None:
         for _ in range(4):

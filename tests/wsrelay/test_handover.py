@@ -83,6 +83,7 @@ async def come_back(url: str, stack: AsyncExitStack) -> Client:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.slow
 async def test_viewers_of_a_relay_that_is_replaced_go_on_at_another_and_lose_nothing() -> None:
     backend = RunBackend(source(2400))
     async with relays(backend) as (first, second), AsyncExitStack() as stack:

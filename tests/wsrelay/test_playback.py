@@ -113,6 +113,7 @@ async def test_frames_that_always_stop_before_the_equity_does_are_believed_the_s
         assert_conserved(client.frames, backend.frames)
 
 
+@pytest.mark.slow
 async def test_a_hundred_upstream_kills_at_random_frames_are_not_noticed() -> None:
     draw = random.Random(3)  # noqa: S311  test data
     moments = sorted(draw.sample(range(1, 400), 100))
@@ -297,6 +298,7 @@ async def test_step_shows_one_frame_in_either_direction() -> None:
             assert frame["n"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [0, 20])
 async def test_a_slow_viewer_gets_everything_in_fewer_frames_and_others_are_not_delayed(kills: int) -> None:
     backend = RunBackend(source(8000), lambda n: Fate(kill_after=300 * (n + 1)) if n < kills else Fate())

@@ -65,10 +65,14 @@ class Link:
         """Whether a command would be tried now."""
         return bool(self._url) and self._clock() >= self._aside_until
 
-    async def run(self, command: Callable[[Client], Any], limit: float = TIMEOUT) -> Any:
-        """Run a command within `limit` seconds; raise Away if it fails, and put Redis aside unless it only refused."""
+    async def run(self, command: Callable[[Client], Any], limit: float | None = None) -> Any:
+        """Run a command within `limit` seconds, TIMEOUT if None.
+
+        Raises Away if it fails, and puts Redis aside unless it only refused.
+        """
         if not self.is_usable:
             raise Away
+        limit = TIMEOUT if limit is None else limit
         begun = self._clock()
         try:
             async with asyncio.timeout(limit):
