@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,6 +28,7 @@ import uvloop
 from bench.report import figure
 
 YEAR = ("2024-01-01", "2024-12-31")
+ADMIN_TOKEN = "bench-admin"  # noqa: S105  of the relay that is measured
 PING, PONG = 0x89, 0x8A
 PAYLOAD = json.dumps({"t": "frame", "ts": "2025-01-02T14:30:00Z", "ohlc": None, "orders": [], "pad": "x" * 110})
 HEAD = (
@@ -370,7 +371,8 @@ async def churn(relay: Process, run: str, count: int) -> None:
 
     sockets, memory = await batch(1000)
     sockets_after, memory_after = await batch(count)
-    left = (await asyncio.to_thread(_fetch, f"http://127.0.0.1:{relay.port}/api/v1/streams"))["viewers"]
+    address = f"http://127.0.0.1:{relay.port}/api/v1/streams"
+    left = (await asyncio.to_thread(_fetch, address, {"Authorization": f"Bearer {ADMIN_TOKEN}"}))["viewers"]
     figures = f"{left} viewers, {sockets_after - sockets:+d} descriptors, {memory_after - memory:+.0f} KiB"
     report(f"left after {count} connects and disconnects", figures)
 
@@ -385,8 +387,9 @@ async def peers(count: int, seconds: float) -> None:
         report(f"{name}, {count} viewers", f"{cpu:.1f} µs a frame, {rate:.2f} frames/s each, {memory:.0f} KiB a viewer")
 
 
-def _fetch(address: str) -> Any:
-    with urllib.request.urlopen(address, timeout=10) as answer:  # noqa: S310  our own backend
+def _fetch(address: str, headers: Mapping[str, str] | None = None) -> Any:
+    request = urllib.request.Request(address, headers=dict(headers or {}))  # noqa: S310  our own services
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  likewise
         return json.load(answer)
 
 
@@ -397,6 +400,7 @@ async def measure(options: argparse.Namespace) -> None:
         items = (await asyncio.to_thread(_fetch, f"{address}/backtests?limit=100"))["items"]
         run = next(item["run_id"] for item in items if (item["run_from"], item["run_to"]) == YEAR)
         limits = {"BFF_STREAM_MAX_PER_CLIENT": "20000", "BFF_STREAM_MAX_CONNECTIONS": "20000"}
+        limits |= {"BFF_STREAM_HANDSHAKES_PER_CLIENT": "20000", "BFF_ADMIN_TOKEN": ADMIN_TOKEN}
         with running(lambda _: ["-m", "bff_wsrelay"], BFF_BACKEND_URL=address, **limits) as relay:
             first, frames = await read_whole(relay, run)
             report(f"first frame of a run of {frames} that nobody has read", f"{1000 * first:.0f} ms")

@@ -75,7 +75,10 @@ def wait_for_side(page: Page, side: str) -> None:
 def wait_for_log(page: Page, stack: Stack, frames: int) -> None:
     """Wait until the relay has read so many frames of the one run that is played."""
     eventually(
-        page, lambda: any(log["frames"] >= frames for log in ask(f"{stack.origin}/api/v1/streams")["recordings"])
+        page,
+        lambda: any(
+            log["frames"] >= frames for log in ask(f"{stack.origin}/api/v1/streams", token=TOKEN)["recordings"]
+        ),
     )
 
 

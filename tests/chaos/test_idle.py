@@ -56,7 +56,7 @@ async def latencies(whole: World) -> list[float]:
         paths = [
             f"/api/v1/backtests/{whole.run_id}/orders",
             "/api/v1/chart-data?symbol=AAPL&timeframe=1D&from=2024-01-01&to=2024-06-30",
-            "/api/v1/streams",
+            "/api/v1/flags",
         ]
         for path in paths:
             assert (await http.get(path)).status_code == 200

@@ -18,12 +18,14 @@ from tests.chaos.faultproxy import Fault, FaultProxy
 SERVICES = ("proxy", "aggregator", "wsrelay")
 SYMBOL, FIRST_DAY = "AAPL", "2024-11-01"
 WAIT_S = 20.0
+ADMIN_TOKEN = "chaos-admin"
 
 CHART_TIMEOUT, RUN_TIMEOUT, SILENCE, NGINX_TIMEOUT = 4.0, 4.0, 4.0, 10.0
 """Seconds after which a chart, a run, a silent backend and a silent service are given up."""
 
 QUICK = {
     "*": {
+        "BFF_ADMIN_TOKEN": ADMIN_TOKEN,
         "BFF_BREAKER_OPEN_SECONDS": "0.5",
         "BFF_CHART_TIMEOUT": str(CHART_TIMEOUT),
         "BFF_RUN_TIMEOUT": str(RUN_TIMEOUT),

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 from websockets.asyncio.client import connect
 
 from bff_demo.options import Options
@@ -58,13 +59,15 @@ async def converse(viewer: Watcher, *messages: Any, frames: int) -> list[Any]:
 async def test_a_conversation_is_the_same_as_without_the_relay(
     demo: DemoServer, run_path: str, start_app: Start, controls: list[Any]
 ) -> None:
-    app = create_app(RelaySettings(backend_url=demo.url))
+    app = create_app(RelaySettings(backend_url=demo.url, admin_token=SecretStr("admin")))
     base = (await start_app(app)).replace("http", "ws", 1)
     said = [READY, *controls, {"t": "ctrl", "cmd": "dance"}, PLAY]
     async with watching(f"{demo.ws_url}{run_path}") as direct, watching(f"{base}/api/v1{run_path}") as relayed:
         assert await converse(relayed, *said, frames=500) == await converse(direct, *said, frames=500)
         async with httpx.AsyncClient(base_url=base.replace("ws", "http", 1)) as client:
-            [shown] = (await client.get("/api/v1/streams")).json()["transparent"]
+            [shown] = (await client.get("/api/v1/streams", headers={"Authorization": "Bearer admin"})).json()[
+                "transparent"
+            ]
     assert (shown["state"], shown["from_viewer"], shown["breaks"]) == ("live", len(said), 0)
 
 

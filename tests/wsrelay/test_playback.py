@@ -18,6 +18,8 @@ from tests.support.playback import FAST, Relay, play_through, playing, watching
 from tests.support.rfc6455 import Peer, close
 from tests.support.runs import Fate, Message, RunBackend, assert_conserved, source
 
+ADMIN = {"Authorization": "Bearer admin"}
+
 
 async def test_every_frame_of_the_run_arrives_once_and_then_the_end() -> None:
     backend = RunBackend(source(3000))
@@ -446,15 +448,57 @@ async def test_a_page_of_another_origin_is_refused() -> None:
 
 async def test_streams_are_listed_with_their_figures() -> None:
     backend = RunBackend(source(300))
-    async with playing(backend) as relay, watching(relay.stream(FAST)) as client, httpx.AsyncClient() as http:
+    async with (
+        playing(backend, admin_token="admin") as relay,
+        watching(relay.stream(FAST)) as client,
+        httpx.AsyncClient() as http,
+    ):
         await play_through(client)
-        body = (await http.get(f"{relay.url}/api/v1/streams")).json()
+        body = (await http.get(f"{relay.url}/api/v1/streams", headers=ADMIN)).json()
         assert body["viewers"] == 1
         assert body["imbalances"] == 0
         (stream,) = body["streams"]
         assert (stream["run_id"], stream["state"], stream["seq"]) == ("run", "ended", 299)
         (recording,) = body["recordings"]
         assert (recording["frames"], recording["state"], recording["viewers"]) == (300, "finished", 1)
+
+
+async def test_streams_of_other_credentials_are_for_the_admin_only() -> None:
+    backend = RunBackend(source(300), tokens={"alice": 200, "bob": 200})
+    async with (
+        playing(backend, admin_token="admin") as relay,
+        watching(relay.stream(FAST), "alice") as alice,
+        watching(relay.stream(), "bob"),
+        httpx.AsyncClient() as http,
+    ):
+        await play_through(alice)
+
+        async def seen(token: str) -> dict[str, Any]:
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            answer = await http.get(f"{relay.url}/api/v1/streams", headers=headers)
+            assert answer.headers["cache-control"] == "no-store"
+            body: dict[str, Any] = answer.json()
+            return body
+
+        for stranger in ("", "mallory", "adminn"):
+            assert await seen(stranger) == {"viewers": 0, "recordings": [], "streams": []}
+        own = await seen("alice")
+        assert (own["viewers"], len(own["streams"]), len(own["recordings"])) == (1, 1, 1)
+        assert own["streams"][0]["seq"] == 299
+        assert "connections" not in own
+        everything = await seen("admin")
+        assert (everything["viewers"], everything["connections"], len(everything["recordings"])) == (2, 2, 2)
+
+
+async def test_guesses_at_the_admin_token_are_slowed() -> None:
+    async with playing(RunBackend(source(3)), admin_token="admin") as relay, httpx.AsyncClient() as http:
+        answers = [
+            await http.get(f"{relay.url}/api/v1/streams", headers={"Authorization": f"Bearer {guess}"})
+            for guess in range(150)
+        ]
+        refused = [answer for answer in answers if answer.status_code == 429]
+        assert refused
+        assert int(refused[0].headers["retry-after"]) >= 1
 
 
 async def test_a_log_is_dropped_some_time_after_its_last_viewer() -> None:

@@ -28,7 +28,7 @@ from tests.chaos.hostile.clients import (
 )
 from tests.chaos.report import Report
 from tests.chaos.trial import Disturbance, endure
-from tests.chaos.world import World, world
+from tests.chaos.world import ADMIN_TOKEN, World, world
 
 pytestmark = pytest.mark.slow
 ALL = bool(os.environ.get("CHAOS"))
@@ -47,13 +47,14 @@ def whole() -> Iterator[World]:
 async def nothing_is_left(whole: World) -> None:
     """Wait until no stream is open any more."""
     until = time.monotonic() + GONE_S
-    async with httpx.AsyncClient(base_url=whole.stack.origin, timeout=GONE_S) as client:
+    admin = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+    async with httpx.AsyncClient(base_url=whole.stack.origin, timeout=GONE_S, headers=admin) as client:
         while True:
             found = (await client.get("/api/v1/streams")).json()
             if found["viewers"] == found["connections"] == 0 and not found["transparent"]:
                 return
             assert time.monotonic() < until, found
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.1)
 
 
 async def endured(whole: World, report: Report, *hostile_ones: tuple[Disturbance, Told]) -> None:

@@ -54,6 +54,6 @@ def create_app(settings: RelaySettings | None = None) -> FastAPI:
     app.router.routes.append(WebSocketRoute(door.PATH, transparent))
     app.router.routes.append(WebSocketRoute(PLAYBACK_PATH, playback))
     app.router.routes.append(Route(PLAYBACK_PATH, playback, methods=["GET", "HEAD"]))
-    app.include_router(streams.make_router(playback, shelf, transparent, doors))
+    app.include_router(streams.make_router(settings, playback, shelf, transparent, doors))
     app.state.playback, app.state.doors = playback, doors
     return app

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,8 +67,8 @@ class Shelf:
         """Connections made to the backend's stream so far."""
         return self._past_connects + sum(kept.recording.connects for kept in self._kept.values())
 
-    def figures(self) -> list[dict[str, Any]]:
-        """Return what is known of each log."""
+    def figures(self, only: Container[int] | None = None) -> list[dict[str, Any]]:
+        """Return what is known of each log, `only` of the recordings with these `id`s where they are given."""
         return [
             {
                 "run_id": recording.run_id,
@@ -82,6 +82,7 @@ class Shelf:
             }
             for kept in self._kept.values()
             for recording in (kept.recording,)
+            if only is None or id(recording) in only
         ]
 
     @contextlib.contextmanager
