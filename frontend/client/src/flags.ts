@@ -1,14 +1,15 @@
 /**
- * Flags over OpenFeature's remote evaluation protocol (OFREP 0.2): evaluated at the BFF, learnt anew on its server-sent
+ * Flags over OpenFeature's remote evaluation protocol (OFREP 0.3): evaluated at the BFF, learnt anew on its server-sent
  * event, by polling where that fails, remembered for the next visit, and overridden for this browser alone.
  */
 
-import { isObject } from "./errors.ts";
+import { isObject, retryAfterOf } from "./errors.ts";
+import { type Asked, browserTabs, FlagWatch, type Tabs } from "./flagwatch.ts";
+import { tellAll } from "./listeners.ts";
 import type { FlagDetails, FlagKey, FlagSource, Group, Side } from "./types.ts";
 
 export const FLAG_KEYS: readonly FlagKey[] = ["bff", "chart_data", "run_data", "websocket"];
 const POLL_MS = 1000;
-const SLOW_POLL_MS = 30_000;
 const TIMEOUT_MS = 3000;
 
 export interface OfrepOptions {
@@ -19,8 +20,10 @@ export interface OfrepOptions {
   /** null: no event stream, poll only. */
   EventSource?: typeof EventSource | null;
   storage?: Pick<Storage, "getItem" | "setItem"> | null;
-  /** How often to ask while there is no event stream. */
+  /** How soon to ask again where an event stream is wanted and refused, doubling to 30 s; how often where none is. Default 1000. */
   pollMs?: number;
+  /** What this browser's tabs share: one event stream, and the switches. null: nothing. */
+  tabs?: Tabs | null;
   headers?: () => Record<string, string>;
 }
 
@@ -40,9 +43,9 @@ export class OfrepFlags implements FlagSource {
   #memory: Memory;
   #known: Record<string, Known> = {};
   #etag: string | null = null;
-  #events: EventSource | null = null;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #asking: Promise<void> | null = null;
+  #watch: FlagWatch | undefined;
+  #unlisten: (() => void) | undefined;
+  #asking: Promise<Asked> | null = null;
   #again = false;
   #closed = false;
 
@@ -53,7 +56,7 @@ export class OfrepFlags implements FlagSource {
     for (const [key, flag] of Object.entries(this.#memory.flags ?? {}))
       this.#known[key] = { ...flag, evaluation: "CACHED", source: "cache" };
     this.#memory.key ??= options.targetingKey ?? randomKey();
-    this.#remember();
+    this.#remember({});
   }
 
   side(group: Group): Side {
@@ -74,10 +77,9 @@ export class OfrepFlags implements FlagSource {
   }
 
   override(key: FlagKey, value: boolean | undefined): void {
-    const { [key]: _, ...others } = this.#memory.overrides ?? {};
-    this.#memory.overrides = value === undefined ? others : { ...others, [key]: value };
-    this.#remember();
-    this.#tell();
+    const { [key]: _, ...others } = this.#recall().overrides ?? this.#memory.overrides ?? {};
+    this.#remember({ overrides: value === undefined ? others : { ...others, [key]: value } });
+    tellAll(this.#listeners, undefined);
   }
 
   subscribe(listener: () => void): () => void {
@@ -87,71 +89,61 @@ export class OfrepFlags implements FlagSource {
 
   async start(): Promise<void> {
     this.#closed = false;
+    const {
+      baseUrl = "",
+      EventSource = globalThis.EventSource,
+      tabs = browserTabs(),
+      pollMs = POLL_MS,
+    } = this.#options;
+    this.#unlisten ??= tabs?.on("storage", () => this.#follow());
     await this.#refresh();
-    this.#listen();
-    this.#plan();
+    if (this.#closed || this.#watch) return;
+    const ask = (): Promise<Asked> => this.#refresh();
+    this.#watch = new FlagWatch({ url: `${baseUrl}/api/v1/flags/events`, EventSource, tabs, pollMs, ask });
   }
 
   close(): void {
     this.#closed = true;
-    this.#events?.close();
-    this.#events = null;
-    clearTimeout(this.#timer);
+    this.#watch?.close();
+    this.#watch = undefined;
+    this.#unlisten?.();
+    this.#unlisten = undefined;
   }
 
   #value(key: string): boolean {
     return this.#memory.overrides?.[key] ?? this.#known[key]?.value ?? false;
   }
 
-  #listen(): void {
-    const Source = this.#options.EventSource === undefined ? globalThis.EventSource : this.#options.EventSource;
-    if (!Source || this.#closed || this.#events) return;
-    const events = new Source(`${this.#options.baseUrl ?? ""}/api/v1/flags/events`);
-    this.#events = events;
-    events.addEventListener("flags", () => void this.#refresh());
-    events.onopen = () => this.#plan();
-    events.onerror = () => {
-      // A browser tries again by itself unless the answer was no event stream at all.
-      if (events.readyState === Source.CLOSED && this.#events === events) this.#events = null;
-      this.#plan();
-    };
-  }
-
-  /** Poll every second while no event stream is open, else now and then, in case an event was lost. */
-  #plan(): void {
-    clearTimeout(this.#timer);
-    if (this.#closed) return;
-    const listening = this.#events?.readyState === 1;
-    this.#timer = setTimeout(
-      async () => {
-        await this.#refresh();
-        this.#listen();
-        this.#plan();
-      },
-      listening ? SLOW_POLL_MS : (this.#options.pollMs ?? POLL_MS),
-    );
+  /** Take over what another tab has switched. */
+  #follow(): void {
+    const { overrides } = this.#recall();
+    if (JSON.stringify(overrides) === JSON.stringify(this.#memory.overrides)) return;
+    this.#memory = { ...this.#memory, overrides: overrides ?? {} };
+    tellAll(this.#listeners, undefined);
   }
 
   /** Ask now; who asks while another is asking is answered by one more round, which sees what changed meanwhile. */
-  async #refresh(): Promise<void> {
+  async #refresh(): Promise<Asked> {
     if (this.#asking) {
       this.#again = true;
       return this.#asking;
     }
     this.#asking = (async () => {
-      do {
+      for (let changed = false; ; ) {
         this.#again = false;
-        await this.#ask();
-      } while (this.#again && !this.#closed);
+        const asked = await this.#ask();
+        changed ||= asked.changed;
+        if (!this.#again || this.#closed) return { ...asked, changed };
+      }
     })();
     try {
-      await this.#asking;
+      return await this.#asking;
     } finally {
       this.#asking = null;
     }
   }
 
-  async #ask(): Promise<void> {
+  async #ask(): Promise<Asked> {
     const send = this.#options.fetch ?? ((input, init) => fetch(input, init));
     try {
       const response = await send(`${this.#options.baseUrl ?? ""}/ofrep/v1/evaluate/flags`, {
@@ -164,26 +156,28 @@ export class OfrepFlags implements FlagSource {
         body: JSON.stringify({ context: { targetingKey: this.#memory.key } }),
         signal: AbortSignal.timeout(TIMEOUT_MS),
       });
-      if (response.status !== 200) return;
+      if (response.status !== 200) {
+        await response.body?.cancel();
+        const retryAfterMs = retryAfterOf(response.headers.get("retry-after"));
+        return { ok: response.status === 304, changed: false, retryAfterMs };
+      }
       const flags = read(await response.json());
       this.#etag = response.headers.get("etag");
-      this.#learn(flags);
+      return { ok: true, changed: this.#learn(flags), retryAfterMs: null };
     } catch {
       // What was known last goes on to count.
+      return { ok: false, changed: false, retryAfterMs: null };
     }
   }
 
-  #learn(flags: Record<string, Known>): void {
+  /** Take over what the flags are now; tell whether anything is different. */
+  #learn(flags: Record<string, Known>): boolean {
     const before = JSON.stringify(this.#known);
     this.#known = flags;
-    if (JSON.stringify(flags) === before || this.#closed) return;
-    this.#memory.flags = flags;
-    this.#remember();
-    this.#tell();
-  }
-
-  #tell(): void {
-    for (const listener of [...this.#listeners]) listener();
+    if (JSON.stringify(flags) === before || this.#closed) return false;
+    this.#remember({ flags });
+    tellAll(this.#listeners, undefined);
+    return true;
   }
 
   #recall(): Memory {
@@ -195,7 +189,9 @@ export class OfrepFlags implements FlagSource {
     }
   }
 
-  #remember(): void {
+  /** Note a change; what other tabs have written besides stays. */
+  #remember(change: Memory): void {
+    this.#memory = { ...this.#memory, ...this.#recall(), ...change };
     try {
       this.#storage?.setItem(NAME, JSON.stringify(this.#memory));
     } catch {

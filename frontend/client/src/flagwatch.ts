@@ -1,0 +1,164 @@
+/**
+ * When to ask for the flags anew: on the server's event, else by polling. One tab of a browser holds the event stream for
+ * all, because a browser has six connections of HTTP/1.1 to an origin, whatever the number of its tabs.
+ */
+
+const SLOW_POLL_MS = 30_000;
+/** An event stream that was open for so long worked; the next failure is a new one. */
+const WORKED_MS = 10_000;
+
+/** What the tabs of a browser share. */
+export interface Tabs {
+  locks: Pick<LockManager, "request"> | undefined;
+  isVisible(): boolean;
+  /** Return how to call the other tabs; undefined where that cannot be. */
+  channel(name: string): Pick<BroadcastChannel, "postMessage" | "close" | "onmessage"> | undefined;
+  /** Be called when this tab is shown or hidden, or another has written to the store; returns how to stop. */
+  on(type: "visibilitychange" | "storage", listener: () => void): () => void;
+}
+
+/** Return the tabs of this browser; null where there are none. */
+export function browserTabs(): Tabs | null {
+  if (typeof document === "undefined") return null;
+  return {
+    locks: globalThis.navigator.locks,
+    isVisible: () => document.visibilityState === "visible",
+    channel: (name) => globalThis.BroadcastChannel && new BroadcastChannel(name),
+    on: (type, listener) => {
+      const target = type === "storage" ? globalThis : document;
+      target.addEventListener(type, listener);
+      return () => target.removeEventListener(type, listener);
+    },
+  };
+}
+
+/** How asking for the flags went. */
+export interface Asked {
+  /** Whether the flags are known, changed or not. */
+  ok: boolean;
+  changed: boolean;
+  retryAfterMs: number | null;
+}
+
+export interface WatchOptions {
+  url: string;
+  EventSource: typeof EventSource | null | undefined;
+  tabs: Tabs | null;
+  /** How long to wait for the first poll, in milliseconds; it doubles to 30 s. */
+  pollMs: number;
+  /** Ask for the flags. Never rejects. */
+  ask(): Promise<Asked>;
+}
+
+export class FlagWatch {
+  readonly #options: WatchOptions;
+  readonly #channel: ReturnType<Tabs["channel"]>;
+  readonly #unlisten: (() => void) | undefined;
+  #events: EventSource | null = null;
+  #openedAt = Number.POSITIVE_INFINITY;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Polls since the event stream worked last. */
+  #attempt = 0;
+  /** Gives up being the tab that holds the event stream, or waiting to be it; null while the tab is hidden. */
+  #leaving: AbortController | null = null;
+  #leads = false;
+
+  constructor(options: WatchOptions) {
+    this.#options = options;
+    const { tabs, url } = options;
+    this.#channel = tabs?.channel(url);
+    if (this.#channel) this.#channel.onmessage = () => void options.ask();
+    this.#unlisten = tabs?.on("visibilitychange", () => {
+      if (this.#choose()) void this.#poll();
+    });
+    this.#choose();
+    this.#plan();
+  }
+
+  close(): void {
+    this.#unlisten?.();
+    this.#channel?.close();
+    this.#rest();
+  }
+
+  /** Listen while this tab can be seen; tell whether that has just begun. */
+  #choose(): boolean {
+    if (this.#options.tabs?.isVisible() === false) {
+      this.#rest();
+      return false;
+    }
+    if (this.#leaving) return false;
+    this.#leaving = new AbortController();
+    void this.#stand(this.#leaving.signal);
+    return true;
+  }
+
+  /** Ask nothing and hold nothing: another tab may. */
+  #rest(): void {
+    clearTimeout(this.#timer);
+    this.#leaving?.abort();
+    this.#leaving = null;
+    this.#leads = false;
+    this.#events?.close();
+    this.#events = null;
+  }
+
+  /** Wait to be the one tab that listens for all; its lock goes to the next as soon as it is closed or hidden. */
+  async #stand(signal: AbortSignal): Promise<void> {
+    const { tabs, url } = this.#options;
+    const lead = (): Promise<void> | undefined => {
+      if (signal.aborted) return undefined;
+      this.#leads = true;
+      this.#attempt = 0;
+      this.#listen();
+      this.#plan();
+      return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+    };
+    // Without both each tab that can be seen listens by itself.
+    if (!tabs?.locks || !this.#channel) void lead();
+    else await tabs.locks.request(url, { signal }, lead).catch(() => void lead());
+  }
+
+  #listen(): void {
+    const { EventSource: Source, url } = this.#options;
+    if (!Source || !this.#leads || this.#events) return;
+    const events = new Source(url);
+    this.#events = events;
+    this.#openedAt = Number.POSITIVE_INFINITY;
+    events.addEventListener("flags", () => {
+      this.#channel?.postMessage("flags");
+      void this.#options.ask();
+    });
+    events.onopen = () => {
+      this.#openedAt = performance.now();
+      this.#plan();
+    };
+    events.onerror = () => {
+      if (this.#events !== events) return;
+      // By itself a browser would come back at a fixed pace, and all of them at once.
+      events.close();
+      this.#events = null;
+      if (performance.now() - this.#openedAt > WORKED_MS) this.#attempt = 0;
+      this.#plan();
+    };
+  }
+
+  /** Plan the next poll: slowly while an event stream is open, here or in another tab, in case an event was lost. */
+  #plan(retryAfterMs: number | null = 0): void {
+    clearTimeout(this.#timer);
+    if (!this.#leaving) return;
+    const isTold = !this.#leads || this.#events?.readyState === 1;
+    const wait = isTold ? SLOW_POLL_MS : Math.min(SLOW_POLL_MS, this.#options.pollMs * 2 ** this.#attempt);
+    this.#timer = setTimeout(() => void this.#poll(), Math.max(wait * (0.75 + Math.random() / 2), retryAfterMs ?? 0));
+  }
+
+  async #poll(): Promise<void> {
+    const { ok, changed, retryAfterMs } = await this.#options.ask();
+    if (changed && this.#leads) this.#channel?.postMessage("flags");
+    // Who wants no event stream has chosen to poll, and goes on at that pace for as long as it is answered.
+    const works = this.#options.EventSource ? this.#events?.readyState === 1 : ok;
+    this.#attempt = works ? 0 : this.#attempt + 1;
+    this.#listen();
+    this.#plan(retryAfterMs);
+  }
+}
