@@ -1,12 +1,14 @@
 """A player's pace and controls: time and messages in, ranges of frames out."""
 
+import dataclasses
 import itertools
+import time
 
 import pytest
 
 from bff_wsrelay.frames import take
 from bff_wsrelay.log import ByteLru, FrameLog
-from bff_wsrelay.player import CATCH_UP, Emission, Player
+from bff_wsrelay.player import CATCH_UP, MAX_COVERED, MAX_STRIDE, Emission, Player
 from bff_wsrelay.protocol import Control, Position, Refused, hear
 from tests.support.runs import source
 
@@ -137,6 +139,80 @@ def test_fewer_frames_a_second_are_no_slower_run() -> None:
     sent = run(player, 2.0, 10.0)
     assert abs(sent[-1][1].end - 3000) <= 60
     assert len(sent) in {40, 41}
+
+
+LONG = 40_000
+
+
+@pytest.fixture(scope="module")
+def long_log() -> FrameLog:
+    """A log of many frames, each with orders now and then."""
+    whole = FrameLog("epoch", 256 * MEBI, ByteLru(MEBI))
+    for number in range(LONG // len(FRAMES)):
+        for frame in FRAMES:
+            whole.append(dataclasses.replace(frame, micros=frame.micros + number * 10**12))
+    whole.ended = True
+    return whole
+
+
+def covered(sent: list[tuple[float, Emission]]) -> list[int]:
+    assert all(late.start == early.end for (_, early), (_, late) in itertools.pairwise(sent))
+    return [emission.end - emission.start for _, emission in sent]
+
+
+def test_no_rate_makes_a_frame_cover_more_than_can_be_merged_at_once(long_log: FrameLog) -> None:
+    player = Player(long_log, speed=3600.0, fps=1.0)
+    player.play(0.0)
+    assert player.fps == 30
+    assert max(covered(run(player, 0.0, 0.2))) <= MAX_STRIDE
+    player.obey(control('{"t":"ctrl","cmd":"speed","val":60}'), 0.2)
+    assert (player.fps, player.stride) == (1, 1800)
+    player.obey(control('{"t":"ctrl","cmd":"speed","val":3600}'), 0.2)
+    sent = run(player, 0.2, 1.0)
+    assert max(covered(sent)) <= MAX_STRIDE
+    assert sent[-1][1].end == LONG
+
+
+def test_a_viewer_that_was_held_back_catches_up_in_frames_that_can_be_merged_at_once(long_log: FrameLog) -> None:
+    player = Player(long_log, speed=3600.0)
+    player.play(0.0)
+    now = 0.0
+    while player.due <= 0.2:
+        now = max(now, player.due)
+        player.advance(now, room=False)
+    prepared = player.peek()
+    assert prepared is not None
+    assert prepared[1] - prepared[0] <= MAX_COVERED
+    sent = run(player, now, 10.0)
+    assert max(covered(sent)) == MAX_COVERED
+    assert sent[-1][1].end == LONG
+    assert len({at for at, _ in sent}) == len(sent), "at most one frame a turn"
+    assert player.dropped > 0
+
+
+def test_what_was_held_back_until_the_log_ended_comes_in_frames_that_can_be_merged_at_once(
+    long_log: FrameLog,
+) -> None:
+    player = Player(long_log, speed=3600.0)
+    player.play(0.0)
+    now = 0.0
+    while player.due <= 10.0 and now < 10.0:
+        now = max(now, player.due)
+        player.advance(now, room=False)
+    sent = run(player, now, 20.0)
+    assert max(covered(sent)) == MAX_COVERED
+    assert sent[-1][1].end == LONG
+    assert player.state == "ended"
+
+
+@pytest.mark.timing
+def test_the_largest_frame_is_merged_within_ten_milliseconds(long_log: FrameLog) -> None:
+    took = []
+    for start in range(7, LONG - MAX_COVERED, MAX_STRIDE):
+        begun = time.perf_counter()
+        long_log.head(start, start + MAX_COVERED)
+        took.append(time.perf_counter() - begun)
+    assert sorted(took)[len(took) // 2] < 0.01
 
 
 def test_play_after_the_end_begins_again() -> None:

@@ -4,6 +4,8 @@ The run advances 30 * `speed` source frames a second; a viewer gets `fps` frames
 `stride = 30 * speed / fps` source frames. The boundaries between frames are the multiples of the stride, rounded down,
 wherever a viewer began: viewers at one stride share their frames. Boundary `k` is due at `anchor + k / fps`, so nothing
 drifts; after a stall frames follow each other at most CATCH_UP times as fast as usual until the schedule is reached.
+Merging takes time that all viewers of a process share, so no frame covers more than MAX_COVERED source frames: where
+speed and fps ask for more, frames come more often, and a viewer that was held back catches up in several.
 
     idle ──play──▶ playing ──pause──▶ paused ──play──▶ playing ──last frame──▶ ended ──play──▶ playing (from the first)
 """
@@ -21,6 +23,10 @@ MAX_LAG = 10.0
 """Seconds behind its schedule that a player will make up for; what is beyond is forgotten."""
 PATIENCE = 0.5
 """Seconds after which a player that waits for the log shows what is there, though it fills no whole frame."""
+MAX_STRIDE = 3_600
+"""Source frames that a frame covers at most by its rate: at the greatest speed that is 30 frames a second."""
+MAX_COVERED = 2 * MAX_STRIDE
+"""Source frames that a frame covers at most, where a viewer was held back. Merging so many takes about 4 ms."""
 GRID = 240
 """Schedules begin at multiples of 1/240 s, so that viewers at usual rates (30, 60, 24) have their turns together."""
 SLACK = 0.0005
@@ -51,6 +57,7 @@ class Player:
         "_target",
         "_then",
         "_tick",
+        "_wanted_fps",
         "cursor",
         "dropped",
         "due",
@@ -65,8 +72,8 @@ class Player:
     def __init__(
         self, log: FrameLog, *, cursor: int = 0, speed: float = DEFAULT_SPEED, fps: float = DEFAULT_FPS
     ) -> None:
-        self.log, self.speed, self.fps = log, speed, fps
-        self.stride = SOURCE_RATE * speed / fps
+        self.log = log
+        self._rate(speed, fps)
         self.state: Literal["idle", "playing", "paused", "ended"] = "idle"
         self.cursor = self._planned = cursor
         self.dropped = self.jumps = 0
@@ -101,7 +108,7 @@ class Player:
         elif control.cmd == "step":
             self._step(int(control.value), now)
         elif control.cmd == "speed":
-            self._set_rate(control.value, self.fps, now)
+            self._set_rate(control.value, self._wanted_fps, now)
         else:
             self._set_rate(self.speed, control.value, now)
 
@@ -196,7 +203,7 @@ class Player:
         """Return the range that is sent next if nothing changes, so that it can be made ready early."""
         if self.state != "playing" or self._starved is not None or self._single:
             return None
-        end = min(self._target, self.log.length)
+        end = min(self._target, self.log.length, self.cursor + MAX_COVERED)
         return (self.cursor, end) if end > self.cursor else None
 
     def _advance_single(self, now: float, *, room: bool) -> Emission | None:
@@ -243,15 +250,17 @@ class Player:
             self._spared += 1
             return None
         self._fresh = False
-        return self._emit(target)
+        emission = self._emit(target)
+        if self.cursor < target:
+            self.due = max(self.due, now + 1 / self.fps / CATCH_UP)
+        return emission
 
     def _starve(self, now: float, available: int, *, room: bool) -> Emission | None:
         """Wait for the log; show after a while what there is."""
         if self._starved is None:
             self._starved = now
         if room and self._planned > self.cursor:
-            self._spared -= 1
-            return self._emit(self._planned)
+            return self._emit_held(now)
         patient_until = self._starved + PATIENCE
         if available > self._planned and now >= patient_until - SLACK:
             self.due, self._starved, self._fresh = NEVER, now, False
@@ -268,15 +277,23 @@ class Player:
             if not room:
                 self.due = now + 1 / self.fps
                 return None
-            self._spared -= 1
-            return self._emit(self._planned)
+            return self._emit_held(now)
         self.state, self.due = "ended", NEVER
         return "end"
+
+    def _emit_held(self, now: float) -> Emission:
+        """Send what was held back and planned already, or as much of it as a frame covers; the rest comes next."""
+        self._spared -= 1
+        emission = self._emit(self._planned)
+        if self.cursor < self._planned:
+            self.due = now + 1 / self.fps
+        return emission
 
     def _emit(self, end: int) -> Emission:
         if self._spared:
             self.dropped += max(0, self._spared)
             self._spared = 0
+        end = min(end, self.cursor + MAX_COVERED)
         emission = Emission(self.cursor, end, self.dropped)
         self.cursor = end
         return emission
@@ -310,12 +327,16 @@ class Player:
         self._tick, self._target = tick, int(tick * self.stride + 1e-9)
 
     def _set_rate(self, speed: float, fps: float, now: float) -> None:
-        self.speed, self.fps = speed, fps
-        self.stride = SOURCE_RATE * speed / fps
+        self._rate(speed, fps)
         if self.state == "playing" and not self._single:
-            waited = min(max(0.0, now - self._then), 1 / fps)
+            waited = min(max(0.0, now - self._then), 1 / self.fps)
             fresh = self._fresh
-            self._begin(now, 1 / fps - waited if not fresh else 0.0)
+            self._begin(now, 1 / self.fps - waited if not fresh else 0.0)
+
+    def _rate(self, speed: float, fps: float) -> None:
+        self.speed, self._wanted_fps = speed, fps
+        self.fps = max(fps, SOURCE_RATE * speed / MAX_STRIDE)
+        self.stride = SOURCE_RATE * speed / self.fps
 
     def _jump(self, index: int) -> None:
         """Go elsewhere: what was held back is not owed any more."""
