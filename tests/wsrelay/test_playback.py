@@ -203,7 +203,7 @@ async def test_a_defect_in_reading_tells_viewers_to_come_back(monkeypatch: pytes
     def broken(*_: object) -> None:
         raise AssertionError("a defect")
 
-    async with playing(RunBackend(source(10))) as relay:
+    async with playing(RunBackend(source(10)), read_failure_seconds=0) as relay:
         with monkeypatch.context() as patch:
             patch.setattr("bff_wsrelay.reader.detail", broken)
             async with watching(relay.stream(FAST)) as client:

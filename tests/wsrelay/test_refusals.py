@@ -10,13 +10,14 @@ import pytest
 from bff_wsrelay.log import FrameLog
 from bff_wsrelay.reader import Reader
 from bff_wsrelay.recording import Failure, FailureReason, Recording
+from bff_wsrelay.shelf import Failures
 from tests.support.door import open_sockets
 from tests.support.playback import Relay, playing, watching
 from tests.support.rfc6455 import CLOSE, Peer
 from tests.support.runs import RunBackend, source
 
 TOKEN = "a-secret-that-nobody-may-keep"
-KEPT = (Reader, Recording, FrameLog, Failure, FailureReason)
+KEPT = (Reader, Recording, FrameLog, Failure)
 
 
 def credentials_in_memory() -> int:
@@ -102,6 +103,21 @@ async def test_refused_handshakes_leave_nothing_behind(kind: str, run: str, endi
         assert await refused(relay, 600, run, kind) <= endings
         assert await left_over(relay, kind) == (before, objects)
         assert credentials_in_memory() == 0
+
+
+def test_failures_are_remembered_up_to_a_number_and_for_a_while() -> None:
+    failures = Failures(seconds=10, limit=100)
+    for number in range(1_000):
+        failures.remember((f"run{number}", ""), FailureReason("STREAM_ERROR", "", 4424), now=number / 1_000)
+    assert len(failures) == 100
+    assert failures.find(("run999", ""), now=10) == FailureReason("STREAM_ERROR", "", 4424)
+    assert failures.find(("run999", ""), now=11) is None
+    failures.remember(("run", ""), FailureReason("RUN_NOT_FOUND", "", 4404), now=20)
+    assert len(failures) == 1
+    assert failures.find(("run", ""), now=20.9) is not None
+    assert failures.find(("run", ""), now=21.1) is None
+    failures.remember(("run", ""), FailureReason("BUSY", "", 1013), now=30)
+    assert len(failures) == 0
 
 
 async def left_over(relay: Relay, kind: str) -> tuple[tuple[int, int], dict[str, int]]:

@@ -1205,8 +1205,12 @@ export const SCHEMAS: Record<string, unknown> = {
    "reason": {
     "enum": [
      "changed",
-     "unknown"
+     "unknown",
+     "known"
     ]
+   },
+   "malformed": {
+    "type": "integer"
    }
   },
   "required": [

@@ -108,8 +108,10 @@ export interface components {
         Status: {
             attempt?: number;
             epoch?: string;
+            /** @description frames of the run that the backend sent in a form that nobody can read; they are missing */
+            malformed?: number;
             /** @enum {unknown} */
-            reason?: "changed" | "unknown";
+            reason?: "changed" | "unknown" | "known";
             retry_ms?: number;
             /** @enum {unknown} */
             state: "waiting" | "reconnecting" | "live" | "epoch" | "draining";

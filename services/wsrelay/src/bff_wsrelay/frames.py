@@ -4,14 +4,17 @@ A frame is kept as the JSON that a viewer gets, without what depends on the view
 `{"t":"frame","ts":…,"ohlc":…,"orders":[…],"equity":…,…` (further fields of the backend as they came).
 """
 
-import json
+import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
 import orjson
+
+from bff_shared import foreign_json
 
 OWN = frozenset(("t", "ts", "ohlc", "orders", "equity", "dropped", "n", "seq"))
 """Fields that the relay writes itself; all others are handed on from the last frame covered."""
@@ -40,30 +43,34 @@ class Frame:
 
 
 def read(text: str | bytes) -> Any:
-    """Return a message of the backend as JSON values; NaN and infinities, which JSON has not, become null.
+    """Return a message of the backend as JSON values that can be written again. Raises Malformed.
 
-    Raises Malformed.
+    What JSON does not have (NaN, infinities) is null.
     """
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        pass
-    try:
-        return json.loads(text, parse_constant=lambda _: None)
-    except ValueError as error:
-        raise Malformed("not JSON") from error
+        return foreign_json.loads(text)
+    except foreign_json.MalformedJson as error:
+        raise Malformed(str(error)) from error
 
 
 def instant(text: str) -> int:
-    """Return an ISO 8601 time as µs since the epoch; without an offset it is UTC. Raises ValueError."""
+    """Return an ISO 8601 time as µs since the epoch; without an offset it is UTC. Raises ValueError.
+
+    So does a time that an offset moves out of the years 1 to 9999, which `stamp` could not write.
+    """
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     delta = moment - _EPOCH
-    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+    micros = (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+    if not _FIRST <= micros <= _LAST:
+        raise ValueError("not within the years 1 to 9999, UTC")
+    return micros
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST = (datetime(1, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+_LAST = (datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 
 
 def stamp(micros: int) -> str:
@@ -74,21 +81,62 @@ def stamp(micros: int) -> str:
 
 
 def take(message: dict[str, Any]) -> Frame:
-    """Return the frame that a message of type `frame` carries. Raises Malformed."""
-    ts, ohlc, orders = message.get("ts"), message.get("ohlc"), message.get("orders") or []
-    if not isinstance(ts, str) or not (ohlc is None or isinstance(ohlc, dict)) or not isinstance(orders, list):
-        raise Malformed("not a frame")
+    """Return the frame that a message of type `frame` carries. Raises Malformed.
+
+    A candle without one of its prices, as where the backend has NaN, is no candle; a missing volume is 0; an equity
+    without a value is none.
+    """
+    ts, orders = message.get("ts"), message.get("orders")
+    if not isinstance(ts, str):
+        raise Malformed("a frame's ts is not text")
     try:
         micros = instant(ts)
     except ValueError as error:
         raise Malformed("a frame's ts is not a time") from error
-    equity = message.get("equity")
-    core = orjson.dumps({"t": "frame", "ts": ts, "ohlc": ohlc, "orders": orders, "equity": equity})[:-1]
+    orders = [] if orders is None else orders
+    if not isinstance(orders, list) or not all(isinstance(order, dict) for order in orders):
+        raise Malformed("a frame's orders are not a list of objects")
+    ohlc, equity = _candle(message.get("ohlc")), _equity(message.get("equity"))
     rest = {key: value for key, value in message.items() if key not in OWN}
+    core = orjson.dumps({"t": "frame", "ts": ts, "ohlc": ohlc, "orders": orders, "equity": equity})[:-1]
     head = core + b"," + orjson.dumps(rest)[1:-1] if rest else core
     total = message.get("total_frames")
     known = total if isinstance(total, int) and not isinstance(total, bool) and total > 0 else None
     return Frame(micros, head, digest(core), ohlc, orders, equity, known)
+
+
+def _candle(value: Any) -> Ohlc | None:
+    """Return a candle of finite numbers, None where there is none or a price is missing. Raises Malformed."""
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise Malformed("a frame's ohlc is not an object")
+    numbers = [_number(value.get(name)) for name in ("o", "h", "l", "c", "v")]
+    if any(number is None for number in numbers[:4]):
+        return None
+    return value if numbers[4] is not None else {**value, "v": 0}
+
+
+def _equity(value: Any) -> Any:
+    """Return a point of the equity, None where there is none or it has no value. Raises Malformed."""
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise Malformed("a frame's equity is not an object")
+    return value if _number(value.get("value")) is not None else None
+
+
+def _number(value: Any) -> float | None:
+    """Return a number, None for what is missing or not finite. Raises Malformed for what is no number."""
+    if type(value) is float:
+        return value if math.isfinite(value) else None
+    if value is not None and (type(value) is not int or abs(value) > _LARGEST_INT):
+        raise Malformed("a frame holds something else where a number should be")
+    return value
+
+
+_LARGEST_INT = 2**63 - 1
+_LARGEST_FLOAT = sys.float_info.max
 
 
 def digest(core: bytes) -> int:
@@ -106,17 +154,22 @@ def merge_ohlc(earlier: Ohlc | None, later: Ohlc | None) -> Ohlc | None:
     """Return the candle of two successive ones: first open, highest high, lowest low, last close, total volume."""
     if earlier is None or later is None:
         return later if earlier is None else earlier
-    merged = {**earlier, **later}
-    merged["o"] = earlier.get("o") if earlier.get("o") is not None else later.get("o")
-    merged["c"] = later.get("c") if later.get("c") is not None else earlier.get("c")
-    for key, choose in (("h", max), ("l", min), ("v", _add)):
-        values = [value for value in (earlier.get(key), later.get(key)) if value is not None]
-        merged[key] = choose(values) if values else None
-    return merged
+    return {
+        **earlier,
+        **later,
+        "o": earlier["o"],
+        "h": max(earlier["h"], later["h"]),
+        "l": min(earlier["l"], later["l"]),
+        "v": _total(earlier["v"], later["v"]),
+    }
 
 
-def _add(values: Sequence[Any]) -> Any:
-    return sum(values)
+def _total(earlier: float, later: float) -> float:
+    """Return a sum that JSON can carry: an integer of 64 bits, or a finite float."""
+    total = earlier + later
+    if type(total) is int and abs(total) > _LARGEST_INT:
+        return float(total)
+    return min(_LARGEST_FLOAT, max(-_LARGEST_FLOAT, total)) if type(total) is float else total
 
 
 @dataclass(slots=True)

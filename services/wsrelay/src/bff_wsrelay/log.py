@@ -45,7 +45,9 @@ class ByteLru:
         return item[0]
 
     def put(self, key: Any, value: Any, size: int) -> None:
-        """Keep a value of `size` bytes."""
+        """Keep a value of `size` bytes, in place of one that is there."""
+        _, before = self._items.pop(key, (None, 0))
+        self._size -= before
         self._items[key] = (value, size)
         self._size += size
         while self._size > self._limit:
@@ -169,6 +171,10 @@ class FrameLog:
         fork._tail = list(self._heads(whole))[: length - whole * BLOCK] if length > whole * BLOCK else []
         fork._tail_size = sum(len(head) + 33 for head in fork._tail)
         return fork
+
+    def renewed(self, epoch: str) -> "FrameLog":
+        """Return an empty log of another epoch, with the same bounds."""
+        return FrameLog(epoch, self._limit, self._cache)
 
     def content(self) -> Content:
         """Return what the log holds, to be kept elsewhere."""

@@ -171,7 +171,7 @@ class Playback:
                     await _send_head(send)
                     return
                 address = held.enter_context(self._doors.admit(scope))
-                kept = held.enter_context(self._shelf.open(_run_id(scope), credentials(scope["headers"])))
+                kept = held.enter_context(self._shelf.open(_run_id(scope), credentials(scope["headers"]), address))
                 failure = await self._verdict(kept, address, is_event_stream=is_event_stream)
                 if failure is not None and (is_event_stream or is_refused_early(failure)):
                     self._ended(None, failure.close, address, kept.recording.run_id)

@@ -6,6 +6,7 @@ has. A frame that differs there means that the run is another one now: the log i
 
 import re
 from dataclasses import dataclass
+from datetime import date, timedelta
 from hashlib import blake2b
 from typing import Any
 
@@ -38,6 +39,16 @@ def detail(run_id: str, body: Any) -> Detail:
     return Detail(not isinstance(status, str) or status.upper() in FINISHED, _name(identity), *dates)
 
 
+def is_another(known: Detail, found: Detail) -> bool:
+    """Tell whether a run is not the one that was known under its id, but was run anew."""
+    return known.epoch != found.epoch or (known.finished and not found.finished)
+
+
+def again(epoch: str) -> str:
+    """Return the epoch of a run that was run anew and is described as the one before."""
+    return _name(b"%b again" % epoch.encode())
+
+
 def falls_short(last: int, curve_end: int | None, run_to: str | None) -> bool:
     """Tell whether a reading that stopped at the time `last` lacks frames, as far as the backend's word goes.
 
@@ -48,9 +59,20 @@ def falls_short(last: int, curve_end: int | None, run_to: str | None) -> bool:
     if curve_end is not None:
         return last < curve_end
     try:
-        return run_to is not None and last < instant(run_to)
+        return run_to is not None and last < instant(_weekday(run_to))
     except ValueError:
         return False
+
+
+def _weekday(day: str) -> str:
+    """Return a date that is a Saturday or Sunday as the Friday before it: few instruments trade then."""
+    if len(day) != len("2025-01-02"):
+        return day
+    known = date.fromisoformat(day)
+    return (known - timedelta(days=max(0, known.weekday() - _FRIDAY))).isoformat()
+
+
+_FRIDAY = 4
 
 
 def curve_end(body: bytes) -> int | None:
@@ -76,6 +98,8 @@ class Reading:
         self.log = log
         self.position = 0
         self.skipped = 0
+        self.malformed = 0
+        """Frames of this pass that nobody could read, and that are left out."""
 
     def take(self, frame: Frame) -> bool:
         """Take the next frame of this pass; tell whether the log is longer now. Raises Full."""
@@ -99,11 +123,32 @@ class Reading:
     @property
     def is_complete(self) -> bool:
         """Tell whether the pass has come to the number of frames that the backend announced."""
-        return self.log.expected is not None and self.position >= max(self.log.expected, len(self.log))
+        expected, position = self.log.expected, self.position
+        return expected is not None and position >= len(self.log) and position + self.malformed >= expected
 
 
 def _epoch(log: FrameLog) -> bytes:
     return log.epoch.encode()
+
+
+class Breaks:
+    """How often in succession readings of a finished run broke off at one and the same frame."""
+
+    MOST = 3
+
+    def __init__(self) -> None:
+        self._at, self._count = 0, 0
+
+    def note(self, position: int) -> bool:
+        """Note a reading that broke off after so many frames; tell whether there is no hope in another.
+
+        A reading that brought no frame says nothing about the run.
+        """
+        if not position:
+            return False
+        self._count = self._count + 1 if position == self._at else 1
+        self._at = position
+        return self._count >= self.MOST
 
 
 @dataclass(slots=True)

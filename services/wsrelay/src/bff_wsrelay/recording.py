@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from bff_wsrelay.frames import stamp
 from bff_wsrelay.log import FrameLog
 from bff_wsrelay.protocol import Code
-from bff_wsrelay.reading import Detail
+from bff_wsrelay.reading import Detail, again, is_another
 
 State = Literal["waiting", "live", "reconnecting", "finished", "failed"]
 
@@ -40,10 +40,10 @@ class Watcher(Protocol):
         """Take note that the log has more frames, or has ended."""
 
     def changed(self) -> None:
-        """Take note that the log is another one: the run has changed."""
+        """Take note that the log is another one, since the run has changed, or that its epoch is known now."""
 
     def informed(self) -> None:
-        """Take note of another state."""
+        """Take note of another state, or of frames that were left out."""
 
 
 class Recording:
@@ -57,6 +57,7 @@ class Recording:
         self.detail: Detail | None = None
         self.verified = float("-inf")
         self.connects = 0
+        self.malformed = 0
         self.watchers: set[Watcher] = set()
         self.hungry: set[Watcher] = set()
 
@@ -68,11 +69,32 @@ class Recording:
         last = stamp(frames.span[1]) if frames.span and frames.ended else known and known.run_to
         return {"total": frames.total, "from": first, "to": last}
 
-    def identify(self, detail: Detail, now: float) -> None:
-        """Take note of what the backend says about the run, having judged the credentials at `now`."""
-        self.detail, self.verified = detail, now
-        if not len(self.log):
+    def identify(self, detail: Detail, now: float) -> bool:
+        """Take note of what the backend says about the run, having judged the credentials at `now`.
+
+        Returns True when the run was run anew: the log is a new one then, empty, and has to be read from the beginning.
+        """
+        known, self.detail, self.verified = self.detail, detail, now
+        if known is not None and len(self.log) and is_another(known, detail):
+            self.malformed = 0
+            self.enter("waiting")
+            self.feed(self.log.renewed(detail.epoch if detail.epoch != known.epoch else again(self.log.epoch)))
+            return True
+        if not len(self.log) and self.log.epoch != detail.epoch:
             self.log.epoch = detail.epoch
+            for watcher in list(self.watchers):
+                watcher.changed()
+        return False
+
+    def left_out(self, count: int, *, final: bool = False) -> None:
+        """Take note of the frames that a reading left out because nobody could read them, and tell the watchers.
+
+        They are told when there are twice as many as before, and when there will be no more.
+        """
+        if count > self.malformed and (final or count >= 2 * self.malformed):
+            self.malformed = count
+            for watcher in list(self.watchers):
+                watcher.informed()
 
     def enter(self, state: State, **fields: Any) -> None:
         """Change the state and tell the watchers; `fields` go into their status message."""

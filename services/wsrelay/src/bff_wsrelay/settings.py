@@ -46,6 +46,9 @@ class RelaySettings(Settings):
 
     log_max_bytes: int = Field(64 * MEBI, ge=MEBI, description="most bytes of one run's frame log")
     log_total_bytes: int = Field(256 * MEBI, ge=MEBI, description="most bytes of all frame logs of a process")
+    log_client_bytes: int = Field(
+        192 * MEBI, ge=MEBI, description="most bytes of the frame logs that one client address watches"
+    )
     log_linger: float = Field(60.0, ge=0, le=86_400, description="seconds a log is kept after its last viewer")
     log_share_seconds: Seconds = Field(600.0, description="seconds a finished log is shared through Redis")
     log_claim_seconds: float = Field(
@@ -62,6 +65,15 @@ class RelaySettings(Settings):
     read_quiet_seconds: Seconds = Field(
         8.0,
         description="quiet after a finished run's last frame that may mean its end, where the backend never says it",
+    )
+    read_max_per_client: int = Field(
+        32, ge=1, le=100_000, description="runs read from the backend at once for one client address; others wait"
+    )
+    read_unwatched_seconds: float = Field(
+        3.0, ge=0, le=86_400, description="seconds after its last viewer until the reading of a run stops"
+    )
+    read_failure_seconds: float = Field(
+        10.0, ge=0, le=3600, description="seconds for which a run that could not be read is not read again"
     )
     read_poll_seconds: Seconds = Field(1.0, description="seconds between two looks at a run that is not ready or grows")
 

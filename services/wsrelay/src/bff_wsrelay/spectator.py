@@ -57,6 +57,8 @@ class Spectator:
         "_clock",
         "_dropped",
         "_get_buffered",
+        "_knows_epoch",
+        "_left_out",
         "_measured",
         "_metrics",
         "_moved",
@@ -94,6 +96,8 @@ class Spectator:
         self.opened = now
         self.told: bytes | None = None
         self._measured = player.log.ended
+        self._knows_epoch = bool(player.log.epoch)
+        self._left_out = 0
         self.closed: Close | None = None
         self.left = Close(NO_STATUS)
         self.owner = ""
@@ -110,7 +114,11 @@ class Spectator:
     def attach(self) -> None:
         """Begin to follow the recording."""
         self.recording.watchers.add(self)
-        run_turn(self, self._turn, self._clock())
+        run_turn(self, self._begin, self._clock())
+
+    def _begin(self, now: float) -> None:
+        self._tell_left_out()
+        self._turn(now)
 
     def detach(self) -> None:
         """End it."""
@@ -179,7 +187,7 @@ class Spectator:
         self._turn(now)
 
     def changed(self) -> None:
-        """Go on after the time that was shown last, now that the run is another one."""
+        """Go on after the time that was shown last, now that the run is another one, or its epoch is known."""
         run_turn(self, self._change)
 
     def _change(self) -> None:
@@ -188,7 +196,9 @@ class Spectator:
         shown = player.log.time_of(last) if 0 <= last < len(player.log) else None
         player.switch(log, shown, now)
         after = stamp(shown) if shown is not None else None
-        self._outlet.say(status("epoch", epoch=log.epoch, ts=after, reason="changed"), "status")
+        reason = "changed" if self._knows_epoch else "known"
+        self._knows_epoch, self._measured, self._left_out = True, False, 0
+        self._outlet.say(status("epoch", epoch=log.epoch, ts=after, reason=reason), "status")
         player.grown(now)
         self._turn(now)
 
@@ -204,6 +214,7 @@ class Spectator:
         else:
             self._measure()
             self._tell()
+            self._tell_left_out()
 
     def drain(self, retry_ms: int) -> None:
         """Send the viewer away, to come back."""
@@ -284,6 +295,14 @@ class Spectator:
         if message != self.told:
             self.told = message
             self._outlet.say(message, "status")
+
+    def _tell_left_out(self) -> None:
+        """Tell how many of the run's frames could not be read and are missing, when there are more than before."""
+        count = self.recording.malformed
+        if count > self._left_out:
+            self._left_out = count
+            state = self.recording.state if self.told is not None else "live"
+            self._outlet.say(status(state, malformed=count), "status")
 
     def _has_room(self, now: float) -> bool:
         """Tell whether the connection takes more; close one that takes nothing for too long."""

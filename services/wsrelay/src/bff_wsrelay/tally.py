@@ -22,6 +22,7 @@ class Tally:
     imbalances: int = 0
     upstream_connects: int = 0
     upstream_breaks: int = 0
+    malformed_frames: int = 0
     refused: int = 0
 
 
@@ -35,6 +36,7 @@ _TEXT = {
     "imbalances": "Frames that did not continue where the one before ended: must stay 0",
     "upstream_connects": "Connections to the backend's stream",
     "upstream_breaks": "Readings of the backend's stream that failed or broke off",
+    "malformed_frames": "Frames of the backend's that could not be read and were left out",
     "refused": "Viewers refused a place, at either door",
 }
 
@@ -52,6 +54,9 @@ class StreamMetrics:
         self.viewers = gauge("bff_stream_viewers", "Viewers of the playback door", registry, "livesum")
         self.recordings = gauge("bff_stream_recordings", "Runs whose frame log is held", registry, "livesum")
         self.log_bytes = gauge("bff_stream_log_bytes", "Bytes of all frame logs", registry, "livesum")
+        self.readings_waiting = gauge(
+            "bff_stream_readings_waiting", "Runs that wait to be read, for their client reads many", registry, "livesum"
+        )
         self.totals = dict.fromkeys(self._counters, 0)
 
     def flush(self) -> None:

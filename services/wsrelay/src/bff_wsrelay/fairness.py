@@ -1,0 +1,82 @@
+"""Turns at something that only so many may use at once, shared out fairly between client addresses. I/O (futures)."""
+
+import asyncio
+from collections import Counter, OrderedDict, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class FairSemaphore:
+    """At most `total` holders at a time, and at most `per_client` of them for one client; more wait.
+
+    A free slot goes to the clients that wait in turn, whatever number of requests each has waiting; those of one client
+    are served in the order in which they came. Cancellation while waiting takes no slot.
+    """
+
+    def __init__(self, total: int, per_client: int) -> None:
+        self._total, self._per_client = total, per_client
+        self._held: Counter[str] = Counter()
+        self._active = 0
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+
+    @property
+    def active(self) -> int:
+        """How many slots are held."""
+        return self._active
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a slot."""
+        return sum(not future.done() for queue in self._waiting.values() for future in queue)
+
+    async def acquire(self, client: str) -> None:
+        """Take a slot, waiting for one; each needs one `release`."""
+        if self._active < self._total and self._held[client] < self._per_client and client not in self._waiting:
+            self._take(client)
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(client, deque()).append(future)
+        try:
+            await future
+        except asyncio.CancelledError:
+            if not future.cancelled():  # the slot had been handed over in the same moment
+                self.release(client)
+            raise
+
+    def release(self, client: str) -> None:
+        """Give a slot back."""
+        self._held[client] -= 1
+        self._active -= 1
+        if not self._held[client]:
+            del self._held[client]
+        self._hand_over()
+
+    @asynccontextmanager
+    async def slot(self, client: str) -> AsyncIterator[None]:
+        """Hold a slot as long as the context lasts."""
+        await self.acquire(client)
+        try:
+            yield
+        finally:
+            self.release(client)
+
+    def _take(self, client: str) -> None:
+        self._held[client] += 1
+        self._active += 1
+
+    def _hand_over(self) -> None:
+        """Give what is free to those who wait, one for each client in turn."""
+        for client in list(self._waiting):
+            if self._active >= self._total:
+                return
+            queue = self._waiting[client]
+            while queue and queue[0].done():
+                queue.popleft()
+            if queue and self._held[client] < self._per_client:
+                self._take(client)
+                queue.popleft().set_result(None)
+                self._waiting.move_to_end(client)
+            if not queue:
+                del self._waiting[client]
+            if not self._held[client]:
+                del self._held[client]
