@@ -125,6 +125,11 @@ BAD_REQUESTS = {
     b'{"context":[1]}': "INVALID_CONTEXT",
     b'{"context":{"targetingKey":7}}': "INVALID_CONTEXT",
     json.dumps({"context": {"targetingKey": "a" * 257}}).encode(): "INVALID_CONTEXT",
+    json.dumps({"context": {"groups": list(range(300))}}).encode(): "INVALID_CONTEXT",
+    json.dumps({"context": {"text": "a" * 20_000}}).encode(): "INVALID_CONTEXT",
+    json.dumps({"context": {"number": 2**70}}).encode(): "INVALID_CONTEXT",
+    b'{"context":{"a":' + b"[" * 20 + b"]" * 20 + b"}}": "INVALID_CONTEXT",
+    b'{"context":{"number":' + b"9" * 5_000 + b"}}": "PARSE_ERROR",
 }
 
 

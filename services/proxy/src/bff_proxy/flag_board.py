@@ -25,10 +25,17 @@ class FlagBoard:
 
     def define(self, data: bytes) -> None:
         """Take new definitions; bad ones are refused and the last good ones stay."""
+        self.take(lambda: parse(data))
+
+    def take(self, make: Callable[[], Definitions]) -> None:
+        """Take the definitions that a call returns; if it raises, they are refused and the last good ones stay."""
         try:
-            self._become(parse(data), self.now.changes)
+            self._become(make(), self.now.changes)
         except BadDefinition as error:
             self.refuse(str(error))
+        except Exception:  # a defect of ours or of the library's must not end the task that reads the file
+            log.exception("flag definitions cannot be used")
+            self.refuse("the definitions cannot be used")
         else:
             self.problem = ""
 

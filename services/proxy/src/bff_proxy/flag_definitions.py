@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bff_proxy.flag_costs import MAX_STEPS, cost, written_out
 from bff_proxy.flag_rules import BadDefinition, Rules, check_order, fractions
 
 KEYS = ("bff", "chart_data", "run_data", "websocket")
@@ -78,10 +79,9 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class Definitions:
-    """All flags by key, and the shared rules (`$evaluators`) that their targeting refers to."""
+    """All flags by key; shared rules (`$evaluators`) are written out where their targeting refers to them."""
 
     flags: Mapping[str, Definition]
-    evaluators: Mapping[str, Any] = field(default_factory=dict)
 
 
 def built_in() -> Definitions:
@@ -92,10 +92,7 @@ def built_in() -> Definitions:
 
 def parse(data: bytes) -> Definitions:
     """Return the definitions in a file's bytes; raises BadDefinition."""
-    try:
-        document = json.loads(data, object_pairs_hook=_once, parse_constant=_no_constant)
-    except (UnicodeDecodeError, RecursionError, json.JSONDecodeError) as error:
-        raise BadDefinition(f"not JSON: {error}") from error
+    document = _decoded(data)
     if not isinstance(document, dict) or not isinstance(document.get("flags"), dict):
         raise BadDefinition("expected an object with `flags`")
     if unknown := sorted(document.keys() - _TOP):
@@ -111,7 +108,32 @@ def parse(data: bytes) -> Definitions:
     for key in KEYS:
         if key not in flags:
             raise BadDefinition(f"flag {key!r}: missing")
-    return Definitions({key: _definition(key, body, evaluators) for key, body in flags.items()}, evaluators)
+    return Definitions(_checked(flags, evaluators))
+
+
+def _decoded(data: bytes) -> Any:
+    """Return a JSON document whose texts can be written again; raises BadDefinition."""
+    try:
+        document = json.loads(data, object_pairs_hook=_once, parse_constant=_no_constant)
+        json.dumps(document, ensure_ascii=False).encode()
+    except BadDefinition:
+        raise
+    except UnicodeEncodeError as error:
+        raise BadDefinition("a text holds half a character") from error
+    except (RecursionError, ValueError) as error:  # the latter also for numbers of more digits than Python takes
+        raise BadDefinition(f"not JSON: {error}") from error
+    return document
+
+
+def _checked(flags: Mapping[str, Any], evaluators: Mapping[str, Any]) -> dict[str, Definition]:
+    """Return all flags, unless evaluating them in one go could hold up the process."""
+    steps, found = 0, {}
+    for key, body in flags.items():
+        found[key] = _definition(key, body, evaluators)
+        steps += cost(f"flag {key!r}", found[key].targeting).steps
+        if steps > MAX_STEPS:
+            raise BadDefinition(f"flag {key!r}: evaluating it, and the flags before it, could take too long")
+    return found
 
 
 def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -137,7 +159,7 @@ def _definition(key: str, body: Any, evaluators: Mapping[str, Any]) -> Definitio
         raise BadDefinition(f"{name}: expected an object")
     if unknown := sorted(body.keys() - _FIELDS):
         raise BadDefinition(f"{name}: unknown field {unknown[0]!r}")
-    if body.get("state") not in {"ENABLED", "DISABLED"}:
+    if body.get("state") not in ("ENABLED", "DISABLED"):
         raise BadDefinition(f"{name}: state must be ENABLED or DISABLED")
     variants = body.get("variants")
     if not isinstance(variants, dict) or not variants or not all(isinstance(v, bool) for v in variants.values()):
@@ -148,6 +170,8 @@ def _definition(key: str, body: Any, evaluators: Mapping[str, Any]) -> Definitio
     targeting = body.get("targeting") or {}
     if targeting:
         Rules(name, evaluators.keys(), variants).check(targeting)
+        targeting = written_out(name, targeting, evaluators)
+        Rules(name, (), variants).check(targeting)
         check_order(name, targeting, variants)
     about = _metadata(name, body.get("metadata", {}))
     return Definition(key, variants, default, targeting, body["state"] == "ENABLED", *about)

@@ -15,6 +15,10 @@ MOST_WEIGHT = 2**31 - 1
 """The sum of weights that flagd divides by at most."""
 
 
+MOST_NUMBER = 2**63
+"""Numbers beyond are refused: those that are multiplied would go on growing."""
+
+
 class BadDefinition(ValueError):
     """The definitions cannot be used; the text names the flag and says what is wrong with it."""
 
@@ -36,6 +40,8 @@ class Rules:
     def _check(self, rule: Any, depth: int) -> None:
         if depth > DEEPEST:
             raise BadDefinition(f"{self.name}: targeting is nested too deeply")
+        if isinstance(rule, int | float) and not isinstance(rule, bool) and not -MOST_NUMBER <= rule <= MOST_NUMBER:
+            raise BadDefinition(f"{self.name}: a number is too large")
         if isinstance(rule, list):
             for part in rule:
                 self._check(part, depth + 1)
@@ -47,7 +53,7 @@ class Rules:
             raise BadDefinition(f"{self.name}: a rule has exactly one operator")
         ((operator, operands),) = rule.items()
         if operator == "$ref":
-            if operands not in self.evaluators:
+            if not isinstance(operands, str) or operands not in self.evaluators:
                 raise BadDefinition(f"{self.name}: there is no evaluator {operands!r}")
             return
         if operator not in KNOWN:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bff_proxy.flag_board import FlagBoard
-from bff_proxy.flag_definitions import MOST_BYTES
+from bff_proxy.flag_definitions import MOST_BYTES, parse
 from bff_proxy.flag_layers import Entry, StoreAway, Stored
 from bff_shared.errors import Busy
 from bff_shared.health import CheckFailed
@@ -193,7 +193,10 @@ class FlagSync:
         if len(data) > MOST_BYTES:
             self._board.refuse(f"the file is larger than {MOST_BYTES} bytes")
         else:
-            self._board.define(data)
+            # A large file takes longer than the event loop may be held up.
+            parsing = asyncio.create_task(asyncio.to_thread(parse, data))
+            await asyncio.wait((parsing,))
+            self._board.take(parsing.result)
 
     async def _watch_store(self, store: "FlagStore") -> None:
         while True:

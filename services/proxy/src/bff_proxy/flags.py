@@ -45,10 +45,7 @@ class FlagSet:
         self.definitions = definitions
         self.changes = {key: change for key, change in changes.items() if key in definitions.flags}
         self.flags: Mapping[str, Definition] = merged(definitions.flags, self.changes)
-        document = {
-            "$evaluators": dict(definitions.evaluators),
-            "flags": {key: flag.document() for key, flag in self.flags.items()},
-        }
+        document = {"flags": {key: flag.document() for key, flag in self.flags.items()}}
         text = json.dumps(document, sort_keys=True)
         self._prints = {key: f"{flag!r}{self.changes.get(key)!r}" for key, flag in self.flags.items()}
         about = text + "".join(self._prints[key] for key in sorted(self._prints))

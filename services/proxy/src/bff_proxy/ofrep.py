@@ -8,11 +8,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from bff_proxy.flag_costs import CONTEXT_SIZE, CONTEXT_VALUES
+from bff_proxy.flag_rules import MOST_NUMBER
 from bff_proxy.flags import TARGETING_KEY, Evaluated, FlagSet
 
 EVENTS = "/ofrep/v1/events"
 INACTIVITY_SECONDS = 120
 MOST_KEY = 256
+MAX_DEPTH = 16
+"""Lists and objects within each other in a context."""
 
 
 class BadEvaluation(Exception):
@@ -34,10 +38,34 @@ def context_of(body: bytes) -> Mapping[str, Any]:
     context = document.get("context") or {}
     if not isinstance(context, dict):
         raise BadEvaluation("INVALID_CONTEXT", "context must be an object")
+    if not _is_small(context):
+        raise BadEvaluation(
+            "INVALID_CONTEXT", f"more than {CONTEXT_VALUES} values, too long texts or too large numbers"
+        )
     who = context.get(TARGETING_KEY)
     if who is not None and not (isinstance(who, str) and len(who) <= MOST_KEY):
         raise BadEvaluation("INVALID_CONTEXT", f"{TARGETING_KEY} must be a text of at most {MOST_KEY} characters")
     return context
+
+
+def _is_small(context: Mapping[str, Any]) -> bool:
+    """Tell whether a context is within what the costs of rules are reckoned with."""
+    values, size, todo = 0, 0, list[tuple[Any, int]]([(context, 0)])
+    while todo:
+        value, depth = todo.pop()
+        values += 1
+        if isinstance(value, str):
+            size += len(value)
+        elif isinstance(value, dict):
+            size += sum(map(len, value))
+            todo += [(one, depth + 1) for one in value.values()]
+        elif isinstance(value, list):
+            todo += [(one, depth + 1) for one in value]
+        elif isinstance(value, int) and not -MOST_NUMBER <= value <= MOST_NUMBER:
+            return False
+        if values + len(todo) > CONTEXT_VALUES + 1 or size > CONTEXT_SIZE or depth > MAX_DEPTH:
+            return False
+    return True
 
 
 def not_found(key: str) -> dict[str, Any]:
