@@ -98,6 +98,14 @@ deploy: ## deploy one service: make deploy SERVICE=proxy ENVIRONMENT=staging IMA
 		&& printf '%s\n' "$$manifests" | $(BIN)/kubectl apply -f - \
 		&& $(BIN)/kubectl -n "bff-$(ENVIRONMENT)" rollout status "deployment/bff-$(SERVICE)" --timeout=15m
 
+fuzz: ## search at random for what no test says yet: make fuzz [MINUTES=10] [SEED=…]
+	@$(BOOTSTRAP) dev
+	@$(BIN)/python -m tests.fuzz $(MINUTES) $(SEED)
+
+mutants: ## which changes of the code does no test notice: make mutants [MODULES="bff_shared.headers"]; all write a table
+	@$(BOOTSTRAP) dev
+	@$(BIN)/python -m tests.mutation.run $(if $(MODULES),$(MODULES),--write)
+
 chaos: ## every fault at every place under two loads; appends a table to the file that CHAOS_REPORT names
 	@$(BOOTSTRAP) dev
 	@CHAOS=all $(BIN)/python -m pytest tests/chaos $(ARGS)
@@ -114,4 +122,4 @@ bench-compare: ## hold the latest measurements against the stored ones: make ben
 	@$(BOOTSTRAP) bench
 	@$(BIN)/python -m bench.compare $(ARGS)
 
-.PHONY: help run trace test test-slow test-all test-tools lint format lock docs audit frontend image deploy chaos soak bench bench-compare
+.PHONY: help run trace test test-slow test-all fuzz mutants test-tools lint format lock docs audit frontend image deploy chaos soak bench bench-compare

@@ -56,8 +56,11 @@ def test_commissions_reduce_profits() -> None:
 
 
 def test_orders_are_taken_by_their_times_and_per_symbol() -> None:
-    orders = [order("SELL", 1, 12.0, 2), order("BUY", 1, 10.0, 1), order("BUY", 1, 1.0, 1, symbol="B")]
-    assert trade_profits(orders) == [pytest.approx(2.0)]
+    by_time = [order("BUY", 1, 10.0, 1), order("SELL", 1, 12.0, 2), order("SELL", 1, 9.0, 3), order("BUY", 1, 8.0, 4)]
+    other = order("BUY", 1, 1.0, 2, symbol="B")
+    # As they come here, they would be one trade with a profit of 3.
+    orders = [by_time[3], by_time[0], other, by_time[2], by_time[1]]
+    assert trade_profits(orders) == [pytest.approx(2.0), pytest.approx(1.0)]
 
 
 @pytest.mark.parametrize(

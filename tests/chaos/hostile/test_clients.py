@@ -31,6 +31,7 @@ from tests.chaos.trial import Disturbance, endure
 from tests.chaos.world import ADMIN_TOKEN, World, world
 
 pytestmark = pytest.mark.slow
+SEED = int(os.environ.get("FUZZ_SEED", "1"))
 ALL = bool(os.environ.get("CHAOS"))
 FUZZERS, FLOODERS, HELD, GARBLED = (200, 20, 30, 5_000) if ALL else (10, 1, 2, 60)
 SIZE = 3 if ALL else 1
@@ -97,14 +98,14 @@ def held(name: str, openings: Openings, receive_bytes: int = 0) -> tuple[Disturb
 async def test_requests_that_mean_to_be_two_are_one_or_none(whole: World, report: Report) -> None:
     attacks = [each for number, each in enumerate(every()) if ALL or number % 4 == 0]
     smuggled = brought("requests that smuggle", lambda whole, told: send_attacks(whole, attacks, told))
-    broken = brought("garbled requests", lambda whole, told: send_attacks(whole, garbled(1, GARBLED), told))
+    broken = brought("garbled requests", lambda whole, told: send_attacks(whole, garbled(SEED, GARBLED), told))
     await endured(whole, report, smuggled, broken)
     assert smuggled[1].sent == len(attacks)
 
 
 @pytest.mark.timeout(300)
 async def test_viewers_that_talk_nonsense_or_too_much_are_closed(whole: World, report: Report) -> None:
-    fuzzed = brought("fuzzed frames", lambda whole, told: fuzz(whole, FUZZERS, told))
+    fuzzed = brought("fuzzed frames", lambda whole, told: fuzz(whole, FUZZERS, told, SEED))
     flooded = brought("floods of messages and pings", lambda whole, told: flood(whole, FLOODERS, told))
     await endured(whole, report, fuzzed, flooded)
     assert fuzzed[1].answers["1002"]
