@@ -10,6 +10,9 @@ import httpx
 import pytest
 from websockets.asyncio.server import ServerConnection
 
+from bff_wsrelay.protocol import Code
+from bff_wsrelay.recording import FailureReason
+from bff_wsrelay.refusals import is_refused_early, refusal
 from tests.support.door import open_sockets
 from tests.support.http1 import read_answer, read_head
 from tests.support.playback import FAST, Relay, playing, watching
@@ -116,16 +119,24 @@ async def test_a_run_that_the_backend_cannot_stream_is_502(*, resuming: bool) ->
         assert is_empty(relay)
 
 
-async def test_a_relay_without_room_for_another_run_is_503_and_says_when_to_come_back() -> None:
-    backend = RunBackend(source(12_000), tokens={"a": 200, "b": 200})
-    async with playing(backend, log_total_bytes=1024 * 1024) as relay, watching(relay.stream(FAST), "a") as client:
-        await client.until_type("extent")
-        await eventually(lambda: relay.value("bff_stream_log_bytes") > 500_000)
-        async with asyncio.timeout(WAIT):
-            while (answer := await ask(relay, token="b")).status_code == 200:
-                await asyncio.sleep(0.05)
-        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "BUSY")
-        assert int(answer.headers["retry-after"]) >= 1
+@pytest.mark.parametrize(
+    ("code", "status", "is_early"),
+    [
+        ("UNAUTHORIZED", 401, True),
+        ("FORBIDDEN", 403, True),
+        ("RUN_NOT_FOUND", 404, False),
+        ("STREAM_ERROR", 502, False),
+        ("TOO_LARGE", 502, False),
+        ("INTERNAL", 500, False),
+        ("BUSY", 503, False),
+    ],
+)
+def test_every_failure_has_its_status(code: Code, status: int, *, is_early: bool) -> None:
+    failure = FailureReason(code, "why", 4000)
+    error = refusal(failure)
+    assert (error.code, error.status, error.message) == (code, status, "why")
+    assert is_refused_early(failure) is is_early
+    assert ("retry-after" in error.headers()) is (code == "BUSY")
 
 
 async def test_a_run_that_is_not_ready_is_waited_for_inside() -> None:
