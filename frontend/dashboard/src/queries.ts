@@ -29,8 +29,8 @@ export const MOST_LISTED = 500;
 /** Bars of a chart at most: more than a screen has room for, so that zooming in a little asks for nothing. */
 export const CHART_POINTS = 2000;
 const RETRIES = 2;
-/** Longest wait for an answer's Retry-After before it is asked for again by itself; later it is the next poll's turn. */
-const MOST_RETRY_MS = 5000;
+/** Longest Retry-After that is waited for before a failure is shown; after a longer one the next poll asks again. */
+const MOST_RETRY_MS = 1500;
 const WATCH_MS = 1000;
 const LATE_MS = 1500;
 const LIST_MS = 15_000;
