@@ -285,8 +285,10 @@ class Playback:
             player.switch(recording.log, asked.micros, now)  # which waits where the log has not come so far
         assert self._ticker is not None  # noqa: S101  requests come only while the app runs
         spectator = Spectator(recording, player, outlet, self._ticker, self._settings, self._metrics)
+        if asked.epoch is not None and not recording.log.epoch:
+            spectator.claimed = asked.epoch, asked.micros
         outlet.say(hello(recording, player, resumed=resumed), "hello")
-        if resumed is False:
+        if resumed is False and recording.log.epoch:
             after = stamp(asked.micros) if asked.micros is not None else _time(recording, start)
             outlet.say(status("epoch", epoch=recording.log.epoch, ts=after, reason="unknown"), "status")
         self._metrics.tally.resumes += resumed is True

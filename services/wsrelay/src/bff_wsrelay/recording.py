@@ -80,7 +80,7 @@ class Recording:
             self.enter("waiting")
             self.feed(self.log.renewed(detail.epoch if detail.epoch != known.epoch else again(self.log.epoch)))
             return True
-        if not len(self.log) and self.log.epoch != detail.epoch:
+        if not len(self.log) and (known is None or known.epoch != detail.epoch):
             self.log.epoch = detail.epoch
             for watcher in list(self.watchers):
                 watcher.changed()

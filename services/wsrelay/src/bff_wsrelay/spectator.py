@@ -69,6 +69,7 @@ class Spectator:
         "_settings",
         "_ticker",
         "balance",
+        "claimed",
         "closed",
         "left",
         "opened",
@@ -98,6 +99,8 @@ class Spectator:
         self._measured = player.log.ended
         self._knows_epoch = bool(player.log.epoch)
         self._left_out = 0
+        self.claimed: tuple[str, int | None] | None = None
+        """The epoch and the time in µs of the last frame that the viewer has, while nobody knows the run's epoch."""
         self.closed: Close | None = None
         self.left = Close(NO_STATUS)
         self.owner = ""
@@ -194,10 +197,15 @@ class Spectator:
         now, player, log = self._clock(), self.player, self.recording.log
         last = player.cursor - 1
         shown = player.log.time_of(last) if 0 <= last < len(player.log) else None
-        player.switch(log, shown, now)
-        after = stamp(shown) if shown is not None else None
-        reason = "changed" if self._knows_epoch else "known"
+        reason = "changed"
+        if not self._knows_epoch:
+            reason = "known"
+            if self.claimed is not None and self.claimed[0] != log.epoch:
+                reason, shown = "unknown", self.claimed[1]
+        if reason != "known":
+            player.switch(log, shown, now)
         self._knows_epoch, self._measured, self._left_out = True, False, 0
+        after = stamp(shown) if shown is not None else None
         self._outlet.say(status("epoch", epoch=log.epoch, ts=after, reason=reason), "status")
         player.grown(now)
         self._turn(now)

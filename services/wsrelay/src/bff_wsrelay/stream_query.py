@@ -56,20 +56,29 @@ def _seen(seq: str) -> int:
 
 
 def start_of(recording: Recording, asked: Wish) -> tuple[int, bool | None]:
-    """Return where a viewer begins, and whether that is where it left off (None if it is new here)."""
+    """Return where a viewer begins, and whether that is where it left off.
+
+    None if it is new here, or if nobody can say as long as the run's epoch is not known. A place without its epoch is
+    never where somebody left off: it may be one in another run.
+    """
     frames = recording.log
     if asked.epoch is None and asked.seq is None:
         return (frames.nearest(asked.micros) if asked.micros is not None and len(frames) else 0), None
-    seq = asked.seq if asked.seq is not None else -1
-    if asked.epoch is None or asked.epoch == frames.epoch:
-        return (min(seq + 1, len(frames)) if frames.ended else seq + 1), True
+    following = (asked.seq if asked.seq is not None else -1) + 1
+    if asked.epoch is not None and not frames.epoch:
+        return following, None
+    if asked.epoch is not None and asked.epoch == frames.epoch:
+        return (min(following, len(frames)) if frames.ended else following), True
     if asked.micros is not None:
         return frames.after(asked.micros), False
-    return min(seq + 1, len(frames)), False
+    return (min(following, len(frames)) if asked.epoch is not None or frames.ended else following), False
 
 
 def hello(recording: Recording, player: Player, *, resumed: bool | None) -> bytes:
-    """Return the first message: what is played, where the viewer stands, how fast it goes."""
-    body = {"t": "hello", "epoch": recording.log.epoch, "seq": player.cursor - 1, **recording.extent}
+    """Return the first message: what is played, where the viewer stands, how fast it goes.
+
+    The epoch is null where the backend could not be asked yet; a status tells it later.
+    """
+    body = {"t": "hello", "epoch": recording.log.epoch or None, "seq": player.cursor - 1, **recording.extent}
     body |= {"fps": player.fps, "speed": player.speed}
     return orjson.dumps(body if resumed is None else {**body, "resumed": resumed})
