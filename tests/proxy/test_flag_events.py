@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 
 from bff_proxy.app import create_app
 from bff_proxy.flag_board import FlagBoard
-from bff_proxy.flag_events import FlagEvents, Listener, own_event
+from bff_proxy.flag_events import FlagEvents, Listener, StreamLimits, own_event
 from bff_proxy.settings import ProxySettings
+from bff_shared.limits import ConnectionLimiter
 from tests.support.flags import asking, define, document, flag, until
 
 Start = Callable[..., Awaitable[str]]
@@ -88,6 +90,50 @@ async def test_listeners_are_bounded_and_a_place_is_free_again(start_flags: Star
             await events.next()
 
 
+async def test_one_client_takes_only_its_share_of_the_streams(start_flags: Start) -> None:
+    async with (
+        asking(await start_flags(flag_listeners=3, flag_listeners_per_client=2)) as api,
+        AsyncExitStack() as all_,
+    ):
+        greedy, page = {"x-forwarded-for": "203.0.113.1"}, {"x-forwarded-for": "203.0.113.2"}
+        opened = [await all_.enter_async_context(api.events(**greedy)) for _ in range(2)]
+        for events in opened:
+            await events.next()
+        waits = set[int]()
+        for _ in range(20):
+            refused = await api.client.get("/api/v1/flags/events", headers=greedy)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "BUSY")
+            waits.add(int(refused.headers["retry-after"]))
+        assert min(waits) >= 5
+        assert len(waits) > 1  # not all at the same moment
+        opened.append(await all_.enter_async_context(api.events(**page)))
+        await opened[-1].next()
+        assert (await api.client.get("/api/v1/flags/events", headers=page)).status_code == 503  # full by now
+
+
+async def test_a_stream_ends_after_a_while_and_the_page_may_come_back(start_flags: Start) -> None:
+    async with asking(await start_flags(flag_listeners=1, flag_stream_seconds=0.05)) as api:
+        for _ in range(2):
+            async with api.events() as events:
+                await events.next()
+                while await events.block():
+                    pass  # signs of life up to its end
+
+            async def gone() -> bool:
+                return await api.metric("bff_flag_listeners") == 0
+
+            await until(gone)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/flags/events", OFREP])
+async def test_head_of_a_stream_is_answered_and_ends(start_flags: Start, path: str) -> None:
+    async with asking(await start_flags()) as api:
+        response = await api.client.head(path)
+        assert (response.status_code, response.content) == (200, b"")
+        assert response.headers["content-type"].startswith("text/event-stream")
+        assert await api.metric("bff_flag_listeners") == 0
+
+
 async def test_drain_ends_streams_and_opens_no_more(start_app: Start, flags_file: Path) -> None:
     app: Any = create_app(ProxySettings(flags_file=str(flags_file)))
     async with asking(await start_app(app)) as api, api.events() as events:
@@ -111,7 +157,7 @@ async def test_listener_that_takes_nothing_is_given_up(monkeypatch: pytest.Monke
     monkeypatch.setattr("bff_proxy.flag_events.STUCK_SECONDS", 0.01)
     board = FlagBoard()
     board.define(document())
-    events = FlagEvents(board, 1, 10)
+    events = FlagEvents(board, StreamLimits(ConnectionLimiter(1, 1), (), heartbeat=10, lifetime=60))
     never = asyncio.Event()
 
     async def receive() -> dict[str, Any]:

@@ -222,6 +222,29 @@ async def test_change_needs_the_token(start_flags: Start) -> None:
     assert found["bff"]["value"]
 
 
+async def test_guesses_at_the_token_are_slowed_and_logged_with_their_address(
+    start_flags: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with asking(await start_flags()) as api:
+
+        async def guess(client: str, token: str, method: str = "PUT", path: str = "/api/v1/flags/bff") -> Any:
+            headers = {"authorization": f"Bearer {token}", "x-forwarded-for": client}
+            return await api.client.request(method, path, headers=headers, json={"value": False, "reason": "x"})
+
+        answers = [await guess("203.0.113.1", f"guess {n}") for n in range(8)]
+        assert [answer.status_code for answer in answers] == [401] * 5 + [429] * 3
+        assert answers[-1].json()["error"]["code"] == "TOO_MANY_REQUESTS"
+        assert int(answers[-1].headers["retry-after"]) > 0
+        listing = await guess("203.0.113.1", "guess", "GET", "/api/v1/flags?details=true")
+        assert listing.status_code == 429  # there is no other way to try
+        assert (await guess("203.0.113.1", TOKEN)).status_code == 429
+        assert (await guess("203.0.113.2", TOKEN)).status_code == 503  # let in; without Redis nothing is changed
+        assert (await guess("203.0.113.3", "a" * 50_000)).status_code in {401, 431}
+    logged = [vars(record) for record in caplog.records if record.name == "bff_shared.admin"]
+    assert [record["client"] for record in logged][:5] == ["203.0.113.1"] * 5
+    assert not any("guess" in json.dumps(record, default=str).lower() for record in logged)
+
+
 async def test_change_without_redis_is_refused_clearly(start_flags: Start) -> None:
     async with asking(await start_flags()) as api:
         answer = await api.put("bff", {"value": False, "reason": "x"})

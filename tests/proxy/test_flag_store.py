@@ -74,7 +74,11 @@ async def test_change_reaches_every_replica_and_every_page(
         assert (body["changed_by"], body["default"]) == ("ann", True)
         assert event["data"]["keys"] == ["bff"]
         assert event["id"] == event["data"]["revision"]
-        assert (await other.flags())["bff"] == body
+        seen = (await other.client.get("/api/v1/flags?details=true", headers=ADMIN)).json()["flags"]
+        assert seen[0] == body
+        assert (await other.flags())["bff"] == {name: body[name] for name in body if name != "changed_by"}
+        assert "ann" not in (await other.evaluate()).text
+        assert (await other.client.get("/api/v1/flags?details=true")).status_code == 401
         undone = await one.client.delete("/api/v1/flags/bff", headers=ADMIN)
         await events.next()
         assert (undone.json()["value"], undone.json()["source"]) == (True, "file")

@@ -1,8 +1,66 @@
-"""Who may use the admin routes: whoever has the token. Pure."""
+"""Who may use the admin routes: whoever has the token. Guesses at it are slowed down. Pure; the clock is given."""
 
 import hmac
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
 
-from bff_shared.errors import NotFound, Unauthorized
+from bff_shared.errors import NotFound, TooManyRequests, Unauthorized
+from bff_shared.limits import KeyedBuckets, TokenBucket
+
+log = logging.getLogger(__name__)
+MAX_TOKEN = 1024
+"""Characters of a token that is looked at; a configured one may be longer."""
+
+CLIENT_GUESSES, CLIENT_BURST = 0.2, 5.0
+"""Wrong tokens a second, and at once, of one client address."""
+
+ALL_GUESSES, ALL_BURST = 5.0, 50.0
+"""Wrong tokens a second, and at once, of all clients together."""
+
+MAX_KNOWN = 100
+"""Client addresses remembered for having had the token: the guesses of others do not shut them out."""
+
+
+class AdminGate:
+    """Checks the admin token for one process. A client that has guessed too often is refused without a comparison."""
+
+    def __init__(self, token: str, clock: Callable[[], float]) -> None:
+        self._token, self._clock = token, clock
+        self._by_client = KeyedBuckets(CLIENT_GUESSES, CLIENT_BURST)
+        self._all = TokenBucket(ALL_GUESSES, ALL_BURST)
+        self._known: OrderedDict[str, None] = OrderedDict()
+
+    def check(self, authorization: str, client: str) -> None:
+        """Raise unless `authorization` is `Bearer` and the token; `client` is the address that the request counts for.
+
+        Raises NotFound where no token is configured, Unauthorized for none or a wrong one, TooManyRequests for a client
+        that has to wait before it may try again.
+        """
+        if not self._token:
+            raise NotFound("no such resource")
+        if not authorization:
+            raise Unauthorized("the admin token is required")
+        now = self._clock()
+        wait = self._by_client.wait(client, now)
+        if client not in self._known:
+            wait = max(wait, self._all.wait(now))
+        if wait > 0:
+            raise TooManyRequests("too many wrong admin tokens; wait before you try again", wait)
+        try:
+            require_admin(authorization, self._token)
+        except Unauthorized:
+            self._by_client.take(client, now)
+            self._all.take(now)
+            log.warning("a wrong admin token", extra={"client": client})
+            raise
+        self._remember(client)
+
+    def _remember(self, client: str) -> None:
+        self._known[client] = None
+        self._known.move_to_end(client)
+        if len(self._known) > MAX_KNOWN:
+            self._known.popitem(last=False)
 
 
 def require_admin(authorization: str, token: str) -> None:
@@ -10,5 +68,6 @@ def require_admin(authorization: str, token: str) -> None:
     if not token:
         raise NotFound("no such resource")
     scheme, _, given = authorization.partition(" ")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):
+    is_long = len(given) > max(MAX_TOKEN, len(token))
+    if scheme.lower() != "bearer" or is_long or not hmac.compare_digest(given.strip().encode(), token.encode()):
         raise Unauthorized("the admin token is required")

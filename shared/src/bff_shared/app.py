@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from bff_shared.admin import AdminGate
 from bff_shared.cors import Cors
 from bff_shared.errors import BadRequest, BffError, InvalidRequest, MethodNotAllowed, NotFound, wants_problem
 from bff_shared.health import Check, Health
@@ -42,6 +43,7 @@ class Service:
     on_drain: list[Callable[[], Any]]
     server: Mapping[str, Any]
     tracing: Tracing | None
+    admin: AdminGate
 
 
 class App(FastAPI):
@@ -91,7 +93,8 @@ def create_app(
     metrics.build.labels(release).set(1)
     health = Health(name, release, checks, time.monotonic)
     tracing = Tracing(name, release) if is_wanted() else None
-    service = Service(name, settings, metrics, health, [], server or {}, tracing)
+    gate = AdminGate(settings.admin_token.get_secret_value(), time.monotonic)
+    service = Service(name, settings, metrics, health, [], server or {}, tracing, gate)
     lifespan = _reporting(lifespan, settings, metrics) if settings.rollback_enabled else lifespan
     app = App(
         title=f"bff-{name}",

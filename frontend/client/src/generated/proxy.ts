@@ -163,7 +163,10 @@ export interface components {
             change_id?: string | null;
             /** Changed At */
             changed_at?: string | null;
-            /** Changed By */
+            /**
+             * Changed By
+             * @description who made the change; only for whoever has the admin token
+             */
             changed_by?: string | null;
             /**
              * Default
@@ -232,6 +235,8 @@ export interface operations {
     flags_api_v1_flags_get: {
         parameters: {
             query?: {
+                /** @description say who changed what, too; needs the admin token */
+                details?: boolean;
                 /** @description user or browser */
                 targetingKey?: string;
             };
@@ -250,6 +255,20 @@ export interface operations {
                     "application/json": components["schemas"]["FlagList"];
                 };
             };
+            /** @description The admin token is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description There is no such flag, or no admin token is configured */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             /** @description Validation Error */
             422: {
                 headers: {
@@ -258,6 +277,13 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["HTTPValidationError"];
                 };
+            };
+            /** @description Too many wrong admin tokens; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
         };
     };
@@ -334,6 +360,13 @@ export interface operations {
                     "application/json": components["schemas"]["HTTPValidationError"];
                 };
             };
+            /** @description Too many wrong admin tokens; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             /** @description The change is not in effect and will not be, or (OUTCOME_UNKNOWN) Redis did not confirm it */
             503: {
                 headers: {
@@ -395,6 +428,13 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["HTTPValidationError"];
                 };
+            };
+            /** @description Too many wrong admin tokens; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description The change is not in effect and will not be, or (OUTCOME_UNKNOWN) Redis did not confirm it */
             503: {

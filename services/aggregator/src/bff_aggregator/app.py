@@ -71,7 +71,7 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
     checks = {"backend": upstream.check, **({"redis": remote.check} if settings.redis_url else {})}
     app = create_common_app("aggregator", settings, metrics=metrics, checks=checks, lifespan=lifespan)
     app.serve_directly(endpoint, lambda path: path == chart_routes.PATH)
-    app.include_router(chart_routes.make_router(endpoint, store, settings.admin_token))
+    app.include_router(chart_routes.make_router(endpoint, store))
     app.include_router(runs.make_router(run_loader, replies, run_list, store, settings))
     parts = Sources(
         run_loader, replies, endpoint, store, settings.run_timeout, run_metrics.view_parts, metrics.outcomes

@@ -7,7 +7,6 @@ from functools import lru_cache
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from pydantic import SecretStr
 from starlette.types import Receive, Send
 from starlette.types import Scope as ASGIScope
 
@@ -20,7 +19,7 @@ from bff_aggregator.kept import Answer, Kept
 from bff_aggregator.query import SYMBOL_PATTERN, ChartQuery, parse, parse_symbol
 from bff_aggregator.sources import Refused
 from bff_aggregator.store import Store
-from bff_shared.admin import require_admin
+from bff_shared.admin_access import require_admin
 from bff_shared.context import current
 from bff_shared.errors import MethodNotAllowed
 from bff_shared.headers import Header
@@ -143,7 +142,7 @@ def cache_status(chart: Chart) -> str:
     return f"fwd={forwarded}; {'stored' if chart.facts.backend_calls else 'collapsed'}"
 
 
-def make_router(endpoint: ChartEndpoint, store: Store, admin_token: SecretStr) -> APIRouter:
+def make_router(endpoint: ChartEndpoint, store: Store) -> APIRouter:
     """Return the routes of chart data; the purge is there only where an admin token is set."""
     router = APIRouter(prefix="/api/v1", tags=["charts"])
     router.add_api_route("/chart-data", endpoint.respond, methods=["GET"], **chart_docs.CHART_DATA)
@@ -152,7 +151,7 @@ def make_router(endpoint: ChartEndpoint, store: Store, admin_token: SecretStr) -
     async def purge(
         request: Request, symbol: str = Query(description="what to forget", pattern=SYMBOL_PATTERN, max_length=15)
     ) -> Response:
-        require_admin(request.headers.get("authorization", ""), admin_token.get_secret_value())
+        require_admin(request)
         wanted = parse_symbol(symbol)
         everywhere = await store.purge(NAMESPACE, wanted)
         return JsonResponse({"symbol": wanted, "purged": True, "everywhere": everywhere})

@@ -24,7 +24,7 @@ from bff_aggregator.settings import AggregatorSettings
 from bff_aggregator.sources import Refused
 from bff_aggregator.store import Store
 from bff_aggregator.vocabulary import FINISHED, is_number
-from bff_shared.admin import require_admin
+from bff_shared.admin_access import require_admin
 from bff_shared.errors import ArtifactMissing, BackendTimeout, BackendUnavailable, InvalidRequest
 from bff_shared.headers import credentials
 from bff_shared.responses import JSON, JsonResponse
@@ -145,7 +145,7 @@ def make_router(
 
     @router.delete("/cache/runs", summary="Forget a run for every user", response_model=Purged, responses=PURGE_ERRORS)
     async def purge(request: Request, run_id: Annotated[str, Query(pattern=RUN_ID, max_length=128)]) -> Response:
-        require_admin(request.headers.get("authorization", ""), settings.admin_token.get_secret_value())
+        require_admin(request)
         everywhere = await store.purge(NAMESPACE, run_id)
         everywhere &= await store.purge(LISTS, "")
         return JsonResponse({"run_id": run_id, "purged": True, "everywhere": everywhere})

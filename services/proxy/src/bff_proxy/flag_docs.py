@@ -36,7 +36,7 @@ class FlagState(BaseModel):
     rollout: float | None = Field(description="percentage of targeting keys that is on, where one is set")
     change_id: str | None = Field(None, description="id of the change in effect, which an unconfirmed change names too")
     changed_at: datetime | None = None
-    changed_by: str | None = None
+    changed_by: str | None = Field(None, description="who made the change; only for whoever has the admin token")
 
 
 class FlagList(BaseModel):
@@ -53,8 +53,8 @@ class FlagsEvent(BaseModel):
     keys: list[str] = Field(description="the flags that changed; all of them in the first event")
 
 
-def state(flags: FlagSet, found: Evaluated) -> dict[str, Any]:
-    """Return one flag as `FlagState` describes it."""
+def state(flags: FlagSet, found: Evaluated, *, details: bool = False) -> dict[str, Any]:
+    """Return one flag as `FlagState` describes it; `details` are for whoever has the admin token."""
     flag, change = flags.flags[found.key], flags.changes.get(found.key)
     body: dict[str, Any] = {
         "key": found.key,
@@ -69,10 +69,10 @@ def state(flags: FlagSet, found: Evaluated) -> dict[str, Any]:
     }
     if change is not None:
         at = datetime.fromtimestamp(change.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        body |= {"changed_at": at, "changed_by": change.by, "change_id": change.id}
+        body |= {"changed_at": at, "change_id": change.id, **({"changed_by": change.by} if details else {})}
     return body
 
 
-def listing(flags: FlagSet, found: list[Evaluated]) -> dict[str, Any]:
+def listing(flags: FlagSet, found: list[Evaluated], *, details: bool = False) -> dict[str, Any]:
     """Return all flags as `FlagList` describes them."""
-    return {"revision": flags.revision, "flags": [state(flags, one) for one in found]}
+    return {"revision": flags.revision, "flags": [state(flags, one, details=details) for one in found]}

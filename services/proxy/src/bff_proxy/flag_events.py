@@ -1,6 +1,9 @@
 """Pages hear of changed flags by Server-Sent Events (https://html.spec.whatwg.org/multipage/server-sent-events.html).
 
 A listener that is slow, or away for a moment, misses nothing: what it was not yet told adds up to one event.
+
+Streams are limited in all and per client address, and none lasts for ever: so little is sent on one that a listener
+which does not read could not be told from one that does.
 """
 
 import asyncio
@@ -9,18 +12,22 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from starlette.types import Receive, Scope, Send
 
 from bff_proxy.flag_board import FlagBoard
 from bff_shared.errors import Busy
 from bff_shared.headers import get
+from bff_shared.limits import ConnectionLimiter, client_address
+from bff_shared.settings import Network
 
 Tell = Callable[[str, Sequence[str], float], bytes]
 """Makes an event of a revision, the keys that changed and the time in Unix seconds."""
 
 STUCK_SECONDS = 10.0
 RETRY_MS = (500, 2500)
+FULL_RETRY_SECONDS = (5.0, 15.0)
 _HEAD = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
@@ -71,11 +78,27 @@ class Listener:
         return keys
 
 
-class FlagEvents:
-    """All event streams of this process, at most `most`; `close` ends them so that pages come back elsewhere."""
+@dataclass(frozen=True, slots=True)
+class StreamLimits:
+    """How many streams there may be and for how long.
 
-    def __init__(self, board: FlagBoard, most: int, heartbeat: float, clock: Callable[[], float] = time.time) -> None:
-        self._board, self._most, self._heartbeat, self._clock = board, most, heartbeat, clock
+    limiter    of streams in all, and per client address
+    trusted    networks of our own proxies, for the address
+    heartbeat  seconds between two signs of life
+    lifetime   seconds after which a stream ends; each lasts up to a fifth more or less, so that they end one by one
+    """
+
+    limiter: ConnectionLimiter
+    trusted: tuple[Network, ...]
+    heartbeat: float
+    lifetime: float
+
+
+class FlagEvents:
+    """All event streams of this process; `close` ends them so that pages come back elsewhere."""
+
+    def __init__(self, board: FlagBoard, limits: StreamLimits, clock: Callable[[], float] = time.time) -> None:
+        self._board, self._limits, self._clock = board, limits, clock
         self._listeners: set[Listener] = set()
         self._closed = False
 
@@ -94,15 +117,34 @@ class FlagEvents:
 
         `greets`: an event comes at once in any case, else only if `Last-Event-ID` is not the current revision.
         """
-        if self._closed or len(self._listeners) >= self._most:
+        if self._closed:
             raise Busy("no more event streams here at the moment; ask again, or poll", 2.0)
-        with self._listening() as listener:
+        if scope.get("method") == "HEAD":
+            await send({"type": "http.response.start", "status": 200, "headers": list(_HEAD)})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        with self._slot(scope), self._listening() as listener:
             watcher = asyncio.create_task(_end_when_gone(receive, listener))
             try:
                 await send({"type": "http.response.start", "status": 200, "headers": list(_HEAD)})
                 await self._stream(scope, send, tell, greets, listener)
             finally:
                 watcher.cancel()
+
+    @contextlib.contextmanager
+    def _slot(self, scope: Scope) -> Iterator[None]:
+        """Hold one of the streams; raises Busy, and tells pages when to ask again, not all at the same moment."""
+        peer = (scope.get("client") or (None,))[0]
+        client = client_address(scope["headers"], peer, self._limits.trusted)
+        try:
+            self._limits.limiter.acquire(client)
+        except Busy as error:
+            error.retry_after = random.uniform(*FULL_RETRY_SECONDS)  # noqa: S311  spreads requests, no secret
+            raise
+        try:
+            yield
+        finally:
+            self._limits.limiter.release(client)
 
     async def _stream(self, scope: Scope, send: Send, tell: Tell, greets: bool, listener: Listener) -> None:
         async def write(data: bytes, more: bool = True) -> None:
@@ -115,8 +157,9 @@ class FlagEvents:
         first = tell(flags.revision, list(flags.flags), self._clock()) if greets or seen != flags.revision else b""
         with contextlib.suppress(TimeoutError):
             await write(retry + first)
-            while not listener.is_over:
-                keys = await listener.news(self._heartbeat)
+            ends = time.monotonic() + self._limits.lifetime * random.uniform(0.8, 1.2)  # noqa: S311  spreads ends
+            while not listener.is_over and (left := ends - time.monotonic()) > 0:
+                keys = await listener.news(min(self._limits.heartbeat, left))
                 if not listener.is_over:
                     await write(tell(self._board.now.revision, keys, self._clock()) if keys else b":\n\n")
             await write(b"", more=False)

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response
-from pydantic import SecretStr
 from starlette.types import Receive, Scope, Send
 
 from bff_proxy import ofrep
@@ -17,7 +16,7 @@ from bff_proxy.flag_events import FlagEvents, Tell, ofrep_event, own_event
 from bff_proxy.flag_metrics import FlagMetrics
 from bff_proxy.flag_sync import FlagSync
 from bff_proxy.flags import TARGETING_KEY, Evaluated
-from bff_shared.admin import require_admin
+from bff_shared.admin_access import require_admin
 from bff_shared.errors import PayloadTooLarge
 from bff_shared.headers import forwarded
 from bff_shared.responses import JSON, JsonResponse
@@ -33,10 +32,12 @@ BODY: Mapping[str, Any] = {
 
 CHANGE_FAILS: dict[int | str, dict[str, Any]] = {
     401: {"description": "The admin token is missing or wrong"},
+    429: {"description": "Too many wrong admin tokens; Retry-After says when to try again"},
     404: {"description": "There is no such flag, or no admin token is configured"},
     413: {"description": "The body is larger than 64 KiB"},
     503: {"description": "The change is not in effect and will not be, or (OUTCOME_UNKNOWN) Redis did not confirm it"},
 }
+LIST_FAILS: dict[int | str, dict[str, Any]] = {status: CHANGE_FAILS[status] for status in (401, 404, 429)}
 EVALUATION_FAILS: dict[int | str, dict[str, Any]] = {
     400: {"description": "The body is no evaluation context"},
     413: {"description": "The body is larger than 64 KiB"},
@@ -47,7 +48,7 @@ ONE_FAILS: dict[int | str, dict[str, Any]] = {
     500: {"description": "The flag's rule cannot be evaluated"},
 }
 TargetingKey = Annotated[str, Query(alias=TARGETING_KEY, max_length=ofrep.MOST_KEY, description="user or browser")]
-Bearer = Annotated[str, Header(alias="Authorization", include_in_schema=False)]
+Details = Annotated[bool, Query(description="say who changed what, too; needs the admin token")]
 ChangedBy = Annotated[str, Header(alias="X-Changed-By", description="who asks for the change; shown and logged")]
 Revision = Annotated[str, Query(alias="flagConfigEtag", max_length=64, description="revision that an event named")]
 
@@ -110,16 +111,19 @@ def make_router(
     events: FlagEvents,
     evaluator: Evaluator,
     admin: FlagAdmin,
-    token: SecretStr,
     trusted: tuple[Network, ...],
 ) -> APIRouter:
     """Return the routes under `/api/v1/flags`."""
     router = APIRouter(tags=["flags"])
 
-    @router.get(PATH, response_model=FlagList)
-    async def flags(request: Request, targeting_key: TargetingKey = "") -> Response:
+    @router.get(PATH, response_model=FlagList, responses=LIST_FAILS)
+    async def flags(request: Request, targeting_key: TargetingKey = "", *, details: Details = False) -> Response:
         """Return all flags: as they are for a targeting key, and where that comes from."""
         context = {TARGETING_KEY: targeting_key}
+        if details:
+            require_admin(request)
+            body = listing(board.now, evaluator.all(context), details=True)
+            return JsonResponse(body, headers={"cache-control": "no-store"})
         return await evaluator.answer(request, lambda: listing(board.now, evaluator.all(context)))
 
     @router.get(f"{PATH}/events", responses={200: {"model": FlagsEvent, "content": {"text/event-stream": {}}}})
@@ -128,19 +132,24 @@ def make_router(
         return EventStream(events, own_event, greets=True)
 
     @router.put(f"{PATH}/{{key}}", response_model=FlagState, responses=CHANGE_FAILS, openapi_extra=dict(BODY))
-    async def put(request: Request, key: str, authorization: Bearer = "", changed_by: ChangedBy = "") -> Response:
+    async def put(request: Request, key: str, changed_by: ChangedBy = "") -> Response:
         """Change a flag on every replica; it holds until the next change, restarts included."""
-        require_admin(authorization, token.get_secret_value())
+        require_admin(request)
         await admin.put(key, await _body(request), changed_by, _client(request, trusted))
-        return JsonResponse(state(board.now, board.now.evaluate(key, {})), headers={"cache-control": "no-store"})
+        return JsonResponse(
+            state(board.now, board.now.evaluate(key, {}), details=True), headers={"cache-control": "no-store"}
+        )
 
     @router.delete(f"{PATH}/{{key}}", response_model=FlagState, responses=CHANGE_FAILS)
-    async def delete(request: Request, key: str, authorization: Bearer = "", changed_by: ChangedBy = "") -> Response:
+    async def delete(request: Request, key: str, changed_by: ChangedBy = "") -> Response:
         """Give a flag back to the file."""
-        require_admin(authorization, token.get_secret_value())
+        require_admin(request)
         await admin.delete(key, changed_by, _client(request, trusted))
-        return JsonResponse(state(board.now, board.now.evaluate(key, {})), headers={"cache-control": "no-store"})
+        return JsonResponse(
+            state(board.now, board.now.evaluate(key, {}), details=True), headers={"cache-control": "no-store"}
+        )
 
+    router.add_api_route(f"{PATH}/events", changes, methods=["HEAD"], include_in_schema=False)
     return router
 
 
@@ -176,6 +185,7 @@ def make_ofrep_router(board: FlagBoard, events: FlagEvents, evaluator: Evaluator
         """Stream a `refetchEvaluation` event after each change."""
         return EventStream(events, ofrep_event, greets=False)
 
+    router.add_api_route(ofrep.EVENTS, changes, methods=["HEAD"], include_in_schema=False)
     return router
 
 

@@ -9,13 +9,14 @@ from fastapi import FastAPI
 
 from bff_proxy.flag_admin import FlagAdmin
 from bff_proxy.flag_board import FlagBoard
-from bff_proxy.flag_events import FlagEvents
+from bff_proxy.flag_events import FlagEvents, StreamLimits
 from bff_proxy.flag_metrics import FlagMetrics
 from bff_proxy.flag_routes import Evaluator, make_ofrep_router, make_router
 from bff_proxy.flag_sync import FlagSync
 from bff_proxy.flags import quiet_library
 from bff_proxy.rollback import Budget, Rollback
 from bff_proxy.settings import ProxySettings
+from bff_shared.limits import ConnectionLimiter
 from bff_shared.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ class FlagService:
         self.metrics = FlagMetrics(metrics.registry)
         path = Path(settings.flags_file) if settings.flags_file else None
         self.sync = FlagSync(self.board, path, self._make_store(), settings.flag_poll_seconds)
-        self.events = FlagEvents(self.board, settings.flag_listeners, settings.flag_heartbeat)
+        limiter = ConnectionLimiter(settings.flag_listeners, settings.flag_listeners_per_client, what="event stream")
+        limits = StreamLimits(limiter, settings.trusted_proxies, settings.flag_heartbeat, settings.flag_stream_seconds)
+        self.events = FlagEvents(self.board, limits)
         self.admin = FlagAdmin(self.board, self.sync, self.metrics)
         self._watch = self._make_watch()
         self.metrics.listeners.set_function(lambda: len(self.events))
@@ -47,9 +50,7 @@ class FlagService:
         """Add the routes, and end the streams when the process is told to stop."""
         evaluator = Evaluator(self.board, self.sync, self.metrics)
         settings = self._settings
-        app.include_router(
-            make_router(self.board, self.events, evaluator, self.admin, settings.admin_token, settings.trusted_proxies)
-        )
+        app.include_router(make_router(self.board, self.events, evaluator, self.admin, settings.trusted_proxies))
         app.include_router(make_ofrep_router(self.board, self.events, evaluator))
         app.state.service.on_drain.append(self.events.close)
 

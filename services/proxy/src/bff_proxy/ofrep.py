@@ -108,5 +108,5 @@ def _metadata(flags: FlagSet, key: str) -> dict[str, Any]:
     flag, change = flags.flags[key], flags.changes.get(key)
     about: dict[str, Any] = {"source": flags.source(key), "reason": flag.reason, "description": flag.description}
     if change is not None:
-        about |= {"changed_at": int(change.at), "changed_by": change.by}
+        about["changed_at"] = int(change.at)
     return {name: value for name, value in about.items() if value != ""}
