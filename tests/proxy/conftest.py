@@ -60,6 +60,12 @@ def start_proxy(request: pytest.FixtureRequest, start_bare_proxy: StartProxy, st
     return start
 
 
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> str:
+    """Return which server a client of `start_proxy` meets first: `proxy` or `nginx`."""
+    return str(request.node.callspec.params["start_proxy"])
+
+
 @pytest.fixture(scope="session")
 def redis_process() -> Iterator[RedisServer]:
     """Run one Redis-protocol server for all tests of this process."""

@@ -200,10 +200,11 @@ async def test_refused_method_is_told_which_are_allowed(start_bare_proxy: StartP
 
 
 @pytest.mark.parametrize("method", [b"TRACE", b"CONNECT"])
-async def test_trace_and_connect_are_refused(start_proxy: StartProxy, method: bytes) -> None:
+async def test_trace_and_connect_are_refused(start_proxy: StartProxy, server: str, method: bytes) -> None:
     peer = Peer()
     answer = await exchange(await start_proxy(peer), get(method=method))
-    assert answer.status in {400, 404, 405}
+    # nginx wants the target of CONNECT to be an authority (RFC 9112 section 3.2.3).
+    assert answer.status == (400 if (server, method) == ("nginx", b"CONNECT") else 405)
     assert peer.requests == []
 
 
@@ -220,19 +221,22 @@ async def test_trace_and_connect_are_refused(start_proxy: StartProxy, method: by
         [b"content-length: 0x5"],
     ],
 )
-async def test_ambiguous_requests_never_reach_the_backend(start_proxy: StartProxy, lines: list[bytes]) -> None:
+async def test_ambiguous_requests_never_reach_the_backend(
+    start_proxy: StartProxy, server: str, lines: list[bytes]
+) -> None:
     peer = Peer()
     answer = await exchange(await start_proxy(peer), get(b"/api/v1/x", *lines, method=b"POST", body=b"hello"))
-    assert answer.status in {400, 501}
-    assert json.loads(answer.body)["error"]["code"] in {"BAD_REQUEST", "NOT_IMPLEMENTED"}
+    unknown_coding = server == "nginx" and b"identity" in lines[0]  # nginx knows `chunked` alone
+    expected = (501, "NOT_IMPLEMENTED") if unknown_coding else (400, "BAD_REQUEST")
+    assert (answer.status, json.loads(answer.body)["error"]["code"]) == expected
     assert peer.requests == []
 
 
-async def test_bare_line_feed_never_reaches_the_backend(start_proxy: StartProxy) -> None:
+async def test_bare_line_feed_never_reaches_the_backend(start_proxy: StartProxy, server: str) -> None:
     """The proxy refuses it; nginx takes it for a line's end (RFC 9112 section 2.2) and writes a proper one."""
     peer = Peer()
     answer = await exchange(await start_proxy(peer), get(b"/api/v1/x", b"x-a: 1\nx-b: 2"))
-    assert answer.status in {200, 400}
+    assert answer.status == (200 if server == "nginx" else 400)
     assert all(b"\n" not in name + value for request in peer.requests for name, value in request.headers)
 
 
