@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import logging
 import random
 import socket
 from collections.abc import Callable
@@ -160,7 +161,9 @@ async def test_viewers_of_one_run_share_a_connection_and_credentials_do_not() ->
 
 
 @pytest.mark.parametrize(("status", "code"), [(401, "UNAUTHORIZED"), (403, "FORBIDDEN")])
-async def test_refused_credentials_get_nothing_from_the_log(status: int, code: str) -> None:
+async def test_refused_credentials_get_nothing_from_the_log(
+    status: int, code: str, caplog: pytest.LogCaptureFixture
+) -> None:
     backend = RunBackend(source(300), tokens={"good": 200, "bad": status})
     async with playing(backend) as relay, watching(relay.stream(FAST), "good") as client:
         await play_through(client)
@@ -169,6 +172,7 @@ async def test_refused_credentials_get_nothing_from_the_log(status: int, code: s
                 pass
         assert refused.value.response.status_code == status
         assert json.loads(refused.value.response.body)["error"]["code"] == code
+        assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 async def test_credentials_that_were_good_are_judged_again_for_new_viewers() -> None:

@@ -149,6 +149,12 @@ class WireProtocol(WebSocketsSansIOProtocol):
         finally:
             self._expect_end()
 
+    async def send(self, message: Any) -> None:
+        """Send, and take a handshake that is refused with a response for complete, which uvicorn logs as an error."""
+        await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            self.handshake_complete = True
+
     def data_received(self, data: bytes) -> None:
         """Take bytes, and send the library's refusal of a handshake it cannot take, which uvicorn leaves unsent."""
         super().data_received(data)
