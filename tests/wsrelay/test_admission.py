@@ -27,6 +27,8 @@ def test_places_are_limited_in_all_and_per_client_and_given_back() -> None:
         assert doors.count == 2
     assert doors.count == 0
     assert doors.refused == 2
+    assert doors.take_refusals() == {"client": 1, "capacity": 1}
+    assert doors.take_refusals() == {}
 
 
 def test_own_origin_is_welcome_as_the_browser_knows_it() -> None:

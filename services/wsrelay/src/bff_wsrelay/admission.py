@@ -16,8 +16,9 @@ import asyncio
 import contextlib
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import orjson
 from starlette.types import Receive, Scope, Send
@@ -37,6 +38,11 @@ HANDSHAKE_BURST_SECONDS = 10.0
 CONTROL_BURST_SECONDS = 2.0
 MIN_AWAY, MAX_AWAY = 0.2, 1.2
 """Seconds after which a viewer that is sent away may come back, drawn for each."""
+
+
+Reason = Literal["origin", "client", "rate", "pending", "capacity", "draining"]
+"""Why somebody is refused: a foreign origin, the limits of one client address (streams, handshakes a second, handshakes
+that wait), the process's limit, or a drain."""
 
 
 class OriginRefused(RequestError):
@@ -94,6 +100,7 @@ class Doors:
         self._viewers: set[Viewer] = set()
         self.draining = False
         self.refused = 0
+        self._refusals: Counter[Reason] = Counter()
 
     @property
     def count(self) -> int:
@@ -103,7 +110,7 @@ class Doors:
     def require_welcome(self, scope: Scope) -> None:
         """Raise OriginRefused for a page of an origin that may not open streams."""
         if not is_welcome(scope, self._settings):
-            self.refused += 1
+            self._count("origin")
             raise OriginRefused("pages of this origin may not open streams")
 
     @contextlib.contextmanager
@@ -116,26 +123,46 @@ class Doors:
         peer = (scope.get("client") or (None,))[0]
         address = client_address(scope["headers"], peer, self._settings.trusted_proxies)
         with contextlib.ExitStack() as held:
+            self._require_open(address)
             try:
-                self._require_open(address)
                 held.enter_context(self._places.slot(address))
-            except Busy as error:
-                self.refused += 1
-                if not self.draining and not isinstance(error, ClientBusy):
-                    # Want of capacity is the relay's; an origin, one client's limit and a drain say nothing about it.
-                    self._outcomes.add(WEBSOCKET, address, failed=True)
+            except ClientBusy:
+                self._count("client")
+                raise
+            except Busy:
+                # Want of capacity is the relay's; an origin, one client's limit and a drain say nothing about it.
+                self._count("capacity")
+                self._outcomes.add(WEBSOCKET, address, failed=True)
                 raise
             yield address
 
     def _require_open(self, address: str) -> None:
         if self.draining:
+            self._count("draining")
             raise Busy("the relay restarts", RETRY_AFTER)
         if not self._handshakes.take(address, now := time.monotonic()):
+            self._count("rate")
             raise ClientBusy("too many handshakes of one client", max(RETRY_AFTER, self._handshakes.wait(address, now)))
 
-    def pending(self, address: str) -> contextlib.AbstractContextManager[None]:
-        """Return a context in which a handshake waits for a verdict; entering raises Busy when too many of them do."""
-        return self._pending.slot(address)
+    @contextlib.contextmanager
+    def pending(self, address: str) -> Iterator[None]:
+        """Let a handshake wait for a verdict as long as the context lasts; entering raises Busy if too many do."""
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(self._pending.slot(address))
+            except Busy:
+                self._count("pending")
+                raise
+            yield
+
+    def take_refusals(self) -> Counter[Reason]:
+        """Return how many were refused since the last call, by reason."""
+        taken, self._refusals = self._refusals, Counter()
+        return taken
+
+    def _count(self, reason: Reason) -> None:
+        self.refused += 1
+        self._refusals[reason] += 1
 
     @contextlib.contextmanager
     def attended(self, viewer: Viewer) -> Iterator[None]:

@@ -120,7 +120,7 @@ class Playback:
     def __init__(self, settings: RelaySettings, doors: Doors, shelf: Shelf, metrics: StreamMetrics) -> None:
         self._settings, self._doors, self._shelf, self._metrics = settings, doors, shelf, metrics
         self._ticker: Ticker | None = None
-        self._connects = self._refused = 0
+        self._connects = 0
         self._batch = Batch()
         self._secret = secrets.token_bytes(32)
         self.spectators: set[Spectator] = set()
@@ -143,8 +143,8 @@ class Playback:
         tally = self._metrics.tally
         tally.upstream_connects += self._shelf.connects - self._connects
         self._connects = self._shelf.connects
-        tally.refused += self._doors.refused - self._refused
-        self._refused = self._doors.refused
+        for reason, count in self._doors.take_refusals().items():
+            self._metrics.refused.labels(reason).inc(count)
         self._metrics.flush()
         return self._metrics.totals
 

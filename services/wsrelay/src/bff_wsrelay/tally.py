@@ -1,11 +1,13 @@
 """What the playback door counts: plain numbers on the hot path, handed to Prometheus once a second. No I/O."""
 
 from dataclasses import dataclass, fields
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter
 
 from bff_shared.metrics import gauge
 from bff_shared.outcomes import Outcomes
+from bff_wsrelay.admission import Reason
 from bff_wsrelay.closecodes import label
 
 
@@ -23,7 +25,6 @@ class Tally:
     upstream_connects: int = 0
     upstream_breaks: int = 0
     malformed_frames: int = 0
-    refused: int = 0
 
 
 _TEXT = {
@@ -37,7 +38,6 @@ _TEXT = {
     "upstream_connects": "Connections to the backend's stream",
     "upstream_breaks": "Readings of the backend's stream that failed or broke off",
     "malformed_frames": "Frames of the backend's that could not be read and were left out",
-    "refused": "Viewers refused a place, at either door",
 }
 
 
@@ -50,6 +50,11 @@ class StreamMetrics:
         self._counters = {
             name: Counter(f"bff_stream_{name}_total", text, registry=registry) for name, text in _TEXT.items()
         }
+        self.refused = Counter(
+            "bff_stream_refused_total", "Viewers refused a place, at either door", ("reason",), registry=registry
+        )
+        for reason in get_args(Reason):
+            self.refused.labels(reason)
         self.closes = Counter("bff_stream_closes_total", "Ended streams by close code", ("code",), registry=registry)
         self.viewers = gauge("bff_stream_viewers", "Viewers of the playback door", registry, "livesum")
         self.recordings = gauge("bff_stream_recordings", "Runs whose frame log is held", registry, "livesum")
