@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 from bff_wsrelay.frames import take
 from bff_wsrelay.log import BLOCK, ByteLru, FrameLog
 from bff_wsrelay.packing import Damaged, pack, part_count, unpack
-from bff_wsrelay.replicas import Replicas
+from bff_wsrelay.replicas import Replicas, digest
 from bff_wsrelay.settings import RelaySettings
 from tests.support.playback import relaying, watching
 from tests.support.redis_server import RedisServer, cluster, running
@@ -62,6 +62,14 @@ def test_a_head_that_names_no_parts_is_damaged(head: bytes) -> None:
         part_count(head)
 
 
+def test_a_value_put_twice_counts_once() -> None:
+    cache = ByteLru(100)
+    cache.put("other", "value", 40)
+    for _ in range(10):
+        cache.put("key", "value", 50)
+    assert cache.get("other") == "value"
+
+
 class Closed:
     """A client whose connection the server has just closed: uvloop's word for a write to it, through redis-py."""
 
@@ -73,6 +81,57 @@ async def test_a_connection_that_is_being_closed_counts_as_redis_away(redis_serv
     replicas = Replicas(RelaySettings(redis_url=redis_server.url, digest_key=SecretStr("key")))
     replicas._client = Closed()  # type: ignore[assignment]
     assert await replicas.claim("run", []) is None
+
+
+def test_no_two_runs_and_credentials_have_one_key() -> None:
+    run, name, value = "X", b"authorization", b"v"
+    assert digest(b"k", f"{run}\n{name.decode()}:{value.decode()}", []) != digest(b"k", run, [(name, value)])
+    assert digest(b"k", run, [(name, b"v:w")]) != digest(b"k", run, [(name + b":v", b"w")])
+    assert digest(b"k", run, [(b"Authorization", value)]) == digest(b"k", run, [(name, value)])
+
+
+class Deliberate:
+    """A client each of whose commands takes a while, and whose logs may not be written."""
+
+    def __init__(self, seconds: float, error: Exception | None = None) -> None:
+        self.values: dict[str, bytes] = {}
+        self._seconds, self._error = seconds, error
+
+    async def set(self, name: str, value: bytes, **_: object) -> None:
+        await asyncio.sleep(self._seconds)
+        if self._error is not None:
+            raise self._error
+        self.values[name] = value
+
+    async def get(self, name: str) -> bytes | None:
+        await asyncio.sleep(self._seconds)
+        return self.values.get(name)
+
+    async def eval(self, *_: object) -> int:
+        return 1
+
+
+def shared_by(client: Deliberate) -> Replicas:
+    replicas = Replicas(RelaySettings(redis_url="redis://127.0.0.1:1", digest_key=SecretStr("key")))
+    replicas._client = client  # type: ignore[assignment]
+    return replicas
+
+
+async def test_a_log_of_many_parts_has_as_much_time_as_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bff_wsrelay.packing.PART", 512)
+    monkeypatch.setattr("bff_wsrelay.replicas.DEADLINE", 0.5)
+    replicas, log = shared_by(client := Deliberate(0.01)), whole(2000)
+    await replicas.offer("run", [], log)
+    assert len(client.values) > 60
+    again = FrameLog("epoch", MEBI, ByteLru(MEBI))
+    assert await replicas.fetch("run", [], again)
+    assert again.head(0, 2000) == log.head(0, 2000)
+
+
+async def test_a_log_that_cannot_be_shared_does_not_hold_up_claims() -> None:
+    replicas = shared_by(Deliberate(0, OSError("no space")))
+    await replicas.offer("run", [], whole(10))
+    assert await replicas.claim("run", []) is True
 
 
 @pytest.fixture(scope="module", params=[running, cluster], ids=["single", "cluster"])

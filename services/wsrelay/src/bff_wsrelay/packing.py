@@ -20,7 +20,7 @@ import orjson
 from bff_wsrelay.frames import Summary
 from bff_wsrelay.log import Block, Content, FrameLog
 
-VERSION = 1
+VERSION = 2
 PART = 512 * 1024
 Parts = tuple[bytes, list[bytes]]
 

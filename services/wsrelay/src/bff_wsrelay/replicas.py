@@ -24,9 +24,12 @@ from bff_wsrelay.settings import RelaySettings
 log = logging.getLogger(__name__)
 
 DEADLINE = 2.0
+"""Seconds that one command may take; a log is written and read by one command for each of its parts."""
+TRANSFER_DEADLINE = 20.0
+"""Seconds that all commands for one log may take together."""
 CONNECTIONS = 16
 PAUSE = 10.0
-"""Seconds for which Redis is left alone after a failure."""
+"""Seconds for which Redis is left alone after a failure: a failed claim holds up claims, a failed log only logs."""
 LEASE = 3.0
 """Seconds after which the claim of a relay that does not renew it any more, because it is gone, is nobody's."""
 CLAIM = """
@@ -42,7 +45,8 @@ T = TypeVar("T")
 
 def digest(secret: bytes, run_id: str, credentials: Sequence[Header]) -> str:
     """Return what stands for credentials in keys: a keyed digest of them; having none is a value too."""
-    message = b"\n".join([run_id.encode(), *(name.lower() + b":" + value for name, value in credentials)])
+    parts = [run_id.encode(), *(part for name, value in credentials for part in (name.lower(), value))]
+    message = b"".join(len(part).to_bytes(8, "big") + part for part in parts)  # no two lists of parts are alike
     return hmac.new(secret, message, hashlib.sha256).hexdigest()[:32]
 
 
@@ -53,18 +57,18 @@ class Replicas:
         self, settings: RelaySettings, clock: Callable[[], float] = time.monotonic, lease: float = LEASE
     ) -> None:
         self.lease, self._token = lease, secrets.token_hex(8)
-        self._url, self._seconds, self._clock = settings.redis_url, int(settings.log_share_seconds), clock
+        self._url, self._seconds = settings.redis_url, int(settings.log_share_seconds)
         self._secret = settings.digest_key.get_secret_value().encode()
         self._client: Client | None = None
         self._opening = asyncio.Lock()
-        self._aside_until = float("-inf")
+        self._claims, self._transfers = _Patience(DEADLINE, clock), _Patience(TRANSFER_DEADLINE, clock)
 
     async def fetch(self, run_id: str, credentials: Sequence[Header], into: FrameLog) -> bool:
         """Fill an empty log with what another relay has read of its epoch; False if there is nothing or Redis is away.
 
         Raises Full.
         """
-        found = await self._try(lambda: self._read(run_id, credentials))
+        found = await self._transfers.attempt(lambda: self._read(run_id, credentials))
         if found is None:
             return False
         head, parts, secret = found
@@ -81,18 +85,18 @@ class Replicas:
 
     async def offer(self, run_id: str, credentials: Sequence[Header], whole: FrameLog) -> None:
         """Share a whole log for a while."""
-        await self._try(lambda: self._write(run_id, credentials, whole))
+        await self._transfers.attempt(lambda: self._write(run_id, credentials, whole))
 
     async def claim(self, run_id: str, credentials: Sequence[Header]) -> bool | None:
         """Take, or keep for another `lease` seconds, the turn to read a run; False while another relay has it.
 
         None when Redis is away, so that nobody knows.
         """
-        return await self._try(lambda: self._claim(run_id, credentials))
+        return await self._claims.attempt(lambda: self._claim(run_id, credentials))
 
     async def release(self, run_id: str, credentials: Sequence[Header]) -> None:
         """Give the turn back, if this relay has it."""
-        await self._try(lambda: self._release(run_id, credentials))
+        await self._claims.attempt(lambda: self._release(run_id, credentials))
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -105,12 +109,16 @@ class Replicas:
     async def _read(self, run_id: str, credentials: Sequence[Header]) -> tuple[bytes, list[bytes], bytes] | None:
         client, secret = await self._open()
         name = _name(secret, run_id, credentials)
-        head = await client.get(name)
+        head = await _soon(client.get(name))
         if head is None:
             return None
+        try:
+            count = part_count(head)
+        except Damaged:
+            return None
         parts = []
-        for number in range(part_count(head)):
-            part = await client.get(f"{name}:{number}")
+        for number in range(count):
+            part = await _soon(client.get(f"{name}:{number}"))
             if part is None:
                 return None
             parts.append(part)
@@ -121,8 +129,8 @@ class Replicas:
         name = _name(secret, run_id, credentials)
         head, parts = await asyncio.to_thread(pack, whole, secret)
         for number, part in enumerate(parts):
-            await client.set(f"{name}:{number}", part, ex=self._seconds)
-        await client.set(name, stored_head(head, parts), ex=self._seconds)
+            await _soon(client.set(f"{name}:{number}", part, ex=self._seconds))
+        await _soon(client.set(name, stored_head(head, parts), ex=self._seconds))
 
     async def _claim(self, run_id: str, credentials: Sequence[Header]) -> bool:
         client, secret = await self._open()
@@ -144,16 +152,31 @@ class Replicas:
                 self._secret = found
             return self._client, self._secret
 
-    async def _try(self, work: Callable[[], Awaitable[T]]) -> T | None:
+
+class _Patience:
+    """Has one kind of work done within a deadline, and after a failure not at all for a while."""
+
+    def __init__(self, deadline: float, clock: Callable[[], float]) -> None:
+        self._deadline, self._clock = deadline, clock
+        self._aside_until = float("-inf")
+
+    async def attempt(self, work: Callable[[], Awaitable[T]]) -> T | None:
+        """Return what the work returns, None when it fails or has failed a moment ago."""
         if self._clock() < self._aside_until:
             return None
         try:
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(self._deadline):
                 return await work()
-        except (*FAILURES, Damaged) as error:
+        except FAILURES as error:
             log.warning("redis is left alone", extra={"reason": type(error).__name__, "seconds": PAUSE})
             self._aside_until = self._clock() + PAUSE
             return None
+
+
+async def _soon(command: Awaitable[T]) -> T:
+    """Return what a command returns. Raises TimeoutError when it takes longer than one may."""
+    async with asyncio.timeout(DEADLINE):
+        return await command
 
 
 def _name(secret: bytes, run_id: str, credentials: Sequence[Header]) -> str:

@@ -9,12 +9,15 @@ Without Redis, or while it is away, it is always our turn.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 
 from bff_shared.headers import Header
 from bff_wsrelay.recording import Recording
 from bff_wsrelay.replicas import Replicas
+
+log = logging.getLogger(__name__)
 
 POLL = 0.25
 
@@ -64,4 +67,8 @@ class Sharing:
     async def _renew(self, replicas: Replicas) -> None:
         while True:
             await asyncio.sleep(replicas.lease / 3)
-            await replicas.claim(*self._of)
+            try:
+                await replicas.claim(*self._of)
+            except Exception:
+                # A defect; the claim lapses unless the next attempt keeps it, and the worst is a second reading.
+                log.exception("a claim was not renewed", extra={"run_id": self._recording.run_id})
