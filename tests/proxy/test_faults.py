@@ -195,12 +195,13 @@ async def test_connection_that_went_stale_is_not_seen(start_proxy: StartProxy) -
 async def test_breaker_answers_at_once_and_closes_by_itself(start_proxy: StartProxy) -> None:
     peer = Peer(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n")
     origin = await start_proxy(peer, breaker_min_calls=5, breaker_open_seconds=0.3)
-    for _ in range(5):
-        assert (await exchange(origin, GET)).body == b""
+    for number in range(5):
+        assert (await exchange(origin, GET, client=f"127.0.0.{number % 2 + 2}")).body == b""
     answer = await exchange(origin, GET)
     assert code(answer) == (503, "BACKEND_CIRCUIT_OPEN")
     assert answer.values(b"retry-after") == [b"1"]
     assert len(peer.requests) == 5
+    assert not [request for request in peer.requests if request.target == b"/healthz"]
     peer.answer = OK
     async with asyncio.timeout(5):
         while (await exchange(origin, GET)).status != 200:

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from bff_shared.errors import Busy
+from bff_shared.errors import Busy, ClientBusy
 from bff_shared.gate import Gate
 
 
@@ -70,4 +70,58 @@ async def test_place_handed_to_a_waiter_that_is_cancelled_is_passed_on() -> None
     await second
     assert gate.active == 1
     gate.leave()
+    assert gate.active == 0
+
+
+async def test_one_client_has_a_share_of_the_places_and_others_have_the_rest() -> None:
+    gate = Gate(5, 5, 60, share=0.6)
+    for _ in range(3):
+        await gate.enter("greedy")
+    waiting = [asyncio.create_task(gate.enter("greedy")) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert (gate.active, gate.waiting) == (3, 3)
+    with pytest.raises(ClientBusy):
+        await gate.enter("greedy")
+    await gate.enter("other")
+    gate.leave("other")
+    assert not any(task.done() for task in waiting)
+    gate.leave("greedy")
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    assert (gate.active, gate.waiting) == (3, 2)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_who_waits_for_the_own_share_is_passed_by_others() -> None:
+    gate = Gate(2, 5, 60, share=0.5)
+    await gate.enter("greedy")
+    greedy = asyncio.create_task(gate.enter("greedy"))
+    await asyncio.sleep(0)
+    await gate.enter("other")
+    late = asyncio.create_task(gate.enter("third"))
+    await asyncio.sleep(0)
+    gate.leave("other")
+    await late
+    assert not greedy.done()
+    gate.leave("greedy")
+    await greedy
+
+
+async def test_a_wait_for_the_own_share_is_the_clients_affair() -> None:
+    gate = Gate(2, 5, 0.01, share=0.5)
+    await gate.enter("greedy")
+    with pytest.raises(ClientBusy):
+        await gate.enter("greedy")
+    assert gate.try_enter("other")
+    assert not gate.try_enter("other")
+    assert (gate.active, gate.waiting) == (2, 0)
+
+
+async def test_nothing_is_remembered_of_clients_that_left() -> None:
+    gate = Gate(2, 5, 60, share=0.5)
+    for number in range(100):
+        await gate.enter(f"client {number}")
+        gate.leave(f"client {number}")
+    assert not gate._inside
     assert gate.active == 0

@@ -80,9 +80,9 @@ def address(origin: str) -> tuple[str, int]:
     return host, int(port)
 
 
-async def exchange(origin: str, request: bytes, method: bytes = b"GET") -> Message:
-    """Send a request in bytes over a new connection and read the answer."""
-    reader, writer = await asyncio.open_connection(*address(origin))
+async def exchange(origin: str, request: bytes, method: bytes = b"GET", *, client: str = "127.0.0.1") -> Message:
+    """Send a request in bytes over a new connection, from an address of this machine, and read the answer."""
+    reader, writer = await asyncio.open_connection(*address(origin), local_addr=(client, 0))
     try:
         writer.write(request)
         return await read_answer(reader, method)

@@ -14,7 +14,7 @@ import httpx
 
 from bff_shared.exchange import AnswerBody, Exchange, Order, Timeouts
 from bff_shared.faults import Fault, Stage, fault, mark
-from bff_shared.http1 import IDEMPOTENT_METHODS, InvalidRequest, encode_head
+from bff_shared.http1 import InvalidRequest, encode_head
 from bff_shared.pool import Origin, Pool, Stats
 
 __all__ = ["Carrier", "Fault", "Stage", "Stats", "Timings", "fault", "reused", "stage"]
@@ -70,10 +70,11 @@ class Carrier(httpx.AsyncBaseTransport):
     RemoteProtocolError (malformed, or ended too soon; raised by the body's iteration when that was under way). An
     exception of the request's own body stream passes as it is. `stage` and `reused` tell what a retry has to know.
 
-    **Sent twice** is only what RFC 9110 section 9.2.2 and RFC 9112 section 9.3.1 allow: when a connection that had been
-    idle turns out dead before a byte of an answer came, an idempotent request whose body can be sent again (none, or
-    httpx.ByteStream) goes out once more, over a new connection. All others go over a connection used within the last
-    second and known to be silent, or over a new one, and are sent once.
+    **Nothing is sent twice**: that is for the caller to decide, who knows what a request does and how often it was
+    tried. `request.extensions["repeatable"]` (bool, False if absent) says that it will be if it has to: such a request
+    may go over any idle connection, one that the peer may just be closing included. All others go over a connection
+    used within the last second and known to be silent, or over a new one. `request.extensions["fresh"]` asks for a new
+    one.
     """
 
     def __init__(
@@ -132,19 +133,10 @@ class Carrier(httpx.AsyncBaseTransport):
 
     async def _exchange(self, order: Order) -> Exchange:
         request = order.request
-        origin = _origin(request)
-        replayable = not order.framing.has_body or isinstance(order.body, bytes)
-        repeatable = replayable and request.method in IDEMPOTENT_METHODS
-        try:
-            return await self._try(origin, order, fresh=False, repeatable=repeatable)
-        except (httpx.NetworkError, httpx.RemoteProtocolError) as exc:
-            found = fault(exc)
-            if not found.reused or not (found.stage is Stage.CONNECT or (found.stage is Stage.SENT and repeatable)):
-                raise
-        return await self._try(origin, order, fresh=True, repeatable=repeatable)
-
-    async def _try(self, origin: Origin, order: Order, *, fresh: bool, repeatable: bool) -> Exchange:
-        connection = await self._pool.acquire(origin, order.timeouts, order.request, fresh=fresh, repeatable=repeatable)
+        fresh, repeatable = (bool(request.extensions.get(name)) for name in ("fresh", "repeatable"))
+        connection = await self._pool.acquire(
+            _origin(request), order.timeouts, request, fresh=fresh, repeatable=repeatable
+        )
         exchange = Exchange(connection, order, self._clock, self._max_head_bytes)
         await exchange.run()
         return exchange

@@ -1,18 +1,25 @@
 """A cap on concurrent work with a short, bounded queue: beyond it a caller is told at once that we are busy."""
 
 import asyncio
-from collections import deque
+import math
+from collections import Counter, deque
 
-from bff_shared.errors import Busy
+from bff_shared.errors import Busy, ClientBusy
 
 
 class Gate:
-    """At most `places` callers inside and `queue` waiting for at most `patience` seconds, first come first served."""
+    """At most `places` callers inside and `queue` waiting for at most `patience` seconds, first come first served.
 
-    def __init__(self, places: int, queue: int, patience: float) -> None:
+    One client has at most `share` of the places and of the queue; others pass those of its calls that wait for that
+    reason. Calls without a client ("") have no limit of their own.
+    """
+
+    def __init__(self, places: int, queue: int, patience: float, share: float = 1.0) -> None:
         self._free, self._queue, self._patience = places, queue, patience
         self._places = places
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._per_client, self._queue_per_client = math.ceil(places * share), math.ceil(queue * share)
+        self._inside: Counter[str] = Counter()
+        self._waiters: deque[tuple[asyncio.Future[None], str]] = deque()
 
     @property
     def active(self) -> int:
@@ -24,36 +31,71 @@ class Gate:
         """How many wait outside."""
         return len(self._waiters)
 
-    async def enter(self) -> None:
-        """Take a place; raise Busy when the queue is full or the wait too long. Each entry needs one `leave`."""
-        if self._free and not self._waiters:
-            self._free -= 1
+    def try_enter(self, client: str = "") -> bool:
+        """Take a place if there is one now; each entry needs one `leave`."""
+        if not self._free or not self._may_enter(client):
+            return False
+        self._take(client)
+        return True
+
+    async def enter(self, client: str = "") -> None:
+        """Take a place, which needs one `leave`.
+
+        Raises Busy when the queue is full or the wait too long, ClientBusy when that is so for this client only.
+        """
+        # A waiter that might enter has been let in by whoever left: nobody is overtaken.
+        if self.try_enter(client):
             return
         if len(self._waiters) >= self._queue:
-            raise Busy("too many requests are waiting for the backend", self._patience)
+            raise self._refusal("too many requests are waiting for the backend", client)
+        if client and sum(1 for _, other in self._waiters if other == client) >= self._queue_per_client:
+            raise ClientBusy("too many requests of this client are waiting for the backend", self._patience)
         waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+        entry = (waiter, client)
+        self._waiters.append(entry)
         try:
             async with asyncio.timeout(self._patience):
                 await waiter
         except BaseException as error:
-            self._give_up(waiter)
+            self._give_up(entry)
             if isinstance(error, TimeoutError):
-                raise Busy("no place for another call to the backend became free", self._patience) from error
+                raise self._refusal("no place for another call to the backend became free", client) from error
             raise
 
-    def leave(self) -> None:
-        """Give the place to whoever has waited longest."""
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
+    def leave(self, client: str = "") -> None:
+        """Give a place back; it goes to whoever has waited longest among those that may enter."""
         self._free += 1
+        if client:
+            self._inside[client] -= 1
+            if not self._inside[client]:
+                del self._inside[client]
+        for entry in list(self._waiters):
+            if not self._free:
+                break
+            waiter, other = entry
+            if waiter.done():
+                self._waiters.remove(entry)
+            elif self._may_enter(other):
+                self._waiters.remove(entry)
+                self._take(other)
+                waiter.set_result(None)
 
-    def _give_up(self, waiter: asyncio.Future[None]) -> None:
+    def _may_enter(self, client: str) -> bool:
+        return not client or self._inside[client] < self._per_client
+
+    def _take(self, client: str) -> None:
+        self._free -= 1
+        if client:
+            self._inside[client] += 1
+
+    def _refusal(self, message: str, client: str) -> Busy:
+        kind = Busy if self._may_enter(client) else ClientBusy
+        return kind(message, self._patience)
+
+    def _give_up(self, entry: "tuple[asyncio.Future[None], str]") -> None:
         """Leave the queue; pass on a place that was handed over in the very moment of giving up."""
-        if waiter in self._waiters:
-            self._waiters.remove(waiter)
+        waiter, client = entry
+        if entry in self._waiters:
+            self._waiters.remove(entry)
         elif waiter.done() and not waiter.cancelled():
-            self.leave()
+            self.leave(client)

@@ -15,9 +15,6 @@ RawHeader = tuple[bytes, bytes]
 RawHeaders = list[RawHeader]
 OnInformational = Callable[[int, RawHeaders], None]
 
-# RFC 9110 section 9.2.2: sending these twice has the effect of sending them once.
-IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
-
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _NO_TARGET = re.compile(rb"[\x00-\x20\x7f]")
 _DIGITS = re.compile(rb"[0-9]{1,19}")

@@ -82,6 +82,9 @@ class Metrics:
     breaker_open: Gauge = field(init=False)
     upstream_active: Gauge = field(init=False)
     upstream_waiting: Gauge = field(init=False)
+    upstream_uploads: Gauge = field(init=False)
+    upstream_streams: Gauge = field(init=False)
+    upstream_refused: Counter = field(init=False)
     _children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -117,6 +120,14 @@ class Metrics:
         add(self, "upstream_active", gauge("bff_upstream_calls_active", "Calls being made", registry, "livesum"))
         waiting = gauge("bff_upstream_calls_waiting", "Calls waiting for a place", registry, "livesum")
         add(self, "upstream_waiting", waiting)
+        uploads = gauge("bff_upstream_uploads_active", "Calls whose body is still coming", registry, "livesum")
+        add(self, "upstream_uploads", uploads)
+        streams = gauge("bff_upstream_streams_active", "Event streams and long responses", registry, "livesum")
+        add(self, "upstream_streams", streams)
+        refused = Counter(
+            "bff_upstream_refused_total", "Calls refused for want of a place", ("kind", "limit"), registry=registry
+        )
+        add(self, "upstream_refused", refused)
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request; the labels' lookup is remembered, since it costs more than the counting."""

@@ -33,60 +33,144 @@ class Window:
 
 
 class BreakerState(Enum):
-    """Closed lets calls through, open none, half-open one probe at a time."""
+    """Closed lets calls through, open none, half-open none either, while our own probe is under way."""
 
     CLOSED = 0.0
     HALF_OPEN = 0.5
     OPEN = 1.0
 
 
+class Outcome(Enum):
+    """How a call went: a response, one that says the backend is overloaded, or none that is whole."""
+
+    GOOD = "good"
+    OVERLOADED = "overloaded"
+    BROKEN = "broken"
+
+
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """The breaker's word on one call: go (`wait` is 0), or try in `wait` seconds; `probe` marks a half-open try."""
+    """The breaker's word on one call: go (`wait` is 0), or try in `wait` seconds.
+
+    With `probe` the caller has to find out whether the backend responds at all, and tell it to `Breaker.probed`.
+    """
 
     wait: float = 0.0
     probe: bool = False
+    era: int = 0
 
 
 class Breaker:
-    """Opens when the share of failed calls over the window reaches a limit, and closes after a successful probe."""
+    """Opens when the share of failed calls over the window reaches a limit, and closes after a successful probe.
 
-    def __init__(self, window: float, min_calls: int, failure_share: float, open_seconds: float) -> None:
-        self._seconds, self._min_calls = window, min_calls
-        self._share, self._open_seconds = failure_share, open_seconds
-        self._window = Window(window)
-        self._opened = 0.0
-        self._probing = False
+    What one client alone brings about opens nothing: responses that say "overloaded" count only as far as the calls of
+    all the other clients fail as well. Calls without a whole response always count.
+
+    The probe is a request of our own, never a caller's, with a deadline after which the next caller starts another. It
+    only finds out whether the backend responds. So a breaker that it closes is on probation for one window: a quarter
+    of the usual number of calls is enough to open it again, if the route goes on failing.
+    """
+
+    def __init__(
+        self, window: float, min_calls: int, failure_share: float, open_seconds: float, probe_seconds: float = 1.0
+    ) -> None:
+        self._seconds, self._min_calls, self._share = window, min_calls, failure_share
+        self._open_seconds, self._probe_seconds = open_seconds, probe_seconds
+        self._calls = _Calls(window)
+        self._opened = self._probe_until = 0.0
+        self._probation_until = float("-inf")
+        self._era = 0
         self.state = BreakerState.CLOSED
 
     def admit(self, now: float) -> Ticket:
-        """Say whether a call may be made now; the ticket of one that is must come back to `record` or `abandon`."""
+        """Say whether a call may be made now, or has to wait, or is the one to start the probe."""
         if self.state is BreakerState.CLOSED:
-            return Ticket()
-        wait = self._opened + self._open_seconds - now
+            return Ticket(era=self._era)
+        wait = (self._opened + self._open_seconds if self.state is BreakerState.OPEN else self._probe_until) - now
         if wait > 0:
-            return Ticket(wait=wait)
-        if self._probing:
-            return Ticket(wait=self._open_seconds)
-        self.state, self._probing = BreakerState.HALF_OPEN, True
-        return Ticket(probe=True)
+            return Ticket(wait=wait, era=self._era)
+        self._turn(BreakerState.HALF_OPEN)
+        self._probe_until = now + self._probe_seconds
+        return Ticket(probe=True, era=self._era)
 
-    def record(self, ticket: Ticket, now: float, *, failed: bool) -> None:
-        """Count the outcome of an admitted call; one from before the breaker opened no longer matters."""
-        if ticket.probe:
-            self._probing = False
-            self.state, self._opened = (BreakerState.OPEN, now) if failed else (BreakerState.CLOSED, 0.0)
-            self._window = Window(self._seconds)
-        elif self.state is BreakerState.CLOSED:
-            self._window.add(now, 1, int(failed))
-            calls, failures = self._window.totals(now)
-            if failed and calls >= self._min_calls and failures >= self._share * calls:
-                self.state, self._opened = BreakerState.OPEN, now
+    def is_current(self, ticket: Ticket) -> bool:
+        """Tell whether nothing has changed since the ticket was given."""
+        return ticket.era == self._era
 
-    def abandon(self, ticket: Ticket) -> None:
-        """Take back the ticket of a call that ended without an outcome (its caller went away)."""
-        if ticket.probe:
-            self._probing = False
+    def record(self, ticket: Ticket, now: float, outcome: Outcome, client: str = "") -> None:
+        """Count the outcome of an admitted call of a client; one from before the last opening no longer matters."""
+        if self.state is not BreakerState.CLOSED or ticket.era != self._era:
+            return
+        self._calls.add(now, client, outcome)
+        if outcome is not Outcome.GOOD and self._is_failing(now):
+            self._turn(BreakerState.OPEN)
+            self._opened = now
+
+    def probed(self, ticket: Ticket, now: float, *, responded: bool | None) -> None:
+        """Take the result of a probe, None if it ended undecided: then the next caller starts another at once."""
+        if self.state is not BreakerState.HALF_OPEN or ticket.era != self._era:
+            return
+        if responded:
+            self._turn(BreakerState.CLOSED)
+            self._calls = _Calls(self._seconds)
+            self._probation_until = now + self._seconds
+            return
+        self._turn(BreakerState.OPEN)
+        self._opened = now if responded is False else now - self._open_seconds
+
+    def _turn(self, state: BreakerState) -> None:
+        self.state = state
+        self._era += 1
+
+    def _is_failing(self, now: float) -> bool:
+        least = self._min_calls if now >= self._probation_until else max(1, self._min_calls // 4)
+        calls, failures, broken, worst_calls, worst_failures = self._calls.totals(now)
+        if calls < least or failures < self._share * calls:
+            return False
+        if broken and broken >= self._share * calls:
+            return True
+        others = failures - worst_failures
+        return others >= max(1, least / 4) and others >= self._share * (calls - worst_calls)
+
+
+class _Calls:
+    """Calls over the last `seconds` by client, in ten slices; memory grows neither with the rate nor with clients."""
+
+    _KINDS = 1024
+    """How many clients are told apart; which ones share a number is another in each process."""
+
+    def __init__(self, seconds: float) -> None:
+        self._slice = seconds / 10
+        self._slices: deque[tuple[float, dict[int, list[int]]]] = deque()
+
+    def add(self, now: float, client: str, outcome: Outcome) -> None:
+        at = now // self._slice
+        if not self._slices or self._slices[-1][0] != at:
+            self._slices.append((at, {}))
+            self._expire(now)
+        counts = self._slices[-1][1].setdefault(hash(client) % self._KINDS, [0, 0, 0])
+        counts[0] += 1
+        counts[1] += outcome is not Outcome.GOOD
+        counts[2] += outcome is Outcome.BROKEN
+
+    def totals(self, now: float) -> tuple[int, int, int, int, int]:
+        """Return calls, failed ones, those without a whole response, and both first of the client that failed most."""
+        self._expire(now)
+        by_client: dict[int, list[int]] = {}
+        for _, counts in self._slices:
+            for client, (calls, failures, broken) in counts.items():
+                known = by_client.setdefault(client, [0, 0, 0])
+                known[0] += calls
+                known[1] += failures
+                known[2] += broken
+        worst = max(by_client.values(), key=lambda counts: counts[1], default=[0, 0, 0])
+        sums = [sum(counts[index] for counts in by_client.values()) for index in range(3)]
+        return sums[0], sums[1], sums[2], worst[0], worst[1]
+
+    def _expire(self, now: float) -> None:
+        oldest = now // self._slice - 10
+        while self._slices and self._slices[0][0] <= oldest:
+            self._slices.popleft()
 
 
 class RetryBudget:

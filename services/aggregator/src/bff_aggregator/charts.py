@@ -169,8 +169,7 @@ class Charts:
     ) -> None:
         """Raise DatasetNotFound for an empty window that is not within what the backend has of the symbol."""
         filler = self._filler(scope, credentials)
-        filler.deadline = min(filler.deadline, deadline)
-        extent = await filler.extent()
+        extent = await filler.extent(min(filler.deadline, deadline))
         if extent is None:
             raise fills.unknown_symbol(query.symbol)
         if query.last < extent.first or query.first > extent.last:

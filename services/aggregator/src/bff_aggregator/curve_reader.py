@@ -1,7 +1,6 @@
 """An equity curve off the wire: read into columns in threads while the rest is still coming. I/O."""
 
 import asyncio
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -10,8 +9,7 @@ from bff_aggregator import curves
 from bff_aggregator.curves import Columns, Scanner
 from bff_aggregator.equity import Curve
 from bff_aggregator.vocabulary import Json
-from bff_shared.errors import BackendMalformed, BackendTimeout
-from bff_shared.upstream import MAX_BODY, Answer, Call, Upstream
+from bff_shared.upstream import Answer, Call, Upstream
 
 # NumPy lets go of the interpreter while it works, so two pieces are read in less time than one after the other; with
 # more threads than that the event loop would have to wait for its turn.
@@ -34,22 +32,16 @@ class CurveReader:
 
         Raises as `Upstream.fetch` does, and UnexpectedShape. The answer's content is kept only if it is not 200.
         """
-        response = await self._upstream.open(call)
-        reading = _Reading(self._threads)
-        try:
-            async with asyncio.timeout(None if call.deadline is None else call.deadline - time.monotonic()):
-                async for data in response.aiter_bytes():
+        async with self._upstream.reading(call) as response:
+            reading = _Reading(self._threads)
+            try:
+                async for data in response:
                     reading.feed(data)
-                if response.status_code != httpx.codes.OK:
-                    return Answer(response.status_code, response.headers, reading.scanner.text, 0.0), None
-                return Answer(response.status_code, response.headers, b"", 0.0), await reading.end()
-        except TimeoutError as error:
-            raise BackendTimeout("the backend's answer did not end within the deadline") from error
-        except httpx.DecodingError as error:
-            raise BackendMalformed("the backend's answer does not fit its content coding") from error
-        finally:
-            reading.cancel()
-            await response.aclose()
+                if response.status != httpx.codes.OK:
+                    return Answer(response.status, response.headers, reading.scanner.text, 0.0), None
+                return Answer(response.status, response.headers, b"", 0.0), await reading.end()
+            finally:
+                reading.cancel()
 
 
 class _Reading:
@@ -57,14 +49,11 @@ class _Reading:
 
     def __init__(self, threads: ThreadPoolExecutor) -> None:
         self.scanner = Scanner()
-        self._threads, self._size = threads, 0
+        self._threads = threads
         self._pieces: list[asyncio.Future[Columns]] = []
 
     def feed(self, data: bytes) -> None:
         """Take more of the text, and begin to read what is whole."""
-        self._size += len(data)
-        if self._size > MAX_BODY:
-            raise BackendMalformed("the backend's answer is larger than this service accepts")
         self._begin(self.scanner.feed(data))
 
     async def end(self) -> Json:

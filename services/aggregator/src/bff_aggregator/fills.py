@@ -53,9 +53,12 @@ class Filler:
         made = await asyncio.gather(*(self._group(source, rth_only, group) for group in groups))
         return {keys[chunk]: item for part in made for chunk, item in part.items()}
 
-    async def extent(self) -> Extent | None:
-        """Return the dates that the symbol has bars for, None if it is unknown; kept for a while either way."""
-        loaded = await self.loader.load(self.scope, [EXTENT], self._extent, self.deadline)
+    async def extent(self, until: float | None = None) -> Extent | None:
+        """Return the dates that the symbol has bars for, None if it is unknown; kept for a while either way.
+
+        Waits until a moment at most, by default the deadline of the calls; a call that takes longer goes on.
+        """
+        loaded = await self.loader.load(self.scope, [EXTENT], self._extent, until or self.deadline)
         return read_extent(loaded.entries[EXTENT].value)
 
     async def _group(

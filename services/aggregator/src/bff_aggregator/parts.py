@@ -5,7 +5,6 @@ Under pressure looks at runs go before metrics and orders, and these before equi
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -21,10 +20,9 @@ from bff_aggregator.sections import Part, State
 from bff_aggregator.settings import AggregatorSettings
 from bff_aggregator.sources import Refused
 from bff_aggregator.vocabulary import Json, UnexpectedShape
-from bff_shared.errors import BackendMalformed, BackendTimeout, BackendUnavailable, BffError, Busy, RunNotFound
+from bff_shared.errors import BackendMalformed, BackendTimeout, BackendUnavailable, BffError, RunNotFound
 from bff_shared.gate import Gate
 from bff_shared.headers import Header
-from bff_shared.resilience import RetryBudget, backoff
 from bff_shared.upstream import Answer, Call, Upstream, credentials_and_ids
 
 log = logging.getLogger(__name__)
@@ -65,7 +63,6 @@ class RunSource:
         self._heavy = Gate(settings.equity_calls, 1024, self._patience)
         widths = (LOOKS_AT_ONCE, SMALL_PARTS_AT_ONCE, settings.equity_calls)
         self._lanes = Lanes([Lane(width, patience) for width, patience in zip(widths, PATIENCE, strict=True)])
-        self._budget = RetryBudget(settings.retry_budget)
         self._curves = CurveReader(upstream)
 
     def aclose(self) -> None:
@@ -139,19 +136,10 @@ class RunSource:
         return await self._upstream.fetch(call), None
 
     async def _get(self, user: User, kind: str, target: bytes, fetch: Callable[[Call], Awaitable[Read]]) -> Read:
-        """Make a call; make it once more if it failed in passing and there is time and budget."""
+        """Make a call, once more if it failed in passing and the budget of all retries allows it."""
         headers = credentials_and_ids(user.credentials)
         call = Call("GET", target, headers, deadline=time.monotonic() + self._patience, circuit=kind)
-        self._budget.called(time.monotonic())
-        try:
-            answer, read = await fetch(call)
-            if answer.status not in TRANSIENT or not self._budget.take(time.monotonic()):
-                return answer, read
-        except (BackendUnavailable, Busy):
-            if not self._budget.take(time.monotonic()):
-                raise
-        self._metrics.retries.labels(kind).inc()
-        await asyncio.sleep(backoff(0, random.random()))  # noqa: S311  jitter
+        call.attempts, call.repeat_statuses, call.on_repeat = 2, TRANSIENT, self._metrics.retries.labels(kind).inc
         return await fetch(call)
 
 

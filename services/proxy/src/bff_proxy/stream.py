@@ -16,7 +16,7 @@ from bff_proxy.settings import ProxySettings
 from bff_proxy.wire import TARGET
 from bff_shared.context import current, upstream_headers
 from bff_shared.errors import BffError, MethodNotAllowed, PayloadTooLarge
-from bff_shared.upstream import Call, Upstream
+from bff_shared.upstream import SAFE, Call, Upstream
 
 REFUSED = frozenset(("TRACE", "CONNECT"))
 ALLOWED = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
@@ -61,7 +61,9 @@ class Forward:
         head = exchange.request_head(headers, upstream_headers(), peer, scope["scheme"], settings.trusted_proxies)
         keep = redact.SHOWN_BYTES + 1 if log.isEnabledFor(logging.DEBUG) else 0
         body = None if length == 0 else RequestBody(receive, settings.max_body_bytes, keep)
-        return Call(method, to.target, head, body, replay=method in settings.retry_methods)
+        # What changes something may fail by itself while reading goes on, and the other way round.
+        circuit = f"{'read' if method in SAFE else 'write'} {to.template}"
+        return Call(method, to.target, head, body, replay=method in settings.retry_methods, circuit=circuit)
 
     async def _exchange(self, call: Call, scope: Scope, send: Send) -> str:
         """Make the call and pass its answer on; return how it ended.
