@@ -68,9 +68,9 @@ def test_orders_of_frames_and_of_rest_read_the_same() -> None:
 
 
 def test_items_of_the_list_have_the_same_fields() -> None:
-    items, page = items_of({"items": [{"run_id": "r", "status": "FAILED", "tag": 1}], "total": 9})
+    items, page, rejected = items_of({"items": [{"run_id": "r", "status": "FAILED", "tag": 1}], "total": 9})
     assert set(items[0]) == {*vocabulary.ITEM_FIELDS, "extra"}
-    assert (items[0]["status"], items[0]["extra"], page) == ("ERROR", {"tag": 1}, {"total": 9})
+    assert (items[0]["status"], items[0]["extra"], page, rejected) == ("ERROR", {"tag": 1}, {"total": 9}, 0)
 
 
 @pytest.mark.parametrize("answer", [[], {}, {"status": None}, "DONE", None])

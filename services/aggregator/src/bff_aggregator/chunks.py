@@ -101,7 +101,8 @@ def _read(values: Sequence[bytes], heads: Sequence[_Head], flags: int) -> Bars:
 def _narrow(bars: Bars) -> list[NDArray[np.int32] | NDArray[np.uint32]] | None:
     """Return all columns in four bytes a value, or None if one cannot be without loss."""
     prices = np.stack((bars.o, bars.h, bars.l, bars.c))
-    ticks = np.rint(prices * _TICKS)
+    with np.errstate(over="ignore"):  # infinite ticks are no ticks
+        ticks = np.rint(prices * _TICKS)
     counts = [bars.v] if bars.n is None else [bars.v, bars.n]
     fits = (
         bool(np.all(np.abs(ticks) < _INT32))

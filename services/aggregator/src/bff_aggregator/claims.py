@@ -5,6 +5,7 @@ is in Redis. Without Redis every part is ours.
 """
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from bff_aggregator.cache_metrics import CacheMetrics
 from bff_aggregator.entries import Scope
 from bff_aggregator.store import Claim, Store, Ticket
 
+log = logging.getLogger(__name__)
 LEASE: Final = 10.0
 POLL, LONGEST_POLL = 0.01, 0.05
 
@@ -82,6 +84,8 @@ class Claims:
             await self._store.release(scope, Claim(claim.mine & claim.made.keys(), {}, claim.ticket), self._token)
             for name in ours:
                 self._held[scope, name].ticket = claim.ticket
+        except Exception:  # at worst two processes read the same part
+            log.exception("claims could not be agreed on")
         finally:
             for name in names:
                 held = self._held[scope, name] if name in ours else self._held.pop((scope, name))

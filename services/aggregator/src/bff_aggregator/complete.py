@@ -1,6 +1,7 @@
 """A run and its parts, asked for at once under one deadline, and all of one revision. I/O."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,14 +14,16 @@ from bff_aggregator.run_metrics import RunMetrics
 from bff_aggregator.runcache import RunCache, Shelf
 from bff_aggregator.sections import PARTS, RUN, Part, Sighting, State, Whole
 from bff_aggregator.sources import Refused
-from bff_shared.errors import BackendTimeout, BffError, RunNotFound
+from bff_shared.errors import BackendTimeout, BffError, Internal, RunNotFound
 
+log = logging.getLogger(__name__)
 LEAD = 0.01
 MARGIN = 0.04
 ROUNDS = 4
 LATE = 256
 BEHIND = 0.02
-LOOK_JOINABLE, PART_JOINABLE = 0.5, 1.0
+LOOK_JOINABLE, PART_JOINABLE = 0.5, 5.0
+"""Seconds for which a call under way can be joined; for half of the time that it may take, it does not hang yet."""
 
 
 @dataclass(eq=False, slots=True)
@@ -70,7 +73,8 @@ class Runs:
         """Take a clock in seconds since the Unix epoch."""
         self._source, self._cache, self._claims, self._metrics, self._clock = source, cache, claims, metrics, clock
         self._looks: Flights[Sighting] = Flights(clock, LOOK_JOINABLE)
-        self._flights: Flights[Part] = Flights(clock, PART_JOINABLE)
+        # A part that has come is there for everybody from then on, though it is kept only with the last one.
+        self._flights: Flights[Part] = Flights(clock, PART_JOINABLE, lambda part: part.final)
         self._errands = Errands(LATE)
 
     async def aclose(self) -> None:
@@ -164,6 +168,7 @@ class Runs:
         if known is not None and not known.finished:
             return await self._look(request, known)
         task = asyncio.create_task(self._look(request, known))
+        task.add_done_callback(_retrieve)
         try:
             if not (await asyncio.wait((task,), timeout=LEAD))[0]:
                 await asyncio.wait((task, request.claiming or task), return_when=asyncio.FIRST_COMPLETED)
@@ -187,15 +192,20 @@ class Runs:
         request.calls += begun
         try:
             await asyncio.wait((flight.task,), timeout=request.left())
-            if not flight.task.done():
-                raise BackendTimeout("the backend did not answer within the deadline")
-            return flight.task.result()
+            return flight.result()
         except RunNotFound:
             raise
         except BffError as error:
             if fallback is None:
                 raise
             return replace(fallback, source="cache", error=describe(error))
+        except Refused:
+            raise
+        except Exception:
+            if fallback is None:
+                raise
+            log.exception("a look at a run failed", extra={"run_id": request.run_id})
+            return replace(fallback, source="cache", error=describe(Internal("the service failed to look at the run")))
         finally:
             if flight.task.done() or not self._errands.send(lambda: _ended(flight)):
                 self._looks.release(flight, request)
@@ -224,6 +234,8 @@ class Runs:
             part = sections.failed(name, State.FAILED, sighting.error, 0.0, 0.0)
         else:
             part = await self._fetch(request, name, sighting)
+            if sighting.finished:  # It needs no confirmation, and whoever comes from now on shall find it.
+                self._keep(request, part, sighting)
         return part if part.final or known is None else known.stale(part.error)
 
     async def _fetch(self, request: Request, name: str, sighting: Sighting) -> Part:
@@ -297,8 +309,12 @@ class Runs:
 
     def _keep(self, request: Request, part: Part, sighting: Sighting) -> None:
         """Keep a part that has just come from the backend."""
-        if part.final and part.source == "backend":
+        if not part.final or part.source != "backend":
+            return
+        try:
             self._cache.keep_part(request.shelf, part, sighting)
+        except Exception:  # what cannot be kept can be answered with all the same
+            log.exception("a part of a run could not be kept", extra={"run_id": request.run_id, "part": part.name})
 
     async def _follow(self, request: Request, flight: Flight[Part], sighting: Sighting) -> None:
         """Wait for a part that missed its request's deadline, and keep it if it still belongs to the revision."""
@@ -313,6 +329,12 @@ class Runs:
         finally:
             self._flights.release(flight, request)
             await self._wind_up(request, 0.0)
+
+
+def _retrieve(task: asyncio.Task[Sighting]) -> None:
+    """Take note of a failure that the request, gone before, does not wait for any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def _ended(flight: Flight[Sighting]) -> None:

@@ -9,6 +9,7 @@
 - win rate = trades with a profit above zero / trades
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -28,13 +29,13 @@ _FLAT = 1e-9
 
 def total_return(value: Floats) -> float | None:
     """Return last / first - 1; None without points or when the first is zero."""
-    return None if not len(value) or value[0] == 0 else float(value[-1] / value[0] - 1)
+    return None if not len(value) or value[0] == 0 else _finite(value[-1] / value[0] - 1)
 
 
 def max_drawdown(value: Floats) -> float | None:
     """Return the deepest drawdown, None where there is none to speak of (no points, or no positive peak)."""
     depth = drawdowns(value)
-    return None if not len(depth) or np.isnan(depth).all() else float(np.nanmax(depth))
+    return None if not len(depth) or np.isnan(depth).all() else _finite(np.nanmax(depth))
 
 
 def sharpe_ratio(value: Floats) -> float | None:
@@ -43,7 +44,7 @@ def sharpe_ratio(value: Floats) -> float | None:
         return None
     returns = np.diff(value) / value[:-1]
     deviation = float(returns.std())
-    return float(returns.mean() / deviation * np.sqrt(MINUTES_PER_YEAR)) if deviation > 0 else None
+    return _finite(returns.mean() / deviation * np.sqrt(MINUTES_PER_YEAR)) if deviation > 0 else None
 
 
 def trade_profits(orders: Iterable[Mapping[str, Any]]) -> list[float]:
@@ -52,11 +53,12 @@ def trade_profits(orders: Iterable[Mapping[str, Any]]) -> list[float]:
     Orders that were not filled, or lack a side, a quantity or a price, do not count.
     """
     profits: list[float] = []
-    books: dict[Any, tuple[float, float]] = {}
+    books: dict[str, tuple[float, float]] = {}
     for order in sorted((order for order in orders if _is_fill(order)), key=lambda order: str(order["ts"])):
         quantity = float(order["quantity"]) * (1.0 if str(order["side"]).upper() in _BOUGHT else -1.0)
         fee = float(order["commission"] or 0.0) if is_number(order["commission"]) else 0.0
-        held, cash = books.get(order["symbol"], (0.0, 0.0))
+        symbol = str(order["symbol"])
+        held, cash = books.get(symbol, (0.0, 0.0))
         closing = min(abs(held), abs(quantity)) / abs(quantity) if held * quantity < 0 else 0.0
         if closing:
             cash -= closing * (quantity * order["price"] + fee)
@@ -65,8 +67,13 @@ def trade_profits(orders: Iterable[Mapping[str, Any]]) -> list[float]:
                 profits.append(cash)
                 held = cash = 0.0
         rest = 1.0 - closing
-        books[order["symbol"]] = (held + rest * quantity, cash - rest * (quantity * order["price"] + fee))
+        books[symbol] = (held + rest * quantity, cash - rest * (quantity * order["price"] + fee))
     return profits
+
+
+def _finite(figure: Any) -> float | None:
+    number = float(figure)
+    return number if math.isfinite(number) else None
 
 
 def win_rate(profits: list[float]) -> float | None:
@@ -91,7 +98,8 @@ def complete(metrics: Mapping[str, Any], value: Floats | None, trades: Mapping[s
     """Return the figures that `metrics` lacks and that equity and `trade_figures` (None: not at hand) determine."""
     found: dict[str, Any] = {}
     if value is not None:
-        found |= {name: rule(value) for name, rule in _FROM_EQUITY.items() if metrics.get(name) is None}
+        with np.errstate(all="ignore"):  # what overflows is undefined
+            found |= {name: rule(value) for name, rule in _FROM_EQUITY.items() if metrics.get(name) is None}
     found |= trades or {}
     return {name: figure for name, figure in found.items() if figure is not None and metrics.get(name) is None}
 

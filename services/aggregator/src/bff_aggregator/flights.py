@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from bff_shared.errors import BackendTimeout
+
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -21,17 +23,29 @@ class Flight(Generic[T]):
     began: float
     holders: set[object] = field(default_factory=set)
 
+    def result(self) -> T:
+        """Return what came of it, or raise it; raises BackendTimeout while it is under way."""
+        if not self.task.done():
+            raise BackendTimeout("the backend did not answer within the deadline")
+        return self.task.result()
+
 
 class Flights(Generic[T]):
     """At most one flight per key at a time, unless a newer one is asked for; `aclose` ends what is still under way.
 
     A flight can be joined for `joinable` seconds: one that hangs for longer may never end, and must not take along
-    everybody who comes after.
+    everybody who comes after. One that has landed can be joined for as long as somebody holds it, however long ago it
+    began, where `shareable` says so of its result; without `shareable` none can.
     """
 
-    def __init__(self, clock: Callable[[], float], joinable: float = math.inf) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        joinable: float = math.inf,
+        shareable: Callable[[T], bool] | None = None,
+    ) -> None:
         """Take the clock that `began` is read from (seconds since the Unix epoch)."""
-        self._clock, self._joinable = clock, joinable
+        self._clock, self._joinable, self._shareable = clock, joinable, shareable
         self._latest: dict[Any, Flight[T]] = {}
         self._all: set[asyncio.Task[T]] = set()
 
@@ -43,8 +57,7 @@ class Flights(Generic[T]):
         One that began before `not_before` will not do: another is begun.
         """
         flight, began = self._latest.get(key), self._clock()
-        oldest = max(not_before, began - self._joinable)
-        if flight is not None and flight.began >= oldest and not flight.task.cancelling():
+        if flight is not None and self._can_be_joined(flight, began, not_before):
             flight.holders.add(holder)
             return flight, False
         task = asyncio.create_task(start())
@@ -54,9 +67,13 @@ class Flights(Generic[T]):
         return flight, True
 
     def release(self, flight: Flight[T], holder: object) -> None:
-        """Want a flight no longer; one that nobody holds is cancelled."""
+        """Want a flight no longer; one that nobody holds is cancelled, or forgotten when it has landed."""
         flight.holders.discard(holder)
-        if not flight.holders and not flight.task.done():
+        if flight.holders:
+            return
+        if flight.task.done():
+            self._forget(flight)
+        else:
             flight.task.cancel()
 
     async def aclose(self) -> None:
@@ -65,12 +82,20 @@ class Flights(Generic[T]):
             task.cancel()
         await asyncio.gather(*self._all, return_exceptions=True)
 
+    def _can_be_joined(self, flight: Flight[T], now: float, not_before: float) -> bool:
+        if flight.began < not_before or flight.task.cancelling():
+            return False
+        return flight.task.done() or flight.began >= now - self._joinable
+
     def _end(self, flight: Flight[T], task: asyncio.Task[T]) -> None:
         self._all.discard(task)
+        failed = task.cancelled() or task.exception() is not None  # a failure that nobody waited for is no news
+        if failed or not flight.holders or self._shareable is None or not self._shareable(task.result()):
+            self._forget(flight)
+
+    def _forget(self, flight: Flight[T]) -> None:
         if self._latest.get(flight.key) is flight:
             del self._latest[flight.key]
-        if not task.cancelled():
-            task.exception()  # a failure that nobody waited for is no news
 
 
 class Errands:

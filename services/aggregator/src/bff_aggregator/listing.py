@@ -45,10 +45,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """A page as the backend has it; `rest` are its other fields as JSON, each with a comma before it."""
+    """A page as the backend has it; `rest` are its other fields as JSON, each with a comma before it.
+
+    `rejected` counts the items that are no runs.
+    """
 
     rows: tuple[Row, ...]
     rest: bytes
+    rejected: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +103,17 @@ def page_body(page: Page, load_time_ms: float) -> bytes:
         "metrics_pending": states.count(PENDING),
         "stale": page.error is not None,
         "partial_data": any(state != PENDING for state in states),
+        "rejected": page.plain.rejected,
     }
     items = b",".join(rows[at] + rows[at + 1] for at in range(0, len(rows), 2))
     return b"".join((b'{"items":[', items, b"]", page.plain.rest, b',"metadata":', orjson.dumps(metadata), b"}"))
 
 
 def _read(text: bytes) -> Plain:
-    items, rest = vocabulary.items_of(vocabulary.read_json(text))
+    items, rest, rejected = vocabulary.items_of(vocabulary.read_json(text))
     if "metadata" in rest:
         rest["extra"] = {"metadata": rest.pop("metadata")}
-    return Plain(tuple(map(_row, items)), b"," + orjson.dumps(rest)[1:-1] if rest else b"")
+    return Plain(tuple(map(_row, items)), b"," + orjson.dumps(rest)[1:-1] if rest else b"", rejected)
 
 
 _remembered = lru_cache(REMEMBERED)(_read)

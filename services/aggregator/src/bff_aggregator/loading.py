@@ -6,6 +6,7 @@ when the one that began it is gone.
 
 import asyncio
 import contextlib
+import logging
 import random
 import secrets
 import time
@@ -15,9 +16,11 @@ from dataclasses import dataclass, field
 from bff_aggregator import entries
 from bff_aggregator.cache_metrics import CacheMetrics
 from bff_aggregator.entries import Entry, Made, Scope, State
+from bff_aggregator.sources import Refused
 from bff_aggregator.store import Claim, Store, Ticket
-from bff_shared.errors import BackendTimeout, Busy, UpstreamError
+from bff_shared.errors import BackendTimeout, BffError, Busy, Internal, UpstreamError
 
+log = logging.getLogger(__name__)
 LEASE = 10.0
 FOLLOW = 1.0
 POLL = 0.01
@@ -26,6 +29,8 @@ FLIGHT = 30.0
 RESERVE = 0.02
 PATIENCE = 0.1
 MAX_REFRESHES = 64
+PASSING = (UpstreamError, Busy, Internal)
+"""Failures that say nothing of a key's value, so that a stale entry may stand in."""
 
 Outcome = Entry | Exception
 Fill = Callable[[Sequence[str]], Awaitable[Mapping[str, Made | Exception]]]
@@ -91,7 +96,7 @@ class Loader:
         """Return the entries of keys, made by `fill` where the cache has none.
 
         Raises what `fill` gave for a key that nothing stale can stand in for, and BackendTimeout at the deadline
-        (monotonic seconds). Only an UpstreamError or Busy is ever answered with stale entries.
+        (monotonic seconds). Only what is `PASSING` is ever answered with stale entries; a defect of ours is Internal.
         """
         loaded = Loaded({})
         kept = self._store.recall(scope, keys)
@@ -210,8 +215,7 @@ class Loader:
             loaded.made += 1
             return
         error = outcome or BackendTimeout("the backend did not answer within the deadline")
-        may_be_stale = isinstance(error, (UpstreamError, Busy))
-        if known is None or not may_be_stale or self._clock() >= known.keep_until:
+        if known is None or not isinstance(error, PASSING) or self._clock() >= known.keep_until:
             raise error.with_traceback(None)
         self._metrics.stale.labels(scope.namespace, "error").inc()
         loaded.entries[key] = known
@@ -241,13 +245,24 @@ class Loader:
                     made, flight.made = await self._outcomes(scope, keys, claim, fill)
         except TimeoutError:
             flight.made = dict.fromkeys(flight.keys, BackendTimeout("the backend did not answer in time"))
+        except Exception as error:  # noqa: BLE001  logged there; whoever waits must not take it for a time-out
+            flight.made = dict.fromkeys(flight.keys, _defect(error, scope))
         finally:
             self._end(scope, flight)
+        try:
+            await self._tidy_up(scope, flight, claim, made, token)
+        except Exception:  # every one who waited has an outcome already
+            log.exception("cache entries could not be shared", extra={"namespace": scope.namespace})
+
+    async def _tidy_up(
+        self, scope: Scope, flight: _Flight, claim: Claim, made: Mapping[str, Entry], token: bytes
+    ) -> None:
+        """Share what was made, drop what is denied, and give the claim back."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
                 await self._idle.wait()
         await self._store.share(scope, made, claim.ticket)
-        denied = [key for key, what in flight.made.items() if not isinstance(what, (Entry, UpstreamError, Busy))]
+        denied = [key for key, what in flight.made.items() if not isinstance(what, (Entry, *PASSING))]
         await self._store.drop(scope, denied)
         await self._store.release(scope, claim, token)
 
@@ -286,13 +301,15 @@ class Loader:
         try:
             made = await fill(keys)
         except Exception as error:  # noqa: BLE001  every waiter gets it, whatever it is
-            return dict.fromkeys(keys, error)
+            return dict.fromkeys(keys, _defect(error, scope))
         cost = self._monotonic() - begun
         self._metrics.fill_seconds.labels(scope.namespace).observe(cost)
         now = self._clock()
+        failures = {id(item): item for item in made.values() if isinstance(item, Exception)}
+        told = {known: _defect(item, scope) for known, item in failures.items()}  # many keys may share one failure
         outcomes: dict[str, Outcome] = {}
         for key, item in made.items():
-            outcomes[key] = entries.entry(item, now, cost, self._draw()) if isinstance(item, Made) else item
+            outcomes[key] = entries.entry(item, now, cost, self._draw()) if isinstance(item, Made) else told[id(item)]
         size = sum(len(item.value) for item in made.values() if isinstance(item, Made))
         self._metrics.filled_bytes.labels(scope.namespace).inc(size)
         return outcomes
@@ -326,6 +343,14 @@ class Loader:
         for scope, key in list(self._flights):
             if scope.namespace == namespace and scope.subject == subject:
                 del self._flights[scope, key]
+
+
+def _defect(error: Exception, scope: Scope) -> Exception:
+    """Return an error that can be answered as it is; anything else is a defect of ours, which is logged."""
+    if isinstance(error, BffError | Refused):
+        return error
+    log.error("making cache entries failed", exc_info=error, extra={"namespace": scope.namespace})
+    return Internal("the service failed to make a cache entry")
 
 
 def newest(items: Sequence[Entry | None]) -> Entry:

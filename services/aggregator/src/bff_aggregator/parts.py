@@ -10,8 +10,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import quote
 
-import orjson
-
 from bff_aggregator import figures, listing, sections, vocabulary
 from bff_aggregator.curve_reader import CurveReader
 from bff_aggregator.lanes import Lane, Lanes
@@ -20,7 +18,7 @@ from bff_aggregator.sections import Part, State
 from bff_aggregator.settings import AggregatorSettings
 from bff_aggregator.sources import Refused
 from bff_aggregator.vocabulary import Json, UnexpectedShape
-from bff_shared.errors import BackendMalformed, BackendTimeout, BackendUnavailable, BffError, RunNotFound
+from bff_shared.errors import BackendMalformed, BackendTimeout, BackendUnavailable, BffError, Internal, RunNotFound
 from bff_shared.gate import Gate
 from bff_shared.headers import Header
 from bff_shared.upstream import Answer, Call, Upstream, credentials_and_ids
@@ -29,6 +27,7 @@ log = logging.getLogger(__name__)
 TRANSIENT = frozenset((500, 502, 503, 504))
 ABSENT = frozenset((404, 410))
 MAX_TEXT = 500
+UNREADABLE = "the service failed to read this part"
 SMALL = 64 * 1024
 LOOKS, SMALL_PARTS, CURVES = 0, 1, 2
 LOOKS_AT_ONCE, SMALL_PARTS_AT_ONCE = 64, 32
@@ -105,6 +104,9 @@ class RunSource:
         except BffError as error:
             state = State.TIMEOUT if isinstance(error, BackendTimeout) else State.FAILED
             return sections.failed(name, state, describe(error), began, self._clock())
+        except Exception:  # whatever one part holds, the others are there
+            log.exception("a part of a run could not be read", extra={"run_id": run_id, "part": name})
+            return sections.failed(name, State.FAILED, describe(Internal(UNREADABLE)), began, self._clock())
         finally:
             self._metrics.seconds.labels(name).observe(time.monotonic() - begun)
 
@@ -180,8 +182,8 @@ def describe(error: BffError) -> Json:
 def explain(answer: Answer) -> Json:
     """Return an error of the backend's as a part shows it: its own code and message where it has them."""
     try:
-        body = orjson.loads(answer.content)
-    except orjson.JSONDecodeError:
+        body = vocabulary.read_json(answer.content)
+    except UnexpectedShape:
         body = None
     error = body.get("error") if isinstance(body, dict) else None
     if isinstance(error, dict) and isinstance(error.get("code"), str):

@@ -1,39 +1,50 @@
 """Encoded answers of whole runs: made beside the event loop, once for all who want the same, and kept. I/O."""
 
 import asyncio
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Final
 
 import orjson
 from fastapi.responses import Response
 
-from bff_aggregator import answers, codings, splicing
+from bff_aggregator import answers, codings, sections, splicing
 from bff_aggregator.answers import Body, Shape
 from bff_aggregator.flights import Flights
-from bff_aggregator.parts import User
+from bff_aggregator.parts import User, describe
 from bff_aggregator.run_metrics import RunMetrics
-from bff_aggregator.sections import Whole
+from bff_aggregator.sections import Part, State, Whole
 from bff_aggregator.splicing import Opened
+from bff_shared.errors import Internal
 from bff_shared.responses import JSON
 
+log = logging.getLogger(__name__)
 UNKNOWN_SIZE: Final = codings.MIN_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """The sections of an answer, plain and, where that is worth it, compressed."""
+    """The sections of an answer, plain and, where that is worth it, compressed.
+
+    `failed` are the parts that could not be encoded, in whose place it says so.
+    """
 
     body: Body
     packed: Opened | None
+    failed: tuple[Part, ...] = ()
 
     @property
     def size(self) -> int:
         """Bytes that it takes."""
         return len(self.body.text) + (len(self.packed.data) if self.packed else 0)
+
+    def told(self, whole: Whole) -> Whole:
+        """Return the run as this says it is."""
+        return with_parts(whole, self.failed) if self.failed else whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +73,7 @@ class Replies:
         loaded = time.monotonic()
         favourite = codings.choose(wishes.accept_encoding, UNKNOWN_SIZE)
         encoded = await self._encoded(user, whole, shape, favourite)
+        whole = encoded.told(whole)
         now = time.monotonic()
         headers = {
             "cache-control": "private, no-cache" if not whole.partial else "no-store",
@@ -85,7 +97,8 @@ class Replies:
     ) -> tuple[bytes, str | None]:
         """Return the body of an answer in no coding, and the entity tag that it would have in the client's."""
         favourite = codings.choose(accept_encoding, UNKNOWN_SIZE)
-        body = (await self._encoded(user, whole, shape, codings.IDENTITY, favourite)).body
+        encoded = await self._encoded(user, whole, shape, codings.IDENTITY, favourite)
+        body, whole = encoded.body, encoded.told(whole)
         rest = answers.metadata_text(body, whole, time.time(), (time.monotonic() - begun) * 1000)
         coding = codings.choose(accept_encoding, len(body.text))
         return body.text + rest, entity_tag(whole, body, rest, coding)
@@ -111,7 +124,7 @@ class Replies:
         finally:
             self._flights.release(flight, holder)
         encoded = flight.task.result()
-        if whole.settled:
+        if encoded.told(whole).settled:
             self._keep(key, encoded)
         return encoded
 
@@ -126,9 +139,35 @@ class Replies:
 
 def encode(whole: Whole, shape: Shape, coding: str) -> Encoded:
     """Encode the sections of an answer, and compress them if that is wanted and worth it."""
-    body = answers.encode_sections(whole, shape)
+    failed: tuple[Part, ...] = ()
+    try:
+        body = answers.encode_sections(whole, shape)
+    except Exception:
+        failed = tuple(part for part in whole.parts.values() if part.usable and not _can_be_encoded(whole, part, shape))
+        if not failed:  # It is none of the parts.
+            raise
+        log.exception("parts of a run could not be encoded", extra={"parts": [part.name for part in failed]})
+        error = describe(Internal("the service failed to show this part"))
+        failed = tuple(sections.failed(part.name, State.FAILED, error, part.began, part.at) for part in failed)
+        body = answers.encode_sections(with_parts(whole, failed), shape)
     worth = coding != codings.IDENTITY and len(body.text) >= codings.MIN_BYTES
-    return Encoded(body, splicing.begin(body.text, coding) if worth else None)
+    return Encoded(body, splicing.begin(body.text, coding) if worth else None, failed)
+
+
+def with_parts(whole: Whole, parts: Sequence[Part]) -> Whole:
+    """Return a run with some of its parts replaced."""
+    return replace(whole, parts={**whole.parts, **{part.name: part for part in parts}})
+
+
+def _can_be_encoded(whole: Whole, part: Part, shape: Shape) -> bool:
+    """Tell whether a part can be encoded on its own."""
+    alone = {name: sections.skipped(name) for name in whole.parts} | {part.name: part}
+    try:
+        answers.encode_sections(replace(whole, parts=alone), shape)
+    except Exception as error:
+        log.debug("a part cannot be encoded", exc_info=error)
+        return False
+    return True
 
 
 def entity_tag(whole: Whole, body: Body, metadata: bytes, coding: str) -> str | None:

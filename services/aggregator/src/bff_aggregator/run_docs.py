@@ -206,13 +206,14 @@ class ListedRun(Listed):
 
 
 class ListMetadata(BaseModel):
-    """What it took, and how many metrics were still on their way."""
+    """What it took, how many metrics were still on their way, and how many of the backend's items were no runs."""
 
     load_time_ms: float
     backend_calls: int
     metrics_pending: int
     stale: bool
     partial_data: bool
+    rejected: int
 
 
 class RunPage(BaseModel):
@@ -232,6 +233,7 @@ class RunPage(BaseModel):
                     "metrics_pending": 0,
                     "stale": False,
                     "partial_data": False,
+                    "rejected": 0,
                 },
             }
         },

@@ -5,6 +5,7 @@ there in a part of the time that the list itself took are `pending`; their calls
 """
 
 import asyncio
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,8 +24,9 @@ from bff_aggregator.sections import State
 from bff_aggregator.sources import Refused
 from bff_aggregator.store import Store
 from bff_aggregator.vocabulary import Json
-from bff_shared.errors import BackendTimeout, BackendUnavailable, BffError, UpstreamError
+from bff_shared.errors import BackendUnavailable, BffError, Internal, UpstreamError
 
+log = logging.getLogger(__name__)
 NAMESPACE: Final = "run-lists"
 SHARE: Final = 0.3  # of the plain list's time; the rest of its time again is for putting the answer together
 WORTH_A_CALL: Final = 0.005
@@ -103,13 +105,18 @@ class RunList:
         flight, begun = self._lists.join((user.digest, query), holder, lambda: self._ask(scope, user, query))
         try:
             await asyncio.wait((flight.task,), timeout=max(0.0, deadline - time.monotonic()))
-            if not flight.task.done():
-                raise BackendTimeout("the backend did not answer within the deadline")
-            return Text(flight.task.result(), int(begun))
+            return Text(flight.result(), int(begun))
         except UpstreamError as error:
             if kept is None:
                 raise
             return Text(kept.value, int(begun), describe(error))
+        except (BffError, Refused):
+            raise
+        except Exception:
+            if kept is None:
+                raise
+            log.exception("a page of the list could not be loaded")
+            return Text(kept.value, int(begun), describe(Internal("the service failed to load the list")))
         finally:
             self._lists.release(flight, holder)
 
@@ -140,7 +147,14 @@ class RunList:
             del self._under_way[key]
 
     async def _bring(self, scope: Scope, user: User, rows: Sequence[Row], pause: float) -> None:
-        """Bring metrics into memory: all that Redis has with one look, the others, after a pause, in batches."""
+        """Bring metrics into memory; a defect on the way costs these metrics only, and is logged."""
+        try:
+            await self._bring_all(scope, user, rows, pause)
+        except Exception:
+            log.exception("metrics of the list could not be brought")
+
+    async def _bring_all(self, scope: Scope, user: User, rows: Sequence[Row], pause: float) -> None:
+        """Bring metrics: all that Redis has with one look, the others, after a pause, in batches."""
         found, _ = await self._store.look(scope, [row.key for row in rows], self._store.ticket())
         now = self._clock()
         rest = [row for row in rows if row.key not in found or found[row.key].state(now) is not Freshness.FRESH]

@@ -37,7 +37,8 @@ class Refused(Exception):
     def __init__(self, answer: Answer) -> None:
         super().__init__(f"the backend answered {answer.status}")
         self.status, self.content = answer.status, answer.content
-        self.headers = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
+        kept = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
+        self.headers = {name: value for name, value in kept.items() if value.isascii()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,9 @@ async def fetch(upstream: Upstream, wanted: Range, credentials: Sequence[Header]
             parsed = await asyncio.to_thread(wire.parse, answer.content, trades=trades)
     except wire.Malformed as error:
         raise BackendMalformed(f"the backend's bars cannot be read: {error}") from error
+    except Exception as error:  # bars that no reader has thought of are not worth the other charts of this service
+        log.exception("unreadable bars", extra={"symbol": wanted.symbol, "source": wanted.source})
+        raise BackendMalformed("the backend's bars cannot be read") from error
     if parsed.rejected:
         fields = {"symbol": wanted.symbol, "source": wanted.source, "rejected": parsed.rejected}
         log.warning("bars put right or left out", extra=fields)

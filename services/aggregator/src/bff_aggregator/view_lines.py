@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import orjson
 
+from bff_shared import foreign_json
 from bff_shared.errors import BffError, InvalidRequest
 
 Pairs = tuple[tuple[str, str], ...]
@@ -35,8 +36,8 @@ def failure(name: str, error: BffError, correlation_id: str) -> bytes:
 def refusal(name: str, status: int, content: bytes, correlation_id: str) -> bytes:
     """Return the line of a part that the backend refuses: its own words if they are canonical, else ours."""
     try:
-        said = orjson.loads(content)
-    except orjson.JSONDecodeError:
+        said = foreign_json.loads(content)
+    except foreign_json.MalformedJson:
         said = None
     error = said.get("error") if isinstance(said, dict) else None
     if not isinstance(error, dict) or not isinstance(error.get("code"), str):

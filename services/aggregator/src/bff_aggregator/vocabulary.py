@@ -3,13 +3,13 @@
 Nothing that the backend says is lost: what has no name here is kept, as it came, under `extra`.
 """
 
-import json
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import orjson
+from bff_shared import foreign_json
 
 Json = dict[str, Any]
 
@@ -112,23 +112,19 @@ POINT_TIMES: Final = ("ts", "timestamp", "ts_utc", "time")
 POINT_VALUES: Final = ("value", "equity")
 
 
+_YEAR_1, _YEAR_10000 = -62_135_596_800, 253_402_300_800
+
+
 class UnexpectedShape(ValueError):
     """An answer of the backend is JSON, but not what its contract says; the text names what is wrong."""
 
 
 def read_json(text: bytes) -> Any:
-    """Return the value of a JSON text, in which NaN and Infinity, as Python writes them, may stand for numbers.
-
-    Raises UnexpectedShape.
-    """
+    """Return the value of a JSON text as `foreign_json` normalises it. Raises UnexpectedShape."""
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        pass
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UnexpectedShape("it is not JSON") from error
+        return foreign_json.loads(text)
+    except foreign_json.MalformedJson as error:
+        raise UnexpectedShape(f"it cannot be read: {error}") from error
 
 
 def status_of(value: object) -> str:
@@ -184,12 +180,21 @@ def orders_of(answer: object) -> list[Json]:
     return [_renamed(row, ORDER_NAMES, ORDER_FIELDS) for row in rows]
 
 
-def items_of(answer: object) -> tuple[list[Json], Json]:
-    """Return the runs of a page of the list, and the page's other fields. Raises UnexpectedShape."""
+def items_of(answer: object) -> tuple[list[Json], Json, int]:
+    """Return the runs of a page of the list, the page's other fields, and how many of its items are no runs.
+
+    Raises UnexpectedShape unless it is an object with items, one of which is a run if there are any.
+    """
     if not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
         raise UnexpectedShape("the list of runs is an object with items")
     page = {name: value for name, value in answer.items() if name != "items"}
-    return [_item_of(item) for item in answer["items"]], page
+    items = []
+    for item in answer["items"]:
+        with suppress(UnexpectedShape):  # counted below
+            items.append(_item_of(item))
+    if answer["items"] and not items:
+        raise UnexpectedShape("no item of the list is a run")
+    return items, page, len(answer["items"]) - len(items)
 
 
 def _item_of(item: object) -> Json:
@@ -206,14 +211,18 @@ def is_number(value: object) -> bool:
 
 
 def instant(value: object) -> float | None:
-    """Return seconds since the Unix epoch of an ISO 8601 time (UTC unless it says otherwise), None if it is none."""
+    """Return seconds since the Unix epoch of an ISO 8601 time (UTC unless it says otherwise), None if it is none.
+
+    None as well for a time that its offset moves out of the years 1 to 9999.
+    """
     if not isinstance(value, str):
         return None
     try:
         time = datetime.fromisoformat(value)
     except ValueError:
         return None
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    seconds = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    return seconds if _YEAR_1 <= seconds < _YEAR_10000 else None
 
 
 def _renamed(source: Mapping[str, Any], names: Mapping[str, str], fields: Iterable[str]) -> Json:

@@ -1,6 +1,5 @@
 """The backend's bars as it spells them, `{"symbol","bars":[{t,o,h,l,c,v[,n]}]}`, turned into columns. Pure."""
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,12 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import orjson
 
 from bff_aggregator import compact
 from bff_aggregator.bars import Bars, empty
+from bff_shared import foreign_json
 
 _PRICES = ("o", "h", "l", "c")
+_YEARS = range(-62_135_596_800, 253_402_300_800)
+"""Seconds of the years 1 to 9999, which dates can be made of."""
 
 
 class Malformed(ValueError):
@@ -36,12 +37,9 @@ def parse(content: bytes, *, trades: bool) -> Parsed:
 
 def _rows(content: bytes) -> list[Any]:
     try:
-        document = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        try:  # Python's own json writes NaN and Infinity, which JSON has no word for; the bars around them are good.
-            document = json.loads(content)
-        except (ValueError, RecursionError) as error:
-            raise Malformed("not JSON") from error
+        document = foreign_json.loads(content)
+    except foreign_json.MalformedJson as error:
+        raise Malformed(str(error)) from error
     rows = document.get("bars") if isinstance(document, dict) else None
     if not isinstance(rows, list):
         raise Malformed("no list of bars")
@@ -95,7 +93,8 @@ def _seconds(value: Any) -> int | None:
         moment = datetime.fromisoformat(value)
     except ValueError:
         return None
-    return math.floor((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    seconds = math.floor((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    return seconds if seconds in _YEARS else None  # with an offset, the first and the last day may be of other years
 
 
 def tidy(bars: Bars, rejected: int) -> Parsed:

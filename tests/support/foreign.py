@@ -1,0 +1,50 @@
+"""A backend that sends whatever bytes a test gives it, and counts what it was asked."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Headers = list[tuple[bytes, bytes]]
+RUN = b'{"run_id":"r","status":"DONE","symbol":"AAPL","created_at":"2024-01-02T00:00:00Z","duration_ms":5}'
+BARS = (
+    b'{"symbol":"AAPL","bars":[{"t":"2024-01-02T14:30:00Z","o":1.5,"h":2.5,"l":1.0,"c":2.0,"v":100,"n":1},'
+    b'{"t":"2024-01-03T14:30:00Z","o":1.5,"h":2.5,"l":1.0,"c":2.0,"v":100,"n":1}]}'
+)
+GOOD: Mapping[str, bytes] = {
+    "/backtests": b'{"items":[' + RUN + b'],"total":1,"limit":20,"offset":0}',
+    "/backtests/r": RUN,
+    "/backtests/r/metrics": b'{"total_return":0.5,"sharpe_ratio":1.5}',
+    "/backtests/r/equity": b'{"equity":[{"ts":"2024-01-02T14:30:00Z","value":1.5},'
+    b'{"ts":"2024-01-03T14:30:00Z","value":2.5}]}',
+    "/backtests/r/orders": b'{"orders":[{"order_id":"1","ts":"2024-01-02T14:30:00Z","symbol":"AAPL","side":"BUY",'
+    b'"quantity":1,"price":2}]}',
+    "/bars/minute": BARS,
+    "/bars/hour": BARS,
+    "/bars/daily": BARS,
+    "/healthz": b'{"status":"ok"}',
+}
+
+
+@dataclass
+class ForeignBackend:
+    """An ASGI app with one finished run `r`; `bodies`, `statuses`, `headers` and `delays` (seconds) are by path."""
+
+    bodies: dict[str, bytes] = field(default_factory=lambda: dict(GOOD))
+    statuses: dict[str, int] = field(default_factory=dict)
+    headers: dict[str, Headers] = field(default_factory=dict)
+    delays: dict[str, float] = field(default_factory=dict)
+    calls: Counter[str] = field(default_factory=Counter)
+
+    async def __call__(self, scope: dict[str, Any], _: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        path = scope["path"]
+        self.calls[path] += 1
+        await asyncio.sleep(self.delays.get(path, 0.0))
+        body = self.bodies.get(path)
+        status = self.statuses.get(path, 404 if body is None else 200)
+        headers = [(b"content-type", b"application/json"), *self.headers.get(path, [])]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body or b"{}"})
