@@ -40,6 +40,7 @@ def test_page_shows_each_run_with_what_is_known_of_its_metrics() -> None:
         "metrics_pending": 1,
         "stale": False,
         "partial_data": True,
+        "rejected": 0,
     }
 
 

@@ -273,7 +273,7 @@ export interface components {
         };
         /**
          * ListMetadata
-         * @description What it took, and how many metrics were still on their way.
+         * @description What it took, how many metrics were still on their way, and how many of the backend's items were no runs.
          */
         ListMetadata: {
             /** Backend Calls */
@@ -284,6 +284,11 @@ export interface components {
             metrics_pending: number;
             /** Partial Data */
             partial_data: boolean;
+            /**
+             * Rejected
+             * @default 0
+             */
+            rejected?: number;
             /** Stale */
             stale: boolean;
         };
@@ -517,6 +522,7 @@ export interface components {
          *         "load_time_ms": 4.2,
          *         "metrics_pending": 0,
          *         "partial_data": false,
+         *         "rejected": 0,
          *         "stale": false
          *       },
          *       "offset": 0,

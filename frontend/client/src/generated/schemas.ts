@@ -177,6 +177,9 @@ export const SCHEMAS: Record<string, unknown> = {
    "partial_data": {
     "type": "boolean"
    },
+   "rejected": {
+    "type": "integer"
+   },
    "stale": {
     "type": "boolean"
    }

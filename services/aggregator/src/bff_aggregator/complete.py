@@ -217,7 +217,9 @@ class Runs:
         except (RunNotFound, Refused):
             await self._cache.forget(request.shelf)
             raise
-        sighting = sections.sight(run, request.seen, self._clock())
+        # Another request may have seen it since this one looked at the cache: a later `since` would shut out its parts.
+        before = self._cache.newest_sighting(request.shelf) or request.seen
+        sighting = sections.sight(run, before, self._clock())
         request.seen = sighting
         self._cache.keep_sighting(request.shelf, sighting)
         return sighting

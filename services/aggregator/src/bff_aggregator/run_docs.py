@@ -213,7 +213,7 @@ class ListMetadata(BaseModel):
     metrics_pending: int
     stale: bool
     partial_data: bool
-    rejected: int
+    rejected: int = 0
 
 
 class RunPage(BaseModel):

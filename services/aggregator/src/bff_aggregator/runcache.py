@@ -65,6 +65,11 @@ class RunCache:
         seen = packing.unpack_sighting(found[RUN].value) if RUN in found else None
         return Shelf(scope, ticket, seen, parts)
 
+    def newest_sighting(self, shelf: Shelf) -> Sighting | None:
+        """Return the sighting that this process has by now."""
+        known = self._store.recall(shelf.scope, (RUN,)).get(RUN)
+        return None if known is None else packing.unpack_sighting(known.value)
+
     def keep_sighting(self, shelf: Shelf, sighting: Sighting) -> None:
         """Keep a sighting; parts of another revision count no more from now on."""
         made = Made(packing.pack_sighting(sighting), sections.look_again_after(sighting), keep=STALE_IF_ERROR)
