@@ -6,7 +6,6 @@ The named additions are the exception: ids, `X-Forwarded-*`, `X-Real-IP`, `Via`,
 
 import asyncio
 import json
-import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from hypothesis import strategies as st
 from bff_local.stack import Stack, StackOptions
 from bff_proxy.app import create_app
 from bff_proxy.settings import ProxySettings
+from bff_shared.paths import refusal
 from tests.support.http1 import Message, Pairs, Peer, address, exchange, read_answer
 
 ADDED = {
@@ -130,13 +130,10 @@ ANSWER_HEADER = st.one_of(
 )
 
 
-DOT_SEGMENT = re.compile(r"(?i)(?:^|%2f)(?:\.|%2e){1,2}(?:$|%2f)")
-"""A dot segment, also between escaped slashes: nginx refuses such a target, see below."""
-
-
 def safe_path(segments: list[str]) -> bytes:
-    plain = [segment.replace("\\", "") for segment in segments]
-    return "/".join(["", "backtests", *(segment for segment in plain if not DOT_SEGMENT.search(segment))]).encode()
+    """Return a path of segments that nobody refuses."""
+    kept = (segment for segment in segments if refusal(f"/{segment}".encode()) is None)
+    return "/".join(["", "backtests", *kept]).encode()
 
 
 CASES = st.builds(

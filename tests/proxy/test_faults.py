@@ -137,7 +137,7 @@ async def test_client_that_leaves_frees_the_backend(start_proxy: StartProxy, sai
 async def test_client_that_leaves_in_its_upload_frees_the_backend(start_proxy: StartProxy) -> None:
     peer = Peer(behave=silence)
     _, writer = await asyncio.open_connection(*address(await start_proxy(peer)))
-    writer.write(b"POST /api/v1/x HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\npart")
+    writer.write(b"POST /api/v1/x HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\npart")
     await settled(lambda: bool(peer.requests))
     writer.transport.abort()
     await settled(lambda: peer.open == 0)

@@ -10,6 +10,7 @@
     │   │   ├── ArtifactMissing    ARTIFACT_MISSING  404
     │   │   └── DatasetNotFound    DATASET_NOT_FOUND 404
     │   ├── MethodNotAllowed   METHOD_NOT_ALLOWED    405
+    │   ├── RequestTimeout     REQUEST_TIMEOUT       408
     │   ├── PayloadTooLarge    PAYLOAD_TOO_LARGE     413
     │   └── TooManyRequests    TOO_MANY_REQUESTS     429  retryable, Retry-After
     ├── UpstreamError                     the backend's fault or absence
@@ -131,7 +132,21 @@ class MethodNotAllowed(RequestError):
         return {"allow": self.allow} if self.allow else {}
 
 
-class PayloadTooLarge(RequestError):
+class _BodyUnread(RequestError):
+    """The rest of the request's body is not read, so the connection cannot carry another request."""
+
+    def headers(self) -> dict[str, str]:
+        """Say that the connection ends."""
+        return {"connection": "close"}
+
+
+class RequestTimeout(_BodyUnread):
+    """The request's body came too slowly."""
+
+    code, status = "REQUEST_TIMEOUT", 408
+
+
+class PayloadTooLarge(_BodyUnread):
     """The request's body is larger than the configured limit."""
 
     code, status = "PAYLOAD_TOO_LARGE", 413

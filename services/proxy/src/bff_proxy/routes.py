@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from bff_shared.errors import BadRequest, NotFound
+from bff_shared.paths import refusal
 
 MOUNT = b"/api/v1"
 _ABSOLUTE = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
@@ -15,18 +16,19 @@ _ABSOLUTE = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 class Route:
     """Where a request goes: the backend's request target, and the route's bounded name for metrics and logs.
 
-    Event streams have a name of their own: how long they last says nothing about the others.
+    Event streams (`is_stream`) have a name and places of their own: how long they last says nothing about the others.
     """
 
     target: bytes
     template: str
+    is_stream: bool = False
 
 
 def route(target: bytes, prefixes: Sequence[str]) -> Route:
     """Return where a request target (RFC 9112 section 3.2, origin or absolute form) leads, its bytes as they came.
 
-    Raises NotFound for a path outside the mount or the prefixes, compared after normalising; BadRequest for a control
-    character in the path, or a fragment.
+    Raises NotFound for a path outside the mount or the prefixes, compared after normalising; BadRequest for a path that
+    `bff_shared.paths` refuses, or a fragment.
     """
     absolute = _ABSOLUTE.match(target)
     local = target[absolute.end() :] if absolute else target
@@ -36,22 +38,23 @@ def route(target: bytes, prefixes: Sequence[str]) -> Route:
     if not path.startswith(MOUNT + b"/"):
         raise NotFound("no such resource")
     path = path[len(MOUNT) :]
+    if reason := refusal(path):
+        raise BadRequest(reason)
     normal = normalise(path)
     for prefix in prefixes:
         if _is_within(normal, prefix.encode()):
-            kind = "{path}/stream" if normal.endswith(b"/stream") else "{path}"
-            return Route(path + mark + query, f"/api/v1{prefix.rstrip('/')}/{kind}")
+            is_stream = normal.endswith(b"/stream")
+            kind = "{path}/stream" if is_stream else "{path}"
+            return Route(path + mark + query, f"/api/v1{prefix.rstrip('/')}/{kind}", is_stream)
     raise NotFound("no such resource")
 
 
 def normalise(path: bytes) -> bytes:
     r"""Return the path that some server might take this for: decoded once, `\` as `/`, dots resolved, slashes merged.
 
-    RFC 3986 section 5.2.4 for the dots. Raises BadRequest for a control character, even an encoded one.
+    RFC 3986 section 5.2.4 for the dots.
     """
     plain = unquote_to_bytes(path).replace(b"\\", b"/")
-    if any(byte < 0x20 or byte == 0x7F for byte in plain):
-        raise BadRequest("the path holds a control character")
     segments: list[bytes] = []
     for segment in plain.split(b"/"):
         if segment == b"..":

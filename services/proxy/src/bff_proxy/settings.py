@@ -31,6 +31,11 @@ class ProxySettings(Settings):
         ("GET", "HEAD", "OPTIONS"), description="methods that may be sent again; `PUT` and `DELETE` may be added"
     )
     max_body_bytes: int = Field(0, ge=0, description="largest request body that is forwarded; 0: no limit")
+    body_min_rate_bytes: float = Field(
+        1024, ge=0, allow_inf_nan=False, description="bytes a second that a request body has to come with on average"
+    )
+    body_grace_seconds: Seconds = Field(10.0, description="seconds by which a request body may be behind that rate")
+    body_seconds: Seconds = Field(600.0, description="longest time that a request body may take to arrive")
     flags_file: str = Field("", description="definitions of flags in flagd's format; empty: every flag is off")
     flag_poll_seconds: Seconds = Field(1.0, description="seconds between two looks at the file, and at Redis's flags")
     flag_listeners: int = Field(1_000, ge=0, le=100_000, description="pages of one process that may hear of flags")

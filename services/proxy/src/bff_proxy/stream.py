@@ -9,14 +9,15 @@ import httpx
 from starlette.types import Receive, Scope, Send
 
 from bff_proxy import exchange, redact
-from bff_proxy.body import ClientGone, RequestBody
+from bff_proxy.body import BodyLimits, ClientGone, RequestBody
 from bff_proxy.counters import ProxyCounters
 from bff_proxy.routes import route
 from bff_proxy.settings import ProxySettings
 from bff_proxy.wire import TARGET
 from bff_shared.context import current, upstream_headers
 from bff_shared.errors import BffError, MethodNotAllowed, PayloadTooLarge
-from bff_shared.upstream import SAFE, Call, Upstream
+from bff_shared.headers import get
+from bff_shared.upstream import SAFE, Call, Kind, Upstream
 
 REFUSED = frozenset(("TRACE", "CONNECT"))
 ALLOWED = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
@@ -29,6 +30,9 @@ class Forward:
     def __init__(self, upstream: Upstream, settings: ProxySettings, counters: ProxyCounters) -> None:
         self._upstream, self._settings, self._counters = upstream, settings, counters
         self._origin = settings.backend_url.encode()
+        self._limits = BodyLimits(
+            settings.max_body_bytes, settings.body_min_rate_bytes, settings.body_grace_seconds, settings.body_seconds
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward one request; raises BffError while no byte of an answer went out."""
@@ -60,10 +64,11 @@ class Forward:
         peer = scope["client"][0] if scope.get("client") else None
         head = exchange.request_head(headers, upstream_headers(), peer, scope["scheme"], settings.trusted_proxies)
         keep = redact.SHOWN_BYTES + 1 if log.isEnabledFor(logging.DEBUG) else 0
-        body = None if length == 0 else RequestBody(receive, settings.max_body_bytes, keep)
+        body = None if length == 0 else RequestBody(receive, self._limits, keep)
         # What changes something may fail by itself while reading goes on, and the other way round.
         circuit = f"{'read' if method in SAFE else 'write'} {to.template}"
-        return Call(method, to.target, head, body, replay=method in settings.retry_methods, circuit=circuit)
+        kind = Kind.STREAM if to.is_stream else Kind.SHORT
+        return Call(method, to.target, head, body, replay=method in settings.retry_methods, circuit=circuit, kind=kind)
 
     async def _exchange(self, call: Call, scope: Scope, send: Send) -> str:
         """Make the call and pass its answer on; return how it ended.
@@ -71,6 +76,7 @@ class Forward:
         Where the backend breaks off in the body, the answer is left unfinished, so that the server breaks the
         client's connection off too.
         """
+        await _gather(call, exchange.body_length(scope["headers"]))
         response = await self._upstream.open(call)
         status, headers = response.status_code, exchange.answer_head(response.headers.raw, self._origin)
         _debug(call, status, headers)
@@ -105,6 +111,24 @@ class Forward:
             self._counters.request_bytes.inc(body.size)
             if body.start:
                 log.debug("request body", extra={"body": redact.text(body.start)})
+
+
+async def _gather(call: Call, announced: int | None) -> None:
+    """Have as much of the body here as a place at the backend is taken for.
+
+    A client that waits for 100 (Continue) is not slow: whether its body is wanted is for the backend to say.
+    """
+    body = call.body
+    if not isinstance(body, RequestBody):
+        return
+    expects_continue = get(call.headers, b"expect") is not None
+    whole = None if expects_continue else await body.gather(announced)
+    if whole is not None:
+        call.body = httpx.ByteStream(whole)
+        return
+    call.uploaded = body.ended.is_set
+    if call.kind is Kind.SHORT:
+        call.kind = Kind.UPLOAD
 
 
 async def _while_client_listens(work: Awaitable[str], receive: Receive, body: RequestBody | None) -> str:
