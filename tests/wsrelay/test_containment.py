@@ -97,6 +97,7 @@ OWED = 128 * 1024
 async def test_a_viewer_that_sends_and_does_not_read_is_read_no_more_and_loses_nothing() -> None:
     count = 40_000
     options: dict[str, Any] = {"stream_max_controls": 10_000, "stream_controls_per_client": 1_000_000}
+    options |= {"stream_frames_per_second": 1_000_000, "stream_client_frames_per_second": 1_000_000}
     async with playing(RunBackend(source(100)), **options) as relay:
         with socket.socket() as narrow:
             narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -64,11 +64,12 @@ async def test_what_the_connection_does_not_take_is_buffered_and_delivered_later
 
     async def script(wire: Wire, receive: Any, send: Any) -> None:
         del send
-        wire.on_writable(room.set)
         for _ in range(count):
             wire.write(chunk)
         assert wire.buffered > 0
         assert wire.is_paused
+        await wire.drain()
+        room.set()
         await receive()
 
     endpoint = Endpoint(script)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 from starlette.routing import Route, WebSocketRoute
@@ -21,6 +22,8 @@ from bff_wsrelay.replicas import Replicas
 from bff_wsrelay.settings import RelaySettings
 from bff_wsrelay.shelf import Shelf
 from bff_wsrelay.tally import StreamMetrics
+from bff_wsrelay.traffic import Traffic, TrafficLimits
+from bff_wsrelay.traffic_metrics import TrafficMetrics
 from bff_wsrelay.wire import WireProtocol, allow_long_lines
 
 
@@ -48,7 +51,9 @@ def create_app(settings: RelaySettings | None = None) -> FastAPI:
         await upstream.aclose()
 
     checks = {"backend": upstream.check}
-    server = {"ws": WireProtocol, "ws_max_size": settings.door_max_message, "http": HttpProtocol}
+    traffic = Traffic(TrafficLimits.of(settings), TrafficMetrics(metrics.registry))
+    websocket = partial(WireProtocol, traffic=traffic, trusted=settings.trusted_proxies)
+    server = {"ws": websocket, "ws_max_size": settings.door_max_message, "http": HttpProtocol}
     app = create_common_app("wsrelay", settings, metrics=metrics, checks=checks, lifespan=lifespan, server=server)
     app.state.service.on_drain.append(doors.drain)
     app.router.routes.append(WebSocketRoute(door.PATH, transparent))

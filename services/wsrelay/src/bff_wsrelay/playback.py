@@ -19,7 +19,7 @@ from bff_shared.context import current
 from bff_shared.errors import BffError, Busy, RequestError, RunNotFound
 from bff_shared.headers import Header, credentials, get
 from bff_wsrelay.admission import RETRY_AFTER, Doors, refuse
-from bff_wsrelay.closecodes import NO_STATUS, TOO_BIG, Close
+from bff_wsrelay.closecodes import NO_STATUS, Close
 from bff_wsrelay.event_stream import HEADERS, EventSink, connection_of
 from bff_wsrelay.frames import stamp
 from bff_wsrelay.outlet import Batch, Outlet, WireOutlet
@@ -219,8 +219,9 @@ class Playback:
     async def _serve_socket(self, scope: Scope, receive: Receive, send: Send, visit: _Visit) -> None:
         if (await receive())["type"] != "websocket.connect":
             return
-        await send({"type": "websocket.accept"})
         wire: Wire = scope["extensions"][EXTENSION]
+        wire.limit_message(self._settings.stream_max_message)
+        await send({"type": "websocket.accept"})
         wire.limit_unsent(UNSENT)
         outlet = WireOutlet(wire, self._shelf.cache, self._batch)
         if visit.failure is not None:
@@ -241,9 +242,6 @@ class Playback:
             if event["type"] == "websocket.disconnect":
                 return Close(event.get("code") or NO_STATUS, event.get("reason") or "")
             message = event.get("text") or event.get("bytes") or ""
-            if len(message) > self._settings.stream_max_message:
-                spectator.close(Close(TOO_BIG, "the message is too large"))
-                continue
             while not self._doors.controls.take(address, now := time.monotonic()):  # noqa: ASYNC110  time fills it
                 await asyncio.sleep(self._doors.controls.wait(address, now))
             spectator.hear(message)

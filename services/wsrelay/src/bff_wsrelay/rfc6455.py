@@ -5,6 +5,7 @@
 """
 
 import codecs
+from typing import Any
 
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
@@ -14,7 +15,7 @@ from websockets.server import ServerProtocol
 _make_decoder = codecs.getincrementaldecoder("utf-8")
 
 
-_TEXT, _CONT, _CLOSE = Opcode.TEXT, Opcode.CONT, Opcode.CLOSE
+_TEXT, _CONT, _CLOSE, _PING = Opcode.TEXT, Opcode.CONT, Opcode.CLOSE, Opcode.PING
 
 
 class _Rules(Protocol):
@@ -39,10 +40,26 @@ class _Rules(Protocol):
 
 
 class ServerSide(_Rules, ServerProtocol):
-    """The protocol of a connection that somebody opened to us."""
+    """The protocol of a connection that somebody opened to us.
+
+    `frames` counts what arrived and `pongs` are the encoded answers to pings; both are for the caller to take.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.frames = 0
+        self.pongs: list[bytes] = []
 
     def recv_frame(self, frame: Frame) -> None:
-        """Take a frame, and see that an unfragmented text is UTF-8: uvicorn would write a traceback where it is not."""
+        """Take a frame, and see that an unfragmented text is UTF-8: uvicorn would write a traceback where it is not.
+
+        A pong is left to the caller: the library would queue it for a peer that reads nothing, too.
+        """
+        self.frames += 1
+        if frame.opcode is _PING:
+            self.pongs.append(Frame(Opcode.PONG, frame.data).serialize(mask=False))
+            self.events.append(frame)
+            return
         super().recv_frame(frame)
         if frame.opcode is _TEXT and frame.fin:
             str(frame.data, "utf-8")

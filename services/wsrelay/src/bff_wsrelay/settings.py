@@ -31,6 +31,36 @@ class RelaySettings(Settings):
         le=10_000,
         description="a viewer's messages a second; too many end playback, and wait at the transparent door",
     )
+    stream_frames_per_second: int = Field(
+        500,
+        ge=1,
+        le=1_000_000,
+        description="WebSocket frames a second from one viewer, of any kind; more than twice as many close it (1008)",
+    )
+    stream_client_frames_per_second: int = Field(
+        10_000,
+        ge=1,
+        le=10_000_000,
+        description="WebSocket frames a second from all viewers of one client address; more of them wait unread",
+    )
+    stream_client_bytes_per_second: int = Field(
+        32 * MEBI,
+        ge=MEBI,
+        le=65_536 * MEBI,
+        description="bytes a second from all viewers of one client address; more of them wait unread",
+    )
+    stream_client_unfinished_bytes: int = Field(
+        32 * MEBI,
+        ge=MEBI,
+        le=65_536 * MEBI,
+        description="bytes of begun and unfinished messages of one client address; who adds to more is closed (1008)",
+    )
+    stream_unfinished_bytes: int = Field(
+        128 * MEBI,
+        ge=MEBI,
+        le=65_536 * MEBI,
+        description="bytes of begun and unfinished messages of all viewers; who adds to more is closed (1013)",
+    )
     stream_max_message: int = Field(
         64 * 1024, ge=256, le=16 * MEBI, description="bytes of a playback viewer's message; a larger one ends it (1009)"
     )

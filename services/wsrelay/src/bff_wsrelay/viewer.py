@@ -83,15 +83,11 @@ class Viewer:
 
     async def _room(self, wire: Wire) -> None:
         """Wait until the transport has drained; a connection that is lost meanwhile is noticed by `receive`."""
-        drained = asyncio.Event()
-        wire.on_writable(drained.set)
         try:
             async with asyncio.timeout(STALLED_SECONDS):
-                await drained.wait()
+                await wire.drain()
         except TimeoutError as error:
             raise ViewerGone from error
-        finally:
-            wire.on_writable(None)
 
     async def close(self, close: Close) -> None:
         """Close an accepted connection; a viewer that is gone stays gone."""

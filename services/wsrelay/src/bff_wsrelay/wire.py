@@ -18,10 +18,11 @@ import socket
 from collections.abc import Callable
 from typing import Any, cast
 
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets import http11
 from websockets.exceptions import InvalidState
 
+from bff_wsrelay.closecodes import Close
+from bff_wsrelay.inbound import InboundProtocol
 from bff_wsrelay.rfc6455 import ServerSide
 
 EXTENSION = "bff.wire"
@@ -108,9 +109,9 @@ class Wire:
         """Tell whether the transport is above its high-water mark."""
         return not self._protocol.writable.is_set()
 
-    def on_writable(self, callback: Callable[[], None] | None) -> None:
-        """Call back whenever a paused transport has drained below its low-water mark; None ends it."""
-        self._protocol.on_writable = callback
+    def limit_message(self, size: int) -> None:
+        """Refuse messages of more bytes (1009), as soon as a frame's head says so. To be called before accepting."""
+        self._protocol.conn.max_message_size = size
 
     async def drain(self) -> None:
         """Wait until the transport is not above its high-water mark any more, or nothing is written any more."""
@@ -129,14 +130,13 @@ class Wire:
         self._protocol.close_now(code, reason)
 
 
-class WireProtocol(WebSocketsSansIOProtocol):
+class WireProtocol(InboundProtocol):
     """uvicorn's protocol with a `Wire` in the scope, honest close codes and no connection that lingers for ever."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.logger = _log
         self.conn = ServerSide(extensions=self.conn.available_extensions, max_size=self.config.ws_max_size, logger=_log)
-        self.on_writable: Callable[[], None] | None = None
         self._told_end = False
         self._axe: asyncio.TimerHandle | None = None
 
@@ -171,30 +171,25 @@ class WireProtocol(WebSocketsSansIOProtocol):
         if event.fin:
             self.send_receive_event_to_app()
 
-    def resume_writing(self) -> None:
-        """Tell whoever writes directly that there is room again."""
-        super().resume_writing()
-        if self.on_writable is not None:
-            self.on_writable()
-
     def handle_close(self, event: Any) -> None:
         """Note that the viewer closed by the book; its code is the one the app sees."""
         self._told_end = True
         super().handle_close(event)
         self._expect_end()
 
-    def handle_parser_exception(self) -> None:
+    def end_refused(self, close: Close) -> None:
         """Note that the app is told why the connection failed."""
         self._told_end = True
-        super().handle_parser_exception()
+        super().end_refused(close)
         self._expect_end()
 
     def keepalive_timeout(self) -> None:
         """Cut a viewer that does not answer pings.
 
-        One that still has messages before the ping has not had it yet; whether it takes any is its door's affair.
+        One that still has messages before the ping has not had it yet; whether it takes any is its door's affair. One
+        that is not read on purpose may have answered.
         """
-        if self.ping_timeout is not None and self.transport.get_write_buffer_size():
+        if self.ping_timeout is not None and (self.transport.get_write_buffer_size() or self.is_unread):
             self.pong_timer = self.loop.call_later(self.ping_timeout, self.keepalive_timeout)
             return
         super().keepalive_timeout()
@@ -210,7 +205,6 @@ class WireProtocol(WebSocketsSansIOProtocol):
         """Report a connection that vanished as 1006 (RFC 6455 section 7.1.5), not as one without a code."""
         if self._axe is not None:
             self._axe.cancel()
-        self.on_writable = None
         if self.handshake_complete and not self._told_end:
             self.queue.put_nowait({"type": "websocket.disconnect", "code": ABNORMAL})
         super().connection_lost(exc)
@@ -224,9 +218,8 @@ class WireProtocol(WebSocketsSansIOProtocol):
             self.close_sent = self._told_end = True
             self.writable.set()  # nobody has to wait for room any more
             self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
-            if self.read_paused:
-                self.read_paused = False
-                self.transport.resume_reading()
+            self.read_paused = False
+            self.go_on()
             self.close_timer = self.loop.call_later(LINGER / 2, self.transport.close)
         self._expect_end()
 
