@@ -72,12 +72,16 @@ def _patient_with_redis(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def start_aggregator(start_app: Callable[[Any], Awaitable[str]]) -> AsyncIterator[StartAggregator]:
-    """Return a function that serves an aggregator with the given settings and returns a client of it."""
+    """Return a function that serves an aggregator with the given settings and returns a client of it.
+
+    Its deadlines are long, so that a busy machine does not meet them; a test of a deadline sets its own.
+    """
+    patient = {"run_timeout": 30, "chart_timeout": 30}
     async with AsyncExitStack() as stack:
 
         async def start(**settings: Any) -> httpx.AsyncClient:
-            url = await start_app(create_app(AggregatorSettings(**settings)))
-            return await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=30))
+            url = await start_app(create_app(AggregatorSettings(**patient | settings)))
+            return await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=60))
 
         yield start
 
