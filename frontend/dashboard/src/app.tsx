@@ -1,5 +1,6 @@
 import { lazy, Suspense, useEffect, useState } from "react";
 import { useRoute } from "./navigation.ts";
+import { Boundary, CodeMissing } from "./parts/boundary.tsx";
 import { Link } from "./parts/link.tsx";
 import { ThemeSwitch } from "./parts/theme-switch.tsx";
 import { LIST, type Route } from "./route.ts";
@@ -9,8 +10,11 @@ import { RunsView } from "./views/runs-view.tsx";
 // The list is there before the chart library has arrived.
 const loadRunView = () => import("./views/run-view.tsx");
 const loadPlayView = () => import("./views/play-view.tsx");
-const RunView = lazy(loadRunView);
-const PlayView = lazy(loadPlayView);
+const orMissing = (cause: unknown): never => {
+  throw new CodeMissing(cause);
+};
+const RunView = lazy(() => loadRunView().catch(orMissing));
+const PlayView = lazy(() => loadPlayView().catch(orMissing));
 
 /** Have the code of a view come while something else is waited for. */
 export function preload({ view }: Route): void {
@@ -70,11 +74,17 @@ export function App() {
       </header>
       <div className="frame" data-panel={engineering || undefined}>
         <main id="main" tabIndex={-1}>
-          <Suspense fallback={<p className="note">Loading…</p>}>
-            <View route={route} />
-          </Suspense>
+          <Boundary key={route.view === "list" ? "list" : `${route.view} ${route.run}`} what="This view failed">
+            <Suspense fallback={<p className="note">Loading…</p>}>
+              <View route={route} />
+            </Suspense>
+          </Boundary>
         </main>
-        {engineering && <EngineersPanel close={() => setEngineering(false)} />}
+        {engineering && (
+          <Boundary what="The panel failed">
+            <EngineersPanel close={() => setEngineering(false)} />
+          </Boundary>
+        )}
       </div>
       <footer className="foot">
         Times are New York's (ET). Charts by{" "}

@@ -79,6 +79,7 @@ function SeekBar({ player }: { player: Player }) {
         defaultValue={0}
         onInput={hold}
         onPointerUp={release}
+        onPointerCancel={release}
         onKeyUp={release}
         onKeyDown={pressed}
         onBlur={release}

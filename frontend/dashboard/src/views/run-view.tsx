@@ -29,7 +29,7 @@ function Head({ data }: { data: CompleteRun }) {
         </h1>
         <Status status={run.status} />
         <span className="spacer" />
-        {run.run_id && isOver(run.status) && (
+        {run.run_id && run.status === "DONE" && (
           <Link to={playRoute(run.run_id)} className="button primary">
             Play this run
           </Link>
@@ -139,7 +139,14 @@ export default function RunView({ route }: { route: RunRoute }) {
       )}
       {data && <Parts data={data} />}
       <div className="grid">
-        <PricePanel route={route} run={known} orders={later?.orders ?? null} painted={painted} />
+        <PricePanel
+          // What a list has said may lack the window, which the chart begins with.
+          key={String(Boolean(known.run_from && known.run_to))}
+          route={route}
+          run={known}
+          orders={later?.orders ?? null}
+          painted={painted}
+        />
         {later && (
           <>
             <MetricsPanel data={later} mark={mark("metrics")} />

@@ -104,16 +104,17 @@ function Filter({ label, value, apply }: { label: string; value: string; apply: 
   const [text, setText] = useState(value);
   const latest = useRef(apply);
   latest.current = apply;
-  useEffect(() => setText(value), [value]);
+  // A space at the end may be the beginning of a further word.
+  useEffect(() => setText((old) => (old.trim() === value ? old : value)), [value]);
   useEffect(() => {
-    if (text === value) return;
-    const timer = setTimeout(() => latest.current(text), 300);
+    if (text.trim() === value) return;
+    const timer = setTimeout(() => latest.current(text.trim()), 300);
     return () => clearTimeout(timer);
   }, [text, value]);
   return (
     <label>
       {label}
-      <input value={text} size={10} spellCheck={false} onChange={(event) => setText(event.target.value.trim())} />
+      <input value={text} size={10} spellCheck={false} onChange={(event) => setText(event.target.value)} />
     </label>
   );
 }
