@@ -184,9 +184,9 @@ def reasons_for(module: str) -> dict[str, str]:
     return kept
 
 
-def table(results: Sequence[Result]) -> str:
-    """Return the results as Markdown: a row for each module, then the survivors."""
-    lines = ["| module | mutants | killed | share |", "|---|---|---|---|"]
+def table(results: Sequence[Result], what: str) -> str:
+    """Return the results as Markdown: what was tried, a row for each module, then the survivors."""
+    lines = [what, "", "| module | mutants | killed | share |", "|---|---|---|---|"]
     for result in results:
         share = 100 * result.killed // max(1, result.tried)
         lines.append(f"| `{result.subject.module}` | {result.tried} | {result.killed} | {share}% |")
@@ -237,8 +237,10 @@ def main() -> None:
         for mutant in result.unexplained(reasons_for(subject.module)):
             print(f"  line {mutant.line}, {mutant.name}", flush=True)
     if chosen.write:
+        sampled = f"A sample of {chosen.sample} of each module, seed {chosen.seed}:"
+        what = sampled if chosen.sample else "Every mutant:"
         before, _, rest = PAGE.read_text().partition(BEGIN)
-        PAGE.write_text(f"{before}{BEGIN}\n{table(results)}\n{END}{rest.partition(END)[2]}")
+        PAGE.write_text(f"{before}{BEGIN}\n{table(results, what)}\n{END}{rest.partition(END)[2]}")
 
 
 if __name__ == "__main__":
