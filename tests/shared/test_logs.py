@@ -59,6 +59,13 @@ def test_console_line_is_for_people() -> None:
     assert ConsoleFormatter().format(record("hello", status=200)) == "00:00:00.000 INFO    hello status=200"
 
 
+@pytest.mark.parametrize("mark", ["\n", "\r", "\x1b[2J", "\x9b", "\u2028", "\u202e"], ids=ascii)
+def test_what_somebody_else_wrote_forges_no_console_line(mark: str) -> None:
+    line = ConsoleFormatter().format(record(f"run{mark}", run_id=f"a{mark}00:00:00.000 INFO    all is well"))
+    assert mark[0] not in line
+    assert len(line.splitlines()) == 1
+
+
 @pytest.fixture
 def configured(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     """Configure logging as a service does, into a string, and put everything back."""

@@ -130,3 +130,12 @@ async def left_over(relay: Relay, kind: str) -> tuple[tuple[int, int], dict[str,
             await asyncio.sleep(0.1)
     gc.collect()
     return left, kept_objects()
+
+
+@pytest.mark.parametrize("name", ["%2e%2e", "%2e", "a%0Ab", "a%1b%5b2J", "x" * 257])
+@pytest.mark.parametrize("path", ["/api/v1/runs/{}/stream", "/api/v1/backtests/{}/ws"])
+async def test_what_names_no_run_is_not_asked_of_the_backend(path: str, name: str) -> None:
+    backend = RunBackend(source(3))
+    async with playing(backend) as relay:
+        assert await handshake(relay.port, path.format(name), {}) == 404
+        assert (backend.details, backend.connections) == (0, 0)

@@ -1,6 +1,7 @@
 """Logging: one JSON object a line (or a readable line on a terminal), with the ids of the request it belongs to."""
 
 import logging
+import re
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -13,6 +14,15 @@ import orjson
 from bff_shared.context import current
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+
+
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""What could end a line, move a terminal's cursor, or turn the order of what is read around."""
+
+
+def _escape(found: re.Match[str]) -> str:
+    """Return a character as Python spells it in a string."""
+    return repr(found[0])[1:-1]
 
 
 class LineFormatter(logging.Formatter, ABC):
@@ -59,7 +69,7 @@ class ConsoleFormatter(LineFormatter):
         context = current()
         fields = {**extra, "request_id": context.request_id} if context else extra
         pairs = "".join(f" {key}={value}" for key, value in fields.items())
-        return f"{_time(moment)[11:23]} {level:7} {message}{pairs}"
+        return f"{_time(moment)[11:23]} {level:7} {_CONTROLS.sub(_escape, message + pairs)}"
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, followed by the traceback if there is one."""

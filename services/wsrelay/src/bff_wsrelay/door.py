@@ -6,7 +6,8 @@ from collections.abc import Callable
 from starlette.types import Receive, Scope, Send
 
 from bff_shared import context
-from bff_shared.errors import BffError
+from bff_shared.errors import BffError, RunNotFound
+from bff_shared.ids import is_run_id
 from bff_shared.settings import Network
 from bff_wsrelay import handshake
 from bff_wsrelay.admission import Doors, refuse
@@ -63,6 +64,8 @@ class Door:
             request.route = PATH
         with contextlib.ExitStack() as held:
             try:
+                if not is_run_id(scope["path_params"]["run_id"]):
+                    raise RunNotFound("run not found")
                 held.enter_context(self._doors.admit(scope))
             except BffError as error:
                 await refuse(scope, receive, send, error)

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from bff_shared.context import current
 from bff_shared.errors import BffError, Busy, RequestError, RunNotFound
 from bff_shared.headers import Header, credentials, get
+from bff_shared.ids import is_run_id
 from bff_wsrelay.admission import RETRY_AFTER, Doors, refuse
 from bff_wsrelay.closecodes import NO_STATUS, Close
 from bff_wsrelay.event_stream import HEADERS, EventSink, connection_of
@@ -311,7 +312,7 @@ def _time(recording: Recording, start: int) -> str | None:
 def _run_id(scope: Scope) -> str:
     """Return the run's id. Raises RunNotFound for what is none: it would lead elsewhere on the backend."""
     run_id: str = scope["path_params"]["run_id"]
-    if run_id in {".", ".."} or not run_id.isprintable():
+    if not is_run_id(run_id):
         raise RunNotFound("run not found")
     return run_id
 
