@@ -41,7 +41,13 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
     cache_metrics = CacheMetrics.create(metrics.registry)
     memory = Memory(settings.cache_bytes, cache_metrics.evictions.inc)
     remote = Remote(Link(settings.redis_url, cache_metrics, time.monotonic))
-    store = Store(memory, remote, settings.digest_key.get_secret_value().encode(), cache_metrics)
+    store = Store(
+        memory,
+        remote,
+        settings.digest_key.get_secret_value().encode(),
+        cache_metrics,
+        budget=settings.cache_client_bytes,
+    )
     loader = Loader(store, cache_metrics)
     kept = Kept(settings.chart_answer_bytes, time.time)
     store.on_purge(lambda namespace, subject: kept.purge(subject) if namespace == NAMESPACE else None)

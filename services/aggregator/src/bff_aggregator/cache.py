@@ -25,6 +25,8 @@ CONNECTIONS = 16
 BATCH, LOCK_BATCH = 128, 1000
 BYPASS, LONGEST_BYPASS = 1.0, 30.0
 GENERATION_SECONDS = 3 * 86_400
+"""Longer than any entry lives; begun anew with each claim."""
+BUDGET_SECONDS = 3600
 CHANNEL = "bff:1:purge"
 SECRET_KEY = "bff:1:owner-key"  # noqa: S105  the name of a key, not a secret
 
@@ -36,13 +38,24 @@ end
 return 1
 """
 
-# KEYS: the generation, n entries, their n locks. ARGV: n, our token, the lease in milliseconds.
+# KEYS: the generation, n entries, their n locks. ARGV: n, our token, the lease in milliseconds, a generation for a
+# subject that has none, and how many seconds generations last.
 _LOCK = """
 local n, taken = tonumber(ARGV[1]), {}
+redis.call('set', KEYS[1], ARGV[4], 'NX')
+redis.call('expire', KEYS[1], ARGV[5])
 for i = 1, n do
   taken[i] = redis.call('set', KEYS[1 + n + i], ARGV[2], 'NX', 'PX', ARGV[3]) and 1 or 0
 end
 return {taken, redis.call('mget', unpack(KEYS, 1, n + 1))}
+"""
+
+
+# The window begins with its first byte and ends by itself. KEYS: the counter. ARGV: bytes, seconds.
+_SPEND = """
+local total = redis.call('incrby', KEYS[1], ARGV[1])
+if total == tonumber(ARGV[1]) then redis.call('expire', KEYS[1], ARGV[2]) end
+return total
 """
 
 
@@ -143,7 +156,7 @@ class Remote:
         await self._link.client()
 
     async def read(self, scope: Scope, keys: Sequence[str]) -> tuple[bytes, list[bytes | None]]:
-        """Return the subject's generation, and the bytes under each key."""
+        """Return the subject's generation, `NO_GENERATION` if it has none yet, and the bytes under each key."""
         generation, found = NO_GENERATION, []
         for start in range(0, max(len(keys), 1), BATCH):
             names = [_generation_key(scope), *map(scope.redis_key, keys[start : start + BATCH])]
@@ -183,7 +196,10 @@ class Remote:
         for start in range(0, len(keys), LOCK_BATCH):
             part = keys[start : start + LOCK_BATCH]
             names = [_generation_key(scope), *map(scope.redis_key, part), *(_lock_key(scope, key) for key in part)]
-            arguments = (len(names), *names, len(part), token, int(seconds * 1000))
+            arguments = (
+                *(len(names), *names, len(part), token, int(seconds * 1000)),
+                *(_new_generation(), GENERATION_SECONDS),
+            )
             answer = await self._link.run(lambda client, arguments=arguments: client.eval(_LOCK, *arguments))  # type: ignore[misc]
             taken, (first, *values) = answer
             mine |= {key for key, done in zip(part, taken, strict=True) if done}
@@ -202,9 +218,25 @@ class Remote:
         names = [_lock_key(scope, key) for key in keys]
         await self._link.run(lambda client: client.eval(_UNLOCK, len(names), *names, token), WRITE_TIMEOUT)
 
+    async def generation(self, scope: Scope) -> bytes:
+        """Return the subject's generation, which begins now if it has none: entries from before are not its own.
+
+        So a generation that Redis has lost, evicted or expired, costs entries, but brings none back after a purge.
+        """
+        name = _generation_key(scope)
+        proposal = _new_generation()
+        await self._link.run(lambda client: client.set(name, proposal, nx=True, ex=GENERATION_SECONDS))
+        return _generation(await self._link.run(lambda client: client.get(name)))
+
+    async def spend(self, payer: str, size: int) -> int:
+        """Count bytes that a payer writes; return how many they are since its window began, this time included."""
+        name = f"bff:1:{{spent:{payer}}}"
+        arguments = (1, name, size, BUDGET_SECONDS)
+        return int(await self._link.run(lambda client: client.eval(_SPEND, *arguments), WRITE_TIMEOUT))
+
     async def purge(self, scope: Scope) -> None:
         """Begin a new generation of a subject, which ends all its entries, and tell every process."""
-        generation = secrets.token_bytes(len(NO_GENERATION))
+        generation = _new_generation()
         name = _generation_key(scope)
         await self._link.run(lambda client: client.set(name, generation, ex=GENERATION_SECONDS), WRITE_TIMEOUT)
         message = f"{scope.namespace}\n{scope.subject}".encode()
@@ -252,6 +284,10 @@ class Remote:
 
 def _generation(found: object) -> bytes:
     return found if isinstance(found, bytes) and len(found) == len(NO_GENERATION) else NO_GENERATION
+
+
+def _new_generation() -> bytes:
+    return secrets.token_bytes(len(NO_GENERATION))
 
 
 def _generation_key(scope: Scope) -> str:

@@ -25,6 +25,7 @@ class CacheMetrics:
     redis_bypassed: Gauge
     rejected: Counter
     purges: Counter
+    over_budget: Counter
 
     @classmethod
     def create(cls, registry: CollectorRegistry) -> "CacheMetrics":
@@ -52,5 +53,6 @@ class CacheMetrics:
                 "bff_cache_redis_bypassed", "1 from a failure of Redis to its next answer", registry, "livemax"
             ),
             rejected=counter("rejected", "Damaged or foreign entries dropped", "cache"),
+            over_budget=counter("over_budget", "Entries not shared, for their client shared too many bytes", "cache"),
             purges=counter("purges", "Subjects purged", "cache", "origin"),
         )

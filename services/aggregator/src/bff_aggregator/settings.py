@@ -13,6 +13,11 @@ class AggregatorSettings(Settings):
     chart_hours: bool = Field(True, description="make long charts of minutes from hours; false reads minutes always")
     chart_answer_bytes: int = Field(32 * 1024 * 1024, ge=0, description="bytes of encoded charts kept in this process")
     cache_bytes: int = Field(64 * 1024 * 1024, ge=0, description="bytes of chunks and runs kept in this process")
+    cache_client_bytes: int = Field(
+        64 * 1024 * 1024,
+        ge=0,
+        description="bytes that one client address may add to the shared cache in an hour; 0: any",
+    )
     run_timeout: Seconds = Field(1.5, description="seconds a complete run may take; `X-Request-Timeout` may shorten it")
     run_late_timeout: Seconds = Field(10.0, description="seconds a part of a run may take to come for the next request")
     run_answer_bytes: int = Field(32 * 1024 * 1024, ge=0, description="bytes of encoded answers kept in this process")

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from bff_aggregator import entries
 from bff_aggregator.cache import Away, Remote
 from bff_aggregator.cache_metrics import CacheMetrics
-from bff_aggregator.entries import Entry, Scope, State
-from bff_aggregator.memory import Memory
+from bff_aggregator.entries import NO_GENERATION, Entry, Scope, State
+from bff_aggregator.memory import OVERHEAD, Memory
+from bff_shared.context import current
 from bff_shared.headers import Header
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,10 @@ class Store:
         secret: bytes,
         metrics: CacheMetrics,
         clock: Callable[[], float] = time.time,
+        budget: int = 0,
     ) -> None:
+        """Take the bytes that one client address may have written to Redis in an hour; 0: any number."""
+        self._budget = budget
         self._memory, self._remote, self._metrics, self._clock = memory, remote, metrics, clock
         self._own_key = secret or secrets.token_bytes(KEY_BYTES)
         self._secret = self._key = secret
@@ -108,6 +112,8 @@ class Store:
             return {}, ticket
         try:
             generation, values = await self._remote.read(scope, keys)
+            if generation == NO_GENERATION:
+                return {}, Ticket(ticket.purges, await self._remote.generation(scope))
         except Away:
             return {}, ticket
         found = self._read(scope, keys, values, generation)
@@ -117,11 +123,12 @@ class Store:
     def keep(self, scope: Scope, items: Mapping[str, Entry], ticket: Ticket) -> None:
         """Keep new entries in memory, unless there was a purge since the look-up."""
         if ticket.purges == self._purges:
+            payer = _payer(scope)
             for key, item in items.items():
-                self._memory.put(scope, key, item)
+                self._memory.put(scope, key, item, payer)
 
     async def share(self, scope: Scope, items: Mapping[str, Entry], ticket: Ticket) -> None:
-        """Write new entries to Redis, where it can be had."""
+        """Write new entries to Redis, where it can be had, unless their client has written as much as it may."""
         if ticket.generation is None or not items:
             return
         now = self._clock()
@@ -130,7 +137,12 @@ class Store:
             for key, item in items.items()
             if item.keep_until > now
         }
+        size = sum(len(data) + OVERHEAD for data, _ in packed.values())
+        payer = entries.owner(self._key or self._own_key, [(b"payer", _payer(scope).encode())])
         with contextlib.suppress(Away):
+            if self._budget and await self._remote.spend(payer, size) > self._budget:
+                self._metrics.over_budget.labels(scope.namespace).inc(len(packed))
+                return
             await self._remote.write(scope, packed)
 
     async def claim(self, scope: Scope, keys: Sequence[str], token: bytes, lease: float, ticket: Ticket) -> Claim:
@@ -218,3 +230,9 @@ class Store:
             with contextlib.suppress(Away):
                 await self._remote.listen(self._forget_all, lambda name, what: self._forget(name, what, "elsewhere"))
             await asyncio.sleep(RELISTEN)
+
+
+def _payer(scope: Scope) -> str:
+    """Return whom what is kept counts for: the client's address, since new credentials cost a client nothing."""
+    context = current()
+    return (context.client if context else "") or scope.owner
