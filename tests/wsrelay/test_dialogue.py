@@ -226,6 +226,42 @@ def test_messages_for_an_absent_backend_are_bounded_in_number_and_bytes() -> Non
     assert dialogue.tally.refused == 2
 
 
+def test_a_message_that_could_not_be_sent_is_kept_though_others_took_its_room() -> None:
+    dialogue = Dialogue(max_held=1)
+    dialogue.hold("later")
+    dialogue.hold("first", first=True)
+    assert held(dialogue) == ["first", "later"]
+
+
+def test_of_a_hundred_unanswered_controls_the_last_are_asked_again_and_the_others_counted() -> None:
+    dialogue = playing()
+    seeks = [f'{{"t":"ctrl","cmd":"seek","pos":{number}}}' for number in range(100)]
+    say(dialogue, *seeks)
+    assert dialogue.broke() == 36
+    assert held(dialogue) == seeks[36:]
+    assert dialogue.broke() == 0
+    assert json.loads(busy(36)) == {**json.loads(busy()), "count": 36}
+
+
+def test_answers_to_controls_that_are_only_counted_pass_and_take_nothing_of_the_others() -> None:
+    dialogue = playing()
+    say(dialogue, *[OLD_SPEED] * 70)
+    answers = [echo(OLD_SPEED)] * 70
+    assert heard(dialogue, *answers) == answers
+    assert dialogue.broke() == 0
+    assert held(dialogue) == []
+    assert dialogue.restore() == [READY, OLD_SPEED, PLAY]
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_frames_of_one_time_are_neither_doubled_nor_lost_by_a_break(count: int) -> None:
+    twins = [frame(31) + " " * number for number in range(3)]
+    dialogue = playing(frame(30), *twins[:count])
+    dialogue.broke()
+    dialogue.restore()
+    assert heard(dialogue, frame(30), *twins, frame(32)) == [*twins[count:], frame(32)]
+
+
 def test_heartbeats_are_not_kept_for_an_absent_backend() -> None:
     dialogue = Dialogue()
     dialogue.hold('{"t":"hb"}')

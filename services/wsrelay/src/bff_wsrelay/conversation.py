@@ -156,9 +156,11 @@ class Conversation:
         try:
             await link.transmit(message)
             self._metrics.to_backend.inc()
-        except LinkClosed:
+        except (LinkClosed, asyncio.CancelledError) as error:
             if not said_again:
                 self._dialogue.hold(message, first=True)
+            if isinstance(error, asyncio.CancelledError):  # the connection it was sent on is gone
+                raise
 
     async def _serve(self) -> End:
         """Reach the backend, let the viewer in, relay until it ends."""
@@ -218,7 +220,8 @@ class Conversation:
             close = await self._relay(link)
             if close.code not in COME_BACK or not self._dialogue.is_ours:
                 return End(to_viewer(close), "backend")
-            self._dialogue.broke()
+            if forgotten := self._dialogue.broke():
+                await self._tell(busy(forgotten))
             self._metrics.breaks.inc()
             self._fruitless += 1
             link.transport.close()

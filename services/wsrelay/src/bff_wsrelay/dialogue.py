@@ -34,6 +34,7 @@ _VIEWER_ONLY = frozenset(("ctrl", "ready", "hb"))
 _REFUSALS = frozenset(("VALIDATION", "RANGE"))
 MAX_PARSED = 64 * 1024  # no message of the protocol that matters here is longer
 MAX_ASKED = 64
+MAX_EQUAL = 16  # frames of one time that are told apart after a break
 
 
 class Language(Enum):
@@ -78,13 +79,15 @@ class Dialogue:
         self.language = Language.UNKNOWN
         self.tally = Tally()
         self._max_held, self._max_bytes = max_held, max_bytes
-        self._asked: deque[_Asked] = deque(maxlen=MAX_ASKED)
+        self._asked: deque[_Asked] = deque()
+        self._forgotten = 0
         self._held: deque[Message] = deque()
         self._held_bytes = 0
         self._ready: Message | None = None
         self._speed: Message | None = None
         self._play: Message | None = None
-        self._last: str | None = None
+        self._recent: deque[str] = deque(maxlen=MAX_EQUAL)
+        self._equal = 0
         self._skip_to: datetime | None = None
         self._previous: datetime | None = None
         self._sought = False
@@ -107,14 +110,21 @@ class Dialogue:
         kind = parsed.get("t")
         self._learn(kind in _VIEWER_ONLY)
         if kind == "ready":
-            self._asked.append(_Asked("ready", message))
+            self._ask(_Asked("ready", message))
         elif kind == "ctrl":
-            self._asked.append(_Asked(str(parsed.get("cmd")), message))
+            self._ask(_Asked(str(parsed.get("cmd")), message))
         else:
             if kind != "hb":  # an error answers it, in its turn
-                self._asked.append(_Asked("", None))
+                self._ask(_Asked("", None))
             return False
         return True
+
+    def _ask(self, asked: _Asked) -> None:
+        """Remember a message that the backend will answer; of more than `MAX_ASKED` the oldest are only counted."""
+        self._asked.append(asked)
+        if len(self._asked) > MAX_ASKED:
+            self._asked.popleft()
+            self._forgotten += 1
 
     def hold(self, message: Message, *, first: bool = False) -> None:
         """Keep a viewer's message for an absent backend, a heartbeat excepted. Raises Overflow when that is too much.
@@ -126,7 +136,8 @@ class Dialogue:
         if kind == "hb":
             return
         size = len(message)
-        if len(self._held) >= self._max_held or self._held_bytes + size > self._max_bytes:
+        full = len(self._held) >= self._max_held or self._held_bytes + size > self._max_bytes
+        if full and not first:  # one that was taken out has its room, though others came meanwhile
             self.tally.refused += 1
             raise Overflow
         self._held_bytes += size
@@ -148,14 +159,17 @@ class Dialogue:
         self.tally.from_backend += 1
         if isinstance(message, str) and message.startswith(_FRAMES):
             if self._skip_to is None:
-                self._last = message
+                self._recent.append(message)
                 self.language = Language.FRAMES
                 return True
             return self._catch_up(message)
         return self._passes_other(message)
 
-    def broke(self) -> None:
-        """Note that the connection to the backend is gone: what it did not answer is to be asked again, first."""
+    def broke(self) -> int:
+        """Note that the connection to the backend is gone: what it did not answer is to be asked again, first.
+
+        Return how many messages it may not have answered are not remembered, and will not be asked again.
+        """
         self.tally.breaks += 1
         self._swallow.clear()
         for asked in reversed(self._asked):
@@ -163,6 +177,9 @@ class Dialogue:
                 self._held.appendleft(asked.message)
                 self._held_bytes += len(asked.message)
         self._asked.clear()
+        forgotten, self._forgotten = self._forgotten, 0
+        self.tally.refused += forgotten
+        return forgotten
 
     def restore(self) -> list[Message]:
         """Return what to say to a new connection before anything else; its answers will be swallowed.
@@ -173,7 +190,8 @@ class Dialogue:
             self._play = None
         said = [("ready", self._ready), ("speed", self._speed), ("play", self._play)]
         self._swallow = deque(kind for kind, message in said if message is not None)
-        self._skip_to = None if self._last is None else _ts(self._last)
+        self._skip_to = _ts(self._recent[-1]) if self._recent else None
+        self._equal = sum(_ts(frame) == self._skip_to for frame in self._recent)
         self._previous, self._sought = None, False
         return [message for _, message in said if message is not None]
 
@@ -203,7 +221,7 @@ class Dialogue:
     def _frame_of_another_spelling(self, message: str) -> bool:
         if self._skip_to is not None:
             return self._catch_up(message)
-        self._last = message
+        self._recent.append(message)
         return True
 
     def _catch_up(self, message: str) -> bool:
@@ -214,10 +232,11 @@ class Dialogue:
         if ts is None or known is None:
             return True
         sought = went_back and self._sought
-        if ts >= known or sought:
+        self._equal -= ts == known
+        if ts > known or sought or not self._equal:
             self._skip_to = None
         if ts > known or sought:
-            self._last = message
+            self._recent.append(message)
             return True
         self.tally.skipped += 1
         return False
@@ -230,6 +249,9 @@ class Dialogue:
             self.tally.swallowed += 1
             return False
         self._swallow.clear()
+        if self._forgotten:  # the backend answers in order
+            self._forgotten -= 1
+            return True
         message = self._take_asked(kind)
         if message is not None:
             self._becomes(kind, message)
@@ -254,7 +276,8 @@ class Dialogue:
             self._sought = True
         elif kind == "play":
             if self._play is None:  # a play that finds the player stopped begins at the first frame
-                self._last = self._skip_to = None
+                self._recent.clear()
+                self._skip_to = None
             self._play = message
 
     def _refused(self, parsed: Mapping[str, Any]) -> bool:
@@ -266,7 +289,9 @@ class Dialogue:
             self._swallow.popleft()
             self.tally.swallowed += 1
             return False
-        if self._asked:
+        if self._forgotten:
+            self._forgotten -= 1
+        elif self._asked:
             asked = self._asked.popleft()
             if asked.kind == "ready":  # an older backend; a newer one that takes its place wants to hear it
                 self._ready = asked.message
@@ -282,9 +307,10 @@ def status(state: State, attempt: int = 0, retry_seconds: float = 0.0) -> str:
     return orjson.dumps(body).decode()
 
 
-def busy() -> str:
-    """Return the error for a message that was not kept for an absent backend."""
-    body = {"t": "err", "code": "BUSY", "msg": "the backend is away and no more messages are kept for it"}
+def busy(count: int = 1) -> str:
+    """Return the error for messages that were not kept for an absent backend; `count` says how many."""
+    body: dict[str, Any] = {"t": "err", "code": "BUSY", "msg": "the backend is away and no more messages are kept for it"}
+    body |= {"count": count} if count > 1 else {}
     return orjson.dumps(body).decode()
 
 
