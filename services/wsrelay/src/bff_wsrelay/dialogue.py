@@ -307,9 +307,12 @@ def status(state: State, attempt: int = 0, retry_seconds: float = 0.0) -> str:
     return orjson.dumps(body).decode()
 
 
+BUSY = "the backend is away and no more messages are kept for it"
+
+
 def busy(count: int = 1) -> str:
     """Return the error for messages that were not kept for an absent backend; `count` says how many."""
-    body: dict[str, Any] = {"t": "err", "code": "BUSY", "msg": "the backend is away and no more messages are kept for it"}
+    body: dict[str, Any] = {"t": "err", "code": "BUSY", "msg": BUSY}
     body |= {"count": count} if count > 1 else {}
     return orjson.dumps(body).decode()
 
