@@ -97,6 +97,8 @@ class RunBackend:
     curve: list[Message] | None = None
     """The run's equity, where the backend has it."""
     created_at: str = "2025-09-27T06:40:25+00:00"
+    more: dict[str, list[Message]] = field(default_factory=dict)
+    """Frames of further runs by id."""
     stall_over: asyncio.Event = field(default_factory=asyncio.Event)
     _server: Server | None = None
     port: int = 0
@@ -134,10 +136,10 @@ class RunBackend:
         if request.path == "/backtests/run/equity" and self.curve is not None:
             return _response(200, {"equity": self.curve})
         self.details += 1
-        if request.path != "/backtests/run":
+        if request.path != "/backtests/run" and request.path.removeprefix("/backtests/") not in self.more:
             return _response(404, {"error": {"code": "RUN_NOT_FOUND", "message": "no such run"}})
         first, last = (self.frames[0]["ts"][:10], self.frames[-1]["ts"][:10]) if self.frames else (None, None)
-        run = {"run_id": "run", "status": self.status, "created_at": self.created_at}
+        run = {"run_id": request.path.removeprefix("/backtests/"), "status": self.status, "created_at": self.created_at}
         return _response(200, {**run, "run_from": first, "run_to": last})
 
     async def _serve(self, connection: ServerConnection) -> None:
@@ -177,7 +179,9 @@ class RunBackend:
             await connection.send('{"t":"err","code":"STREAM_ERROR","msg":"the run has no frames yet"}')
             return
         try:
-            for index, frame in enumerate(list(self.frames)):
+            path = connection.request.path if connection.request else ""
+            run = path.removeprefix("/backtests/").removesuffix("/ws")
+            for index, frame in enumerate(list(self.more.get(run, self.frames))):
                 if index == fate.kill_after:
                     connection.transport.abort()
                     return

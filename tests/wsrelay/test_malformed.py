@@ -1,6 +1,9 @@
 """Frames that nobody can read, and readings that never come to the end: what viewers of such a run see."""
 
 import asyncio
+import time
+from contextlib import AsyncExitStack
+from itertools import pairwise
 
 import orjson
 import pytest
@@ -218,3 +221,34 @@ async def test_a_failure_is_forgotten_after_a_while() -> None:
                     assert_conserved(again.frames, backend.frames)
                     break
         assert backend.connections == 4
+
+
+async def test_one_malformed_run_among_twenty_good_ones_costs_their_viewers_nothing() -> None:
+    run = source(600)
+    backend = RunBackend(broken(run, *range(0, 600, 3)), more={f"good{number}": run for number in range(20)})
+    async with playing(backend) as relay, AsyncExitStack() as stack:
+        good = [
+            await stack.enter_async_context(watching(relay.stream("?speed=4&autoplay=1", f"good{number}")))
+            for number in range(20)
+        ]
+        for client in good:
+            await client.until_type("frame")
+        bad = [await stack.enter_async_context(watching(relay.stream("?speed=120&autoplay=1"))) for _ in range(5)]
+        gaps = await asyncio.gather(*(longest_gap(client, 60) for client in good))
+        for client in bad:
+            await client.until_type("end")
+            assert max(left_out(client)) == 200
+        for client in good:
+            await client.until_type("end")
+            assert_conserved(client.frames, run)
+        # Sixty frames take two seconds; a loop that stood still would show in every viewer at once.
+        assert min(gaps) < 1.0
+
+
+async def longest_gap(client: Client, count: int) -> float:
+    """Return the longest time in seconds between two of so many frames."""
+    times = []
+    for _ in range(count):
+        await client.until_type("frame")
+        times.append(time.monotonic())
+    return max(later - earlier for earlier, later in pairwise(times))
