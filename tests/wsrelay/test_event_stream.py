@@ -225,11 +225,7 @@ async def test_a_slow_client_gets_fewer_frames_and_not_older_ones() -> None:
         slow = await narrow(relay, get("?speed=2&fps=60"))
         await eventually(lambda: len(relay.app.state.playback.spectators) == 1)
         (spectator,) = relay.app.state.playback.spectators
-        await eventually(lambda: relay.value("bff_stream_frames_total") > 0 and spectator.figures()["lag_ms"] == 0)
-        await eventually(lambda: spectator.figures()["buffered"] > 8 * 1024)
-        frames = spectator.balance.frames
-        await asyncio.sleep(1)
-        assert spectator.balance.frames - frames <= 2
+        await eventually(lambda: spectator.player._spared > 30)  # frames that were due and wait to be covered by one
         assert spectator.figures()["buffered"] < 64 * 1024
         slow.close()
         await eventually(lambda: is_empty(relay))
@@ -251,7 +247,7 @@ async def test_a_client_that_leaves_is_noticed_whatever_it_asked_behind_its_stre
 async def test_a_drain_ends_a_stream_whose_client_takes_nothing() -> None:
     async with playing(RunBackend(source(20_000))) as relay:
         held = await narrow(relay, get("?speed=60&fps=60"))
-        await eventually(lambda: places(relay) == 1)
+        await eventually(lambda: len(relay.app.state.playback.spectators) == 1)
         (spectator,) = relay.app.state.playback.spectators
         await eventually(lambda: spectator.figures()["buffered"] > 8 * 1024)
         await relay.drain()
