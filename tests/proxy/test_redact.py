@@ -19,6 +19,16 @@ def test_credentials_in_headers_are_masked() -> None:
         b'{"token":"s3cret is cut off',
         b"user=a&password=s3cret&b=1",
         b"/backtests?api_key=s3cret;x=1",
+        b"/backtests?jwt=s3cret&a=1",
+        b"/callback?code=s3cret&x=2",
+        b"/file?X-Amz-Signature=s3cret",
+        b"/file?sig=s3cret&a=1",
+        b"/x?access_token=s3cret",
+        b"/x?session_id=s3cret",
+        b'{"authorization":"Bearer s3cret"}',
+        b'{"headers":{"Authorization":["Bearer s3cret"]}}',
+        b'{"client_secret":"s3cret"}',
+        b"Authorization: Bearer s3cretvalue",
     ],
 )
 def test_token_like_fields_are_masked(data: bytes) -> None:
@@ -34,3 +44,29 @@ def test_long_body_is_cut() -> None:
 
 def test_bytes_that_are_no_text_are_shown_escaped() -> None:
     assert redact.text(b"\xff\xfe") == "\\xff\\xfe"
+
+
+def test_a_jwt_is_masked_wherever_it_stands() -> None:
+    token = b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJzM2NyZXQifQ.s3cretsignature"
+    assert "s3cret" not in redact.text(b'{"note":"' + token + b'"}')
+    assert "s3cret" not in str(redact.headers([(b"x-note", token)]))
+
+
+@pytest.mark.parametrize(
+    "name", [b"X-Api-Key", b"X-Auth-Token", b"X-Amz-Security-Token", b"X-CSRF-Token", b"X-Session"]
+)
+def test_headers_that_sound_like_credentials_are_masked(name: bytes) -> None:
+    assert redact.headers([(name, b"s3cret")]) == [(name.decode(), redact.MASK)]
+
+
+def test_targets_in_headers_are_masked() -> None:
+    assert "s3cret" not in str(
+        redact.headers([(b"referer", b"https://a/?token=s3cret"), (b"Location", b"/?code=s3cret")])
+    )
+
+
+@pytest.mark.parametrize(
+    "data", [b"/backtests?symbol=AAPL&status=done", b'{"strategy":"shown","statement":1,"zip_codes":2}']
+)
+def test_what_is_no_credential_is_shown(data: bytes) -> None:
+    assert redact.text(data) == data.decode()

@@ -104,3 +104,31 @@ def test_what_is_told_becomes_a_record_where_others_listen(configured: io.String
 def test_reader_of_the_log_that_went_away_harms_nobody(configured: io.StringIO) -> None:
     configured.close()
     tell(logging.getLogger("bff.third"), logging.INFO, "hello", {})
+
+
+@pytest.mark.parametrize(
+    "text", ["a\nFORGED", "a\rFORGED", "a\x1b[2J", "a\x9b2J", "a\u2028FORGED", "a\x00", "a\x7f", "\u202eb"]
+)
+def test_nobody_forges_a_console_line(text: str) -> None:
+    for line in (
+        ConsoleFormatter().format(record(text)),
+        ConsoleFormatter().format(record("hello", run_id=text)),
+        ConsoleFormatter().format(record("hello", heads=[(text, text)])),
+    ):
+        assert line.isprintable()
+        assert line.count("\n") == 0
+
+
+def test_text_beyond_ascii_is_shown_as_it_is() -> None:
+    assert ConsoleFormatter().format(record("größe 漢", key="é")).endswith("größe 漢 key=é")
+
+
+def test_a_traceback_keeps_its_lines_and_no_other_control_characters() -> None:
+    try:
+        raise ValueError("broken \x1b[2J")
+    except ValueError:
+        made = record("failed")
+        made.exc_info = sys.exc_info()
+    line = ConsoleFormatter().format(made)
+    assert "\x1b" not in line
+    assert line.count("\n") >= 3

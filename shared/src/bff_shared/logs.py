@@ -74,7 +74,11 @@ class ConsoleFormatter(LineFormatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, followed by the traceback if there is one."""
         line = super().format(record)
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        if not record.exc_info:
+            return line
+        # The lines of a traceback stay lines; what an exception's text may hold besides does not.
+        trace = "\n".join(_CONTROLS.sub(_escape, part) for part in self.formatException(record.exc_info).split("\n"))
+        return f"{line}\n{trace}"
 
 
 class LineHandler(logging.StreamHandler[TextIO]):

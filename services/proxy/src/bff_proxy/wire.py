@@ -14,6 +14,10 @@ class HeadTooLarge(Exception):
     """The request's head is larger than MAX_HEAD bytes."""
 
 
+class AmbiguousFraming(Exception):
+    """The request's body has a transfer coding that cannot be undone here, or in its version of HTTP."""
+
+
 class Cork:
     """A transport that writes once per turn of the event loop: uvicorn writes heads and bodies one by one."""
 
@@ -50,7 +54,7 @@ class Wire(HttpToolsProtocol):
     """
 
     _head = 0
-    _between = True
+    _between = _in_head = True
     _line = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
@@ -68,7 +72,7 @@ class Wire(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Begin a request; called by the parser."""
-        self._head, self._between = 0, False
+        self._head, self._between, self._in_head = 0, False, True
         super().on_message_begin()
 
     def on_message_complete(self) -> None:
@@ -82,12 +86,18 @@ class Wire(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; called by the parser."""
+        """Take a header, or a trailer, which is none (RFC 9110 section 6.5.1); called by the parser."""
         self._count(len(name) + len(value) + 4)
-        super().on_header(name, value)
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Hand the request to the app; called by the parser."""
+        """Hand the request to the app; called by the parser. Raises AmbiguousFraming."""
+        codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
+        # Only chunked can be undone here, and HTTP/1.0 knows none (RFC 9112 section 6.1).
+        if codings and (codings != [b"chunked"] or self.parser.get_http_version() == "1.0"):
+            raise AmbiguousFraming
+        self._in_head = False
         target, self._line = self._line.split(b" ")[1] if self._line else self.url, b""
         self.scope[TARGET] = target  # type: ignore[literal-required]  # a key of ours in uvicorn's typed scope
         super().on_headers_complete()
