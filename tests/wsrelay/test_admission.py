@@ -43,6 +43,30 @@ def test_own_origin_is_welcome_as_the_browser_knows_it() -> None:
         pass
 
 
+@pytest.mark.parametrize(
+    ("origin", "allowed", "kept"),
+    [
+        ("https://evil.example", ["*"], False),
+        ("null", ["*"], False),
+        ("https://evil.example", ["*", "https://friend.example"], False),
+        ("https://friend.example", ["*", "https://friend.example"], True),
+        ("http://app.example", ["*"], True),
+        (None, ["*"], True),
+        ("https://a.friend.example", ["https://*.friend.example"], True),
+    ],
+)
+def test_a_page_that_is_welcome_by_the_star_alone_comes_without_its_visitors_cookies(
+    origin: str | None, allowed: list[str], *, kept: bool
+) -> None:
+    doors = Doors(RelaySettings(allowed_origins=allowed))
+    named = {"origin": origin} if origin else {}
+    visit = scope("203.0.113.1", host="app.example", cookie="session=1", authorization="Bearer t", **named)
+    with doors.admit(visit):
+        names = [name for name, _ in visit["headers"]]
+    assert (b"cookie" in names) is kept
+    assert b"authorization" in names
+
+
 class Guest:
     def __init__(self) -> None:
         self.retry_ms: list[int] = []

@@ -118,6 +118,32 @@ async def test_a_refusal_carries_the_backends_answer(start_raw: StartRaw) -> Non
     assert (caught.value.status, caught.value.headers, caught.value.body) == (403, [(b"x-own", b"1")], b"{}")
 
 
+@pytest.mark.parametrize("chop", [False, True])
+async def test_interim_responses_are_not_the_answer_to_the_handshake(start_raw: StartRaw, *, chop: bool) -> None:
+    interim = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
+    final = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nX-Own: 1\r\nConnection: close\r\n\r\n{}"
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        for piece in [interim + final] if not chop else [bytes([byte]) for byte in interim + final]:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0)
+
+    with pytest.raises(Refused) as caught:
+        await Dialer(await start_raw(handler), SOON).dial("/x", [])
+    assert (caught.value.status, caught.value.headers, caught.value.body) == (404, [(b"x-own", b"1")], b"{}")
+
+
+async def test_interim_responses_without_end_are_no_answer(start_raw: StartRaw) -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000)
+
+    with pytest.raises((Unreachable, Refused)):
+        await Dialer(await start_raw(handler), SOON).dial("/x", [])
+
+
 async def test_credentials_are_not_written_to_any_log(
     start_backend: StartBackend, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -17,6 +17,12 @@ def is_allowed(origin: str | None, host: str | None, scheme: str, allowed: Seque
     return re.fullmatch(expression(allowed), origin, re.IGNORECASE) is not None
 
 
+def is_anonymous(origin: str | None, host: str | None, scheme: str, allowed: Sequence[str]) -> bool:
+    """Tell whether a page of this origin is welcome by `*` alone, so that no cookie of its visitor may serve it."""
+    named = [pattern for pattern in allowed if pattern != "*"]
+    return len(named) < len(allowed) and not is_allowed(origin, host, scheme, named)
+
+
 def expression(allowed: Sequence[str]) -> str:
     """Return a regular expression for the configured origins, to be matched whole and without regard to case."""
     if not allowed:

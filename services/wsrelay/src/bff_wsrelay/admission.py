@@ -27,7 +27,7 @@ from bff_shared.context import correlation_id
 from bff_shared.errors import BffError, Busy, ClientBusy, RequestError
 from bff_shared.headers import Header, get, is_trusted
 from bff_shared.limits import ConnectionLimiter, KeyedBuckets, client_address
-from bff_shared.origins import is_allowed
+from bff_shared.origins import is_allowed, is_anonymous
 from bff_shared.outcomes import WEBSOCKET, Outcomes
 from bff_shared.responses import send_error
 from bff_wsrelay.settings import RelaySettings
@@ -58,8 +58,8 @@ class Viewer(Protocol):
         """Tell the other side to come back in about `retry_ms`, and close with 1012. Must not wait."""
 
 
-def is_welcome(scope: Scope, settings: RelaySettings) -> bool:
-    """Tell whether the page that opens this stream may: our own origin, or a configured one."""
+def _addresses(scope: Scope, settings: RelaySettings) -> tuple[str | None, str | None, str]:
+    """Return the page's origin, and host and scheme of the address that it used."""
     headers: Sequence[Header] = scope["headers"]
     peer = (scope.get("client") or (None,))[0]
     scheme = "https" if scope["scheme"] in {"wss", "https"} else "http"
@@ -68,12 +68,25 @@ def is_welcome(scope: Scope, settings: RelaySettings) -> bool:
         scheme = (get(headers, b"x-forwarded-proto") or scheme.encode()).decode("latin-1")
         host = get(headers, b"x-forwarded-host") or host
     origin = get(headers, b"origin")
-    return is_allowed(
+    return (
         origin.decode("latin-1") if origin is not None else None,
         host.decode("latin-1") if host is not None else None,
         scheme,
-        settings.allowed_origins,
     )
+
+
+def is_welcome(scope: Scope, settings: RelaySettings) -> bool:
+    """Tell whether the page that opens this stream may: our own origin, or a configured one.
+
+    A page that is welcome by `*` alone comes without its visitor's cookies, which are taken out of the scope: as with
+    cross-origin reads, a cookie must not serve a page of another site.
+    """
+    origin, host, scheme = _addresses(scope, settings)
+    if not is_allowed(origin, host, scheme, settings.allowed_origins):
+        return False
+    if is_anonymous(origin, host, scheme, settings.allowed_origins):
+        scope["headers"] = [pair for pair in scope["headers"] if pair[0].lower() != b"cookie"]
+    return True
 
 
 class Doors:

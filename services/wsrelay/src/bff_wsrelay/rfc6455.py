@@ -5,13 +5,20 @@
 """
 
 import codecs
+import re
+from collections.abc import Generator
 from typing import Any
 
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
-from websockets.protocol import Protocol
+from websockets.protocol import CONNECTING, Protocol
 from websockets.server import ServerProtocol
 
+MAX_INTERIM = 8
+"""Interim responses to a handshake that are skipped."""
+
+MAX_STATUS_LINE = 8192
+_INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)\d\d[ \r\n]")
 _make_decoder = codecs.getincrementaldecoder("utf-8")
 
 
@@ -67,3 +74,21 @@ class ServerSide(_Rules, ServerProtocol):
 
 class ClientSide(_Rules, ClientProtocol):
     """The protocol of a connection that we opened."""
+
+    def parse(self) -> Generator[None]:
+        """Parse what comes; interim responses (RFC 9110 section 15.2) before the one to the handshake are skipped."""
+        if self.state is CONNECTING:
+            yield from self._skip_interim_responses()
+        yield from super().parse()
+
+    def _skip_interim_responses(self) -> Generator[None]:
+        for _ in range(MAX_INTERIM):
+            while b"\n" not in self.reader.buffer and len(self.reader.buffer) < MAX_STATUS_LINE and not self.reader.eof:
+                yield
+            if not _INTERIM.match(self.reader.buffer):
+                return
+            try:
+                while (yield from self.reader.read_line(MAX_STATUS_LINE)).strip():
+                    pass
+            except (EOFError, RuntimeError):
+                return  # what is left is no response, and is refused as such
