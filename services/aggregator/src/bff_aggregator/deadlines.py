@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from bff_shared.errors import InvalidRequest
 
 HEADER = "x-request-timeout"
+MOST = 86_400.0
+"""Most seconds that a client may ask for; a day is longer than any answer takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +27,8 @@ class Deadline:
 def deadline(now: float, limit: float, header: str | None) -> Deadline:
     """Return the deadline of a request that came at `now` and may take `limit` seconds.
 
-    `header` is the value of `X-Request-Timeout`: seconds, a decimal number above 0. Raises InvalidRequest for anything
-    else.
+    `header` is the value of `X-Request-Timeout`: seconds, a decimal number above 0, at most `MOST`. Raises
+    InvalidRequest for anything else.
     """
     if header is None:
         return Deadline(now + limit)
@@ -34,6 +36,6 @@ def deadline(now: float, limit: float, header: str | None) -> Deadline:
         asked = float(header) if len(header) <= 32 and header.isascii() else math.nan
     except ValueError:
         asked = math.nan
-    if not (math.isfinite(asked) and asked > 0):
-        raise InvalidRequest("invalid: X-Request-Timeout", {HEADER: "expected seconds, a number above 0"})
+    if not 0 < asked <= MOST:  # NaN is not either
+        raise InvalidRequest("invalid: x-request-timeout", {HEADER: f"expected seconds, above 0, at most {MOST:.0f}"})
     return Deadline(now + min(limit, asked))

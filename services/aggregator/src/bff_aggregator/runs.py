@@ -7,11 +7,12 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic.json_schema import SkipJsonSchema
+from pydantic.json_schema import SkipJsonSchema, WithJsonSchema
 
 from bff_aggregator import codings, deadlines, run_docs
 from bff_aggregator.answers import Shape
 from bff_aggregator.complete import Runs
+from bff_aggregator.head_routes import answer_head
 from bff_aggregator.listing import page_body
 from bff_aggregator.parts import User
 from bff_aggregator.replies import Preferences, Replies
@@ -35,23 +36,19 @@ ERRORS, LIST_ERRORS, PURGE_ERRORS = (run_docs.answers(one_run=one) for one in (T
 DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 DATE: dict[str, Any] = {"format": "date"}
 MOST = 10_000_000
-UNLIMITED = 86_400.0
 FRESH = {"cache-control": "private, no-cache", "vary": "Authorization, Cookie"}
 PAGE = {**FRESH, "vary": "Authorization, Cookie, Accept-Encoding"}
 
 Day = str | SkipJsonSchema[None]
 RunId = Annotated[str, Path(pattern=RUN_ID, max_length=128, examples=["05a0b0f6e429450f95d2598db225778b"])]
 Timeout = Annotated[
-    float,
+    str | None,
     Header(
         alias=deadlines.HEADER,
         description="seconds the answer may take; only shortens the service's own limit",
-        gt=0,
-        le=UNLIMITED,
-        allow_inf_nan=False,
         examples=[1.5],
-        json_schema_extra={"minimum": 0.1},
     ),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "minimum": 0.1, "maximum": deadlines.MOST}),
 ]
 
 
@@ -86,10 +83,10 @@ def make_router(
         orders_offset: Annotated[int, Query(ge=0, le=MOST, description="orders to leave out before")] = 0,
         require: Annotated[str, Query(pattern=REQUIRE, description="parts without which the answer is an error")] = "",
         format: Annotated[Literal["rows", "columns"], Query()] = "rows",  # noqa: A002  the parameter's name
-        x_request_timeout: Timeout = UNLIMITED,
+        x_request_timeout: Timeout = None,
     ) -> Response:
         begun = time.monotonic()
-        limit = deadlines.deadline(begun, settings.run_timeout, repr(x_request_timeout))
+        limit = deadlines.deadline(begun, settings.run_timeout, x_request_timeout)
         required = set(require.split(","))
         included = dict(zip(PARTS, (include_metrics, include_equity, include_orders), strict=True))
         wanted = [name for name in PARTS if included[name] or name in required]
@@ -104,8 +101,8 @@ def make_router(
         return await replies.answer(user, whole, shape, wishes, begun)
 
     @router.get("/runs/{run_id}/status", summary="Where a run is", response_model=RunStatus, responses=ERRORS)
-    async def status(request: Request, run_id: RunId, x_request_timeout: Timeout = UNLIMITED) -> Response:
-        limit = deadlines.deadline(time.monotonic(), settings.run_timeout, repr(x_request_timeout))
+    async def status(request: Request, run_id: RunId, x_request_timeout: Timeout = None) -> Response:
+        limit = deadlines.deadline(time.monotonic(), settings.run_timeout, x_request_timeout)
         try:
             whole = await runs.load(await whose(request), run_id, (), limit.at)
         except Refused as refused:
@@ -127,10 +124,10 @@ def make_router(
         limit: Annotated[int, Query(ge=1, le=500)] = 20,
         offset: Annotated[int, Query(ge=0, le=MOST)] = 0,
         order: Annotated[Literal["created_at", "-created_at"], Query()] = "-created_at",
-        x_request_timeout: Timeout = UNLIMITED,
+        x_request_timeout: Timeout = None,
     ) -> Response:
         begun = time.monotonic()
-        deadline = deadlines.deadline(begun, settings.run_timeout, repr(x_request_timeout))
+        deadline = deadlines.deadline(begun, settings.run_timeout, x_request_timeout)
         given = {"symbol": symbol, "strategy_id": strategy_id, "from": day("from", from_), "to": day("to", to)}
         fields = {name: value for name, value in given.items() if value}
         query = urlencode({**fields, "limit": limit, "offset": offset, "order": order})
@@ -150,6 +147,7 @@ def make_router(
         everywhere &= await store.purge(LISTS, "")
         return JsonResponse({"run_id": run_id, "purged": True, "everywhere": everywhere})
 
+    answer_head(router)
     return router
 
 

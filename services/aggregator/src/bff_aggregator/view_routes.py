@@ -17,9 +17,10 @@ from bff_aggregator import codings, deadlines, heads, view_docs, view_lines
 from bff_aggregator.answers import Shape
 from bff_aggregator.chart_routes import ChartEndpoint
 from bff_aggregator.complete import Runs
+from bff_aggregator.head_routes import answer_head
 from bff_aggregator.parts import User
 from bff_aggregator.replies import UNKNOWN_SIZE, Replies
-from bff_aggregator.runs import MOST, UNLIMITED, RunId, Timeout, light, pass_on
+from bff_aggregator.runs import MOST, RunId, Timeout, light, pass_on
 from bff_aggregator.sections import PARTS, Sighting, Whole
 from bff_aggregator.sources import Refused
 from bff_aggregator.store import Store
@@ -87,11 +88,11 @@ def make_router(sources: Sources) -> APIRouter:
         run_id: RunId,
         *,
         equity_points: Annotated[int, Query(ge=0, le=MOST, description="most points of equity; 0: all")] = 2000,
-        x_request_timeout: Timeout = UNLIMITED,
+        x_request_timeout: Timeout = None,
     ) -> Response:
         begun = time.monotonic()
         asked = heads.read(request.headers.raw)
-        asked.timeout = repr(x_request_timeout)
+        asked.timeout = x_request_timeout
         chart = view_lines.chart_fields(request.scope["query_string"])
         today = sources.charts.today().isoformat()
         symbol = view_lines.known_symbol(request.scope["query_string"], chart)
@@ -100,6 +101,7 @@ def make_router(sources: Sources) -> APIRouter:
         user = User(given, await sources.store.owner(given))
         return View(sources, Asked(run_id, user, asked, chart, symbol, equity_points, begun, request.scope))
 
+    answer_head(router)
     return router
 
 
@@ -141,6 +143,10 @@ class View(Response):
         try:
             await asyncio.wait((whole, sighted), return_when=asyncio.FIRST_COMPLETED)
             seen = sighted.result() if sighted.done() else (await whole).sighting
+            if asked.scope["method"] == "HEAD":
+                await send({"type": "http.response.start", "status": 200, "headers": self._headers()})
+                await send({"type": "http.response.body", "body": b""})
+                return
             if early is not None and asked.symbol == seen.run["symbol"]:
                 parts.append(early)
             else:
@@ -156,9 +162,12 @@ class View(Response):
         finally:
             await _end(whole, *parts, *(() if early is None else (early,)))
 
-    async def _begin(self, send: Send, seen: Sighting) -> None:
+    def _headers(self) -> list[Header]:
         coded = [] if self._coding == codings.IDENTITY else [(b"content-encoding", self._coding.encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *coded]})
+        return [*HEADERS, *coded]
+
+    async def _begin(self, send: Send, seen: Sighting) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self._headers()})
         await self._send(send, view_lines.line("head", 200, orjson.dumps(light(Whole(seen, {})))), more=True)
 
     async def _send(self, send: Send, text: bytes, *, more: bool) -> None:
