@@ -1276,7 +1276,6 @@ export interface operations {
                 to?: string;
             };
             header?: {
-                /** @description seconds the answer may take; only shortens the service's own limit */
                 "x-request-timeout"?: number;
             };
             path?: never;
@@ -1439,7 +1438,6 @@ export interface operations {
                 require?: string;
             };
             header?: {
-                /** @description seconds the answer may take; only shortens the service's own limit */
                 "x-request-timeout"?: number;
             };
             path: {
@@ -1611,7 +1609,6 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description seconds the answer may take; only shortens the service's own limit */
                 "x-request-timeout"?: number;
             };
             path: {
@@ -1816,7 +1813,6 @@ export interface operations {
                 to_date?: string;
             };
             header?: {
-                /** @description seconds the answer may take; only shortens the service's own limit */
                 "x-request-timeout"?: number;
             };
             path: {

@@ -10,6 +10,6 @@ def answer_head(router: APIRouter) -> None:
     A route of its own for each, so that OpenAPI describes an operation once.
     """
     for route in list(router.routes):
-        if isinstance(route, APIRoute) and "GET" in route.methods and "HEAD" not in route.methods:
+        if isinstance(route, APIRoute) and "GET" in (route.methods or ()):
             path = route.path.removeprefix(router.prefix)
             router.add_api_route(path, route.endpoint, methods=["HEAD"], response_model=None, include_in_schema=False)

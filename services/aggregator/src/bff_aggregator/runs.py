@@ -43,12 +43,17 @@ Day = str | SkipJsonSchema[None]
 RunId = Annotated[str, Path(pattern=RUN_ID, max_length=128, examples=["05a0b0f6e429450f95d2598db225778b"])]
 Timeout = Annotated[
     str | None,
-    Header(
-        alias=deadlines.HEADER,
-        description="seconds the answer may take; only shortens the service's own limit",
-        examples=[1.5],
+    Header(alias=deadlines.HEADER),
+    WithJsonSchema(
+        {
+            "type": "number",
+            "description": "seconds the answer may take; only shortens the service's own limit",
+            "examples": [1.5],
+            "exclusiveMinimum": 0,
+            "minimum": 0.1,
+            "maximum": deadlines.MOST,
+        }
     ),
-    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "minimum": 0.1, "maximum": deadlines.MOST}),
 ]
 
 

@@ -144,7 +144,7 @@ class View(Response):
             await asyncio.wait((whole, sighted), return_when=asyncio.FIRST_COMPLETED)
             seen = sighted.result() if sighted.done() else (await whole).sighting
             if asked.scope["method"] == "HEAD":
-                await send({"type": "http.response.start", "status": 200, "headers": self._headers()})
+                await send({"type": "http.response.start", "status": 200, "headers": self._head()})
                 await send({"type": "http.response.body", "body": b""})
                 return
             if early is not None and asked.symbol == seen.run["symbol"]:
@@ -162,12 +162,12 @@ class View(Response):
         finally:
             await _end(whole, *parts, *(() if early is None else (early,)))
 
-    def _headers(self) -> list[Header]:
+    def _head(self) -> list[Header]:
         coded = [] if self._coding == codings.IDENTITY else [(b"content-encoding", self._coding.encode())]
         return [*HEADERS, *coded]
 
     async def _begin(self, send: Send, seen: Sighting) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self._headers()})
+        await send({"type": "http.response.start", "status": 200, "headers": self._head()})
         await self._send(send, view_lines.line("head", 200, orjson.dumps(light(Whole(seen, {})))), more=True)
 
     async def _send(self, send: Send, text: bytes, *, more: bool) -> None:
