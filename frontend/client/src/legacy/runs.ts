@@ -22,7 +22,7 @@ import type {
 import { type Curve, curveOf, thinned } from "./equity.ts";
 import { completed } from "./figures.ts";
 import { pooled } from "./pooled.ts";
-import { itemOf, keyMetrics, malformed, metricsOf, ordersOf, runOf } from "./vocabulary.ts";
+import { itemsOf, keyMetrics, malformed, metricsOf, ordersOf, runOf } from "./vocabulary.ts";
 
 const PARTS: readonly Part[] = ["metrics", "equity", "orders"];
 const AT_ONCE = 6;
@@ -37,9 +37,8 @@ export async function listRuns(exchange: Exchange, query: RunQuery, shown?: List
   const answer = await exchange.get("/backtests", { limit: 20, offset: 0, order: "-created_at", ...query });
   if (!isObject(answer) || !Array.isArray(answer["items"])) throw malformed("the list of runs is an object with items");
   const { items, ...rest } = answer as { items: unknown[] };
-  const found = items
-    .map(itemOf)
-    .map((item): ListedRun => ({ ...item, ...(knownOf(exchange, item) ?? SKIPPED_METRICS) }));
+  const { runs: listed, rejected } = itemsOf(items);
+  const found = listed.map((item): ListedRun => ({ ...item, ...(knownOf(exchange, item) ?? SKIPPED_METRICS) }));
   const wanted = new Set((shown?.(found) ?? found).map(({ run_id: id }) => id));
   const runs = await pooled(found, AT_ONCE, async (run) => (wanted.has(run.run_id) ? withMetrics(exchange, run) : run));
   const metadata = {
@@ -48,6 +47,7 @@ export async function listRuns(exchange: Exchange, query: RunQuery, shown?: List
     metrics_pending: 0,
     stale: false,
     partial_data: runs.some(({ metrics_state: state }) => state === "failed" || state === "timeout"),
+    rejected,
   };
   return { items: runs, ...rest, metadata };
 }

@@ -72,14 +72,29 @@ function symbolOf(dataset: unknown): string | null {
 }
 
 /** Return a run of the list, without its metrics. */
-export function itemOf(item: unknown): Omit<ListedRun, "metrics" | "metrics_state"> {
+type Item = Omit<ListedRun, "metrics" | "metrics_state">;
+
+/** Return the runs of a list, and how many of its items are none. Raises BffError where no item is one. */
+export function itemsOf(items: unknown[]): { runs: Item[]; rejected: number } {
+  const runs = items.flatMap((item) => {
+    try {
+      return [itemOf(item)];
+    } catch {
+      return []; // Counted below.
+    }
+  });
+  if (items.length && !runs.length) throw malformed("no item of the list is a run");
+  return { runs, rejected: items.length - runs.length };
+}
+
+function itemOf(item: unknown): Item {
   const { extra, ...run } = runOf(item) as unknown as Json;
   const shown = Object.fromEntries(ITEM_FIELDS.map((name) => [name, run[name]]));
   const more = {
     ...Object.fromEntries(Object.entries(run).filter(([name, value]) => !(name in shown) && value !== null)),
     ...(extra as Json | undefined),
   };
-  return { ...shown, ...(Object.keys(more).length && { extra: more }) } as Omit<ListedRun, "metrics" | "metrics_state">;
+  return { ...shown, ...(Object.keys(more).length && { extra: more }) } as Item;
 }
 
 export function metricsOf(answer: unknown): RunMetrics {

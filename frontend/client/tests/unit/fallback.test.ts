@@ -154,6 +154,18 @@ test("legacy asks for the metrics of the runs on the screen, and once for those 
   expect(again.items.filter(({ metrics_state: state }) => state === "ok")).toHaveLength(30);
 });
 
+test("an item of legacy's list that is no run is counted, and costs the others nothing", async () => {
+  const list = (items: unknown[]) => serve(() => ({ body: { ...PAGE, items } }));
+  const of = async (items: unknown[]) => {
+    const { url: baseUrl } = await list(items);
+    return createClient({ baseUrl, flags: new Switches("legacy"), validate: false }).listRuns({}, { shown: () => [] });
+  };
+  const page = await of([RUNS[0], null, { run_id: "r1", status: 7 }, RUNS[2]]);
+  expect(page.items.map(({ run_id: id }) => id)).toEqual(["r0", "r2"]);
+  expect(page.metadata.rejected).toBe(2);
+  expect(await failure(of([null]))).toMatchObject({ code: "BACKEND_UNAVAILABLE" });
+});
+
 test("a listener of reports that throws breaks no call, and no other listener", async () => {
   const said = vi.spyOn(console, "error").mockImplementation(() => {});
   onTestFinished(() => said.mockRestore());
