@@ -61,7 +61,7 @@ async def head(attacker: Attacker, target: Target) -> int:
 
 async def test_viewers_of_both_kinds_that_do_not_read_cost_nobody_anything(target: Target) -> None:
     run_id = await asyncio.to_thread(target.run_of, "mallory")
-    path = f"{playback(run_id)}?autoplay=1&speed=600&fps=60"
+    path = f"{playback(run_id)}?autoplay=1&speed=20"
     upgrade = (
         (b"Upgrade", b"websocket"),
         (b"Connection", b"Upgrade"),
