@@ -109,7 +109,7 @@ async def test_viewers_that_talk_nonsense_or_too_much_are_closed(whole: World, r
     flooded = brought("floods of messages and pings", lambda whole, told: flood(whole, FLOODERS, told))
     await endured(whole, report, fuzzed, flooded)
     assert fuzzed[1].answers["1002"]
-    assert flooded[1].answers["1008"] == FLOODERS, "who says too much of playback is closed"
+    assert flooded[1].answers["1008"] >= FLOODERS, "who says too much of playback is closed"
 
 
 @pytest.mark.timeout(300)
