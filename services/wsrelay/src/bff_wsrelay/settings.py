@@ -97,7 +97,7 @@ class RelaySettings(Settings):
         description="quiet after a finished run's last frame that may mean its end, where the backend never says it",
     )
     read_max_per_client: int = Field(
-        32, ge=1, le=100_000, description="runs read from the backend at once for one client address; others wait"
+        4, ge=1, le=100_000, description="runs read from the backend at once for one client address; others wait"
     )
     read_unwatched_seconds: float = Field(
         3.0, ge=0, le=86_400, description="seconds after its last viewer until the reading of a run stops"

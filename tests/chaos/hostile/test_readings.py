@@ -1,0 +1,45 @@
+"""Strangers who have runs read that nobody watches, or whose streams are refused without end."""
+
+import asyncio
+import time
+
+import pytest
+
+from tests.chaos.hostile.attacker import Attacker, playback
+from tests.chaos.hostile.harness import honest, unharmed
+from tests.chaos.hostile.target import Target
+from tests.support.http1 import Message
+
+pytestmark = [pytest.mark.timing, pytest.mark.timeout(180)]
+
+ATTACK_S = 8.0
+
+
+async def test_runs_that_are_asked_for_and_left_at_once_disturb_nobody(target: Target) -> None:
+    path = playback(target.run_of("mallory"))
+    async with honest(target) as witness, Attacker(target, "mallory") as attacker:
+        for number in range(8):
+            headers = [(b"Accept", b"text/event-stream"), (b"Cookie", b"visit=%d" % number)]
+            _, writer = await attacker.connect(attacker.head("GET", path, headers))
+            await writer.drain()
+            await asyncio.sleep(0.05)
+            attacker.drop(writer)
+        await asyncio.sleep(ATTACK_S)
+    await unharmed(target, witness)
+
+
+async def test_a_flood_of_refused_streams_disturbs_nobody(target: Target) -> None:
+    others = playback(target.run_of("alice"))
+    async with honest(target) as witness, Attacker(target, "mallory") as known, Attacker(target) as stranger:
+        until, number = time.monotonic() + ATTACK_S, 0
+        while time.monotonic() < until:
+            number += 1
+            forbidden = stranger.websocket(others, [(b"Cookie", b"guess=%d" % number)])
+            unknown = known.websocket(playback(f"nowhere{number}"))
+            for answer in await asyncio.gather(forbidden, unknown):
+                if isinstance(answer, Message):
+                    assert answer.status in {401, 403, 404, 429, 503}
+                else:
+                    answer.leave()
+    assert number > 20
+    await unharmed(target, witness)
