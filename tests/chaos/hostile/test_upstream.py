@@ -1,0 +1,61 @@
+"""Who dawdles, makes requests fail or is in a hurry takes no place and no breaker from others."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from tests.chaos.hostile.attacker import Attacker, Streams
+from tests.chaos.hostile.harness import honest, unharmed
+from tests.chaos.hostile.target import Target
+from tests.support.http1 import Message, read_answer
+
+pytestmark = [pytest.mark.timing, pytest.mark.timeout(240)]
+
+SLOW, FAILING, HURRIED = 100, 25, 200
+LENGTH = (b"Content-Length", b"100000")
+CHART = "/api/v1/chart-data?symbol=MSFT&timeframe=1M&from_date=2024-{:02}-06&to_date=2024-{:02}-07"
+
+
+async def test_slow_uploads_of_one_address_hold_nobody_up(target: Target) -> None:
+    async with honest(target) as witness, Attacker(target) as attacker:
+        head = attacker.head("POST", "/api/v1/backtests", [LENGTH, (b"Content-Type", b"application/json")])
+        uploads = [await attacker.connect(head + b"{") for _ in range(SLOW)]
+        await asyncio.sleep(15)  # the grace of 10 s included
+        ends = Counter([await _end_of(upload) for upload in uploads])
+    assert set(ends) <= {"408", "429", "503", "401", "open"}, ends
+    await unharmed(target, witness)
+
+
+async def _end_of(upload: Streams) -> str:
+    try:
+        async with asyncio.timeout(1):
+            answer: Message = await read_answer(upload[0])
+    except TimeoutError:
+        return "open"
+    except (ConnectionError, asyncio.IncompleteReadError):
+        return "closed"
+    return str(answer.status)
+
+
+async def test_requests_of_one_caller_that_fail_and_an_upload_without_end_open_no_breaker(target: Target) -> None:
+    async with honest(target) as witness, Attacker(target, "mallory") as attacker:
+        head = attacker.head("POST", "/api/v1/backtests", [(b"Transfer-Encoding", b"chunked")])
+        _, writer = await attacker.connect(head + b"1\r\n{\r\n")
+        for number in range(FAILING):
+            await attacker.request("GET", f"/api/v1/backtests/none-{number}/equity")
+        for _ in range(20):
+            writer.write(b"1\r\n \r\n")
+            await asyncio.sleep(0.25)
+    await unharmed(target, witness)
+
+
+async def test_clients_in_a_hurry_open_no_breaker(target: Target) -> None:
+    async with honest(target) as witness, Attacker(target, "mallory") as attacker:
+        for number in range(HURRIED):
+            month = number % 12 + 1
+            answer = await attacker.request(
+                "GET", CHART.format(month, month), [(b"X-Request-Timeout", b"0.05"), (b"Cookie", b"n=%d" % number)]
+            )
+            assert answer.status in {200, 404, 429, 504}, answer.body
+    await unharmed(target, witness)
