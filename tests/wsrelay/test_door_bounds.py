@@ -8,6 +8,7 @@ import time
 from websockets.asyncio.server import ServerConnection
 
 from bff_wsrelay.conversation import DoorLimits
+from bff_wsrelay.dial import Dialer, Patience
 from tests.support.door import Relay, StartBackend, StartRelay, open_sockets
 
 CHUNK = b"x" * 64 * 1024
@@ -52,6 +53,25 @@ async def test_a_viewer_that_reads_nothing_stops_the_backend(
             await blocked.wait()
         assert sent < FLOOD / 2
         viewer.connection.transport.abort()
+
+
+async def test_of_what_nobody_takes_about_two_messages_or_512_kib_wait(start_backend: StartBackend) -> None:
+    blocked = asyncio.Event()
+
+    async def flood(backend: ServerConnection) -> None:
+        for _ in range(FLOOD // len(CHUNK)):
+            try:
+                async with asyncio.timeout(0.3):
+                    await backend.send(CHUNK)
+            except TimeoutError:
+                blocked.set()
+                await backend.wait_closed()
+
+    link = await Dialer((await start_backend(flood)).url, Patience(connect=10)).dial("/x", [])
+    async with asyncio.timeout(30):
+        await blocked.wait()
+    assert sum(len(message) for message in await link.receive()) <= 512 * 1024
+    link.transport.abort()
 
 
 async def test_a_backend_that_reads_nothing_stops_the_viewer(
