@@ -329,6 +329,8 @@ async def run(seconds: float, viewers: int, rounds: int) -> None:
         )
         port = free_port()
         settings = {"BFF_BACKEND_URL": f"http://127.0.0.1:{behind}", "BFF_PORT": str(port)}
+        # One viewer echoes as fast as it can, which is more than an honest page ever says.
+        settings |= {"BFF_STREAM_FRAMES_PER_SECOND": "1000000", "BFF_STREAM_CLIENT_FRAMES_PER_SECOND": "10000000"}
         relay = await stack.enter_async_context(process(["-m", "bff_wsrelay"], BFF_LOG_LEVEL="WARNING", **settings))
         places = {"direct": Place(behind, ""), "pipe": Place(between, ""), "door": Place(port, "/api/v1")}
         await wait_until_open(places["door"])
