@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The first Python that runs and is new enough; a name on the PATH may be a shim with nothing behind it.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
-BOOTSTRAP = $(if $(PYTHON),$(PYTHON) deploy/local/bootstrap.py,echo "error: no Python 3.11 or newer found" >&2; exit 1;)
+BOOTSTRAP = $(if $(PYTHON),$(PYTHON) tools/bootstrap.py,echo "error: no Python 3.11 or newer found" >&2; exit 1;)
 ORIGIN_PORT ?= 8080
 BACKEND_URL ?=
 SOAK ?= 600
@@ -22,17 +22,17 @@ help: ## list the verbs
 
 run: ## start everything behind one origin: make run [ORIGIN_PORT=8080] [BACKEND_URL=http://host:port]
 	@$(BOOTSTRAP) run
-	@$(BIN)/python deploy/local/page.py
-	@exec $(BIN)/python -m bff_local --port "$(ORIGIN_PORT)" --backend-url "$(BACKEND_URL)"
+	@$(BIN)/python tools/page.py
+	@exec $(BIN)/python -m bff_tools --port "$(ORIGIN_PORT)" --backend-url "$(BACKEND_URL)"
 
 trace: ## show a request's way through the logs of make run: make trace ID=…
 	@$(BOOTSTRAP) run
-	@$(BIN)/python -m bff_local.trace "$(ID)"
+	@$(BIN)/python -m bff_tools.trace "$(ID)"
 
 test: ## run every quick test, the frontend's too: make test [ARGS="tests/proxy -x"]
 	@$(BOOTSTRAP) dev
 ifeq ($(ARGS),)
-	@$(BIN)/python deploy/local/frontend.py run run test
+	@$(BIN)/python tools/frontend.py run run test
 endif
 	@$(PYTEST) -m "not slow" $(PARALLEL) $(ARGS)
 
@@ -53,7 +53,7 @@ lint: ## ruff, mypy strict, import directions, locks, frontend, manifests, workf
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python requirements/lock.py --check
-	@$(BIN)/python deploy/local/frontend.py lint
+	@$(BIN)/python tools/frontend.py lint
 	@$(BIN)/python deploy/k8s/manifests.py check
 	@$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
@@ -72,7 +72,7 @@ docs: ## write what the code says of itself: tables of settings and metrics, Ope
 	@$(BIN)/python docs/settings_table.py
 	@$(BIN)/python docs/metrics_table.py
 	@$(BIN)/python docs/openapi.py
-	@$(BIN)/python deploy/local/frontend.py run run generate
+	@$(BIN)/python tools/frontend.py run run generate
 
 audit: ## look for known vulnerabilities in everything that the locks name
 	@$(BOOTSTRAP) audit
@@ -83,9 +83,9 @@ audit: ## look for known vulnerabilities in everything that the locks name
 
 frontend: ## check, test and build the client and the page
 	@$(BOOTSTRAP) dev
-	@$(BIN)/python deploy/local/frontend.py lint
-	@$(BIN)/python deploy/local/frontend.py run run test
-	@$(BIN)/python deploy/local/frontend.py build
+	@$(BIN)/python tools/frontend.py lint
+	@$(BIN)/python tools/frontend.py run run test
+	@$(BIN)/python tools/frontend.py build
 
 image: ## build one image: make image SERVICE=proxy IMAGE=registry/bff-proxy:tag [PUSH=yes]
 	@mkdir -p .local

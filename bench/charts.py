@@ -27,7 +27,7 @@ from bff_aggregator import chunks, codings
 from bff_aggregator.bars import Bars
 from bff_aggregator.decimate import Clock, decimate
 from bff_demo.market import SYMBOLS, TICKS, build_market
-from bff_local.servers import find_nginx, find_valkey
+from bff_tools.servers import find_nginx, find_valkey
 
 TOKEN = "bench"  # noqa: S105  the admin token of a process that lives for a minute
 WINDOW = {"symbol": "AAPL", "from": "2024-01-01", "to": "2024-04-14"}

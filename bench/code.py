@@ -19,9 +19,9 @@ AT_LEAST, AIM = 50, 70
 
 def frontend() -> ModuleType:
     """Return the script that knows this machine's Node."""
-    spec = importlib.util.spec_from_file_location("frontend_script", ROOT / "deploy/local/frontend.py")
+    spec = importlib.util.spec_from_file_location("frontend_script", ROOT / "tools/frontend.py")
     if spec is None or spec.loader is None:
-        raise SystemExit("deploy/local/frontend.py is missing")
+        raise SystemExit("tools/frontend.py is missing")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 from bench.report import figure
 
-from bff_local import Stack, StackOptions
+from bff_tools import Stack, StackOptions
 
 SHIPPED = Path(__file__).parent.parent / "deploy/flags/flags.json"
 TOKEN = "bench"  # noqa: S105  of a stack on this machine that ends with this script

@@ -34,7 +34,7 @@ from typing import Any
 from bench.report import figure
 from playwright.sync_api import Browser, CDPSession, Locator, Page, sync_playwright
 
-from bff_local import Stack, StackOptions
+from bff_tools import Stack, StackOptions
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN = "token-of-the-measurements"  # noqa: S105  of a stack that ends with this script
@@ -224,7 +224,7 @@ def main() -> int:
     if chromium is None:
         print("left out: there is no Chromium")
         return 0
-    subprocess.run([sys.executable, str(ROOT / "deploy/local/page.py"), "--needed"], check=True)  # noqa: S603  ours
+    subprocess.run([sys.executable, str(ROOT / "tools/page.py"), "--needed"], check=True)  # noqa: S603  ours
     options = StackOptions(environment={"*": {"BFF_ADMIN_TOKEN": TOKEN}})
     with Stack(options) as stack, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, headless=True, args=FLAGS)

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable
 import orjson
 from bench.report import figure
 
-from bff_local import Stack, StackOptions
-from bff_local.nginx import UNLIMITED
+from bff_tools import Stack, StackOptions
+from bff_tools.nginx import UNLIMITED
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 NOWHERE = {"aggregator": ["127.0.0.1:9"], "wsrelay": ["127.0.0.1:9"]}

@@ -20,8 +20,8 @@ import uvicorn
 from bench.carriers import Figures, medians, serving, show, wrk
 from bench.report import figure
 
-from bff_local import Stack, StackOptions
-from bff_local.nginx import UNLIMITED
+from bff_tools import Stack, StackOptions
+from bff_tools.nginx import UNLIMITED
 
 GB = 1_000_000_000
 PIECE = bytes(64 * 1024)

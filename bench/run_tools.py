@@ -15,7 +15,7 @@ from socket import create_server
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bff_local.servers import find_valkey
+from bff_tools.servers import find_valkey
 
 Answer = tuple[int, bytes, dict[str, str]]
 PARTS = ("", "/metrics", "/equity", "/orders")

@@ -27,8 +27,8 @@ from bench.carriers import serving
 from bench.playback import close, connect, until
 from bench.report import figure
 
-from bff_local import Stack, StackOptions
-from bff_local.nginx import UNLIMITED
+from bff_tools import Stack, StackOptions
+from bff_tools.nginx import UNLIMITED
 
 PROCESSES = ("nginx", "proxy", "aggregator", "wsrelay", "redis", "backend")
 SETTINGS = {"BFF_LOG_LEVEL": "WARNING", "BFF_STREAM_MAX_PER_CLIENT": "20000", "BFF_STREAM_MAX_CONNECTIONS": "20000"}

@@ -18,7 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 WORKSPACE = sorted(
-    p.relative_to(ROOT) for p in [ROOT / "shared", ROOT / "demo", ROOT / "deploy/local", *ROOT.glob("services/*")]
+    p.relative_to(ROOT) for p in [ROOT / "shared", ROOT / "demo", ROOT / "tools", *ROOT.glob("services/*")]
 )
 LOCAL_PACKAGES = [f"bff-{path.name}" for path in WORKSPACE]
 BUILD_BACKEND = "flit-core>=3.12"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the values that the route map's template asks for out of a few plain settings, then starts nginx the way its
-# image does. The same rules as bff_local/nginx.py and bff_local/origin.py.
+# image does. The same rules as bff_tools/nginx.py and bff_tools/origin.py.
 #
 #   BACKEND_URL                        http(s)://host[:port] of the backend
 #   PROXY_UPSTREAM, AGGREGATOR_UPSTREAM, WSRELAY_UPSTREAM

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, Request, Response, sync_playwright
 
-from bff_local import Stack, StackOptions
+from bff_tools import Stack, StackOptions
 from tests.support.clocks import adjustable
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,7 +49,7 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 def built_page() -> Path:
     """The folder of the page, built from the sources as they are."""
-    command = [sys.executable, str(ROOT / "deploy/local/page.py"), "--needed"]
+    command = [sys.executable, str(ROOT / "tools/page.py"), "--needed"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)  # noqa: S603  our own script
     if done.returncode:
         lacking(f"Node 20.19 or newer to build the page ({done.stderr.strip() or 'none was found'})")

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from playwright.sync_api import BrowserContext, Page, Response, expect
 
-from bff_local import Stack
+from bff_tools import Stack
 from tests.browser.conftest import TOKEN
 from tests.support.dashboard import MONTH_RUN, YEAR_RUN, ask, eventually, find_run, wait_for_flag
 

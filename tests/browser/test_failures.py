@@ -6,7 +6,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from bff_local import Stack
+from bff_tools import Stack
 from tests.support.dashboard import MONTH_RUN, ask, facts, find_run, open_player
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Page, expect
 
-from bff_local import Stack
+from bff_tools import Stack
 from tests.browser.conftest import TOKEN, Complaints
 from tests.support.clocks import FAKETIME
 from tests.support.dashboard import (

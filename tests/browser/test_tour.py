@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from bff_local import Stack
+from bff_tools import Stack
 from tests.browser.conftest import ROOT
 from tests.support.dashboard import (
     YEAR_RUN,

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 from websockets.sync.client import connect
 
-from bff_local import Stack, StackOptions
+from bff_tools import Stack, StackOptions
 from tests.chaos.faultproxy import Fault, FaultProxy
 
 SERVICES = ("proxy", "aggregator", "wsrelay")

@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from bff_local.stack import Stack, StackOptions
 from bff_proxy.app import create_app
 from bff_proxy.settings import ProxySettings
 from bff_shared.paths import refusal
+from bff_tools.stack import Stack, StackOptions
 from tests.support.http1 import Message, Pairs, Peer, address, exchange, read_answer
 
 ADDED = {

@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from bff_aggregator.settings import AggregatorSettings
-from bff_local import SERVICES
-from bff_local.origin import ROOT
 from bff_proxy.settings import ProxySettings
 from bff_shared.settings import Settings, load
+from bff_tools import SERVICES
+from bff_tools.origin import ROOT
 from bff_wsrelay.settings import RelaySettings
 from tests.support.manifests import ENVIRONMENTS, KUBERNETES, Manifest, built, of_kind, pod_of, script
 

@@ -12,10 +12,10 @@ import yaml
 
 from bff_aggregator.app import create_app as create_aggregator
 from bff_aggregator.settings import AggregatorSettings
-from bff_local import SERVICES
-from bff_local.origin import ROOT
 from bff_proxy.app import create_app as create_proxy
 from bff_proxy.settings import ProxySettings
+from bff_tools import SERVICES
+from bff_tools.origin import ROOT
 from bff_wsrelay.app import create_app as create_relay
 from bff_wsrelay.settings import RelaySettings
 from tests.support.manifests import ENVIRONMENTS, KUBERNETES, of_kind, pod_of

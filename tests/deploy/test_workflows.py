@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from bff_local import SERVICES
-from bff_local.origin import ROOT
+from bff_tools import SERVICES
+from bff_tools.origin import ROOT
 
 FOLDER = ROOT / ".github/workflows"
 WORKFLOWS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(FOLDER.glob("*.yml"))}

@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from bff_local.processes import StartError
-from bff_local.stack import Stack, StackOptions
+from bff_tools.processes import StartError
+from bff_tools.stack import Stack, StackOptions
 from tests.support.frontend import npm
 
 TOKEN = "token-of-the-tests"

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from bff_local import Stack, StackOptions
+from bff_tools import Stack, StackOptions
 from tests.integration.standin import MakeStack
 
 

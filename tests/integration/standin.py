@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
-from bff_local import Stack, StackOptions
+from bff_tools import Stack, StackOptions
 
 MakeStack = Callable[[StackOptions], Stack]
 WAIT_S = 10.0

@@ -13,10 +13,10 @@ from urllib.parse import quote
 
 import pytest
 
-from bff_local import Stack, StackOptions
-from bff_local.nginx import HTTP2_SINCE, host_lines, tls_lines, trusted_lines
-from bff_local.ports import free_ports
-from bff_local.servers import find_nginx, nginx_version
+from bff_tools import Stack, StackOptions
+from bff_tools.nginx import HTTP2_SINCE, host_lines, tls_lines, trusted_lines
+from bff_tools.ports import free_ports
+from bff_tools.servers import find_nginx, nginx_version
 from tests.integration.standin import WAIT_S, Client, MakeStack, Message, StandIn, read_head
 
 SERVICES = ("proxy", "aggregator", "wsrelay")

@@ -1,4 +1,4 @@
-"""`python -m bff_local`, from its first line to the last process it leaves behind: none."""
+"""`python -m bff_tools`, from its first line to the last process it leaves behind: none."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from bff_local.ports import free_ports, is_free
+from bff_tools.ports import free_ports, is_free
 
 DEADLINE_S = 60.0
 
@@ -53,7 +53,7 @@ def of_run(port: int) -> list[int]:
 @contextmanager
 def launched(port: int, *arguments: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """Run the launcher until its URL line, hand over process and URL, and kill it if the test did not end it."""
-    command = [sys.executable, "-m", "bff_local", "--port", str(port), *arguments]
+    command = [sys.executable, "-m", "bff_tools", "--port", str(port), *arguments]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True, start_new_session=True) as process:  # noqa: S603  our own
         try:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from bff_local import Stack, StackOptions
-from bff_local.nginx import RESOLVE_SINCE
-from bff_local.ports import free_ports
-from bff_local.servers import find_nginx, nginx_version
+from bff_tools import Stack, StackOptions
+from bff_tools.nginx import RESOLVE_SINCE
+from bff_tools.ports import free_ports
+from bff_tools.servers import find_nginx, nginx_version
 from tests.integration.standin import WAIT_S, Client, MakeStack, Message, NameServer, StandIn, read_chunk, read_head
 
 SERVICES = ("proxy", "aggregator", "wsrelay")

@@ -10,7 +10,7 @@ import httpx
 import pytest
 import websockets
 
-from bff_local import Stack, StackOptions
+from bff_tools import Stack, StackOptions
 from tests.integration.standin import MakeStack
 
 YEAR = "from_date=2024-01-01&to_date=2024-12-31"

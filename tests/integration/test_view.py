@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from bff_local import Stack, StackOptions
+from bff_tools import Stack, StackOptions
 from tests.integration.standin import MakeStack
 
 LONG = 60.0

@@ -15,9 +15,9 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from bff_aggregator.app import create_app as make_aggregator
 from bff_aggregator.settings import AggregatorSettings
-from bff_local.ports import free_ports
 from bff_proxy.app import create_app as make_proxy
 from bff_proxy.settings import ProxySettings
+from bff_tools.ports import free_ports
 from bff_wsrelay.app import create_app as make_wsrelay
 from bff_wsrelay.closecodes import label
 from bff_wsrelay.settings import RelaySettings

@@ -15,8 +15,8 @@ import pytest
 import websockets
 import yaml
 
-from bff_local import Stack, StackOptions, trace
-from bff_local.ports import free_ports
+from bff_tools import Stack, StackOptions, trace
+from bff_tools.ports import free_ports
 from tests.observe.collector import CLIENT, SERVER, Collector, Received, collecting
 from tests.observe.dashboard import WELL, expressions
 from tests.observe.promtool import ROOT, RULES, program

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from bff_local.stack import Stack, StackOptions
 from bff_proxy.app import create_app
 from bff_proxy.settings import ProxySettings
+from bff_tools.stack import Stack, StackOptions
 from tests.support import redis_server
 from tests.support.flags import TOKEN, document
 from tests.support.http1 import Peer

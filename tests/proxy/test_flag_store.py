@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from bff_local.stack import Stack, StackOptions
 from bff_proxy.flag_admin import FlagAdmin
 from bff_proxy.flag_board import FlagBoard
 from bff_proxy.flag_layers import Change, Entry, Stored
@@ -24,6 +23,7 @@ from bff_proxy.flag_metrics import FlagMetrics
 from bff_proxy.flag_store import HASH, FlagStore
 from bff_proxy.flag_sync import FlagSync
 from bff_shared.errors import NotFound
+from bff_tools.stack import Stack, StackOptions
 from tests.support import redis_server
 from tests.support.flags import ADMIN, Api, asking, define, document, flag, until
 from tests.support.redis_server import RedisServer

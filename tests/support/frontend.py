@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def _script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("frontend_script", ROOT / "deploy/local/frontend.py")
+    spec = importlib.util.spec_from_file_location("frontend_script", ROOT / "tools/frontend.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

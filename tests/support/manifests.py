@@ -5,7 +5,7 @@ import importlib.util
 from types import ModuleType
 from typing import Any
 
-from bff_local.origin import ROOT
+from bff_tools.origin import ROOT
 
 KUBERNETES = ROOT / "deploy/k8s"
 ENVIRONMENTS = ("production", "staging")

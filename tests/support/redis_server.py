@@ -12,7 +12,7 @@ from pathlib import Path
 
 import redis
 
-from bff_local.servers import find_valkey
+from bff_tools.servers import find_valkey
 
 SLOTS = 16_384
 

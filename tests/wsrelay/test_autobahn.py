@@ -15,7 +15,7 @@ from kosoku import FailureError, run_fuzzingclient, run_fuzzingserver
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
-from bff_local import Stack, StackOptions
+from bff_tools import Stack, StackOptions
 from tests.support.door import Relay, StartRelay
 
 pytestmark = pytest.mark.slow

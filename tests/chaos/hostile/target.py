@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from bff_local import Stack, StackOptions
+from bff_tools import Stack, StackOptions
 
 TOKENS = {"alice": "token-of-alice", "mallory": "token-of-mallory", "trent": "token-of-trent"}
 """Users of the backend, who share out its runs: alice is honest, mallory is not."""

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from bff_local import console
-from bff_local.console import Console, Tail, prefix
+from bff_tools import console
+from bff_tools.console import Console, Tail, prefix
 
 
 class Terminal(io.StringIO):

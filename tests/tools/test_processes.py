@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bff_local.processes import StartError
-from tests.local.conftest import MakeChild
+from bff_tools.processes import StartError
+from tests.tools.conftest import MakeChild
 
 DEADLINE_S = 10.0
 
@@ -28,8 +28,8 @@ time.sleep(60)
 LAUNCHER = """
 import sys, time
 from pathlib import Path
-from bff_local.guard import Guard
-from bff_local.processes import Child
+from bff_tools.guard import Guard
+from bff_tools.processes import Child
 command = [sys.executable, "-c", "import time; time.sleep(60)"]
 child = Child("x", command, port=1, log=Path(sys.argv[1]), probe=bool, guard=Guard())
 child.start()

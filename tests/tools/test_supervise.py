@@ -1,4 +1,4 @@
-from bff_local.supervise import LONGEST_DELAY_S, MOST_RESTARTS, STEADY_S, Restarts
+from bff_tools.supervise import LONGEST_DELAY_S, MOST_RESTARTS, STEADY_S, Restarts
 
 
 def test_the_delay_doubles_up_to_a_bound() -> None:

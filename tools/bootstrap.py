@@ -11,9 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
-MEMBERS = [ROOT / "shared", *sorted(ROOT.glob("services/*")), ROOT / "demo", ROOT / "deploy/local"]
+MEMBERS = [ROOT / "shared", *sorted(ROOT.glob("services/*")), ROOT / "demo", ROOT / "tools"]
 NEEDED = (3, 11)
 PIP = ["-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet", "install"]
 

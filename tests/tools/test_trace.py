@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bff_local.trace import main, newest, of, read, show
+from bff_tools.trace import main, newest, of, read, show
 
 DAY = datetime(2026, 3, 2, 12, 0, 5, tzinfo=UTC)
 NGINX = {

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bff_local.guard import Guard, signal_group
-from bff_local.probes import Probe
+from bff_tools.guard import Guard, signal_group
+from bff_tools.probes import Probe
 
 TERM_GRACE_S = 10.0
 LOG_LINES_IN_ERROR = 8

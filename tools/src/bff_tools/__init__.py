@@ -1,6 +1,6 @@
 """Starts the whole stack on one machine: data store, backend, services and nginx as child processes."""
 
-from bff_local.processes import Child, StartError
-from bff_local.stack import SERVICES, Stack, StackOptions
+from bff_tools.processes import Child, StartError
+from bff_tools.stack import SERVICES, Stack, StackOptions
 
 __all__ = ["SERVICES", "Child", "Stack", "StackOptions", "StartError"]

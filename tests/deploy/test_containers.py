@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bff_local.nginx import split_backend
-from bff_local.origin import ROOT, TEMPLATE
+from bff_tools.nginx import split_backend
+from bff_tools.origin import ROOT, TEMPLATE
 
 ENTRYPOINT = ROOT / "deploy/nginx/entrypoint.sh"
 COMPOSE = (ROOT / "docker-compose.yml").read_text()

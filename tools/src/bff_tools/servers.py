@@ -5,8 +5,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from bff_local.nginx import parse_version
-from bff_local.processes import StartError
+from bff_tools.nginx import parse_version
+from bff_tools.processes import StartError
 
 
 def in_wheel(package: str, pattern: str) -> str | None:

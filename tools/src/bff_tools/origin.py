@@ -8,10 +8,10 @@ import socket
 import ssl
 from pathlib import Path
 
-from bff_local.nginx import BackendAddress, resolver_line, server_lines
-from bff_local.nginx import quoted as nginx_word
+from bff_tools.nginx import BackendAddress, resolver_line, server_lines
+from bff_tools.nginx import quoted as nginx_word
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[3]
 TEMPLATE = ROOT / "deploy/nginx/default.conf.template"
 WELCOME = ROOT / "deploy/nginx/html"
 DASHBOARD = ROOT / "frontend/dashboard/dist"

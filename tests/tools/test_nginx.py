@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from bff_local import nginx
-from bff_local.nginx import BackendAddress, ConfigurationError, RouteMap
-from bff_local.origin import TEMPLATE
+from bff_tools import nginx
+from bff_tools.nginx import BackendAddress, ConfigurationError, RouteMap
+from bff_tools.origin import TEMPLATE
 
 ROUTES = RouteMap(
     listen="127.0.0.1:8080",

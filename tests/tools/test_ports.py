@@ -1,6 +1,6 @@
 import socket
 
-from bff_local.ports import HIGHEST, LOWEST, free_ports, highest_usable, is_free
+from bff_tools.ports import HIGHEST, LOWEST, free_ports, highest_usable, is_free
 
 
 def listening() -> socket.socket:

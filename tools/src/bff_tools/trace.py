@@ -1,4 +1,4 @@
-"""`python -m bff_local.trace ID`: a request's way through the logs of `make run`, in the order in which it was taken.
+"""`python -m bff_tools.trace ID`: a request's way through the logs of `make run`, in the order in which it was taken.
 
 ID is a request id, as every error names it, or a trace id, which several requests may share. Each line stands at its
 beginning, counted from that of the first; where a line tells no duration it took none.
@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from bff_local.origin import ROOT
+from bff_tools.origin import ROOT
 
 _CONSOLE = re.compile(r"(\d\d):(\d\d):(\d\d)\.(\d{3}) (DEBUG|INFO|WARNING|ERROR|CRITICAL) +(.*)")
 _PAIR = re.compile(r" (\w+)=(\S*)")
@@ -109,7 +109,7 @@ def newest(root: Path) -> Path | None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the way of one request; return 1 where no log knows it."""
-    parser = argparse.ArgumentParser(prog="python -m bff_local.trace", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bff_tools.trace", description=__doc__)
     parser.add_argument("id", help="request id or trace id")
     parser.add_argument("--logs", type=Path, help="folder of the logs; by default that of the newest `make run`")
     chosen = parser.parse_args(arguments)

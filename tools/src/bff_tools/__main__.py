@@ -1,4 +1,4 @@
-"""`python -m bff_local [--port 8080] [--backend-url URL]`: start everything, show its logs, end everything."""
+"""`python -m bff_tools [--port 8080] [--backend-url URL]`: start everything, show its logs, end everything."""
 
 import argparse
 import os
@@ -8,12 +8,12 @@ import threading
 from types import FrameType
 from typing import NoReturn
 
-from bff_local.console import Console
-from bff_local.keeper import Keeper
-from bff_local.nginx import ConfigurationError, split_backend
-from bff_local.origin import ROOT
-from bff_local.processes import StartError
-from bff_local.stack import Stack, StackOptions
+from bff_tools.console import Console
+from bff_tools.keeper import Keeper
+from bff_tools.nginx import ConfigurationError, split_backend
+from bff_tools.origin import ROOT
+from bff_tools.processes import StartError
+from bff_tools.stack import Stack, StackOptions
 
 LOOK_EVERY_S = 0.2
 
@@ -45,7 +45,7 @@ def backend_url(text: str) -> str | None:
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = OneLineParser(prog="python -m bff_local", description=__doc__)
+    parser = OneLineParser(prog="python -m bff_tools", description=__doc__)
     parser.add_argument("--port", type=port_number, default=8080, help="port of the origin (default %(default)s)")
     parser.add_argument("--backend-url", type=backend_url, help="an existing backend; without it the demo is started")
     parser.add_argument(

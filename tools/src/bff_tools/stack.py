@@ -11,11 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bff_local import nginx, origin, servers
-from bff_local.guard import Guard
-from bff_local.ports import free_ports, is_free
-from bff_local.probes import Probe, http_probe, redis_probe
-from bff_local.processes import Child, StartError
+from bff_tools import nginx, origin, servers
+from bff_tools.guard import Guard
+from bff_tools.ports import free_ports, is_free
+from bff_tools.probes import Probe, http_probe, redis_probe
+from bff_tools.processes import Child, StartError
 
 SERVICES = ("proxy", "aggregator", "wsrelay")
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bff_local.guard import Guard
-from bff_local.ports import free_ports
-from bff_local.probes import http_probe
-from bff_local.processes import Child
+from bff_tools.guard import Guard
+from bff_tools.ports import free_ports
+from bff_tools.probes import http_probe
+from bff_tools.processes import Child
 
 MakeChild = Callable[..., Child]
 

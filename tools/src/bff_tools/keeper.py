@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable, Iterable
 
-from bff_local.processes import Child, StartError
-from bff_local.supervise import BACKEND_DELAY_S, FIRST_DELAY_S, Restarts
+from bff_tools.processes import Child, StartError
+from bff_tools.supervise import BACKEND_DELAY_S, FIRST_DELAY_S, Restarts
 
 
 class Keeper:

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from bff_local import SERVICES, Stack, StackOptions, StartError
-from bff_local.__main__ import main, options_of, parse
+from bff_tools import SERVICES, Stack, StackOptions, StartError
+from bff_tools.__main__ import main, options_of, parse
 
 
 def test_the_demo_is_started_unless_a_backend_is_named() -> None:
@@ -55,8 +55,8 @@ def test_a_bad_argument_is_one_line(arguments: list[str], names: str, capsys: py
 def test_a_taken_port_is_one_line_and_nothing_starts(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("bff_local.__main__.ROOT", tmp_path)
-    monkeypatch.setattr("bff_local.__main__.end_on_signals", _never)
+    monkeypatch.setattr("bff_tools.__main__.ROOT", tmp_path)
+    monkeypatch.setattr("bff_tools.__main__.end_on_signals", _never)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert main(["--port", str(port)]) == 1

@@ -2,10 +2,10 @@ import os
 import signal
 import time
 
-from bff_local.keeper import Keeper
-from bff_local.processes import Child
-from bff_local.supervise import FIRST_DELAY_S, MOST_RESTARTS
-from tests.local.conftest import MakeChild
+from bff_tools.keeper import Keeper
+from bff_tools.processes import Child
+from bff_tools.supervise import FIRST_DELAY_S, MOST_RESTARTS
+from tests.tools.conftest import MakeChild
 
 DEADLINE_S = 10.0
 
