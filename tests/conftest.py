@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
+from _pytest.runner import runtestprotocol
 from hypothesis import HealthCheck, settings
 
 from tests.support.serving import listening
@@ -29,6 +31,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("timing"):
             item.add_marker("slow")
     items.sort(key=lambda item: item.get_closest_marker("timing") is not None)
+
+
+MEASUREMENTS = 3
+"""How often a test that measures time is run until it passes: what else the machine does is no defect of ours."""
+
+
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Measure again where a `timing` test fails; what fails each time has failed, and each failure is reported."""
+    if item.get_closest_marker("timing") is None:
+        return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for attempt in range(1, MEASUREMENTS + 1):
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        failed = [report for report in reports if report.failed]
+        if not failed or attempt == MEASUREMENTS:
+            break
+        print(f"\n{item.nodeid} failed, measured again:\n{failed[0].longreprtext[-2000:]}", file=sys.__stderr__)
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
 
 
 @pytest.fixture(autouse=True)
