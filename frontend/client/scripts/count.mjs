@@ -9,20 +9,23 @@ import ts from "typescript";
 
 const root = new URL("..", import.meta.url).pathname;
 const LEGACY = 'export * from "./src/legacy/index.ts"';
-const SINGLE = 'export { bff } from "./src/bff.ts"; export { BffFeed } from "./src/bfffeed.ts"';
-const BFF = `${SINGLE}; export { getView } from "./src/view.ts"`;
+const SINGLE = 'export { bff } from "./src/bff/adapter.ts"; export { BffFeed } from "./src/stream/bff-feed.ts"';
+const BFF = `${SINGLE}; export { getView } from "./src/bff/view.ts"`;
 
-const SHARED = '; export { Exchange, makeWire } from "./src/http.ts"; export { Calls } from "./src/calls.ts"';
+const SHARED =
+  '; export { Exchange, makeWire } from "./src/http/request-context.ts"; export { Calls } from "./src/calls.ts"';
 
 async function bundled(contents, { minify, without }) {
   const apart = {
     name: "apart",
     setup: ({ onResolve }) =>
-      onResolve({ filter: /legacy\/index\.ts$|\/(?:calls|errors|feed|flights|http)\.ts$/ }, ({ path, importer }) =>
-        (path.endsWith("legacy/index.ts") && importer.endsWith("calls.ts")) ||
-        (without && !path.includes("legacy") && !(path.endsWith("/feed.ts") && importer.endsWith("legacy/index.ts")))
-          ? { path, external: true }
-          : null,
+      onResolve(
+        { filter: /legacy\/index\.ts$|\/(?:calls|errors|feed|inflight-requests|request-context)\.ts$/ },
+        ({ path, importer }) =>
+          (path.endsWith("legacy/index.ts") && importer.endsWith("calls.ts")) ||
+          (without && !path.includes("legacy") && !(path.endsWith("/feed.ts") && importer.endsWith("legacy/index.ts")))
+            ? { path, external: true }
+            : null,
       ),
   };
   const result = await build({

@@ -1,9 +1,10 @@
 /** How a call is made: which side it goes to, what happens when that side fails, and what is told about it. */
 
-import { type Adapter, bff, chartTarget, runTarget } from "./bff.ts";
+import { type Adapter, bff, chartTarget, runTarget } from "./bff/adapter.ts";
+import type { SchemaName } from "./bff/validate.ts";
 import { BffError, isBffFailure } from "./errors.ts";
-import { Flights } from "./flights.ts";
-import { Exchange, target, type Wire } from "./http.ts";
+import { Exchange, target, type Wire } from "./http/request-context.ts";
+import { Flights } from "./inflight-requests.ts";
 import type {
   CallName,
   Chart,
@@ -18,7 +19,6 @@ import type {
   RunQuery,
   Side,
 } from "./types.ts";
-import type { SchemaName } from "./validate.ts";
 
 export type Check = (schema: SchemaName, answer: unknown) => void;
 

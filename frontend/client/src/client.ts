@@ -1,16 +1,16 @@
 /** The client: one owner of the calls and of the streams, and of who is told about them. */
 
-import { BffFeed } from "./bfffeed.ts";
+import { Presence } from "./bff/availability.ts";
+import { validate } from "./bff/validate.ts";
+import { getView } from "./bff/view.ts";
 import { Calls, chartPlan, type Legacy, legacy, listPlan, runPlan } from "./calls.ts";
-import { lateFeed } from "./feed.ts";
-import { Exchange, makeWire, requestId } from "./http.ts";
-import { tellAll } from "./listeners.ts";
-import { Presence } from "./presence.ts";
-import { isOver } from "./status.ts";
-import { type MakeFeed, PlayedRun } from "./stream.ts";
+import { Exchange, makeWire, requestId } from "./http/request-context.ts";
+import { tellAll } from "./lib/listeners.ts";
+import { isOver } from "./lib/run-status.ts";
+import { BffFeed } from "./stream/bff-feed.ts";
+import { lateFeed } from "./stream/feed.ts";
+import { type MakeFeed, PlayedRun } from "./stream/run-stream.ts";
 import type { Client, ClientOptions, Report, Side } from "./types.ts";
-import { validate } from "./validate.ts";
-import { getView } from "./view.ts";
 
 /** Of Node, or what a bundler puts in its place; a page without a bundler has none. */
 declare const process: { env: { NODE_ENV?: string } };

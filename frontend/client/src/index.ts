@@ -2,5 +2,5 @@
 
 export { createClient } from "./client.ts";
 export { BffError } from "./errors.ts";
-export { FLAG_KEYS, OfrepFlags, type OfrepOptions } from "./flags.ts";
+export { FLAG_KEYS, OfrepFlags, type OfrepOptions } from "./flags/ofrep-flags.ts";
 export type * from "./types.ts";

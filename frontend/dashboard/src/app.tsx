@@ -1,15 +1,15 @@
 import { lazy, Suspense, useEffect, useState } from "react";
-import { useRoute } from "./navigation.ts";
-import { Boundary, CodeMissing } from "./parts/boundary.tsx";
-import { Link } from "./parts/link.tsx";
-import { ThemeSwitch } from "./parts/theme-switch.tsx";
-import { LIST, type Route } from "./route.ts";
-import { EngineersPanel } from "./views/engineers-panel.tsx";
-import { RunsView } from "./views/runs-view.tsx";
+import { EngineersPanel } from "./features/engineering/engineering-panel.tsx";
+import { RunsView } from "./features/runs/runs-view.tsx";
+import { useRoute } from "./lib/navigation.ts";
+import { LIST, type Route } from "./lib/route.ts";
+import { Boundary, CodeMissing } from "./ui/error-boundary.tsx";
+import { Link } from "./ui/link.tsx";
+import { ThemeSwitch } from "./ui/theme-switch.tsx";
 
 // The list is there before the chart library has arrived.
-const loadRunView = () => import("./views/run-view.tsx");
-const loadPlayView = () => import("./views/play-view.tsx");
+const loadRunView = () => import("./features/run/run-view.tsx");
+const loadPlayView = () => import("./features/playback/playback-view.tsx");
 const orMissing = (cause: unknown): never => {
   throw new CodeMissing(cause);
 };

@@ -1,15 +1,15 @@
 import { QueryClientProvider } from "@tanstack/react-query";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
+import { SessionContext } from "./api/context.ts";
+import { askAnew, createQueryClient } from "./api/queries.ts";
+import { openSession } from "./api/session.ts";
 import { App, preload } from "./app.tsx";
-import { SessionContext } from "./context.ts";
-import { currentRoute } from "./navigation.ts";
-import { askAnew, createQueryClient } from "./queries.ts";
-import { openSession } from "./session.ts";
+import { currentRoute } from "./lib/navigation.ts";
 import "./styles/tokens.css";
 import "./styles/base.css";
 import "./styles/views.css";
-import { startTheme } from "./theme.ts";
+import { startTheme } from "./lib/theme.ts";
 
 /** Longest wait for the flags where those of the last visit are known. */
 const KNOWN_MS = 300;

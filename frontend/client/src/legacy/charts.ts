@@ -1,12 +1,12 @@
 /** Charts from the backend's `/bars/*`: one call a quarter, put in order and decimated in the browser. */
 
 import { BffError, isObject } from "../errors.ts";
-import type { Exchange } from "../http.ts";
+import type { Exchange } from "../http/request-context.ts";
+import { DAY, instant } from "../lib/time.ts";
 import type { Chart, ChartQuery, Columns } from "../types.ts";
-import { type Clock, decimate } from "./decimate.ts";
+import { pooled } from "./concurrency.ts";
 import { lastAt } from "./equity.ts";
-import { pooled } from "./pooled.ts";
-import { DAY, instant } from "./times.ts";
+import { type Clock, decimate } from "./resample.ts";
 
 const SOURCES = {
   "1D": { path: "/bars/daily", minutes: 390, days: 3660 },

@@ -1,9 +1,9 @@
 /** An equity curve out of whatever shape the backend's has; fewer points that tell the same story. */
 
 import { isObject } from "../errors.ts";
+import { instant, stamp } from "../lib/time.ts";
 import type { EquityPoint, Order } from "../types.ts";
-import { instant, stamp } from "./times.ts";
-import { isNumber, malformed } from "./vocabulary.ts";
+import { isNumber, malformed } from "./schema.ts";
 
 const TIMES = ["ts", "timestamp", "ts_utc", "time"];
 const VALUES = ["value", "equity"];

@@ -4,9 +4,9 @@
  */
 
 import { BffError, isObject } from "../errors.ts";
-import { backoff, type Control, type Feed, type FeedOptions, socketUrl } from "../feed.ts";
+import { backoff, type Control, type Feed, type FeedOptions, socketUrl } from "../stream/feed.ts";
 import type { Position } from "../types.ts";
-import { FrameBuffer } from "./buffer.ts";
+import { FrameBuffer } from "./frame-buffer.ts";
 import { Pacer } from "./pacer.ts";
 import { path } from "./runs.ts";
 

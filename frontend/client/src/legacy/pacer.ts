@@ -1,8 +1,8 @@
 /** Plays a buffer at a pace, as the relay would: 30 × speed source frames a second, `fps` times a second. */
 
-import type { Control, Host } from "../feed.ts";
-import type { FrameBuffer } from "./buffer.ts";
-import { instant } from "./times.ts";
+import { instant } from "../lib/time.ts";
+import type { Control, Host } from "../stream/feed.ts";
+import type { FrameBuffer } from "./frame-buffer.ts";
 
 const SOURCE_RATE = 30;
 /** Milliseconds behind its schedule that a page which was asleep makes up for. */

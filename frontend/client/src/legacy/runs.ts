@@ -1,8 +1,8 @@
 /** Runs from the backend's own endpoints: a call for each part, and one for each finished run of a list that is shown. */
 
 import { BffError, isObject } from "../errors.ts";
-import type { Exchange, Wire } from "../http.ts";
-import { isOver } from "../status.ts";
+import type { Exchange, Wire } from "../http/request-context.ts";
+import { isOver } from "../lib/run-status.ts";
 import type {
   CompleteRun,
   CreatedRun,
@@ -19,10 +19,10 @@ import type {
   RunQuery,
   RunRequest,
 } from "../types.ts";
+import { pooled } from "./concurrency.ts";
 import { type Curve, curveOf, thinned } from "./equity.ts";
-import { completed } from "./figures.ts";
-import { pooled } from "./pooled.ts";
-import { itemsOf, keyMetrics, malformed, metricsOf, ordersOf, runOf } from "./vocabulary.ts";
+import { completed } from "./metrics.ts";
+import { itemsOf, keyMetrics, malformed, metricsOf, ordersOf, runOf } from "./schema.ts";
 
 const PARTS: readonly Part[] = ["metrics", "equity", "orders"];
 const AT_ONCE = 6;

@@ -9,7 +9,7 @@ import {
   type Time,
   type UTCTimestamp,
 } from "lightweight-charts";
-import { newYork, type TimeStyle } from "../time.ts";
+import { newYork, type TimeStyle } from "../lib/time.ts";
 import { type Palette, readPalette } from "./palette.ts";
 
 export const utc = (seconds: number) => seconds as UTCTimestamp;

@@ -1,9 +1,9 @@
 /** The equity curve with its drawdown below. */
 
 import { AreaSeries, BaselineSeries, type IChartApi, type ISeriesApi } from "lightweight-charts";
-import type { EquityPoint } from "../equity.ts";
-import { count, percent } from "../format.ts";
+import { count, percent } from "../lib/format.ts";
 import { makeChart, recolour, utc } from "./base.ts";
+import type { EquityPoint } from "./equity-points.ts";
 import type { Palette } from "./palette.ts";
 
 const equityColours = (palette: Palette) => ({

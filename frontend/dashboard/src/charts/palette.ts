@@ -1,6 +1,6 @@
 /** The page's colours for canvases, which know no custom properties. */
 
-import { shownTheme } from "../theme.ts";
+import { shownTheme } from "../lib/theme.ts";
 
 export interface Palette {
   text: string;

@@ -9,8 +9,8 @@ import {
   LineSeries,
   type Time,
 } from "lightweight-charts";
-import type { Candle, CandleBook } from "../candles.ts";
-import { count } from "../format.ts";
+import type { Candle, CandleBook } from "../features/playback/candle-book.ts";
+import { count } from "../lib/format.ts";
 import { candleColours, makeChart, recolour, utc } from "./base.ts";
 import type { Palette } from "./palette.ts";
 

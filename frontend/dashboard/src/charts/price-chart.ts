@@ -11,9 +11,9 @@ import {
   type MouseEventParams,
   type Time,
 } from "lightweight-charts";
-import { barAt, marksOf, type TimedOrder } from "../marks.ts";
-import type { Beyond, Span } from "../windows.ts";
 import { candleColours, makeChart, recolour, utc } from "./base.ts";
+import type { Beyond, Span } from "./chart-window.ts";
+import { barAt, marksOf, type TimedOrder } from "./order-markers.ts";
 import type { Palette } from "./palette.ts";
 import { indexAt, timeAt } from "./scale.ts";
 

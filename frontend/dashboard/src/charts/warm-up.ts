@@ -1,9 +1,9 @@
 /** Draws charts that nobody sees, so that the browser has translated the code by the time somebody waits for one. */
 
-import { equityPoints } from "../equity.ts";
-import { timedOrders } from "../marks.ts";
-import { isoTime } from "../time.ts";
+import { isoTime } from "../lib/time.ts";
 import { EquityChart } from "./equity-chart.ts";
+import { equityPoints } from "./equity-points.ts";
+import { timedOrders } from "./order-markers.ts";
 import { PriceChart } from "./price-chart.ts";
 
 const BARS = 250;

@@ -1,0 +1,232 @@
+/** One call's way over HTTP: ids, conditional requests, counting, and errors in one class. */
+
+import type { Presence } from "../bff/availability.ts";
+import { BffError, errorOf, retryAfterOf } from "../errors.ts";
+import type { ClientOptions, Side } from "../types.ts";
+import { linesOf, textOf } from "./body.ts";
+import { Deadline, type Patience } from "./deadline.ts";
+
+/** The services answer within 2 s, if only to say that the backend did not. */
+const READ_MS = 5000;
+const WHOLE_MS = 60_000;
+/** The backend thinks for as long as it likes: about a run that it has to load, or one that it makes. */
+const PATIENT: Patience = { silenceMs: 30_000, wholeMs: WHOLE_MS };
+const MOST_LINE = 64_000_000;
+const KEPT = 64;
+const KEPT_BYTES = 16_000_000;
+
+/** Where and how requests are sent. */
+export interface Wire {
+  baseUrl: string;
+  fetch: typeof fetch;
+  headers: () => Record<string, string>;
+  kept: Kept;
+  /** How long a read of the BFF may stand still. */
+  reading: Patience;
+  /** Whether the service behind the reads of the BFF is there, where legacy may stand in for it. */
+  presence?: Presence;
+}
+
+export function makeWire(options: Pick<ClientOptions, "baseUrl" | "fetch" | "headers" | "readMs">): Wire {
+  return {
+    baseUrl: (options.baseUrl ?? "").replace(/\/+$/, ""),
+    // A method of the window must not be called as one of another object.
+    fetch: options.fetch ?? ((input, init) => fetch(input, init)),
+    headers: options.headers ?? (() => ({})),
+    kept: new Kept(),
+    reading: { silenceMs: options.readMs ?? READ_MS, wholeMs: WHOLE_MS },
+  };
+}
+
+interface Tagged {
+  etag: string;
+  value: unknown;
+  bytes: number;
+}
+
+/** Answers by URL and headers, to be asked for with If-None-Match; the least recently used go first. */
+export class Kept {
+  #answers = new Map<string, Tagged>();
+  #bytes = 0;
+
+  get(key: string): Tagged | undefined {
+    const found = this.#answers.get(key);
+    if (found) {
+      this.#answers.delete(key);
+      this.#answers.set(key, found);
+    }
+    return found;
+  }
+
+  set(key: string, answer: Tagged): void {
+    this.delete(key);
+    this.#answers.set(key, answer);
+    this.#bytes += answer.bytes;
+    for (const oldest of this.#answers.keys()) {
+      if (this.#answers.size <= KEPT && this.#bytes <= KEPT_BYTES) break;
+      this.delete(oldest);
+    }
+  }
+
+  delete(key: string): void {
+    this.#bytes -= this.#answers.get(key)?.bytes ?? 0;
+    this.#answers.delete(key);
+  }
+}
+
+export type Query = Record<string, string | number | boolean | null | undefined>;
+
+/** Return a path with the fields of a query that have a value. */
+export function target(path: string, query: Query = {}): string {
+  const fields = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) if (value != null) fields.set(name, String(value));
+  return fields.size ? `${path}?${fields}` : path;
+}
+
+export function requestId(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** A line of an answer. */
+export interface Line {
+  value: unknown;
+  /** Names the request in the logs. */
+  correlationId: string;
+  /** Keep a part of the line as what the GET of another path would have answered. */
+  keep(path: string, etag: string, value: unknown): void;
+}
+
+function keyOf(path: string, headers: Record<string, string>): string {
+  return `${path} ${JSON.stringify(headers)}`;
+}
+
+/** Return how many bytes the last body from an address had before it was decoded, 0 where nobody can tell. */
+async function onTheWire(url: string): Promise<number> {
+  // Browsers note it a moment after the body has ended.
+  await new Promise((resolve) => setTimeout(resolve));
+  const timing = performance.getEntriesByName?.(url, "resource").at(-1) as PerformanceResourceTiming | undefined;
+  return timing?.encodedBodySize ?? 0;
+}
+
+/** The requests of one call, and what they took. */
+export class Exchange {
+  readonly wire: Wire;
+  readonly signal: AbortSignal;
+  /** Who is asked: how long that may take depends on it. */
+  side: Side;
+  requests = 0;
+  bytes = 0;
+  cache: string | undefined;
+
+  constructor(wire: Wire, signal: AbortSignal, side: Side = "bff") {
+    this.wire = wire;
+    this.signal = signal;
+    this.side = side;
+  }
+
+  /** Return an answer's JSON. Raises BffError, or the signal's reason. `missing` is the code of a plain 404. */
+  async get(path: string, query?: Query, missing?: string): Promise<unknown> {
+    const { kept } = this.wire;
+    const whole = target(path, query);
+    const own = this.wire.headers();
+    const known = kept.get(keyOf(whole, own));
+    const conditions = known && { "if-none-match": known.etag };
+    return this.#send("GET", whole, null, { ...own, ...conditions }, async (response, id, deadline) => {
+      const cache = response.headers.get("cache-status") ?? undefined;
+      if (known && response.status === 304) {
+        this.cache = cache ?? "revalidated";
+        return known.value;
+      }
+      const text = await this.#text(response, id, deadline, missing);
+      const value: unknown = JSON.parse(text);
+      const etag = response.headers.get("etag");
+      if (etag) kept.set(keyOf(whole, own), { etag, value, bytes: text.length });
+      this.cache = cache;
+      return value;
+    });
+  }
+
+  async post(path: string, body: unknown, headers: Record<string, string>): Promise<unknown> {
+    const all = { ...this.wire.headers(), "content-type": "application/json", ...headers };
+    return this.#send("POST", path, JSON.stringify(body), all, async (response, id, deadline) => {
+      const value: unknown = JSON.parse(await this.#text(response, id, deadline));
+      this.cache = response.headers.get("cache-status") ?? undefined;
+      return value;
+    });
+  }
+
+  /** Hand over each line of an answer as it comes; return the request's id. Raises BffError, or the signal's reason. */
+  async lines(path: string, take: (line: Line) => void): Promise<string> {
+    const own = this.wire.headers();
+    return this.#send("GET", path, null, { accept: "application/x-ndjson", ...own }, async (response, id, deadline) => {
+      if (!response.ok || !response.body) {
+        await this.#text(response, id, deadline);
+        return id;
+      }
+      this.cache = response.headers.get("cache-status") ?? undefined;
+      let decoded = 0;
+      const count = (bytes: number): void => {
+        decoded += bytes;
+        deadline.renew();
+      };
+      for await (const text of linesOf(response.body, MOST_LINE, count)) {
+        const keep: Line["keep"] = (other, etag, value) =>
+          this.wire.kept.set(keyOf(other, own), { etag, value, bytes: text.length });
+        take({ value: JSON.parse(text), correlationId: id, keep });
+      }
+      this.bytes += (await onTheWire(response.url)) || decoded;
+      return id;
+    });
+  }
+
+  async #send<T>(
+    method: string,
+    path: string,
+    body: string | null,
+    more: Record<string, string>,
+    read: (response: Response, id: string, deadline: Deadline) => Promise<T>,
+  ): Promise<T> {
+    const id = requestId();
+    const headers = { accept: "application/json", "x-request-id": id, ...more };
+    const isRead = this.side === "bff" && method === "GET";
+    const deadline = new Deadline(this.signal, isRead ? this.wire.reading : PATIENT);
+    const { presence } = this.wire;
+    const stop = isRead ? presence?.whileWaiting(() => deadline.expire()) : undefined;
+    this.requests++;
+    try {
+      const init = { method, headers, body, signal: deadline.signal };
+      const response = await this.wire.fetch(this.wire.baseUrl + path, init);
+      stop?.();
+      deadline.renew();
+      return await read(response, response.headers.get("x-request-id") ?? id, deadline);
+    } catch (error) {
+      throw this.#failure(error, id, deadline.isOver);
+    } finally {
+      stop?.();
+      deadline.close();
+    }
+  }
+
+  /** Return an answer's text. Raises BffError if it is an error. */
+  async #text(response: Response, id: string, deadline: Deadline, missing?: string): Promise<string> {
+    const text = response.body ? await textOf(response.body, () => deadline.renew()) : await response.text();
+    this.bytes += Number(response.headers.get("content-length")) || text.length;
+    if (!response.ok) {
+      const retryAfterMs = retryAfterOf(response.headers.get("retry-after"));
+      throw errorOf(response.status, text, { id, missing, retryAfterMs });
+    }
+    return text;
+  }
+
+  #failure(error: unknown, correlationId: string, late: boolean): unknown {
+    if (this.signal.aborted) return this.signal.reason;
+    if (error instanceof BffError) return error;
+    if (error instanceof SyntaxError) {
+      return new BffError("MALFORMED", "the answer is not JSON", { correlationId, cause: error });
+    }
+    return new BffError(late ? "TIMEOUT" : "NETWORK", late ? "no answer came in time" : "no answer came", {
+      correlationId,
+      cause: error,
+    });
+  }
+}

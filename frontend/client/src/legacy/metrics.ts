@@ -1,0 +1,84 @@
+/** A run's figures where the backend has none, from its equity and its orders: docs/runs.md has the formulas. */
+
+import type { EquityPoint, Order, RunMetrics } from "../types.ts";
+import { drawdowns } from "./equity.ts";
+import { isNumber } from "./schema.ts";
+
+const MINUTES_PER_YEAR = 252 * 390;
+const BOUGHT = ["BUY", "B", "LONG", "COVER", "BUY_TO_COVER"];
+const SOLD = ["SELL", "S", "SHORT", "SELL_SHORT"];
+const UNFILLED = ["NEW", "PENDING", "OPEN", "REJECTED", "CANCELLED", "CANCELED", "EXPIRED"];
+const FLAT = 1e-9;
+
+/** Return metrics with what they lack and what can be computed, and the names of that. */
+export function completed(
+  metrics: RunMetrics,
+  points: EquityPoint[] | null,
+  orders: Order[] | null,
+): [RunMetrics, string[]] {
+  const found: Record<string, number | null> = {};
+  if (points) {
+    const values = points.map(({ value }) => value);
+    found["total_return"] = totalReturn(values);
+    found["max_drawdown"] = drawdowns(values).reduce((deepest, loss) => deeper(deepest, loss), null);
+    found["sharpe_ratio"] = sharpe(values);
+  }
+  if (orders) {
+    const profits = tradeProfits(orders);
+    found["total_trades"] = profits.length;
+    found["win_rate"] = profits.length ? profits.filter((profit) => profit > 0).length / profits.length : null;
+  }
+  const lacking = Object.entries(found).filter(([name, figure]) => figure !== null && metrics[name] == null);
+  return [{ ...metrics, ...Object.fromEntries(lacking) }, lacking.map(([name]) => name).sort()];
+}
+
+function deeper(one: number | null, other: number | null): number | null {
+  return one === null || (other !== null && other > one) ? other : one;
+}
+
+function totalReturn(values: number[]): number | null {
+  const [first, last] = [values[0], values.at(-1)];
+  return first && last !== undefined ? last / first - 1 : null;
+}
+
+function sharpe(values: number[]): number | null {
+  if (values.length < 3 || values.slice(0, -1).includes(0)) return null;
+  const returns = values.slice(1).map((value, row) => (value - (values[row] as number)) / (values[row] as number));
+  const mean = returns.reduce((sum, value) => sum + value, 0) / returns.length;
+  const deviation = Math.sqrt(returns.reduce((sum, value) => sum + (value - mean) ** 2, 0) / returns.length);
+  return deviation > 0 ? (mean / deviation) * Math.sqrt(MINUTES_PER_YEAR) : null;
+}
+
+/** Return the profit of each round trip from flat to flat; an order past flat ends one and begins another. */
+function tradeProfits(orders: Order[]): number[] {
+  const profits: number[] = [];
+  const books = new Map<string | null, { held: number; cash: number }>();
+  const filled = orders.filter(isFilled).sort((a, b) => (String(a.ts) < String(b.ts) ? -1 : a.ts === b.ts ? 0 : 1));
+  for (const order of filled) {
+    const price = order.price as number;
+    const quantity = (order.quantity as number) * (isOne(order.side, BOUGHT) ? 1 : -1);
+    const fee = isNumber(order.commission) ? order.commission : 0;
+    let { held, cash } = books.get(order.symbol) ?? { held: 0, cash: 0 };
+    const closing = held * quantity < 0 ? Math.min(Math.abs(held), Math.abs(quantity)) / Math.abs(quantity) : 0;
+    if (closing) {
+      cash -= closing * (quantity * price + fee);
+      held += closing * quantity;
+      if (Math.abs(held) < FLAT) {
+        profits.push(cash);
+        held = cash = 0;
+      }
+    }
+    const rest = 1 - closing;
+    books.set(order.symbol, { held: held + rest * quantity, cash: cash - rest * (quantity * price + fee) });
+  }
+  return profits;
+}
+
+function isFilled({ side, status, quantity, price }: Order): boolean {
+  if (isOne(status || "FILLED", UNFILLED) || !(isOne(side, BOUGHT) || isOne(side, SOLD))) return false;
+  return isNumber(quantity) && quantity > 0 && isNumber(price);
+}
+
+function isOne(word: string | null, words: string[]): boolean {
+  return words.includes(String(word).toUpperCase());
+}

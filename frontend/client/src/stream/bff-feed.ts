@@ -1,0 +1,224 @@
+/** The BFF's playback door: the relay paces, merges, seeks and resumes, so there is little left to do. */
+
+import { BffError, isObject } from "../errors.ts";
+import type { components } from "../generated/stream.ts";
+import { target } from "../http/request-context.ts";
+import type { Frame, Position, StreamState } from "../types.ts";
+import { backoff, type Control, type Feed, type FeedOptions, socketUrl } from "./feed.ts";
+
+/** Close codes after which coming back is useless: docs/playback.md. */
+const FINAL: Record<number, string> = {
+  1008: "VALIDATION",
+  1009: "TOO_LARGE",
+  4401: "UNAUTHORIZED",
+  4403: "FORBIDDEN",
+  4404: "RUN_NOT_FOUND",
+  4424: "ARTIFACT_MISSING",
+};
+
+type Messages = components["schemas"];
+type Hello = Messages["Hello"];
+type Extent = Messages["Extent"];
+
+const QUIET_MS = 15_000;
+/** The relay greets within 2 s, whatever the backend does. */
+const GREETING_MS = 5000;
+/** A connection that holds for so long, or brings a frame, is one that works: a greeting alone is not. */
+const WELL_MS = 5000;
+/** Names no reading: the relay then goes by the time. Without a name it could take `seq` for one of another reading. */
+const NO_EPOCH = "unknown";
+
+export class BffFeed implements Feed {
+  readonly #options: FeedOptions;
+  readonly #check: ((schema: "StreamMessage", message: unknown) => void) | undefined;
+  #socket: WebSocket | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #watch: ReturnType<typeof setTimeout> | undefined;
+  #holding: ReturnType<typeof setTimeout> | undefined;
+  #attempt = 0;
+  #isWell = false;
+  #retryMs: number | null = null;
+  #epoch: string | null;
+  #going = false;
+  #playing = false;
+  #greeted = false;
+  /** The time of the frame shown last, until the first frame of a connection has been compared with it. */
+  #shown: string | null = null;
+
+  constructor(options: FeedOptions, epoch: string | null, check?: (schema: "StreamMessage", message: unknown) => void) {
+    this.#options = options;
+    this.#check = check;
+    this.#epoch = epoch;
+    this.#connect();
+  }
+
+  get takes(): boolean {
+    return this.#greeted;
+  }
+
+  go(at: Position, playing: boolean): void {
+    this.#going = true;
+    this.#playing = playing;
+    this.#shown = at.ts;
+    if (this.#greeted && playing) this.#say({ cmd: "play" });
+  }
+
+  send(control: Control): void {
+    if (control.cmd === "play" || control.cmd === "pause") this.#playing = control.cmd === "play";
+    if (control.cmd === "step") this.#playing = false;
+    if (control.cmd === "seek" || control.cmd === "step") this.#shown = null;
+    if (this.#greeted) this.#say(control);
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    clearTimeout(this.#watch);
+    clearTimeout(this.#holding);
+    const socket = this.#socket;
+    this.#socket = null;
+    socket?.close(1000);
+  }
+
+  #say(control: Control): void {
+    if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify({ t: "ctrl", ...control }));
+  }
+
+  #connect(): void {
+    const { id, baseUrl, host, WebSocket } = this.#options;
+    const { seq, ts } = host.position();
+    const epoch = this.#epoch ?? (ts === null ? null : NO_EPOCH);
+    const at = seq >= 0 ? { epoch, seq, ts } : {};
+    const path = target(`/api/v1/runs/${encodeURIComponent(id)}/stream`, { ...host.pace(), ...at });
+    const socket = new WebSocket(socketUrl(baseUrl, path));
+    this.#socket = socket;
+    this.#greeted = false;
+    this.#isWell = false;
+    this.#shown = ts;
+    this.#listen();
+    // A close event always follows; Node's WebSocket libraries throw what nobody listens for.
+    socket.onerror = () => {};
+    socket.onmessage = ({ data }) => {
+      if (this.#socket !== socket) return;
+      this.#listen();
+      this.#hear(JSON.parse(String(data)));
+    };
+    socket.onclose = ({ code, reason }) => {
+      if (this.#socket === socket) this.#lost(code, reason);
+    };
+  }
+
+  /** A connection that says nothing, not even its heartbeat of every 5 s, is given up. */
+  #listen(): void {
+    clearTimeout(this.#watch);
+    this.#watch = setTimeout(
+      () => {
+        const socket = this.#socket;
+        this.#lost(1006, "silence");
+        socket?.close();
+      },
+      this.#greeted ? QUIET_MS : GREETING_MS,
+    );
+  }
+
+  /** Count the tries anew: this connection works. */
+  #well(): void {
+    clearTimeout(this.#holding);
+    if (this.#isWell) return;
+    this.#isWell = true;
+    this.#attempt = 0;
+    this.#options.host.well();
+  }
+
+  #lost(code: number, reason: string): void {
+    const { host } = this.#options;
+    clearTimeout(this.#watch);
+    clearTimeout(this.#holding);
+    this.#socket = null;
+    const final = FINAL[code];
+    if (final) {
+      host.error({ code: final, message: reason || "the stream is refused", fatal: true });
+      return;
+    }
+    const wait = this.#attempt === 0 && this.#retryMs !== null ? this.#retryMs : backoff(this.#attempt);
+    host.status({ connection: "reconnecting", retryMs: wait });
+    // The first loss of a connection that was greeted is no failure yet: a relay that drains has a replica beside it. Nor is
+    // a greeting by itself a success: a relay may greet for a run that it cannot read.
+    if (this.#attempt > 0 || !this.#greeted) {
+      host.failed(new BffError("NETWORK", reason || "the stream's connection broke", { details: { close: code } }));
+    }
+    this.#attempt++;
+    this.#greeted = false;
+    this.#retryMs = null;
+    this.#timer = setTimeout(() => this.#connect(), wait);
+  }
+
+  #hear(message: unknown): void {
+    this.#check?.("StreamMessage", message);
+    if (!isObject(message)) return;
+    const { host } = this.#options;
+    switch (message["t"]) {
+      case "hello":
+        this.#greet(message);
+        break;
+      case "frame":
+        this.#show(message as Frame);
+        break;
+      case "extent": {
+        const { total, from, to } = message as unknown as Extent;
+        host.status({ total, from, to });
+        break;
+      }
+      case "status":
+        this.#status(message);
+        break;
+      case "end":
+        this.#playing = false;
+        host.end();
+        break;
+      case "err":
+        host.error({
+          code: String(message["code"]),
+          message: String(message["msg"]),
+          ...(message["details"] !== undefined && { details: message["details"] }),
+          fatal: false,
+        });
+    }
+  }
+
+  #greet(message: Record<string, unknown>): void {
+    const { epoch, total, from, to, seq } = message as unknown as Hello;
+    this.#greeted = true;
+    // Null while the relay cannot tell yet; a status says it later.
+    this.#epoch = epoch || null;
+    this.#listen();
+    this.#holding = setTimeout(() => this.#well(), WELL_MS);
+    const resuming = this.#going && this.#playing;
+    this.#options.host.ready({ epoch: this.#epoch, total, from, to, seq });
+    // It may have been told to pause, now that it listens.
+    if (resuming && this.#playing) this.#say({ cmd: "play" });
+  }
+
+  #show(frame: Frame): void {
+    const shown = this.#shown;
+    this.#shown = null;
+    this.#well();
+    if (!this.#going || (shown !== null && Date.parse(frame.ts) <= Date.parse(shown))) return;
+    this.#options.host.frame(frame);
+  }
+
+  #status(message: Record<string, unknown>): void {
+    const { host } = this.#options;
+    const { state, retry_ms: retryMs, epoch } = message;
+    if (typeof retryMs === "number") this.#retryMs = retryMs;
+    if (state === "epoch") {
+      if (typeof epoch !== "string" || !epoch) return;
+      this.#epoch = epoch;
+      host.epoch(epoch);
+    } else {
+      host.status({
+        connection: state as StreamState["connection"],
+        retryMs: typeof retryMs === "number" ? retryMs : null,
+      });
+    }
+  }
+}

@@ -1,0 +1,350 @@
+/**
+ * A run being played. It keeps its place while its frames come from one side or the other: the side that takes over is
+ * made ready first, then goes on after the frame that was shown last.
+ */
+
+import { BffError } from "../errors.ts";
+import { tellAll } from "../lib/listeners.ts";
+import type { Frame, Position, RunStream, Side, StreamEvents, StreamOptions, StreamState } from "../types.ts";
+import type { Control, Feed, FeedOptions, Host } from "./feed.ts";
+
+export type MakeFeed = (options: FeedOptions, epoch: string | null) => Feed;
+
+export interface Setting {
+  baseUrl: string;
+  WebSocket: typeof WebSocket;
+  /** The side that the flags want now. */
+  side(): Side;
+  /** Whether the other side may stand in for one that fails. */
+  fallback: boolean;
+  feeds: Record<Side, MakeFeed>;
+  /** Milliseconds after which a stream that fell back looks for the BFF. */
+  returnMs: number;
+  /** Whether the BFF answers. Never rejects. */
+  isBack(): Promise<boolean>;
+  opened(side: Side, ms: number, failed?: BffError): void;
+  closed(stream: PlayedRun): void;
+}
+
+interface Source {
+  side: Side;
+  feed: Feed;
+  since: number;
+  /** Whether it has been there, and goes on trying to be. */
+  ready: boolean;
+  /** Whether it has given up. */
+  over?: true;
+  failed?: BffError;
+}
+
+const MOST_RETURN_MS = 60_000;
+const MOST_HELD = 100;
+
+type Listeners = { [K in keyof StreamEvents]: Set<(event: StreamEvents[K]) => void> };
+
+export class PlayedRun implements RunStream {
+  readonly id: string;
+  readonly #setting: Setting;
+  readonly #listeners: Listeners = {
+    frame: new Set(),
+    state: new Set(),
+    hello: new Set(),
+    end: new Set(),
+    error: new Set(),
+  };
+  #position: Position;
+  #epoch: string | null;
+  #state: StreamState;
+  #told = "";
+  /** Whose frames are shown, and who is being made ready to take over. */
+  #source: Source;
+  #next: Source | null = null;
+  /** The side that has refused this run for good; it is not asked again before the flags want another one. */
+  #refusedBy: Side | null = null;
+  /** The side that the flags wanted last. */
+  #wanted: Side;
+  /** Controls that came while the one stands still for the other, or has no connection. */
+  #held: Control[] = [];
+  readonly #gone = new AbortController();
+  #returning: ReturnType<typeof setTimeout> | undefined;
+  #returns = 0;
+
+  constructor(id: string, options: StreamOptions, setting: Setting) {
+    const { epoch = null, seq = -1, ts = null } = options.at ?? {};
+    this.id = id;
+    this.#setting = setting;
+    this.#position = { epoch, seq, ts };
+    this.#epoch = epoch;
+    this.#state = {
+      connection: "connecting",
+      side: setting.side(),
+      playing: options.autoplay ?? false,
+      ended: false,
+      speed: options.speed ?? 60,
+      fps: options.fps ?? 30,
+      total: null,
+      from: null,
+      to: null,
+      dropped: 0,
+      retryMs: null,
+    };
+    this.#wanted = this.#state.side;
+    this.#source = this.#open(this.#state.side);
+    options.signal?.addEventListener("abort", () => this.close(), { once: true, signal: this.#gone.signal });
+    if (options.signal?.aborted) this.close();
+  }
+
+  get position(): Position {
+    return this.#position;
+  }
+
+  get state(): StreamState {
+    return this.#state;
+  }
+
+  on<K extends keyof StreamEvents>(type: K, listener: (event: StreamEvents[K]) => void): () => void {
+    this.#listeners[type].add(listener);
+    return () => this.#listeners[type].delete(listener);
+  }
+
+  play(): void {
+    // After the end both sides begin again from the first frame, whichever connection said it was over.
+    if (this.#state.ended) this.seek(0);
+    this.#set({ playing: true });
+    this.#control({ cmd: "play" });
+  }
+
+  pause(): void {
+    this.#set({ playing: false });
+    this.#control({ cmd: "pause" });
+  }
+
+  seek(to: number | string | Date): void {
+    this.#set({ ended: false });
+    this.#control({ cmd: "seek", pos: to instanceof Date ? to.toISOString() : to });
+  }
+
+  speed(value: number): void {
+    this.#set({ speed: value });
+    this.#control({ cmd: "speed", val: value });
+  }
+
+  fps(value: number): void {
+    this.#set({ fps: value });
+    this.#control({ cmd: "fps", val: value });
+  }
+
+  step(by: 1 | -1): void {
+    this.#set({ playing: false, ended: false });
+    this.#control({ cmd: "step", val: by });
+  }
+
+  close(): void {
+    if (this.#state.connection === "closed") return;
+    this.#next?.feed.close();
+    this.#source.feed.close();
+    this.#next = null;
+    clearTimeout(this.#returning);
+    this.#gone.abort();
+    this.#set({ connection: "closed", playing: false, retryMs: null });
+    this.#setting.closed(this);
+  }
+
+  /** Ask the flags again which side it should be. */
+  choose(): void {
+    const side = this.#setting.side();
+    if (this.#wanted !== side) this.#refusedBy = null;
+    this.#wanted = side;
+    if (this.#state.connection !== "closed") this.#turnTo(side);
+  }
+
+  #turnTo(side: Side, failed?: BffError): void {
+    if ((this.#next ?? this.#source).side === side || this.#refusedBy === side) return;
+    this.#next?.feed.close();
+    this.#next = null;
+    if (this.#source.side === side) {
+      this.#resume();
+      return;
+    }
+    // The relay has to be told a place to go on from, so the place must not move while it is asked; the other way
+    // round the buffer is filled first, which takes seconds that nobody has to wait for.
+    if (side === "bff") this.#source.feed.send({ cmd: "pause" });
+    this.#next = this.#open(side, failed);
+  }
+
+  /** Let the source go on that stood still for another, which is not needed any more. */
+  #resume(): void {
+    if (this.#state.playing) this.#source.feed.send({ cmd: "play" });
+    this.#pass();
+  }
+
+  #control(control: Control): void {
+    if (this.#state.connection === "closed") return;
+    this.#held = [...this.#held.filter((held) => !outdates(control, held)), control].slice(-MOST_HELD);
+    this.#pass();
+  }
+
+  /** Hand over the controls that were held, unless they would be lost. */
+  #pass(): void {
+    if (this.#next?.side === "bff" || !this.#source.feed.takes) return;
+    for (const control of this.#held.splice(0)) this.#source.feed.send(control);
+  }
+
+  /** While it is not on the side that the flags want, look for that one after a while, then more and more seldom. */
+  #planReturn(): void {
+    const { side, fallback, isBack, returnMs } = this.#setting;
+    clearTimeout(this.#returning);
+    const away = () =>
+      ![this.#source.side, this.#refusedBy].includes(side()) && !this.#next && this.#state.connection !== "closed";
+    if ((side() === "bff" && !fallback) || !away()) return;
+    const wait = Math.min(MOST_RETURN_MS, returnMs * 2 ** this.#returns++) * (0.75 + Math.random() / 2);
+    this.#returning = setTimeout(async () => {
+      // The legacy side stands still while the relay is asked for a place, so it must be there to answer.
+      if (side() === "legacy" || (await isBack())) this.choose();
+      if (away()) this.#planReturn();
+    }, wait);
+  }
+
+  #open(side: Side, failed?: BffError): Source {
+    const { baseUrl, WebSocket, feeds } = this.#setting;
+    const source: Source = { side, feed: silence, since: performance.now(), ready: false, ...(failed && { failed }) };
+    const current = () => this.#source === source && this.#state.connection !== "closed";
+    const host: Host = {
+      ready: (hello) => this.#ready(source, hello),
+      frame: (frame) => current() && this.#show(frame),
+      status: (change) => current() && this.#set(change),
+      end: () => current() && this.#end(),
+      error: (error) => (current() || this.#next === source) && this.#error(source, error),
+      failed: (error) => this.#failed(source, error),
+      well: () => this.#well(source),
+      epoch: (epoch) => {
+        if (!current()) return;
+        this.#epoch = epoch;
+        this.#position = { ...this.#position, epoch };
+      },
+      position: () => this.#position,
+      pace: () => ({ speed: this.#state.speed, fps: this.#state.fps }),
+    };
+    source.feed = feeds[side]({ id: this.id, baseUrl, WebSocket, host }, this.#epoch);
+    if (!this.#source) source.feed.go(this.#position, this.#state.playing);
+    return source;
+  }
+
+  #ready(source: Source, hello: Parameters<Host["ready"]>[0]): void {
+    if (this.#state.connection === "closed") return;
+    const isNext = this.#next === source;
+    if (!isNext && this.#source !== source) return;
+    if (!source.ready) this.#setting.opened(source.side, performance.now() - source.since, source.failed);
+    source.ready = true;
+    if (isNext) {
+      this.#source.feed.close();
+      this.#source = source;
+      this.#next = null;
+    }
+    // What legacy plays is still counted as the relay's last reading was; a relay that names none has another, perhaps.
+    if (source.side === "bff") this.#epoch = hello.epoch;
+    this.#position = { ...this.#position, epoch: hello.epoch };
+    this.#set({
+      connection: "live",
+      side: source.side,
+      retryMs: null,
+      total: hello.total ?? this.#state.total,
+      from: hello.from ?? this.#state.from,
+      to: hello.to ?? this.#state.to,
+    });
+    this.#emit("hello", { ...hello, seq: this.#position.seq, side: source.side });
+    if (isNext) source.feed.go(this.#position, this.#state.playing);
+    this.#pass();
+    this.#planReturn();
+  }
+
+  #well(source: Source): void {
+    if (this.#source !== source) return;
+    if (this.#next && this.#setting.side() === source.side) {
+      // It has come back by itself before the other could stand in for it.
+      this.#next.feed.close();
+      this.#next = null;
+    }
+    if (!this.#next) this.#returns = 0;
+  }
+
+  #failed(source: Source, error: BffError): void {
+    const { fallback, side } = this.#setting;
+    if (this.#state.connection === "closed") return;
+    if (this.#next === source) {
+      // The side to change to does not answer: the one that does goes on until it does.
+      if (source.side === "bff" && this.#source.ready && fallback) {
+        source.feed.close();
+        this.#next = null;
+        this.#resume();
+        this.#planReturn();
+      }
+      return;
+    }
+    if (this.#source !== source || this.#next || !fallback) return;
+    if (side() === "bff") this.#turnTo(source.side === "bff" ? "legacy" : "bff", error);
+  }
+
+  #show(frame: Frame): void {
+    const total = typeof frame["total_frames"] === "number" ? frame["total_frames"] : this.#state.total;
+    this.#position = { epoch: this.#position.epoch, seq: frame.seq, ts: frame.ts };
+    this.#set({ connection: "live", ended: false, dropped: frame.dropped, total, retryMs: null });
+    this.#emit("frame", frame);
+  }
+
+  #end(): void {
+    this.#set({ playing: false, ended: true, total: this.#position.seq + 1, to: this.#position.ts });
+    this.#emit("end", { position: this.#position });
+  }
+
+  #error(source: Source, error: StreamEvents["error"]): void {
+    const fatal = error.fatal && !this.#survives(source, error);
+    this.#emit("error", { ...error, fatal });
+    if (fatal) this.close();
+  }
+
+  /** Go on without a side that has given up, if the other one plays, or can; tell whether that is so. */
+  #survives(source: Source, { code, message }: StreamEvents["error"]): boolean {
+    const isNext = this.#next === source;
+    // What cannot be loaded now may be had later; a refusal is for good.
+    const refused = code !== "NETWORK";
+    if (isNext && (this.#source.ready || !refused) && !this.#source.over) {
+      source.feed.close();
+      this.#next = null;
+      if (refused) this.#refusedBy = source.side;
+      this.#resume();
+      this.#planReturn();
+      return true;
+    }
+    if (isNext || source.side !== "bff" || code !== "TOO_LARGE" || !this.#setting.fallback) return false;
+    // The relay keeps runs up to a size; the page can keep a larger one.
+    source.feed.close();
+    source.over = true;
+    this.#refusedBy = "bff";
+    this.#turnTo("legacy", new BffError(code, message));
+    return true;
+  }
+
+  #set(change: Partial<StreamState>): void {
+    if (this.#state.connection === "closed") return;
+    const state = { ...this.#state, ...change };
+    const text = JSON.stringify(state);
+    if (text === this.#told) return;
+    this.#told = text;
+    this.#state = state;
+    this.#emit("state", state);
+  }
+
+  #emit<K extends keyof StreamEvents>(type: K, event: StreamEvents[K]): void {
+    tellAll(this.#listeners[type], event);
+  }
+}
+
+/** Tell whether a control makes another pointless that has not been handed over yet. */
+function outdates({ cmd }: Control, { cmd: held }: Control): boolean {
+  if (cmd === "seek") return held === "seek" || held === "step";
+  if (cmd === "play" || cmd === "pause") return held === "play" || held === "pause";
+  return cmd !== "step" && cmd === held;
+}
+
+const silence: Feed = { takes: false, go: () => {}, send: () => {}, close: () => {} };

@@ -1,0 +1,73 @@
+/** Orders as markers at the bars they fall in, no more than a chart can show. Pure; times in UTC seconds. */
+
+import { count, price } from "../lib/format.ts";
+import { parseTime } from "../lib/time.ts";
+
+export interface OrderRow {
+  ts: string | null;
+  side?: string | null | undefined;
+  quantity?: number | null | undefined;
+  price?: number | null | undefined;
+}
+
+export interface TimedOrder extends OrderRow {
+  time: number;
+  buy: boolean;
+}
+
+export interface Mark {
+  time: number;
+  buy: boolean;
+  orders: number;
+  text: string;
+}
+
+/** Markers that still tell something apart; below so many they are lettered. */
+export const MOST_MARKS = 320;
+const LETTERED = 40;
+
+/** Return the orders that have a time, by time. */
+export function timedOrders(rows: readonly OrderRow[] | null | undefined): TimedOrder[] {
+  const timed: TimedOrder[] = [];
+  for (const row of rows ?? []) {
+    const time = parseTime(row.ts);
+    if (time !== undefined) timed.push({ ...row, time, buy: row.side?.toUpperCase() !== "SELL" });
+  }
+  return timed.sort((one, other) => one.time - other.time);
+}
+
+/** Return the index of the last bar that starts at or before a time, -1 if there is none; `bars` ascends. */
+export function barAt(bars: ArrayLike<number>, time: number): number {
+  let low = 0;
+  let high = bars.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((bars[middle] ?? 0) <= time) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
+}
+
+/** Return one mark for each bar and side within a span; none at all where there would be too many to tell apart. */
+export function marksOf(orders: readonly TimedOrder[], bars: ArrayLike<number>, from: number, to: number): Mark[] {
+  const marks = new Map<string, Mark & { last: TimedOrder }>();
+  const times = orders.map((order) => order.time);
+  for (let index = Math.max(0, barAt(times, from)); index < orders.length; index += 1) {
+    const order = orders[index];
+    if (!order || order.time > to) break;
+    const bar = bars[barAt(bars, order.time)];
+    if (bar === undefined) continue;
+    const key = `${bar}${order.buy}`;
+    const mark = marks.get(key);
+    if (mark) mark.orders += 1;
+    else marks.set(key, { time: bar, buy: order.buy, orders: 1, text: "", last: order });
+    if (marks.size > MOST_MARKS) return [];
+  }
+  const lettered = marks.size <= LETTERED;
+  return [...marks.values()].map(({ last, ...mark }) => ({ ...mark, text: lettered ? letters(mark, last) : "" }));
+}
+
+function letters(mark: Mark, order: TimedOrder): string {
+  const side = mark.buy ? "B" : "S";
+  return mark.orders > 1 ? `${side} ×${mark.orders}` : `${side} ${count(order.quantity)} @ ${price(order.price)}`;
+}

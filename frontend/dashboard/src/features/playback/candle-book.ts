@@ -1,0 +1,174 @@
+/**
+ * Candles that grow as frames come, and the balance of what came. No chart, no DOM.
+ *
+ * A frame may cover several source frames; it is put into the bar of its own time, as it is.
+ */
+
+import { barStart, parseTime } from "../../lib/time.ts";
+
+export interface Ohlcv {
+  o: number;
+  h: number;
+  l: number;
+  c: number;
+  v: number;
+}
+
+export interface Candle extends Ohlcv {
+  time: number;
+  equity: number | undefined;
+  buys: number;
+  sells: number;
+}
+
+export interface Order {
+  side?: unknown;
+}
+
+/** As much of a stream's frame as a candle needs. */
+export interface Frame {
+  ts: string;
+  ohlc?: Ohlcv | null | undefined;
+  orders?: readonly Order[] | null | undefined;
+  equity?: { value?: number | null | undefined } | null | undefined;
+  n?: number | undefined;
+  seq?: number | undefined;
+  dropped?: number | undefined;
+}
+
+/** Candles kept; a chart shows some hundreds, and an endless playback must not grow. */
+export const MOST_CANDLES = 6000;
+
+export class CandleBook {
+  readonly minutes: number;
+  candles: Candle[] = [];
+  /** Whether candles were taken away or replaced since the last `drawn`: the chart then needs all of them. */
+  rebuilt = true;
+  private firstChanged = 0;
+
+  constructor(minutes: number) {
+    this.minutes = minutes;
+  }
+
+  /** Take a frame in; one whose time lies before the last candle's is left out (a seek starts a new book). */
+  add(frame: Frame): void {
+    const seconds = parseTime(frame.ts);
+    if (seconds === undefined) return;
+    const time = barStart(seconds, this.minutes);
+    const last = this.candles.at(-1);
+    if (last && time < last.time) return;
+    const candle = last && last.time === time ? last : this.open(frame, time, last);
+    if (!candle) return;
+    if (candle === last) grow(candle, frame.ohlc);
+    note(candle, frame);
+    this.firstChanged = Math.min(this.firstChanged, this.candles.length - 1);
+  }
+
+  /** Put what came before in front: bars older than the first candle there is. */
+  precede(bars: readonly (Ohlcv & { time: number })[], before: number): void {
+    const limit = this.candles[0]?.time ?? barStart(before, this.minutes);
+    const older = new CandleBook(this.minutes);
+    for (const bar of bars) {
+      const time = barStart(bar.time, this.minutes);
+      if (time >= limit) break;
+      const last = older.candles.at(-1);
+      if (last?.time === time) grow(last, bar);
+      else older.candles.push({ ...bar, time, equity: undefined, buys: 0, sells: 0 });
+    }
+    this.candles = [...older.candles, ...this.candles].slice(-MOST_CANDLES);
+    this.rebuilt = true;
+  }
+
+  /** Return the candles that changed since the last call, oldest first. */
+  changed(): Candle[] {
+    const changed = this.candles.slice(this.rebuilt ? 0 : this.firstChanged);
+    this.rebuilt = false;
+    this.firstChanged = this.candles.length;
+    return changed;
+  }
+
+  private open(frame: Frame, time: number, last: Candle | undefined): Candle | undefined {
+    // A minute without trades repeats the last close.
+    const flat = last && { o: last.c, h: last.c, l: last.c, c: last.c, v: 0 };
+    const ohlc = frame.ohlc ?? flat;
+    if (!ohlc) return undefined;
+    const candle = {
+      time,
+      o: ohlc.o,
+      h: ohlc.h,
+      l: ohlc.l,
+      c: ohlc.c,
+      v: ohlc.v,
+      equity: last?.equity,
+      buys: 0,
+      sells: 0,
+    };
+    this.candles.push(candle);
+    if (this.candles.length > MOST_CANDLES) {
+      this.candles.splice(0, this.candles.length - MOST_CANDLES / 2);
+      this.rebuilt = true;
+    }
+    return candle;
+  }
+}
+
+function grow(candle: Candle, ohlc: Ohlcv | null | undefined): void {
+  if (!ohlc) return;
+  candle.h = Math.max(candle.h, ohlc.h);
+  candle.l = Math.min(candle.l, ohlc.l);
+  candle.c = ohlc.c;
+  candle.v += ohlc.v;
+}
+
+function note(candle: Candle, frame: Frame): void {
+  if (typeof frame.equity?.value === "number") candle.equity = frame.equity.value;
+  for (const { side } of frame.orders ?? []) {
+    if (String(side).toUpperCase() === "SELL") candle.sells += 1;
+    else candle.buys += 1;
+  }
+}
+
+/** Return the bar size for a pace: the smallest whose bars take at least two frames to grow. */
+export function barMinutesFor(speed: number, fps: number): number {
+  const minutesPerFrame = (30 * speed) / fps;
+  return [1, 5, 15, 60].find((minutes) => minutes >= 2 * minutesPerFrame) ?? (minutesPerFrame <= 60 ? 60 : 390);
+}
+
+/** What came through a stream, and whether all of it did. */
+export interface Tally {
+  frames: number;
+  /** Source frames that the frames covered. */
+  covered: number;
+  orders: number;
+  dropped: number;
+  seq: number;
+  /** Index before the first frame counted: -1 from the start of the run. */
+  base: number;
+  /** Frames whose `seq` was not above the one before, or did not follow from `n`. */
+  broken: number;
+}
+
+export const emptyTally = (base = -1): Tally => ({
+  frames: 0,
+  covered: 0,
+  orders: 0,
+  dropped: 0,
+  seq: base,
+  base,
+  broken: 0,
+});
+
+/** Count a frame; the tally is changed in place, for it is counted thirty times a second. */
+export function countFrame(tally: Tally, frame: Frame): void {
+  tally.frames += 1;
+  tally.orders += frame.orders?.length ?? 0;
+  tally.dropped = frame.dropped ?? tally.dropped;
+  if (frame.seq === undefined || frame.n === undefined) return;
+  if (tally.frames === 1 && tally.covered === 0 && frame.seq - frame.n !== tally.base) tally.base = frame.seq - frame.n;
+  if (frame.seq !== tally.seq + frame.n && tally.covered > 0) tally.broken += 1;
+  tally.covered += frame.n;
+  tally.seq = frame.seq;
+}
+
+/** Frames that are missing (above 0) or came twice (below 0) between the first one counted and the last. */
+export const imbalance = (tally: Tally) => tally.seq - tally.base - tally.covered;

@@ -1,0 +1,355 @@
+/**
+ * Playback outside of React: frames go into a candle book as they come and are drawn once per animation frame. React hears
+ * of what changes rarely (connection, playing, speed), through `subscribe` and `snapshot`.
+ */
+
+import type { Client, Frame, RunStream, StreamState } from "bff-client";
+import type { PlaybackChart } from "../../charts/playback-chart.ts";
+import { barTime } from "../../charts/session-times.ts";
+import { count, money, percent, price } from "../../lib/format.ts";
+import { isoTime, newYork, parseTime, utcDay } from "../../lib/time.ts";
+import { barMinutesFor, CandleBook, countFrame, emptyTally, imbalance, type Tally } from "./candle-book.ts";
+import { type Extent, fractionOf, type Position, STEPS, seekTarget } from "./seek-bar.ts";
+
+export interface Snapshot extends StreamState {
+  /** Why the last control was refused, or why the stream is over. */
+  failure: string | undefined;
+  minutes: number;
+}
+
+export interface PlayerOptions {
+  id: string;
+  symbol: string;
+  from: number;
+  to: number;
+  speed: number;
+  fps: number;
+  bar: number;
+  at: number | undefined;
+  /** The position changed and stands, or has moved on for a while. */
+  moved: (at: number) => void;
+}
+
+/** Elements with `data-live="…"` under the attached root get these texts. */
+type Live = "price" | "equity" | "drawdown" | "time" | "seq" | "orders" | "dropped" | "covered" | "rate";
+
+const TELL_MS = 2000;
+const SETTLE_MS = 250;
+const READ_MS = 250;
+/** Longest wait for the candles before the position; what comes later is put in front then. */
+const HOLD_MS = 1500;
+/** Days of bars before the position, by minutes per bar: more than fit on the screen. */
+const HISTORY_DAYS: Record<number, number> = { 1: 4, 5: 7, 15: 14, 60: 60, 390: 400 };
+
+export class Player {
+  readonly stream: RunStream;
+  tally: Tally = emptyTally();
+  private readonly client: Client;
+  private readonly options: PlayerOptions;
+  private readonly listeners = new Set<() => void>();
+  private book: CandleBook;
+  private shot: Snapshot;
+  private bar: number;
+  private chart: PlaybackChart | undefined;
+  private root: HTMLElement | undefined;
+  private live = new Map<Live, HTMLElement>();
+  private seekbar: HTMLInputElement | undefined;
+  private asked = 0;
+  private at: number | undefined;
+  private lastFrame: Frame | undefined;
+  private peak = Number.NEGATIVE_INFINITY;
+  /** A control was sent after which the next frame need not follow on the last one. */
+  private jumping = false;
+  private epoch: string | null = null;
+  private holdUntil = 0;
+  private history: AbortController | undefined;
+  private settling: ReturnType<typeof setTimeout> | undefined;
+  private told = 0;
+  private read = 0;
+  private rateFrames = 0;
+  private readonly off: (() => void)[];
+
+  constructor(client: Client, options: PlayerOptions) {
+    this.client = client;
+    this.options = options;
+    this.bar = options.bar;
+    this.book = new CandleBook(options.bar || barMinutesFor(options.speed, options.fps));
+    this.stream = client.openStream(options.id, { speed: options.speed, fps: options.fps });
+    this.shot = { ...this.stream.state, failure: undefined, minutes: this.book.minutes };
+    this.off = [
+      this.stream.on("frame", (frame) => this.frame(frame)),
+      this.stream.on("state", (state) => this.tell({ ...this.shot, ...state })),
+      this.stream.on("end", () => this.redraw()),
+      this.stream.on("error", ({ code, message }) => this.tell({ ...this.shot, failure: `${code}: ${message}` })),
+      this.stream.on("hello", ({ epoch, seq }) => this.hello(epoch, seq)),
+    ];
+    if (options.at !== undefined) this.seek(isoTime(options.at));
+  }
+
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  };
+
+  readonly snapshot = (): Snapshot => this.shot;
+
+  /** Draw into a chart, and write into the elements under `root`. */
+  attach(chart: PlaybackChart, root: HTMLElement): void {
+    this.chart = chart;
+    this.root = root;
+    this.seekbar = root.querySelector<HTMLInputElement>("input[type=range]") ?? undefined;
+    for (const element of root.querySelectorAll<HTMLElement>("[data-live]")) {
+      this.live.set(element.dataset["live"] as Live, element);
+    }
+    this.book.rebuilt = true;
+    this.redraw();
+  }
+
+  detach(): void {
+    this.chart = undefined;
+    this.root = undefined;
+    this.seekbar = undefined;
+    this.live.clear();
+    cancelAnimationFrame(this.asked);
+    clearTimeout(this.settling);
+    this.asked = 0;
+  }
+
+  close(): void {
+    this.detach();
+    this.history?.abort();
+    for (const stop of this.off) stop();
+    this.stream.close();
+    this.listeners.clear();
+  }
+
+  toggle(): void {
+    if (this.shot.playing) {
+      this.stream.pause();
+      this.moved();
+      return;
+    }
+    if (this.shot.ended) this.jumping = true;
+    this.stream.play();
+  }
+
+  seek(to: number | string): void {
+    this.jumping = true;
+    this.stream.seek(to);
+  }
+
+  /** Seek to a place on the bar, 0 to 1. */
+  seekTo(fraction: number): void {
+    this.seek(seekTarget(fraction, this.extent()));
+  }
+
+  step(by: 1 | -1): void {
+    this.jumping = by < 0 || this.tally.frames === 0;
+    this.stream.step(by);
+  }
+
+  setSpeed(speed: number): void {
+    this.stream.speed(speed);
+    this.fit(speed, this.shot.fps);
+  }
+
+  setFps(fps: number): void {
+    this.stream.fps(fps);
+    this.fit(this.shot.speed, fps);
+  }
+
+  setBar(bar: number): void {
+    this.bar = bar;
+    this.fit(this.shot.speed, this.shot.fps);
+  }
+
+  /** Where a place on the bar is, in words. */
+  placeInWords(fraction: number): string {
+    const target = seekTarget(fraction, this.extent());
+    if (typeof target === "string") return `${newYork(parseTime(target) ?? 0, "minute")} ET`;
+    const { from, to } = this.extent();
+    return `frame ${count(target + 1)}, about ${newYork(from + fraction * (to - from), "date")}`;
+  }
+
+  private extent(): Extent {
+    const { total, from, to } = this.shot;
+    return {
+      total: total ?? undefined,
+      from: parseTime(from) ?? this.options.from,
+      to: parseTime(to) ?? this.options.to,
+    };
+  }
+
+  private position(): Position {
+    return { seq: this.tally.frames ? this.tally.seq : undefined, at: this.at };
+  }
+
+  private hello(epoch: string | null, seq: number): void {
+    // Another reading of the run counts anew: what was covered before stays balanced.
+    if (epoch && this.epoch && epoch !== this.epoch && this.tally.frames > 0) {
+      this.tally.base += seq - this.tally.seq;
+      this.tally.seq = seq;
+    }
+    this.epoch = epoch ?? this.epoch;
+  }
+
+  private frame(frame: Frame): void {
+    const follows = frame.seq === this.tally.seq + frame.n;
+    if (this.jumping && !follows) this.restart(frame);
+    else if (this.tally.frames === 0 && frame.seq !== frame.n - 1) this.restart(frame);
+    // Steps of one frame are what follows a jump, however many were already on their way before it.
+    if (this.jumping && (frame.n === 1 || !follows)) this.jumping = false;
+    countFrame(this.tally, frame);
+    this.book.add(frame);
+    this.lastFrame = frame;
+    this.at = parseTime(frame.ts) ?? this.at;
+    this.rateFrames += 1;
+    this.redraw();
+  }
+
+  /** Begin a new book at a frame that does not follow on the last one, with the candles before it in front. */
+  private restart(frame: Frame): void {
+    this.tally = emptyTally(frame.seq - frame.n);
+    this.peak = Number.NEGATIVE_INFINITY;
+    this.newBook(parseTime(frame.ts));
+  }
+
+  private newBook(at: number | undefined): void {
+    this.book = new CandleBook(this.bar || barMinutesFor(this.shot.speed, this.shot.fps));
+    this.history?.abort();
+    if (at === undefined) return;
+    this.holdUntil = performance.now() + HOLD_MS;
+    void this.fetchHistory(this.book, at);
+  }
+
+  private fit(speed: number, fps: number): void {
+    this.tell({ ...this.shot, speed, fps });
+    const minutes = this.bar || barMinutesFor(speed, fps);
+    if (minutes === this.book.minutes) return;
+    this.newBook(this.at);
+    if (this.lastFrame) this.book.add({ ...this.lastFrame, orders: [] });
+    this.tell({ ...this.shot, minutes });
+    this.redraw();
+  }
+
+  private async fetchHistory(book: CandleBook, at: number): Promise<void> {
+    const asking = new AbortController();
+    this.history = asking;
+    const { minutes } = book;
+    const first = Math.max(this.options.from, at - (HISTORY_DAYS[minutes] ?? 30) * 86_400);
+    try {
+      const { columns } = await this.client.getChart(
+        {
+          symbol: this.options.symbol,
+          timeframe: minutes >= 390 ? "1D" : minutes === 60 ? "1H" : "1M",
+          from: utcDay(first),
+          to: utcDay(at),
+          targetPoints: 20_000,
+        },
+        { signal: asking.signal },
+      );
+      const { t, o, h, l, c, v } = columns;
+      const bars = t.map((time, index) => ({
+        time: barTime(time),
+        o: o[index] ?? 0,
+        h: h[index] ?? 0,
+        l: l[index] ?? 0,
+        c: c[index] ?? 0,
+        v: v[index] ?? 0,
+      }));
+      if (book === this.book) book.precede(bars, at);
+    } catch {
+      // Without the candles before it the playback still is what it is.
+    } finally {
+      if (book === this.book) {
+        this.holdUntil = 0;
+        this.redraw();
+      }
+    }
+  }
+
+  private tell(shot: Snapshot): void {
+    this.shot = shot.playing && !this.shot.playing ? { ...shot, failure: undefined } : shot;
+    for (const listener of this.listeners) listener();
+    this.redraw();
+  }
+
+  private moved(): void {
+    this.told = performance.now();
+    if (this.at !== undefined) this.options.moved(this.at);
+  }
+
+  /** Say where it stands once it stands: a seek bar that is drawn along passes many places. */
+  private settle(): void {
+    clearTimeout(this.settling);
+    this.settling = setTimeout(() => this.moved(), SETTLE_MS);
+  }
+
+  private redraw(): void {
+    if (this.asked || !this.chart) return;
+    this.asked = requestAnimationFrame((now) => {
+      this.asked = 0;
+      this.draw(now);
+    });
+  }
+
+  private draw(now: number): void {
+    if (!this.chart) return;
+    if (now < this.holdUntil) {
+      this.redraw();
+      return;
+    }
+    this.chart.draw(this.book);
+    this.write(now);
+    if (this.tally.frames === 0) return;
+    if (!this.shot.playing) this.settle();
+    else if (now - this.told > TELL_MS) this.moved();
+  }
+
+  private write(now: number): void {
+    const { tally, lastFrame: frame } = this;
+    this.text("time", this.at === undefined ? "–" : `${newYork(this.at, "full")} ET`);
+    this.text("price", price(this.book.candles.at(-1)?.c));
+    const equity = frame?.equity?.value;
+    if (typeof equity === "number") {
+      this.peak = Math.max(this.peak, equity);
+      this.text("equity", money(equity));
+      this.text("drawdown", percent(this.peak > 0 ? (this.peak - equity) / this.peak : 0));
+    }
+    const total = this.shot.total;
+    this.text("seq", `${count(tally.seq + 1)}${total ? ` / ${count(total)}` : ""}`);
+    this.text("orders", count(tally.orders));
+    this.text("dropped", count(tally.dropped));
+    this.text("covered", `${count(tally.covered)} of ${count(tally.seq - tally.base)}`);
+    this.seekbarTo(fractionOf(this.position(), this.extent()), now);
+    if (now - this.read > 1000) {
+      this.text("rate", this.shot.playing ? `${Math.round((this.rateFrames * 1000) / (now - this.read))} fps` : "–");
+      this.rateFrames = 0;
+      this.read = now;
+    }
+    if (this.root) {
+      Object.assign(this.root.dataset, {
+        seq: tally.seq,
+        covered: tally.covered,
+        base: tally.base,
+        broken: tally.broken,
+        imbalance: imbalance(tally),
+        frames: tally.frames,
+        at: this.at === undefined ? "" : isoTime(this.at),
+        candles: this.book.candles.length,
+      });
+    }
+  }
+
+  private seekbarTo(fraction: number, now: number): void {
+    const bar = this.seekbar;
+    if (!bar || bar.dataset["held"]) return;
+    bar.value = String(Math.round(fraction * STEPS));
+    if (now - this.read > READ_MS || !this.shot.playing) bar.ariaValueText = this.live.get("time")?.textContent ?? "";
+  }
+
+  private text(name: Live, text: string): void {
+    const element = this.live.get(name);
+    if (element && element.textContent !== text) element.textContent = text;
+  }
+}

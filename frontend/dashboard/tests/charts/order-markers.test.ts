@@ -1,0 +1,31 @@
+import { describe, expect, test } from "vitest";
+import { barAt, MOST_MARKS, marksOf, timedOrders } from "../../src/charts/order-markers.ts";
+
+describe("marks", () => {
+  const bars = [0, 60, 120, 180];
+  const order = (seconds: number, side: string) => ({
+    ts: new Date(seconds * 1000).toISOString(),
+    side,
+    quantity: 100,
+    price: 1.5,
+  });
+
+  test("stand at the bar that their orders fall in, one for each side", () => {
+    const marks = marksOf(timedOrders([order(130, "SELL"), order(65, "BUY"), order(70, "BUY")]), bars, 0, 180);
+    expect(marks).toEqual([
+      { time: 60, buy: true, orders: 2, text: "B ×2" },
+      { time: 120, buy: false, orders: 1, text: "S 100 @ 1.50" },
+    ]);
+  });
+
+  test("are left out where they would be too many to tell apart", () => {
+    const many = Array.from({ length: MOST_MARKS + 2 }, (_, index) => index * 60);
+    expect(marksOf(timedOrders(many.map((time) => order(time, "BUY"))), many, 0, 1e9)).toEqual([]);
+  });
+
+  test("have no bar before the first", () => {
+    expect([barAt(bars, -1), barAt(bars, 0), barAt(bars, 179), barAt(bars, 999), barAt([], 5)]).toEqual([
+      -1, 0, 2, 3, -1,
+    ]);
+  });
+});

@@ -1,0 +1,24 @@
+import { describe, expect, test } from "vitest";
+import { addReport, charge, NO_COST, NO_COSTS, saved } from "../../../src/features/engineering/call-costs.ts";
+
+describe("costs", () => {
+  const report = { call: "getChart", side: "bff", requests: 1, bytes: 100, ms: 5, cache: "bff; hit" } as const;
+
+  test("add up by view and side", () => {
+    const once = charge(NO_COSTS, "run", report);
+    const twice = charge(once, "run", {
+      ...report,
+      ms: 3,
+      fallback: true,
+      error: { code: "NETWORK", correlationId: null },
+    });
+    expect(twice.run.bff).toEqual({ calls: 2, bytes: 200, ms: 5, cache: "bff; hit", fallbacks: 1, errors: 1 });
+    expect(twice.run.legacy).toBeUndefined();
+    expect(NO_COSTS.run.bff).toBeUndefined();
+    expect(addReport(NO_COST, report).calls).toBe(1);
+  });
+
+  test("compare as the share that is saved", () => {
+    expect([saved(8, 2), saved(0, 2), saved(undefined, 1), saved(4, 0)]).toEqual([0.75, undefined, undefined, 1]);
+  });
+});

@@ -1,0 +1,104 @@
+import { describe, expect, test } from "vitest";
+import {
+  barMinutesFor,
+  CandleBook,
+  countFrame,
+  emptyTally,
+  type Frame,
+  imbalance,
+  MOST_CANDLES,
+} from "../../../src/features/playback/candle-book.ts";
+
+const start = Date.parse("2024-07-02T13:30Z") / 1000;
+const minute = (index: number) => new Date((start + index * 60) * 1000).toISOString();
+const frame = (index: number, rest: Partial<Frame> = {}): Frame => ({
+  ts: minute(index),
+  ohlc: { o: index, h: index + 2, l: index - 1, c: index + 1, v: 10 },
+  orders: [],
+  equity: { value: 1000 + index },
+  n: 1,
+  seq: index,
+  ...rest,
+});
+
+describe("candles", () => {
+  test("grow from frames: first open, highest high, lowest low, last close, all of the volume", () => {
+    const book = new CandleBook(5);
+    for (let index = 0; index < 7; index += 1) book.add(frame(index));
+    expect(book.candles).toEqual([
+      { time: start, o: 0, h: 6, l: -1, c: 5, v: 50, equity: 1004, buys: 0, sells: 0 },
+      { time: start + 300, o: 5, h: 8, l: 4, c: 7, v: 20, equity: 1006, buys: 0, sells: 0 },
+    ]);
+  });
+
+  test("count orders by side, and stand still over a minute without trades", () => {
+    const book = new CandleBook(1);
+    book.add(frame(0, { orders: [{ side: "BUY" }, { side: "sell" }, { side: "SELL" }] }));
+    book.add(frame(1, { ohlc: null }));
+    expect(book.candles.map(({ buys, sells }) => [buys, sells])).toEqual([
+      [1, 2],
+      [0, 0],
+    ]);
+    expect(book.candles[1]).toMatchObject({ o: 1, h: 1, l: 1, c: 1, v: 0 });
+  });
+
+  test("are told once as changed", () => {
+    const book = new CandleBook(1);
+    book.add(frame(0));
+    expect(book.changed()).toHaveLength(1);
+    expect(book.changed()).toHaveLength(0);
+    book.add(frame(1));
+    book.add(frame(2));
+    expect(book.changed().map((candle) => candle.time - start)).toEqual([60, 120]);
+  });
+
+  test("of the past come in front, and never twice", () => {
+    const book = new CandleBook(5);
+    book.add(frame(10));
+    const bars = [0, 1, 5, 9, 10, 11].map((index) => ({ time: start + index * 60, o: 1, h: 1, l: 1, c: 1, v: 1 }));
+    book.precede(bars, start + 600);
+    expect(book.candles.map((candle) => candle.time - start)).toEqual([0, 300, 600]);
+    expect(book.rebuilt).toBe(true);
+  });
+
+  test("stay within their bound", () => {
+    const book = new CandleBook(1);
+    for (let index = 0; index < MOST_CANDLES * 2; index += 1) book.add(frame(index));
+    expect(book.candles.length).toBeLessThanOrEqual(MOST_CANDLES);
+    expect(book.candles.at(-1)?.o).toBe(MOST_CANDLES * 2 - 1);
+  });
+
+  test.each([
+    [1, 30, 5],
+    [5, 30, 15],
+    [15, 30, 60],
+    [60, 30, 60],
+    [240, 30, 390],
+  ])("at speed %f and %i frames a second are of %i minutes", (speed, fps, minutes) => {
+    expect(barMinutesFor(speed, fps)).toBe(minutes);
+  });
+});
+
+describe("the tally", () => {
+  const count = (frames: Frame[], base = -1) => {
+    const tally = emptyTally(base);
+    for (const one of frames) countFrame(tally, one);
+    return tally;
+  };
+
+  test("balances while each frame covers what follows on the last one", () => {
+    const tally = count([frame(4, { n: 5 }), frame(5), frame(9, { n: 4, dropped: 3 })]);
+    expect([imbalance(tally), tally.broken, tally.covered, tally.dropped]).toEqual([0, 0, 10, 3]);
+  });
+
+  test("begins where playback began", () => {
+    const tally = count([frame(100), frame(101)]);
+    expect([imbalance(tally), tally.base, tally.broken]).toEqual([0, 99, 0]);
+  });
+
+  test("shows a frame that is missing, and one that came twice", () => {
+    expect(imbalance(count([frame(0), frame(2)]))).toBe(1);
+    expect(count([frame(0), frame(2)]).broken).toBe(1);
+    expect(imbalance(count([frame(0), frame(1), frame(1)]))).toBe(-1);
+  });
+});
