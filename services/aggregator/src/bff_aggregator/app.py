@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 
 from bff_aggregator import chart_routes, runs, view_routes
 from bff_aggregator.cache import Link, Remote
@@ -21,6 +22,7 @@ from bff_aggregator.replies import Replies
 from bff_aggregator.run_list import RunList
 from bff_aggregator.run_metrics import RunMetrics
 from bff_aggregator.runcache import RunCache
+from bff_aggregator.sending import BoundedResponses, HttpProtocol, ResponseBudget
 from bff_aggregator.settings import AggregatorSettings
 from bff_aggregator.store import Store
 from bff_aggregator.view_routes import Sources
@@ -35,6 +37,7 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
     settings = settings or load(AggregatorSettings)
     metrics = Metrics()
     upstream = Upstream(settings, metrics)
+    budget = ResponseBudget(settings.response_total_bytes, settings.response_client_bytes, metrics.registry)
 
     run_metrics = RunMetrics.create(metrics.registry)
     run_source = RunSource(upstream, settings, run_metrics)
@@ -75,12 +78,16 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
         await upstream.aclose()
 
     checks = {"backend": upstream.check, **({"redis": remote.check} if settings.redis_url else {})}
-    app = create_common_app("aggregator", settings, metrics=metrics, checks=checks, lifespan=lifespan)
-    app.serve_directly(endpoint, lambda path: path == chart_routes.PATH)
+    app = create_common_app(
+        "aggregator", settings, metrics=metrics, checks=checks, lifespan=lifespan, server={"http": HttpProtocol}
+    )
+    app.user_middleware.append(Middleware(BoundedResponses, budget, settings.response_stuck_seconds))  # the innermost
+    direct = BoundedResponses(endpoint, budget, settings.response_stuck_seconds)
+    app.serve_directly(direct, lambda path: path == chart_routes.PATH)
     app.include_router(chart_routes.make_router(endpoint, store))
     app.include_router(runs.make_router(run_loader, replies, run_list, store, settings))
     parts = Sources(
-        run_loader, replies, endpoint, store, settings.run_timeout, run_metrics.view_parts, metrics.outcomes
+        run_loader, replies, endpoint, store, settings.run_timeout, run_metrics.view_parts, metrics.outcomes, budget
     )
     app.include_router(view_routes.make_router(parts))
     return app

@@ -18,6 +18,7 @@ from bff_aggregator.flights import Flights
 from bff_aggregator.parts import User, describe
 from bff_aggregator.run_metrics import RunMetrics
 from bff_aggregator.sections import Part, State, Whole
+from bff_aggregator.sending import PartsResponse
 from bff_aggregator.splicing import Opened
 from bff_shared.errors import Internal
 from bff_shared.responses import JSON
@@ -89,8 +90,9 @@ class Replies:
             if known is not None:
                 return Response(None, 304, {**headers, "etag": known})
         if encoded.packed is None:
-            return Response(encoded.body.text + rest, 200, headers, JSON)
-        return Response(splicing.end(encoded.packed, rest), 200, {**headers, "content-encoding": coding}, JSON)
+            return PartsResponse((encoded.body.text, rest), 200, headers, JSON)
+        packed = encoded.packed.data, splicing.end(encoded.packed, rest)
+        return PartsResponse(packed, 200, {**headers, "content-encoding": coding}, JSON)
 
     async def plain(
         self, user: User, whole: Whole, shape: Shape, accept_encoding: str | None, begun: float

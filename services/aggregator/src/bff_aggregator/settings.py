@@ -21,5 +21,14 @@ class AggregatorSettings(Settings):
     run_timeout: Seconds = Field(1.5, description="seconds a complete run may take; `X-Request-Timeout` may shorten it")
     run_late_timeout: Seconds = Field(10.0, description="seconds a part of a run may take to come for the next request")
     run_answer_bytes: int = Field(32 * 1024 * 1024, ge=0, description="bytes of encoded answers kept in this process")
+    response_client_bytes: int = Field(
+        128 * 1024 * 1024, ge=1, description="bytes of large response bodies being sent to one client address"
+    )
+    response_total_bytes: int = Field(
+        256 * 1024 * 1024, ge=1, description="bytes of large response bodies being sent to all clients of a process"
+    )
+    response_stuck_seconds: Seconds = Field(
+        30.0, description="a client that takes nothing of a large response for so long is cut off"
+    )
     equity_calls: int = Field(16, ge=1, le=1000, description="equity curves read from the backend at once")
     list_fanout: int = Field(8, ge=1, le=100, description="runs of a list whose metrics are asked for at once")

@@ -47,13 +47,13 @@ def begin(text: bytes, coding: str) -> Opened:
 
 
 def end(first: Opened, text: bytes) -> bytes:
-    """Return the whole body of the first part followed by `text`."""
+    """Return what follows the first part's data where the body ends with `text`."""
     if first.coding == "zstd":
-        return first.data + _raw_blocks(text)
+        return _raw_blocks(text)
     deflate = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
     rest = deflate.compress(text) + deflate.flush()
     trailer = _GZIP_TRAILER.pack(zlib.crc32(text, first.crc), (first.size + len(text)) & 0xFFFFFFFF)
-    return b"".join((first.data, rest, trailer))
+    return rest + trailer
 
 
 def _raw_blocks(text: bytes) -> bytes:

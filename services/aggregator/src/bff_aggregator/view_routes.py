@@ -22,6 +22,7 @@ from bff_aggregator.parts import User
 from bff_aggregator.replies import UNKNOWN_SIZE, Replies
 from bff_aggregator.runs import MOST, RunId, Timeout, light, pass_on
 from bff_aggregator.sections import PARTS, Sighting, Whole
+from bff_aggregator.sending import Held, ResponseBudget
 from bff_aggregator.sources import Refused
 from bff_aggregator.store import Store
 from bff_shared.context import correlation_id
@@ -49,7 +50,7 @@ class Sources:
     """What makes the parts of a view: the very code that answers for each of them alone.
 
     `run_timeout` is how many seconds a run may take; `told` counts parts by name and status, `outcomes` counts them for
-    the budgets of flags.
+    the budgets of flags. `budget` bounds the bytes that are being sent.
     """
 
     runs: Runs
@@ -59,6 +60,7 @@ class Sources:
     run_timeout: float
     told: Counter
     outcomes: Outcomes
+    budget: ResponseBudget
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ class View(Response):
         self._sources, self._asked = sources, asked
         self._coding = codings.choose(asked.heads.encoding, UNKNOWN_SIZE)
         self._stream = codings.Stream(self._coding)
+        self._held = sources.budget.held()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application; raises what keeps the head from being had."""
@@ -125,6 +128,7 @@ class View(Response):
             await pass_on(refused)(scope, receive, send)
         finally:
             await _end(answering, leaving)
+            self._held.release()
 
     async def _answer(self, send: Send) -> None:
         """Send the head as soon as the run is seen, and the other parts in the order in which they come."""
@@ -181,9 +185,10 @@ class View(Response):
 
     async def _line(self, name: str, make: Callable[[], Awaitable[Made]]) -> bytes:
         """Return the line of a part, whatever becomes of it."""
-        status, line = await _told(name, make)
+        status, line, excused = await _told(name, make, self._held)
         self._sources.told.labels(name, status).inc()
-        self._count(name, status)
+        if not excused:
+            self._count(name, status)
         return line
 
     def _count(self, name: str, status: int) -> None:
@@ -211,19 +216,20 @@ class View(Response):
         return await self._sources.charts.plain(query, self._asked.heads, self._asked.begun)
 
 
-async def _told(name: str, make: Callable[[], Awaitable[Made]]) -> tuple[int, bytes]:
-    """Return what became of a part, and its line."""
+async def _told(name: str, make: Callable[[], Awaitable[Made]], held: Held) -> tuple[int, bytes, bool]:
+    """Return what became of a part, its line, and whether its failure is the client's own doing."""
     try:
         body, tag = await make()
+        held.acquire(len(body))
     except Refused as refused:
-        return refused.status, view_lines.refusal(name, refused.status, refused.content, correlation_id())
+        return refused.status, view_lines.refusal(name, refused.status, refused.content, correlation_id()), False
     except BffError as error:
-        return error.status, view_lines.failure(name, error, correlation_id())
+        return error.status, view_lines.failure(name, error, correlation_id()), error.excused
     except Exception:
         log.exception("a part of a view failed")
         defect = Internal("the service failed to answer")
-        return defect.status, view_lines.failure(name, defect, correlation_id())
-    return 200, view_lines.line(name, 200, body, tag)
+        return defect.status, view_lines.failure(name, defect, correlation_id()), False
+    return 200, view_lines.line(name, 200, body, tag), False
 
 
 async def _left(receive: Receive) -> None:

@@ -1,0 +1,218 @@
+"""Large response bodies: sent in pieces, within a budget of bytes in flight per client address and in all. I/O.
+
+A body is in flight from its head until the server has handed its last piece to the connection, and all of it counts
+for so long, because that is how long it is in memory. Bodies up to SMALL_BYTES count for nothing: a connection's own
+buffers hold as much.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+import prometheus_client
+from fastapi.responses import Response
+from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from bff_shared.context import current
+from bff_shared.errors import Busy, ClientBusy, wants_problem
+from bff_shared.headers import Header, get
+from bff_shared.responses import send_error
+
+log = logging.getLogger(__name__)
+SMALL_BYTES: Final = 64 * 1024
+PIECE_BYTES: Final = 128 * 1024
+UNSENT_BYTES: Final = 128 * 1024
+"""What the kernel may hold of a large body that it has not sent, so that a client's progress shows soon."""
+
+RETRY_AFTER_SECONDS: Final = 2.0
+EXTENSION: Final = "bff.transport"
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1 server with the connection's transport in each scope, for who has to abort it."""
+
+    def on_message_begin(self) -> None:
+        """Begin a request's scope."""
+        super().on_message_begin()
+        cast("dict[str, Any]", self.scope)["extensions"] = {EXTENSION: self.transport}
+
+
+class ResponseBudget:
+    """Bytes of response bodies in flight: at most `total`, and at most `per_client` for one client address.
+
+    A client with nothing in flight may have one body of any size, and so may one client of an idle process.
+    """
+
+    def __init__(self, total: int, per_client: int, registry: CollectorRegistry) -> None:
+        self.total, self.per_client = total, per_client
+        self._by_client: Counter[str] = Counter()
+        self.in_flight = 0
+        gauge = prometheus_client.Gauge(
+            "bff_response_bytes_in_flight", "Bytes of large response bodies being sent", registry=registry
+        )
+        gauge.set_function(lambda: self.in_flight)
+        self._refused = prometheus_client.Counter(
+            "bff_responses_refused_total",
+            "Responses refused because too many bytes were being sent, by whose limit it was",
+            ("limit",),
+            registry=registry,
+        )
+        self.cut = prometheus_client.Counter(
+            "bff_responses_cut_total", "Responses cut off because the client took nothing", registry=registry
+        )
+
+    def acquire(self, client: str, size: int) -> None:
+        """Count a body as in flight until `release`. Raises ClientBusy or Busy where it is too much."""
+        mine = self._by_client[client]
+        if mine and mine + size > self.per_client:
+            self._refused.labels("client").inc()
+            raise ClientBusy("too much of what this client asked for is still being sent", RETRY_AFTER_SECONDS)
+        if self.in_flight and self.in_flight + size > self.total:
+            self._refused.labels("process").inc()
+            raise Busy("the service is sending as much as it may", RETRY_AFTER_SECONDS)
+        self._by_client[client] = mine + size
+        self.in_flight += size
+
+    def release(self, client: str, size: int) -> None:
+        """Count a body no more."""
+        self._by_client[client] -= size
+        self.in_flight -= size
+        if not self._by_client[client]:
+            del self._by_client[client]
+
+    def held(self) -> "Held":
+        """Return what counts bytes for the client of the current request."""
+        context = current()
+        return Held(self, context.client if context else "")
+
+
+class Held:
+    """What one response has acquired of a budget; needs one `release`."""
+
+    def __init__(self, budget: ResponseBudget, client: str) -> None:
+        self._budget, self._client, self._size = budget, client, 0
+
+    def acquire(self, size: int) -> None:
+        """Count so many bytes more, unless they are few. Raises ClientBusy or Busy."""
+        if size > SMALL_BYTES:
+            self._budget.acquire(self._client, size)
+            self._size += size
+
+    def release(self) -> None:
+        """Give everything back."""
+        if self._size:
+            self._budget.release(self._client, self._size)
+            self._size = 0
+
+
+class BoundedResponses:
+    """Wraps an ASGI app: bodies whose length its responses announce take from a budget, and large ones go in pieces.
+
+    A response that is too much is replaced by 503 BUSY. A client that takes nothing of a large body for
+    `stuck_seconds` is cut off.
+    """
+
+    def __init__(self, app: ASGIApp, budget: ResponseBudget, stuck_seconds: float) -> None:
+        self._app, self._budget, self._stuck_seconds = app, budget, stuck_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection scope; anything but HTTP passes as it is, and so does what has no body."""
+        if scope["type"] != "http" or scope["method"] == "HEAD":
+            await self._app(scope, receive, send)
+            return
+        held = self._budget.held()
+        try:
+            await self._app(scope, receive, _Sender(scope, send, held, self._budget, self._stuck_seconds).send)
+        finally:
+            held.release()
+
+
+class _Sender:
+    """One response on its way to the server."""
+
+    __slots__ = ("_budget", "_held", "_over", "_scope", "_send", "_stuck_seconds")
+
+    def __init__(self, scope: Scope, send: Send, held: Held, budget: ResponseBudget, stuck_seconds: float) -> None:
+        self._scope, self._send, self._held, self._budget = scope, send, held, budget
+        self._stuck_seconds = stuck_seconds
+        self._over = False
+
+    async def send(self, message: Message) -> None:
+        """Send a message of the app's, or what stands for it."""
+        if self._over:
+            return
+        if message["type"] == "http.response.start":
+            await self._begin(message)
+        elif len(message.get("body", b"")) <= SMALL_BYTES:
+            await self._send(message)
+        else:
+            await self._in_pieces(message)
+
+    async def _begin(self, message: Message) -> None:
+        headers: Sequence[Header] = message.get("headers", ())
+        length = get(headers, b"content-length")
+        try:
+            self._held.acquire(int(length) if length else 0)
+        except Busy as error:
+            self._over = True
+            accept = get(self._scope["headers"], b"accept") or b""
+            await send_error(self._send, error, problem=wants_problem(accept.decode("latin-1")))
+        else:
+            await self._send(message)
+
+    async def _in_pieces(self, message: Message) -> None:
+        """Send a body by views of it, each when the connection has taken those before."""
+        body, more = memoryview(message["body"]), message.get("more_body", False)
+        self._limit_unsent()
+        for at in range(0, len(body), PIECE_BYTES):
+            piece = body[at : at + PIECE_BYTES]
+            last = at + PIECE_BYTES >= len(body)
+            part = {"type": "http.response.body", "body": piece, "more_body": more or not last}
+            try:
+                async with asyncio.timeout(self._stuck_seconds):
+                    await self._send(part)
+            except TimeoutError:
+                self._cut()
+                return
+
+    def _limit_unsent(self) -> None:
+        transport, option = self._transport(), getattr(socket, "TCP_NOTSENT_LOWAT", None)
+        connection = transport.get_extra_info("socket") if transport else None
+        if option is not None and connection is not None:
+            with contextlib.suppress(OSError):  # a Unix socket has no such option
+                connection.setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES)
+
+    def _cut(self) -> None:
+        """Drop the connection with all that was not sent."""
+        self._over = True
+        self._budget.cut.inc()
+        log.warning("a response was cut off", extra={"reason": f"nothing taken for {self._stuck_seconds:g} s"})
+        if transport := self._transport():
+            transport.abort()
+
+    def _transport(self) -> asyncio.Transport | None:
+        extensions: Mapping[str, Any] = self._scope.get("extensions") or {}
+        transport: asyncio.Transport | None = extensions.get(EXTENSION)
+        return transport
+
+
+class PartsResponse(Response):
+    """A response whose body is several byte strings one after the other, which are not copied together."""
+
+    def __init__(self, parts: Sequence[bytes], status: int, headers: Mapping[str, str], media_type: str) -> None:
+        self._parts = parts
+        length = {"content-length": str(sum(map(len, parts)))}
+        super().__init__(None, status, {**headers, **length}, media_type)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  ASGI's signature
+        """Answer as an ASGI application."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        last = len(self._parts) - 1
+        for number, part in enumerate(self._parts):
+            await send({"type": "http.response.body", "body": part, "more_body": number < last})
