@@ -150,6 +150,22 @@ def test_dripping_body_arrives_whole(client: httpx.Client) -> None:
     assert time.monotonic() - started >= 0.1
 
 
+async def test_an_idle_stream_stays_open_and_silent_until_its_client_leaves(
+    client: httpx.Client, faulty: DemoServer
+) -> None:
+    put(client, {"path_pattern": "/stream$", "idle_stream": True})
+    async with (
+        httpx.AsyncClient(base_url=faulty.url, timeout=20) as reader,
+        reader.stream("GET", "/backtests/any/stream") as response,
+    ):
+        assert (response.status_code, response.headers["content-type"]) == (200, "text/event-stream")
+        pieces = response.aiter_bytes()
+        assert await anext(pieces) == b": idle\n\n"
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await anext(pieces)
+
+
 def test_wrong_json_is_another_shape_or_none_at_all(client: httpx.Client) -> None:
     put(client, {"wrong_json": True})
     answer = client.get("/backtests")

@@ -7,6 +7,9 @@ import httpx
 import pytest
 
 from bff_shared.carrier import Carrier, Stage, Stats, stage
+from bff_shared.connection import Connection
+from bff_shared.exchange import Timeouts
+from bff_shared.pool import Origin, Pool
 from tests.support.carrier import GUARD, OK, Clock, Handler, StartRaw
 
 
@@ -171,6 +174,30 @@ async def test_a_waiter_that_gives_up_costs_no_connection(
             await asyncio.sleep(0.001)
     assert await patient == b"ok"
     assert carrier.stats.open <= 1
+
+
+async def test_a_connection_given_to_a_waiter_that_is_cancelled_at_once_is_free_again(
+    start_raw: StartRaw, clock: Clock
+) -> None:
+    url = httpx.URL(await start_raw(ok_with()))
+    origin = Origin(b"http", url.raw_host, url.port or 80)
+    timeouts = Timeouts(connect=GUARD, write=GUARD, read=GUARD, pool=GUARD, first_byte=GUARD)
+    pool = Pool(max_connections=1, max_idle=1, idle_seconds=5.0, high_water=1024, ssl_context=None, clock=clock)
+
+    async def acquire() -> Connection:
+        return await pool.acquire(origin, timeouts, httpx.Request("GET", url), fresh=False, repeatable=True)
+
+    connection = await acquire()
+    waiter = asyncio.create_task(acquire())
+    await until(lambda: pool.stats.waiting == 1)
+    connection.finished(reusable=True, keep_alive_seconds=None)
+    waiter.cancel()
+    await asyncio.wait({waiter})
+    assert waiter.cancelled()
+    assert (pool.stats.in_use, pool.stats.idle) == (0, 1)
+    async with asyncio.timeout(GUARD):
+        assert await acquire() is connection
+    pool.close()
 
 
 async def test_a_waiter_for_another_origin_gets_the_slot(

@@ -24,8 +24,9 @@ class Rule(BaseModel):
     answers an error instead, to the share `error_rate` of requests (0.3) or to all.
 
     Answers: `headers` are added; `wrong_json` answers 200 with JSON of another shape (`true` or `"shape"`) or with text
-    that is not JSON (`"syntax"`); `drip_bytes_per_s` sends the body slowly; `cut_after_bytes` drops the connection when
-    so much of the body was sent.
+    that is not JSON (`"syntax"`); `idle_stream` answers with an event stream of one comment, open and silent
+    until the client leaves; `drip_bytes_per_s` sends the body slowly; `cut_after_bytes` drops the connection when so
+    much of the body was sent.
 
     WebSockets: when `ws_kill_after_frames` frames were sent, the connection is dropped, or closed with `ws_kill_code`;
     `ws_kill_times` limits how often. After `ws_stall_after_frames` frames nothing more is sent until the rules change.
@@ -44,6 +45,7 @@ class Rule(BaseModel):
     error_status: int | None = Field(None, ge=400, le=599)
     headers: dict[str, str] = {}
     wrong_json: bool | Literal["shape", "syntax"] = False
+    idle_stream: bool = False
     drip_bytes_per_s: float | None = Field(None, gt=0)
     cut_after_bytes: int | None = Field(None, ge=0)
     ws_kill_after_frames: int | None = Field(None, ge=0)

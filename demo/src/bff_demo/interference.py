@@ -69,6 +69,8 @@ class Interference:
             await _answer(
                 scope, receive, send, 200, _WRONG["syntax" if active.rule.wrong_json == "syntax" else "shape"]
             )
+        elif active.rule.idle_stream and scope["type"] == "http":
+            await _stay_silent(receive, send)
         elif scope["type"] == "websocket":
             await self._app(scope, receive, _FrameGate(send, active, self._board.changed))
         else:
@@ -188,6 +190,15 @@ async def _drained(send: Send) -> None:
 async def _drop(send: Send, receive: Receive, kind: str) -> None:
     _transport(send).abort()
     while (await receive())["type"] != f"{kind}.disconnect":
+        pass
+
+
+async def _stay_silent(receive: Receive, send: Send) -> None:
+    """Send the head and one comment of an event stream, then nothing until the client leaves."""
+    headers = [(b"content-type", b"text/event-stream")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b": idle\n\n", "more_body": True})
+    while (await receive())["type"] != "http.disconnect":
         pass
 
 

@@ -1,7 +1,8 @@
 """A stack that is attacked, and the state of its parts."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -53,6 +54,16 @@ class Target:
         """Return the requests that reached the backend and hold this in their target, oldest first."""
         seen = httpx.get(f"http://127.0.0.1:{self.stack['backend'].port}/__requests", timeout=WAIT_S).json()
         return [request for request in seen["requests"] if part in f"{request['raw_path']}?{request['query']}"]
+
+    @contextmanager
+    def backend_faults(self, *rules: dict[str, Any]) -> Iterator[None]:
+        """Put rules of `bff_demo.faults.Rule` into force at the backend while the block runs."""
+        url = f"http://127.0.0.1:{self.stack['backend'].port}/__faults"
+        httpx.put(url, json={"rules": rules}, timeout=WAIT_S).raise_for_status()
+        try:
+            yield
+        finally:
+            httpx.delete(url, timeout=WAIT_S).raise_for_status()
 
     def run_of(self, user: str) -> str:
         """Return the finished run of a user that has the fewest days."""

@@ -8,11 +8,12 @@ import pytest
 from tests.chaos.hostile.attacker import Attacker, Streams
 from tests.chaos.hostile.harness import honest, unharmed
 from tests.chaos.hostile.target import Target
-from tests.support.http1 import Message, read_answer
+from tests.support.http1 import Message, read_answer, read_head
 
 pytestmark = [pytest.mark.timing, pytest.mark.timeout(240)]
 
-SLOW, FAILING, HURRIED = 100, 25, 200
+SLOW, FAILING, HURRIED, IDLE = 100, 25, 200, 200
+FAILURES = (502, 503, 504)
 LENGTH = (b"Content-Length", b"100000")
 CHART = "/api/v1/chart-data?symbol=MSFT&timeframe=1M&from_date=2024-{:02}-06&to_date=2024-{:02}-07"
 
@@ -38,12 +39,31 @@ async def _end_of(upload: Streams) -> str:
     return str(answer.status)
 
 
+async def test_idle_event_streams_of_one_address_hold_nobody_up(target: Target) -> None:
+    # The backend's streams say one comment and are silent then: what is measured is what our places cost others.
+    with target.backend_faults({"path_pattern": "^/backtests/[^/]+/stream$", "idle_stream": True}):
+        async with honest(target) as witness, Attacker(target) as attacker:
+            path = "/api/v1/backtests/{}/stream"
+            heads = [attacker.head("GET", path.format(n), [(b"Accept", b"text/event-stream")]) for n in range(IDLE)]
+            streams = [await attacker.connect(head) for head in heads]
+            async with asyncio.timeout(30):
+                statuses = Counter([(await read_head(stream[0])).status for stream in streams])
+            await asyncio.sleep(5)
+        assert statuses[200] > 0, statuses
+        assert set(statuses) <= {200, 429, 503}, statuses
+        await unharmed(target, witness)
+
+
 async def test_requests_of_one_caller_that_fail_and_an_upload_without_end_open_no_breaker(target: Target) -> None:
+    failures = [{"path_pattern": f"/none-{status}-", "error_status": status} for status in FAILURES]
     async with honest(target) as witness, Attacker(target, "mallory") as attacker:
         head = attacker.head("POST", "/api/v1/backtests", [(b"Transfer-Encoding", b"chunked")])
         _, writer = await attacker.connect(head + b"1\r\n{\r\n")
-        for number in range(FAILING):
-            await attacker.request("GET", f"/api/v1/backtests/none-{number}/equity")
+        with target.backend_faults(*failures):
+            for number in range(FAILING):
+                status = FAILURES[number % len(FAILURES)]
+                answer = await attacker.request("GET", f"/api/v1/backtests/none-{status}-{number}/equity")
+                assert answer.status == status, answer.body
         for _ in range(20):
             writer.write(b"1\r\n \r\n")
             await asyncio.sleep(0.25)
