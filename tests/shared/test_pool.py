@@ -42,8 +42,9 @@ async def new_carrier(clock: Clock) -> AsyncIterator[Callable[..., Carrier]]:
 
 async def send(carrier: Carrier, origin: str, method: str = "GET", *, pool: float = GUARD) -> httpx.Response:
     timeout = {"connect": GUARD, "read": GUARD, "write": GUARD, "pool": pool}
+    extensions = {"timeout": timeout, "repeatable": method in {"GET", "DELETE"}}
     request = httpx.Request(
-        method, origin, headers=[(b"Host", b"b")], stream=httpx.ByteStream(b""), extensions={"timeout": timeout}
+        method, origin, headers=[(b"Host", b"b")], stream=httpx.ByteStream(b""), extensions=extensions
     )
     async with asyncio.timeout(GUARD):
         return await carrier.handle_async_request(request)
