@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from bff_aggregator.bars import Bars
-from bff_aggregator.entries import NO_GENERATION, pack, unpack
+from bff_aggregator.entries import pack, unpack
 from tests.aggregator.conftest import Demo, StartAggregator
 from tests.aggregator.test_chart_data import PATH
 from tests.aggregator.test_decimate import EPOCH, as_dicts
@@ -175,11 +175,12 @@ async def test_stale_hours_stand_in_for_a_failed_backend(
     with redis.client() as look:
         while look.dbsize() < 13 or any(b":lock" in key for key in look.keys()):  # noqa: SIM118  Redis's command
             await asyncio.sleep(0.005)
+        generation = look.get(*look.keys("*:generation")) or b""
         for name in look.keys("*hour*"):
-            item = unpack(look.get(name) or b"", name.decode(), NO_GENERATION)
+            item = unpack(look.get(name) or b"", name.decode(), generation)
             assert item is not None
             expired = replace(item, fresh_until=item.made, swr_until=item.made)
-            look.set(name, pack(expired, name.decode(), NO_GENERATION))
+            look.set(name, pack(expired, name.decode(), generation))
     demo.faults({"path_prefix": "/bars", "error_status": 500})
     demo.forget()
     stale = await chart(await start_aggregator(**settings), QUARTER)

@@ -62,11 +62,16 @@ def recordings(service: str) -> list[Recording]:
 
 
 def strings(client: "redis.Redis") -> dict[bytes, bytes]:
-    """Return all strings that are in Redis, except what says who may write now."""
+    """Return all strings that are in Redis, except what says who may write now, and how much."""
     found: dict[bytes, bytes] = {}
     for key in client.scan_iter():
         value = client.get(key) if client.type(key) == b"string" else None
-        if isinstance(key, bytes) and isinstance(value, bytes) and not key.endswith((b":lock", b":reader")):
+        if (
+            isinstance(key, bytes)
+            and isinstance(value, bytes)
+            and not key.endswith((b":lock", b":reader"))
+            and b"{spent:" not in key
+        ):
             found[key] = value
     return found
 

@@ -111,11 +111,14 @@ async def wsrelay() -> Recording:
 
 
 async def main(services: Sequence[str]) -> None:
-    """Record the services that are named."""
+    """Record the services that are named, as their next version where one is named with it (`aggregator=0.2.0`)."""
+    versions = {service: version for service, _, version in (name.partition("=") for name in services)}
     for record in (proxy, aggregator, wsrelay):
-        if record.__name__ not in services:
+        if record.__name__ not in versions:
             continue
-        path = (recording := await record()).save()
+        recording = await record()
+        recording.version = versions[record.__name__] or recording.version
+        path = recording.save()
         print(path.name, len(recording.values), "values,", path.stat().st_size, "bytes")
 
 

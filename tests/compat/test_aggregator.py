@@ -119,7 +119,7 @@ def test_what_a_later_version_wrote_is_refused(
     with redis.client() as client:
         for key, value in recording.values.items():
             changed = bytearray(value)
-            changed[place] ^= 0x10
+            changed[place] ^= 0 if key.endswith(b":generation") else 0x10
             client.set(key, bytes(changed))
     assert not any(ask(aggregator, recording).values())
 
@@ -131,5 +131,5 @@ def test_another_key_of_digests_finds_nothing(
         client.flushall()
         for key, value in recording.values.items():
             owner = key.split(b":")[-2]
-            client.set(key.replace(owner, owner[::-1]), value)
+            client.set(key if key.endswith(b":generation") else key.replace(owner, owner[::-1]), value)
     assert not any(ask(aggregator, recording).values())

@@ -255,6 +255,8 @@ async def test_thousand_faults_leave_nothing_behind(start_proxy: StartProxy) -> 
                 with contextlib.suppress(asyncio.IncompleteReadError):
                     await read_head(reader)
             writer.transport.abort()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
     await asyncio.gather(*(fault(number) for number in range(1000)))
     await settled(lambda: peer.open == 0 and len(asyncio.all_tasks()) <= before)

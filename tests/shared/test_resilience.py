@@ -89,7 +89,7 @@ def test_the_clients_told_apart_are_bounded() -> None:
     subject = breaker(min_calls=10**9)
     for number in range(20_000):
         call(subject, number / 10_000, Outcome.OVERLOADED, f"client {number}")
-    assert sum(len(counts) for _, counts in subject._calls._slices) <= 10 * 1024
+    assert sum(len(counts) for _, _, counts in subject._calls._slices) <= 10 * 1024
 
 
 def test_half_open_is_for_one_probe_and_no_call() -> None:

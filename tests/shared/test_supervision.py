@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from types import SimpleNamespace
 
 import pytest
 
@@ -48,8 +49,9 @@ async def test_pauses_grow_up_to_a_bound_and_start_again_after_a_long_run(monkey
 
     monkeypatch.setattr(supervision, "FIRST_PAUSE_SECONDS", 0.5)
     monkeypatch.setattr("bff_shared.supervision.random.uniform", lambda _low, high: high)
-    monkeypatch.setattr("bff_shared.supervision.asyncio.sleep", sleep)
-    monkeypatch.setattr("bff_shared.supervision.time.monotonic", lambda: now)
+    # In that module alone: the loop and servers of other threads sleep and look at the clock too.
+    monkeypatch.setattr(supervision, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(supervision, "time", SimpleNamespace(monotonic=lambda: now))
     await keep_running("a task", work)
     assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30, 0.5]
 

@@ -124,11 +124,12 @@ class Breaker:
 
     def _is_failing(self, now: float) -> bool:
         least = self._min_calls if now >= self._probation_until else max(1, self._min_calls // 4)
-        calls, failures, broken, worst_calls, worst_failures = self._calls.totals(now)
+        calls, failures, broken = self._calls.totals(now)
         if calls < least or failures < self._share * calls:
             return False
         if broken and broken >= self._share * calls:
             return True
+        worst_calls, worst_failures = self._calls.of_the_worst(now)
         others = failures - worst_failures
         return others >= max(1, least / 4) and others >= self._share * (calls - worst_calls)
 
@@ -141,31 +142,34 @@ class _Calls:
 
     def __init__(self, seconds: float) -> None:
         self._slice = seconds / 10
-        self._slices: deque[tuple[float, dict[int, list[int]]]] = deque()
+        self._slices: deque[tuple[float, list[int], dict[int, list[int]]]] = deque()
 
     def add(self, now: float, client: str, outcome: Outcome) -> None:
         at = now // self._slice
         if not self._slices or self._slices[-1][0] != at:
-            self._slices.append((at, {}))
+            self._slices.append((at, [0, 0, 0], {}))
             self._expire(now)
-        counts = self._slices[-1][1].setdefault(hash(client) % self._KINDS, [0, 0, 0])
-        counts[0] += 1
-        counts[1] += outcome is not Outcome.GOOD
-        counts[2] += outcome is Outcome.BROKEN
+        _, sums, clients = self._slices[-1]
+        for counts in (sums, clients.setdefault(hash(client) % self._KINDS, [0, 0, 0])):
+            counts[0] += 1
+            counts[1] += outcome is not Outcome.GOOD
+            counts[2] += outcome is Outcome.BROKEN
 
-    def totals(self, now: float) -> tuple[int, int, int, int, int]:
-        """Return calls, failed ones, those without a whole response, and both first of the client that failed most."""
+    def totals(self, now: float) -> tuple[int, int, int]:
+        """Return calls, failed ones, and those without a whole response."""
         self._expire(now)
-        by_client: dict[int, list[int]] = {}
-        for _, counts in self._slices:
-            for client, (calls, failures, broken) in counts.items():
-                known = by_client.setdefault(client, [0, 0, 0])
-                known[0] += calls
-                known[1] += failures
-                known[2] += broken
-        worst = max(by_client.values(), key=lambda counts: counts[1], default=[0, 0, 0])
-        sums = [sum(counts[index] for counts in by_client.values()) for index in range(3)]
-        return sums[0], sums[1], sums[2], worst[0], worst[1]
+        calls, failures, broken = (sum(sums[index] for _, sums, _ in self._slices) for index in range(3))
+        return calls, failures, broken
+
+    def of_the_worst(self, now: float) -> tuple[int, int]:
+        """Return calls and failed ones of the client that failed most; this looks at every client."""
+        self._expire(now)
+        by_client: dict[int, tuple[int, int]] = {}
+        for _, _, clients in self._slices:
+            for client, (calls, failures, _) in clients.items():
+                known = by_client.get(client, (0, 0))
+                by_client[client] = known[0] + calls, known[1] + failures
+        return max(by_client.values(), key=lambda counts: counts[1], default=(0, 0))
 
     def _expire(self, now: float) -> None:
         oldest = now // self._slice - 10
