@@ -12,6 +12,9 @@ execFileSync("npx", ["--no-install", "tsc", "-p", "tsconfig.build.json"], {
 const { name, version, description, license, type, sideEffects } = JSON.parse(
   readFileSync(new URL("package.json", root), "utf8"),
 );
-const exported = { ".": { types: "./index.d.ts", default: "./index.js" } };
+const exported = {
+  ".": { types: "./index.d.ts", default: "./index.js" },
+  "./lib/*": { types: "./lib/*.d.ts", default: "./lib/*.js" },
+};
 const published = { name, version, description, license, type, sideEffects, exports: exported, files: ["**"] };
 writeFileSync(new URL("dist/package.json", root), `${JSON.stringify(published, null, 2)}\n`);

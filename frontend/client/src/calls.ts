@@ -1,10 +1,10 @@
-/** How a call is made: which side it goes to, what happens when that side fails, and what is told about it. */
+/** Makes a call: chooses its side, falls back where that fails, and reports what it took. */
 
-import { type Adapter, bff, chartTarget, runTarget } from "./bff/adapter.ts";
+import { type Adapter, bff, chartPath, runPath } from "./bff/adapter.ts";
 import type { SchemaName } from "./bff/validate.ts";
 import { BffError, isBffFailure } from "./errors.ts";
-import { Exchange, target, type Wire } from "./http/request-context.ts";
-import { Flights } from "./inflight-requests.ts";
+import { type HttpConfig, pathWithQuery, RequestContext } from "./http/request-context.ts";
+import { InflightRequests } from "./inflight-requests.ts";
 import type {
   CallName,
   Chart,
@@ -22,102 +22,102 @@ import type {
 
 export type Check = (schema: SchemaName, answer: unknown) => void;
 
-export type Legacy = typeof import("./legacy/index.ts");
-let legacyCode: Promise<Legacy> | undefined;
+export type LegacyModule = typeof import("./legacy/index.ts");
+let legacyModule: Promise<LegacyModule> | undefined;
 
 /** Return the code of the legacy side. Raises BffError (NETWORK) where it cannot be loaded; the next call tries again. */
-export function legacy(): Promise<Legacy> {
-  legacyCode ??= import("./legacy/index.ts").catch((cause: unknown) => {
-    legacyCode = undefined;
+export function loadLegacy(): Promise<LegacyModule> {
+  legacyModule ??= import("./legacy/index.ts").catch((cause: unknown) => {
+    legacyModule = undefined;
     throw new BffError("NETWORK", "the code for the legacy side cannot be loaded", { cause });
   });
-  return legacyCode;
+  return legacyModule;
 }
 
-/** What is asked, in words that both sides understand. */
-export interface Plan<T> {
+/** One call, in terms that both sides understand. */
+export interface CallSpec<T> {
   call: CallName;
   group: Group;
   schema?: SchemaName;
-  ask(adapter: Adapter, exchange: Exchange): Promise<T>;
-  /** What the answer is of; plans for the same thing share a flight. */
-  what?: string;
+  ask(adapter: Adapter, context: RequestContext): Promise<T>;
+  /** Names what is asked for; calls with the same key share one request. */
+  key?: string;
 }
 
-export const listPlan = (query: RunQuery, shown?: ListOptions["shown"]): Plan<RunPage> => ({
+export const listSpec = (query: RunQuery, shown?: ListOptions["shown"]): CallSpec<RunPage> => ({
   call: "listRuns",
   group: "run_data",
   schema: "RunPage",
-  what: target("", query),
-  ask: (adapter, exchange) => adapter.listRuns(exchange, query, shown),
+  key: pathWithQuery("", query),
+  ask: (adapter, context) => adapter.listRuns(context, query, shown),
 });
 
-export const runPlan = (id: string, options: Omit<RunOptions, "signal">): Plan<CompleteRun> => ({
+export const runSpec = (id: string, options: Omit<RunOptions, "signal">): CallSpec<CompleteRun> => ({
   call: "getRun",
   group: "run_data",
   schema: "CompleteRun",
-  what: runTarget(id, options),
-  ask: (adapter, exchange) => adapter.getRun(exchange, id, options),
+  key: runPath(id, options),
+  ask: (adapter, context) => adapter.getRun(context, id, options),
 });
 
-export const chartPlan = (query: ChartQuery): Plan<Chart> => ({
+export const chartSpec = (query: ChartQuery): CallSpec<Chart> => ({
   call: "getChart",
   group: "chart_data",
   schema: "Chart",
-  what: chartTarget(query),
-  ask: (adapter, exchange) => adapter.getChart(exchange, query),
+  key: chartPath(query),
+  ask: (adapter, context) => adapter.getChart(context, query),
 });
 
 /** Runs are made by another service than the one that reads them. */
-const isRead = ({ call }: Pick<Plan<unknown>, "call">): boolean => call !== "createRun";
+const isRead = ({ call }: Pick<CallSpec<unknown>, "call">): boolean => call !== "createRun";
 
-interface Setting {
-  wire: Wire;
+interface CallDependencies {
+  http: HttpConfig;
   flags: FlagSource;
   /** Whether legacy may stand in for a BFF that fails. */
   fallback: boolean;
   check: Check | undefined;
-  tell(report: Report): void;
+  emitReport(report: Report): void;
 }
 
 export class Calls {
-  readonly setting: Setting;
-  readonly flights = new Flights();
+  readonly deps: CallDependencies;
+  readonly inflight = new InflightRequests();
 
-  constructor(setting: Setting) {
-    this.setting = setting;
+  constructor(setting: CallDependencies) {
+    this.deps = setting;
   }
 
-  /** Return what a plan asks for, shared with all who ask for the same. */
-  async shared<T>(plan: Plan<T>, signal: AbortSignal | undefined): Promise<T> {
-    return this.flights.join(this.nameOf(plan), signal, (landing) => this.once(plan, landing));
+  /** Make a call, shared with every caller of the same. */
+  async shared<T>(spec: CallSpec<T>, signal: AbortSignal | undefined): Promise<T> {
+    return this.inflight.join(this.requestKey(spec), signal, (shared) => this.once(spec, shared));
   }
 
-  /** Return the name of the flight that a plan would share. */
-  nameOf({ call, group, what }: Pick<Plan<unknown>, "call" | "group" | "what">): string {
-    const { flags, wire } = this.setting;
-    return JSON.stringify([call, flags.side(group), what, wire.headers()]);
+  /** Return the key under which a call is shared. */
+  requestKey({ call, group, key: what }: Pick<CallSpec<unknown>, "call" | "group" | "key">): string {
+    const { flags, http } = this.deps;
+    return JSON.stringify([call, flags.side(group), what, http.headers()]);
   }
 
-  /** Return what a plan asks for, from legacy if the BFF fails, or has `failed` already. */
-  async once<T>(plan: Plan<T>, signal: AbortSignal, failed?: BffError): Promise<T> {
-    const { wire, flags } = this.setting;
+  /** Make a call; legacy answers if the BFF fails, or has `failed` already. */
+  async once<T>(spec: CallSpec<T>, signal: AbortSignal, failed?: BffError): Promise<T> {
+    const { http, flags } = this.deps;
     const since = performance.now();
-    const exchange = new Exchange(wire, signal);
-    let failure = failed ?? (flags.side(plan.group) === "bff" ? this.absence(plan) : undefined);
-    let side: Side = failure ? "legacy" : flags.side(plan.group);
+    const context = new RequestContext(http, signal);
+    let failure = failed ?? (flags.side(spec.group) === "bff" ? this.unavailability(spec) : undefined);
+    let side: Side = failure ? "legacy" : flags.side(spec.group);
     const report = (error?: BffError): void =>
-      this.report(plan, { side, since, exchanges: [exchange], fallback: failure !== undefined, error });
+      this.report(spec, { side, since, contexts: [context], fallback: failure !== undefined, error });
     try {
       let answer: T;
       try {
-        answer = await this.ask(plan, side, exchange);
+        answer = await this.ask(spec, side, context);
       } catch (error) {
         if (side === "legacy" || !this.fallsBack(error)) throw error;
         side = "legacy";
         failure = error;
-        exchange.cache = undefined;
-        answer = await this.ask(plan, side, exchange);
+        context.cache = undefined;
+        answer = await this.ask(spec, side, context);
       }
       report(failure);
       return answer;
@@ -127,54 +127,54 @@ export class Calls {
     }
   }
 
-  /** Return what one side answers to a plan. */
-  async ask<T>(plan: Plan<T>, side: Side, exchange: Exchange): Promise<T> {
-    exchange.side = side;
+  /** Make a call to one side. */
+  async ask<T>(spec: CallSpec<T>, side: Side, context: RequestContext): Promise<T> {
+    context.side = side;
     try {
-      const answer = await plan.ask(side === "bff" ? bff : (await legacy()).legacy, exchange);
-      if (isRead(plan)) this.heard(side);
-      if (plan.schema) this.setting.check?.(plan.schema, answer);
+      const answer = await spec.ask(side === "bff" ? bff : (await loadLegacy()).legacy, context);
+      if (isRead(spec)) this.recordOutcome(side);
+      if (spec.schema) this.deps.check?.(spec.schema, answer);
       return answer;
     } catch (error) {
-      if (isRead(plan)) this.heard(side, error);
+      if (isRead(spec)) this.recordOutcome(side, error);
       throw error;
     }
   }
 
-  /** Return why a plan must not wait for the BFF: the service it would ask was silent, and has not been found again. */
-  absence(plan: Pick<Plan<unknown>, "call">): BffError | undefined {
-    return isRead(plan) ? this.setting.wire.presence?.failure : undefined;
+  /** Return why a call must not wait for the BFF: its service timed out, and no probe has reached it since. */
+  unavailability(spec: Pick<CallSpec<unknown>, "call">): BffError | undefined {
+    return isRead(spec) ? this.deps.http.availability?.failure : undefined;
   }
 
-  /** Note how a read of a side went. */
-  heard(side: Side, error?: unknown): void {
-    const { presence } = this.setting.wire;
+  /** Record whether a read of a side succeeded. */
+  recordOutcome(side: Side, error?: unknown): void {
+    const { availability: presence } = this.deps.http;
     if (error === undefined) {
-      if (side === "bff") presence?.answered();
+      if (side === "bff") presence?.recordSuccess();
     } else if (error instanceof BffError) {
-      if (side === "bff") presence?.failed(error);
+      if (side === "bff") presence?.recordFailure(error);
       // Neither side can be reached: it is the way that is broken, and the BFF may be back as soon as the way is.
-      else if (error.code === "NETWORK") presence?.forget();
+      else if (error.code === "NETWORK") presence?.reset();
     }
   }
 
   /** Tell whether it is the BFF (or the way to it) that failed, not the request, and legacy may stand in for it. */
   fallsBack(error: unknown): error is BffError {
-    return this.setting.fallback && error instanceof BffError && isBffFailure(error);
+    return this.deps.fallback && error instanceof BffError && isBffFailure(error);
   }
 
   report(
-    { call, group }: Pick<Plan<unknown>, "call" | "group">,
-    took: { side: Side; since: number; exchanges: Exchange[]; fallback?: boolean; error?: BffError | undefined },
+    { call, group }: Pick<CallSpec<unknown>, "call" | "group">,
+    took: { side: Side; since: number; contexts: RequestContext[]; fallback?: boolean; error?: BffError | undefined },
   ): void {
-    const { side, since, exchanges, fallback, error } = took;
-    const cache = exchanges.find((exchange) => exchange.cache !== undefined)?.cache;
-    this.setting.tell({
+    const { side, since, contexts, fallback, error } = took;
+    const cache = contexts.find((context) => context.cache !== undefined)?.cache;
+    this.deps.emitReport({
       call,
       group,
       side,
-      requests: exchanges.reduce((sum, { requests }) => sum + requests, 0),
-      bytes: exchanges.reduce((sum, { bytes }) => sum + bytes, 0),
+      requests: contexts.reduce((sum, { requests }) => sum + requests, 0),
+      bytes: contexts.reduce((sum, { bytes }) => sum + bytes, 0),
       ms: performance.now() - since,
       ...(cache !== undefined && { cache }),
       ...(fallback && { fallback: true }),

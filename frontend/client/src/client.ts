@@ -1,15 +1,16 @@
 /** The client: one owner of the calls and of the streams, and of who is told about them. */
 
-import { Presence } from "./bff/availability.ts";
+import { Availability } from "./bff/availability.ts";
 import { validate } from "./bff/validate.ts";
 import { getView } from "./bff/view.ts";
-import { Calls, chartPlan, type Legacy, legacy, listPlan, runPlan } from "./calls.ts";
-import { Exchange, makeWire, requestId } from "./http/request-context.ts";
-import { tellAll } from "./lib/listeners.ts";
+import { Calls, chartSpec, type LegacyModule, listSpec, loadLegacy, runSpec } from "./calls.ts";
+import { makeHttpConfig, RequestContext } from "./http/request-context.ts";
+import { Emitter } from "./lib/observable.ts";
+import { randomId } from "./lib/random-id.ts";
 import { isOver } from "./lib/run-status.ts";
 import { BffFeed } from "./stream/bff-feed.ts";
-import { lateFeed } from "./stream/feed.ts";
-import { type MakeFeed, PlayedRun } from "./stream/run-stream.ts";
+import { deferredFeed } from "./stream/feed.ts";
+import { type MakeFeed, SwitchingStream } from "./stream/switching-stream.ts";
 import type { Client, ClientOptions, Report, Side } from "./types.ts";
 
 /** Of Node, or what a bundler puts in its place; a page without a bundler has none. */
@@ -33,34 +34,35 @@ function checks(): typeof validate | undefined {
 export function createClient(options: ClientOptions): Client {
   const { flags, fallback = true, returnMs = RETURN_MS } = options;
   const check = options.validate === false ? undefined : checks();
-  const wire = makeWire(options);
-  const presence = fallback ? new Presence(() => answers("aggregator"), returnMs) : undefined;
-  if (presence) wire.presence = presence;
-  const listeners = new Set<(report: Report) => void>();
-  const streams = new Set<PlayedRun>();
+  const http = makeHttpConfig(options);
+  const presence = fallback ? new Availability(() => answers("aggregator"), returnMs) : undefined;
+  if (presence) http.availability = presence;
+  const reports = new Emitter<Report>();
+  const streams = new Set<SwitchingStream>();
   const feeds: Record<Side, MakeFeed> = {
     bff: (feed, epoch) => new BffFeed(feed, epoch, check),
     legacy: (feed) => {
-      const make = ({ LegacyFeed, getDetail }: Legacy) => {
-        const ask = async (id: string) => getDetail(new Exchange(wire, new AbortController().signal, "legacy"), id);
+      const make = ({ LegacyFeed, getDetail }: LegacyModule) => {
+        const ask = async (id: string) =>
+          getDetail(new RequestContext(http, new AbortController().signal, "legacy"), id);
         return () => new LegacyFeed({ ...feed, isOver: async (id) => isOver((await ask(id)).status) });
       };
-      return lateFeed(legacy().then(make), feed.host);
+      return deferredFeed(loadLegacy().then(make), feed.host);
     },
   };
   // When the BFF is down it may be too late to ask for it; a failure here is told by the call that needs it.
-  if (fallback) legacy().catch(() => {});
-  if (options.onReport) listeners.add(options.onReport);
+  if (fallback) loadLegacy().catch(() => {});
+  if (options.onReport) reports.subscribe(options.onReport);
   const unsubscribe = flags.subscribe(() => {
-    for (const stream of [...streams]) stream.choose();
+    for (const stream of [...streams]) stream.followFlags();
   });
 
   /** Ask a service for something small that it has itself. */
   async function answers(service: "aggregator" | "wsrelay"): Promise<boolean> {
     try {
       const signal = AbortSignal.timeout(PROBE_MS);
-      const init: RequestInit = { headers: wire.headers(), cache: "no-store", signal };
-      const answer = await wire.fetch(`${wire.baseUrl}/api/v1/openapi/${service}.json`, init);
+      const init: RequestInit = { headers: http.headers(), cache: "no-store", signal };
+      const answer = await http.fetch(`${http.baseUrl}/api/v1/openapi/${service}.json`, init);
       await answer.body?.cancel();
       return answer.ok;
     } catch {
@@ -68,33 +70,33 @@ export function createClient(options: ClientOptions): Client {
     }
   }
 
-  const tell = (report: Report): void => tellAll(listeners, report);
+  const emitReport = (report: Report): void => reports.emit(report);
 
-  const calls = new Calls({ wire, flags, fallback, check, tell });
+  const calls = new Calls({ http, flags, fallback, check, emitReport });
 
   return {
-    listRuns: (query = {}, { signal, shown } = {}) => calls.shared(listPlan(query, shown), signal),
+    listRuns: (query = {}, { signal, shown } = {}) => calls.shared(listSpec(query, shown), signal),
 
     // Both sides hand the key on to one backend, which makes the run once, so the call may be made again.
-    createRun: (request, { signal, idempotencyKey = requestId() } = {}) =>
+    createRun: (request, { signal, idempotencyKey = randomId() } = {}) =>
       calls.once(
         {
           call: "createRun",
           group: "run_data",
-          ask: (side, exchange) => side.createRun(exchange, request, idempotencyKey),
+          ask: (side, context) => side.createRun(context, request, idempotencyKey),
         },
         signal ?? new AbortController().signal,
       ),
 
-    getRun: (id, { signal, ...options } = {}) => calls.shared(runPlan(id, options), signal),
+    getRun: (id, { signal, ...options } = {}) => calls.shared(runSpec(id, options), signal),
 
-    getChart: (query, { signal } = {}) => calls.shared(chartPlan(query), signal),
+    getChart: (query, { signal } = {}) => calls.shared(chartSpec(query), signal),
 
     getView: (id, query, viewOptions) => getView(calls, id, query, viewOptions),
 
     openStream: (id, streamOptions = {}) => {
-      const stream = new PlayedRun(id, streamOptions, {
-        baseUrl: wire.baseUrl,
+      const stream = new SwitchingStream(id, streamOptions, {
+        baseUrl: http.baseUrl,
         WebSocket: options.WebSocket ?? globalThis.WebSocket,
         side: () => flags.side("websocket"),
         fallback,
@@ -102,7 +104,7 @@ export function createClient(options: ClientOptions): Client {
         returnMs,
         isBack: () => answers("wsrelay"),
         opened: (side, ms, failed) =>
-          tell({
+          emitReport({
             call: "openStream",
             group: "websocket",
             side,
@@ -117,10 +119,7 @@ export function createClient(options: ClientOptions): Client {
       return stream;
     },
 
-    on: (listener) => {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
+    on: reports.subscribe,
 
     close: () => {
       unsubscribe();

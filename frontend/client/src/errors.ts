@@ -15,7 +15,7 @@ const CODES: Record<number, string> = {
   504: "BACKEND_TIMEOUT",
 };
 
-const MOST_RETRY_AFTER_MS = 3_600_000;
+const MAX_RETRY_AFTER_MS = 3_600_000;
 
 /**
  * A call that failed. `code` is canonical (`RUN_NOT_FOUND`, `VALIDATION`, `BACKEND_CIRCUIT_OPEN`, …), or the client's own:
@@ -68,22 +68,22 @@ export function isBffFailure(error: BffError): boolean {
 }
 
 /** Tell whether nothing at all was heard of the service: every other call to it would fail in the same way. */
-export function isAbsence(error: BffError): boolean {
+export function isUnreachable(error: BffError): boolean {
   return error.edge || (error.status === 0 && error.code !== "MALFORMED");
 }
 
 /** Return a `Retry-After`, seconds or a date, as milliseconds from `now`; null for none, an hour at most. */
-export function retryAfterOf(value: string | null, now = Date.now()): number | null {
+export function parseRetryAfter(value: string | null, now = Date.now()): number | null {
   if (!value) return null;
   const ms = /^\d+$/.test(value.trim()) ? Number(value) * 1000 : Date.parse(value) - now;
-  return Number.isNaN(ms) ? null : Math.min(Math.max(ms, 0), MOST_RETRY_AFTER_MS);
+  return Number.isNaN(ms) ? null : Math.min(Math.max(ms, 0), MAX_RETRY_AFTER_MS);
 }
 
 export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-interface Told {
+interface ResponseInfo {
   /** Names the request in the logs. */
   id: string | null;
   /** The code of a 404 that names none. */
@@ -92,32 +92,36 @@ interface Told {
 }
 
 /** Return the error that an answer amounts to. */
-export function errorOf(status: number, text: string, told: Told): BffError {
+export function errorFromText(status: number, text: string, told: ResponseInfo): BffError {
   let body: unknown;
   try {
     body = JSON.parse(text);
   } catch {
     body = undefined;
   }
-  return errorIn(status, body, told);
+  return errorFromBody(status, body, told);
 }
 
 /** Return the error that an answer's body amounts to once it is read. */
-export function errorIn(status: number, body: unknown, { id, missing, retryAfterMs = null }: Told): BffError {
+export function errorFromBody(
+  status: number,
+  body: unknown,
+  { id, missing, retryAfterMs = null }: ResponseInfo,
+): BffError {
   const known = (status === 404 && missing) || CODES[status] || (status >= 500 ? "INTERNAL" : "BAD_REQUEST");
   const said = isObject(body) ? body : {};
   const error = isObject(said["error"]) ? said["error"] : isObject(said["detail"]) ? said["detail"] : said;
   const { detail } = said;
   const details = isObject(error["details"]) ? { ...error["details"] } : {};
-  if (Array.isArray(detail)) details["fields"] = fieldsOf(detail);
+  if (Array.isArray(detail)) details["fields"] = invalidFields(detail);
   const message =
-    text_(error["message"]) ??
-    text_(detail) ??
-    (Array.isArray(detail) ? `invalid: ${Object.keys(fieldsOf(detail)).join(", ")}` : `the answer was ${status}`);
-  const code = text_(error["code"]);
+    nonEmptyString(error["message"]) ??
+    nonEmptyString(detail) ??
+    (Array.isArray(detail) ? `invalid: ${Object.keys(invalidFields(detail)).join(", ")}` : `the answer was ${status}`);
+  const code = nonEmptyString(error["code"]);
   return new BffError(code ?? known, message, {
     status,
-    correlationId: text_(details["correlation_id"]) ?? text_(said["correlation_id"]) ?? id,
+    correlationId: nonEmptyString(details["correlation_id"]) ?? nonEmptyString(said["correlation_id"]) ?? id,
     details,
     retryAfterMs,
     // nginx says that it is the edge; a balancer's own page says neither a code nor, as the backend does, a detail.
@@ -126,12 +130,12 @@ export function errorIn(status: number, body: unknown, { id, missing, retryAfter
 }
 
 /** Return FastAPI's list of complaints as what is wrong with each field. */
-function fieldsOf(detail: unknown[]): Record<string, string> {
+function invalidFields(detail: unknown[]): Record<string, string> {
   return Object.fromEntries(
     detail.filter(isObject).map(({ loc, msg }) => [Array.isArray(loc) ? String(loc.at(-1)) : "request", String(msg)]),
   );
 }
 
-function text_(value: unknown): string | undefined {
+function nonEmptyString(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
 }

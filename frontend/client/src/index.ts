@@ -3,4 +3,5 @@
 export { createClient } from "./client.ts";
 export { BffError } from "./errors.ts";
 export { FLAG_KEYS, OfrepFlags, type OfrepOptions } from "./flags/ofrep-flags.ts";
+export { isOver } from "./lib/run-status.ts";
 export type * from "./types.ts";

@@ -1,88 +1,88 @@
-/** Requests for the same thing share one flight, which ends early only when nobody waits for it any more. */
+/** Coalesces requests for the same thing; the shared request is aborted when its last caller has gone. */
 
-interface Flight {
+interface InflightRequest {
   controller: AbortController;
-  waiting: number;
-  names: string[];
+  callers: number;
+  keys: string[];
 }
 
-/** What a flight brings, under one of its names. */
-interface Load {
-  flight: Flight;
-  brings: unknown;
+/** A result of a request in flight, under one of its keys. */
+interface SharedResult {
+  request: InflightRequest;
+  result: unknown;
 }
 
-/** Let what a flight brings be had under a further name as well, until it has landed. */
-export type Offer = (name: string, landed: Promise<unknown>) => void;
+/** Offer a result of the running request under a further key as well, until it has settled. */
+export type ShareAs = (key: string, result: Promise<unknown>) => void;
 
-/** A place on a flight: what it brings, and how to leave it. */
-export interface Seat<T> {
-  brings: T;
-  leave(): void;
+/** One caller's share of a request: the result, and how to stop waiting for it. */
+export interface Share<T> {
+  result: T;
+  release(): void;
 }
 
-export class Flights {
-  #loads = new Map<string, Load>();
+export class InflightRequests {
+  #results = new Map<string, SharedResult>();
 
-  /** Join the flight of this name or begin it. Rejects with the signal's reason as soon as that is aborted. */
-  async join<T>(name: string, signal: AbortSignal | undefined, begin: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  /** Join the request with this key, or start it. Rejects with the signal's reason as soon as that is aborted. */
+  async join<T>(key: string, signal: AbortSignal | undefined, start: (signal: AbortSignal) => Promise<T>): Promise<T> {
     signal?.throwIfAborted();
-    const { brings, leave } = this.board(name, begin, (landed) => landed);
+    const { result, release } = this.share(key, start, (promise) => promise);
     try {
-      return await raced(brings, signal);
+      return await abortable(result, signal);
     } finally {
-      leave();
+      release();
     }
   }
 
-  /** Board the flight of this name or begin it; it can be boarded until what it brings has `landed`. */
-  board<T>(
-    name: string,
-    begin: (signal: AbortSignal, offer: Offer) => T,
-    landed: (brings: T) => Promise<unknown>,
-  ): Seat<T> {
-    let load = this.#loads.get(name);
-    if (!load) {
-      const flight: Flight = { controller: new AbortController(), waiting: 0, names: [] };
-      const brings = begin(flight.controller.signal, (other, part) => {
-        if (!flight.controller.signal.aborted) this.#put(other, { flight, brings: part }, part);
+  /** Share the request with this key, or start it; it can be shared until its result has `settled`. */
+  share<T>(
+    key: string,
+    start: (signal: AbortSignal, shareAs: ShareAs) => T,
+    settled: (result: T) => Promise<unknown>,
+  ): Share<T> {
+    let shared = this.#results.get(key);
+    if (!shared) {
+      const request: InflightRequest = { controller: new AbortController(), callers: 0, keys: [] };
+      const result = start(request.controller.signal, (otherKey, part) => {
+        if (!request.controller.signal.aborted) this.#add(otherKey, { request, result: part }, part);
       });
-      load = { flight, brings };
-      this.#put(name, load, landed(brings));
+      shared = { request, result };
+      this.#add(key, shared, settled(result));
     }
-    const { flight, brings } = load;
-    flight.waiting++;
-    const leave = (): void => {
-      if (--flight.waiting === 0 && this.#forget(flight)) flight.controller.abort();
+    const { request, result } = shared;
+    request.callers++;
+    const release = (): void => {
+      if (--request.callers === 0 && this.#remove(request)) request.controller.abort();
     };
-    return { brings: brings as T, leave };
+    return { result: result as T, release };
   }
 
-  #put(name: string, load: Load, landed: Promise<unknown>): void {
-    if (this.#loads.has(name)) return;
-    this.#loads.set(name, load);
-    load.flight.names.push(name);
+  #add(key: string, shared: SharedResult, settled: Promise<unknown>): void {
+    if (this.#results.has(key)) return;
+    this.#results.set(key, shared);
+    shared.request.keys.push(key);
     const done = (): void => {
-      if (this.#loads.get(name) === load) this.#loads.delete(name);
+      if (this.#results.get(key) === shared) this.#results.delete(key);
     };
-    landed.then(done, done);
+    settled.then(done, done);
   }
 
-  /** Let nobody board any more; tell whether one still could, that is, whether something has not landed yet. */
-  #forget(flight: Flight): boolean {
-    const open = flight.names.filter((name) => this.#loads.get(name)?.flight === flight);
-    for (const name of open) this.#loads.delete(name);
-    return open.length > 0;
+  /** Let no further caller join a request; returns whether any of its results has not settled yet. */
+  #remove(request: InflightRequest): boolean {
+    const pending = request.keys.filter((key) => this.#results.get(key)?.request === request);
+    for (const key of pending) this.#results.delete(key);
+    return pending.length > 0;
   }
 }
 
 /** Settle as a promise does, or reject with the signal's reason as soon as that is aborted. */
-export function raced<T>(landed: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return landed;
+export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return promise;
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason);
     signal.addEventListener("abort", abort, { once: true });
     if (signal.aborted) abort();
-    landed.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
   });
 }

@@ -1,6 +1,6 @@
 /** Calls to the BFF: one request each, and answers that need no work. */
 
-import { type Exchange, target } from "../http/request-context.ts";
+import { pathWithQuery, type RequestContext } from "../http/request-context.ts";
 import type {
   Chart,
   ChartQuery,
@@ -15,30 +15,30 @@ import type {
   WireChart,
 } from "../types.ts";
 
-/** What both sides can do; a call's requests go through its own exchange. */
+/** What both sides can do; a call's requests go through its own context. */
 export interface Adapter {
-  listRuns(exchange: Exchange, query: RunQuery, shown?: ListOptions["shown"]): Promise<RunPage>;
-  createRun(exchange: Exchange, request: RunRequest, idempotencyKey: string): Promise<CreatedRun>;
-  getRun(exchange: Exchange, id: string, options: RunOptions): Promise<CompleteRun>;
-  getChart(exchange: Exchange, query: ChartQuery): Promise<Chart>;
+  listRuns(context: RequestContext, query: RunQuery, shown?: ListOptions["shown"]): Promise<RunPage>;
+  createRun(context: RequestContext, request: RunRequest, idempotencyKey: string): Promise<CreatedRun>;
+  getRun(context: RequestContext, id: string, options: RunOptions): Promise<CompleteRun>;
+  getChart(context: RequestContext, query: ChartQuery): Promise<Chart>;
 }
 
 export const bff: Adapter = {
-  listRuns: async (exchange, query) => (await exchange.get("/api/v1/runs", { ...query })) as RunPage,
+  listRuns: async (context, query) => (await context.get("/api/v1/runs", { ...query })) as RunPage,
 
-  createRun: async (exchange, request, key) =>
-    (await exchange.post("/api/v1/backtests", request, {
+  createRun: async (context, request, key) =>
+    (await context.post("/api/v1/backtests", request, {
       "idempotency-key": key,
       "x-idempotency-key": key,
     })) as CreatedRun,
 
-  getRun: async (exchange, id, options) => (await exchange.get(runTarget(id, options))) as CompleteRun,
+  getRun: async (context, id, options) => (await context.get(runPath(id, options))) as CompleteRun,
 
-  getChart: async (exchange, query) => chartOf((await exchange.get(chartTarget(query))) as WireChart),
+  getChart: async (context, query) => chartFromColumns((await context.get(chartPath(query))) as WireChart),
 };
 
-export function runTarget(id: string, { include, equityPoints }: RunOptions): string {
-  return target(`/api/v1/runs/${encodeURIComponent(id)}/complete`, {
+export function runPath(id: string, { include, equityPoints }: RunOptions): string {
+  return pathWithQuery(`/api/v1/runs/${encodeURIComponent(id)}/complete`, {
     ...(include && {
       include_metrics: include.includes("metrics"),
       include_equity: include.includes("equity"),
@@ -48,8 +48,8 @@ export function runTarget(id: string, { include, equityPoints }: RunOptions): st
   });
 }
 
-export function chartTarget(query: ChartQuery): string {
-  return target("/api/v1/chart-data", {
+export function chartPath(query: ChartQuery): string {
+  return pathWithQuery("/api/v1/chart-data", {
     symbol: query.symbol,
     timeframe: query.timeframe,
     from_date: query.from,
@@ -60,8 +60,8 @@ export function chartTarget(query: ChartQuery): string {
   });
 }
 
-export function viewTarget(id: string, query: ViewQuery): string {
-  return target(`/api/v1/runs/${encodeURIComponent(id)}/view`, {
+export function viewPath(id: string, query: ViewQuery): string {
+  return pathWithQuery(`/api/v1/runs/${encodeURIComponent(id)}/view`, {
     symbol: query.known?.symbol,
     timeframe: query.timeframe,
     target_points: query.targetPoints,
@@ -72,6 +72,18 @@ export function viewTarget(id: string, query: ViewQuery): string {
   });
 }
 
-export function chartOf({ t, o, h, l, c, v, symbol, timeframe, from_date, to_date, metadata }: WireChart): Chart {
+export function chartFromColumns({
+  t,
+  o,
+  h,
+  l,
+  c,
+  v,
+  symbol,
+  timeframe,
+  from_date,
+  to_date,
+  metadata,
+}: WireChart): Chart {
   return { symbol, timeframe, from_date, to_date, columns: { t, o, h, l, c, v }, metadata };
 }

@@ -21,29 +21,29 @@ interface Schema {
 
 /** Raise BffError (MALFORMED) with every place where a value is not what the schema says, at most five of them. */
 export function validate(name: SchemaName, value: unknown): void {
-  const wrong = complaints({ $ref: name }, value, name);
+  const wrong = violations({ $ref: name }, value, name);
   if (wrong.length) {
     throw new BffError("MALFORMED", `not what the schema says: ${wrong[0]}`, { details: { wrong: wrong.slice(0, 5) } });
   }
 }
 
-function complaints(schema: Schema, value: unknown, at: string): string[] {
-  if (schema.$ref !== undefined) return complaints(SCHEMAS[schema.$ref] as Schema, value, at);
+function violations(schema: Schema, value: unknown, at: string): string[] {
+  if (schema.$ref !== undefined) return violations(SCHEMAS[schema.$ref] as Schema, value, at);
   if ("const" in schema && value !== schema.const) return [`${at} is not ${JSON.stringify(schema.const)}`];
   if (schema.enum && !schema.enum.includes(value)) return [`${at} is none of ${schema.enum.join(", ")}`];
   const types = [schema.type ?? []].flat();
   if (types.length && !types.some((type) => isOf(type, value))) return [`${at} is no ${types.join(" or ")}`];
   if (schema.anyOf) {
-    const each = schema.anyOf.map((one) => complaints(one, value, at));
+    const each = schema.anyOf.map((one) => violations(one, value, at));
     if (!each.some((wrong) => wrong.length === 0)) return each.sort((a, b) => a.length - b.length)[0] ?? [];
   }
   if (Array.isArray(value))
-    return schema.items ? value.flatMap((item, row) => complaints(schema.items ?? {}, item, `${at}[${row}]`)) : [];
+    return schema.items ? value.flatMap((item, row) => violations(schema.items ?? {}, item, `${at}[${row}]`)) : [];
   if (!isObject(value)) return [];
   const missing = (schema.required ?? []).filter((name) => !(name in value)).map((name) => `${at}.${name} is missing`);
   const inner = Object.entries(schema.properties ?? {})
     .filter(([name]) => name in value)
-    .flatMap(([name, property]) => complaints(property, value[name], `${at}.${name}`));
+    .flatMap(([name, property]) => violations(property, value[name], `${at}.${name}`));
   return [...missing, ...inner];
 }
 

@@ -5,7 +5,7 @@
 
 const SLOW_POLL_MS = 30_000;
 /** An event stream that was open for so long worked; the next failure is a new one. */
-const WORKED_MS = 10_000;
+const HEALTHY_AFTER_MS = 10_000;
 
 /** What the tabs of a browser share. */
 export interface Tabs {
@@ -33,7 +33,7 @@ export function browserTabs(): Tabs | null {
 }
 
 /** How asking for the flags went. */
-export interface Asked {
+export interface RefreshResult {
   /** Whether the flags are known, changed or not. */
   ok: boolean;
   changed: boolean;
@@ -47,7 +47,7 @@ export interface WatchOptions {
   /** How long to wait for the first poll, in milliseconds; it doubles to 30 s. */
   pollMs: number;
   /** Ask for the flags. Never rejects. */
-  ask(): Promise<Asked>;
+  refresh(): Promise<RefreshResult>;
 }
 
 export class FlagWatch {
@@ -60,58 +60,58 @@ export class FlagWatch {
   /** Polls since the event stream worked last. */
   #attempt = 0;
   /** Gives up being the tab that holds the event stream, or waiting to be it; null while the tab is hidden. */
-  #leaving: AbortController | null = null;
-  #leads = false;
+  #candidacy: AbortController | null = null;
+  #isLeader = false;
 
   constructor(options: WatchOptions) {
     this.#options = options;
     const { tabs, url } = options;
     this.#channel = tabs?.channel(url);
-    if (this.#channel) this.#channel.onmessage = () => void options.ask();
+    if (this.#channel) this.#channel.onmessage = () => void options.refresh();
     this.#unlisten = tabs?.on("visibilitychange", () => {
-      if (this.#choose()) void this.#poll();
+      if (this.#followVisibility()) void this.#poll();
     });
-    this.#choose();
-    this.#plan();
+    this.#followVisibility();
+    this.#schedulePoll();
   }
 
   close(): void {
     this.#unlisten?.();
     this.#channel?.close();
-    this.#rest();
+    this.#stop();
   }
 
   /** Listen while this tab can be seen; tell whether that has just begun. */
-  #choose(): boolean {
+  #followVisibility(): boolean {
     if (this.#options.tabs?.isVisible() === false) {
-      this.#rest();
+      this.#stop();
       return false;
     }
-    if (this.#leaving) return false;
-    this.#leaving = new AbortController();
-    void this.#stand(this.#leaving.signal);
+    if (this.#candidacy) return false;
+    this.#candidacy = new AbortController();
+    void this.#campaign(this.#candidacy.signal);
     return true;
   }
 
   /** Ask nothing and hold nothing: another tab may. */
-  #rest(): void {
+  #stop(): void {
     clearTimeout(this.#timer);
-    this.#leaving?.abort();
-    this.#leaving = null;
-    this.#leads = false;
+    this.#candidacy?.abort();
+    this.#candidacy = null;
+    this.#isLeader = false;
     this.#events?.close();
     this.#events = null;
   }
 
   /** Wait to be the one tab that listens for all; its lock goes to the next as soon as it is closed or hidden. */
-  async #stand(signal: AbortSignal): Promise<void> {
+  async #campaign(signal: AbortSignal): Promise<void> {
     const { tabs, url } = this.#options;
     const lead = (): Promise<void> | undefined => {
       if (signal.aborted) return undefined;
-      this.#leads = true;
+      this.#isLeader = true;
       this.#attempt = 0;
-      this.#listen();
-      this.#plan();
+      this.#openEvents();
+      this.#schedulePoll();
       return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
     };
     // Without both each tab that can be seen listens by itself.
@@ -119,46 +119,46 @@ export class FlagWatch {
     else await tabs.locks.request(url, { signal }, lead).catch(() => void lead());
   }
 
-  #listen(): void {
+  #openEvents(): void {
     const { EventSource: Source, url } = this.#options;
-    if (!Source || !this.#leads || this.#events) return;
+    if (!Source || !this.#isLeader || this.#events) return;
     const events = new Source(url);
     this.#events = events;
     this.#openedAt = Number.POSITIVE_INFINITY;
     events.addEventListener("flags", () => {
       this.#channel?.postMessage("flags");
-      void this.#options.ask();
+      void this.#options.refresh();
     });
     events.onopen = () => {
       this.#openedAt = performance.now();
-      this.#plan();
+      this.#schedulePoll();
     };
     events.onerror = () => {
       if (this.#events !== events) return;
       // By itself a browser would come back at a fixed pace, and all of them at once.
       events.close();
       this.#events = null;
-      if (performance.now() - this.#openedAt > WORKED_MS) this.#attempt = 0;
-      this.#plan();
+      if (performance.now() - this.#openedAt > HEALTHY_AFTER_MS) this.#attempt = 0;
+      this.#schedulePoll();
     };
   }
 
   /** Plan the next poll: slowly while an event stream is open, here or in another tab, in case an event was lost. */
-  #plan(retryAfterMs: number | null = 0): void {
+  #schedulePoll(retryAfterMs: number | null = 0): void {
     clearTimeout(this.#timer);
-    if (!this.#leaving) return;
-    const isTold = !this.#leads || this.#events?.readyState === 1;
+    if (!this.#candidacy) return;
+    const isTold = !this.#isLeader || this.#events?.readyState === 1;
     const wait = isTold ? SLOW_POLL_MS : Math.min(SLOW_POLL_MS, this.#options.pollMs * 2 ** this.#attempt);
     this.#timer = setTimeout(() => void this.#poll(), Math.max(wait * (0.75 + Math.random() / 2), retryAfterMs ?? 0));
   }
 
   async #poll(): Promise<void> {
-    const { ok, changed, retryAfterMs } = await this.#options.ask();
-    if (changed && this.#leads) this.#channel?.postMessage("flags");
+    const { ok, changed, retryAfterMs } = await this.#options.refresh();
+    if (changed && this.#isLeader) this.#channel?.postMessage("flags");
     // Who wants no event stream has chosen to poll, and goes on at that pace for as long as it is answered.
     const works = this.#options.EventSource ? this.#events?.readyState === 1 : ok;
     this.#attempt = works ? 0 : this.#attempt + 1;
-    this.#listen();
-    this.#plan(retryAfterMs);
+    this.#openEvents();
+    this.#schedulePoll(retryAfterMs);
   }
 }

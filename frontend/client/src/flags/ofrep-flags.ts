@@ -3,10 +3,11 @@
  * event, by polling where that fails, remembered for the next visit, and overridden for this browser alone.
  */
 
-import { isObject, retryAfterOf } from "../errors.ts";
-import { tellAll } from "../lib/listeners.ts";
+import { isObject, parseRetryAfter } from "../errors.ts";
+import { Emitter } from "../lib/observable.ts";
+import { randomId } from "../lib/random-id.ts";
 import type { FlagDetails, FlagKey, FlagSource, Group, Side } from "../types.ts";
-import { type Asked, browserTabs, FlagWatch, type Tabs } from "./flag-watch.ts";
+import { browserTabs, FlagWatch, type RefreshResult, type Tabs } from "./flag-watch.ts";
 
 export const FLAG_KEYS: readonly FlagKey[] = ["bff", "chart_data", "run_data", "websocket"];
 const POLL_MS = 1000;
@@ -27,36 +28,36 @@ export interface OfrepOptions {
   headers?: () => Record<string, string>;
 }
 
-type Known = Pick<FlagDetails, "value" | "variant" | "reason" | "evaluation" | "source">;
-interface Memory {
+type FlagState = Pick<FlagDetails, "value" | "variant" | "reason" | "evaluation" | "source">;
+interface StoredFlags {
   key?: string;
-  flags?: Record<string, Known>;
+  flags?: Record<string, FlagState>;
   overrides?: Record<string, boolean>;
 }
 
-const NAME = "bff-flags";
+const STORAGE_KEY = "bff-flags";
 
 export class OfrepFlags implements FlagSource {
   readonly #options: OfrepOptions;
   readonly #storage: Pick<Storage, "getItem" | "setItem"> | null;
-  readonly #listeners = new Set<() => void>();
-  #memory: Memory;
-  #known: Record<string, Known> = {};
+  readonly #changed = new Emitter<void>();
+  #stored: StoredFlags;
+  #flags: Record<string, FlagState> = {};
   #etag: string | null = null;
   #watch: FlagWatch | undefined;
   #unlisten: (() => void) | undefined;
-  #asking: Promise<Asked> | null = null;
-  #again = false;
+  #refreshing: Promise<RefreshResult> | null = null;
+  #refreshAgain = false;
   #closed = false;
 
   constructor(options: OfrepOptions = {}) {
     this.#options = options;
     this.#storage = options.storage === undefined ? browserStorage() : options.storage;
-    this.#memory = this.#recall();
-    for (const [key, flag] of Object.entries(this.#memory.flags ?? {}))
-      this.#known[key] = { ...flag, evaluation: "CACHED", source: "cache" };
-    this.#memory.key ??= options.targetingKey ?? randomKey();
-    this.#remember({});
+    this.#stored = this.#readStorage();
+    for (const [key, flag] of Object.entries(this.#stored.flags ?? {}))
+      this.#flags[key] = { ...flag, evaluation: "CACHED", source: "cache" };
+    this.#stored.key ??= options.targetingKey ?? randomId();
+    this.#writeStorage({});
   }
 
   side(group: Group): Side {
@@ -70,21 +71,20 @@ export class OfrepFlags implements FlagSource {
       reason: "unknown",
       evaluation: "DEFAULT",
       source: "default",
-      ...this.#known[key],
+      ...this.#flags[key],
       value: this.#value(key),
-      overridden: this.#memory.overrides?.[key] !== undefined,
+      overridden: this.#stored.overrides?.[key] !== undefined,
     }));
   }
 
   override(key: FlagKey, value: boolean | undefined): void {
-    const { [key]: _, ...others } = this.#recall().overrides ?? this.#memory.overrides ?? {};
-    this.#remember({ overrides: value === undefined ? others : { ...others, [key]: value } });
-    tellAll(this.#listeners, undefined);
+    const { [key]: _, ...others } = this.#readStorage().overrides ?? this.#stored.overrides ?? {};
+    this.#writeStorage({ overrides: value === undefined ? others : { ...others, [key]: value } });
+    this.#changed.emit();
   }
 
   subscribe(listener: () => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#changed.subscribe(listener);
   }
 
   async start(): Promise<void> {
@@ -95,11 +95,11 @@ export class OfrepFlags implements FlagSource {
       tabs = browserTabs(),
       pollMs = POLL_MS,
     } = this.#options;
-    this.#unlisten ??= tabs?.on("storage", () => this.#follow());
+    this.#unlisten ??= tabs?.on("storage", () => this.#onStorage());
     await this.#refresh();
     if (this.#closed || this.#watch) return;
-    const ask = (): Promise<Asked> => this.#refresh();
-    this.#watch = new FlagWatch({ url: `${baseUrl}/api/v1/flags/events`, EventSource, tabs, pollMs, ask });
+    const ask = (): Promise<RefreshResult> => this.#refresh();
+    this.#watch = new FlagWatch({ url: `${baseUrl}/api/v1/flags/events`, EventSource, tabs, pollMs, refresh: ask });
   }
 
   close(): void {
@@ -111,39 +111,39 @@ export class OfrepFlags implements FlagSource {
   }
 
   #value(key: string): boolean {
-    return this.#memory.overrides?.[key] ?? this.#known[key]?.value ?? false;
+    return this.#stored.overrides?.[key] ?? this.#flags[key]?.value ?? false;
   }
 
   /** Take over what another tab has switched. */
-  #follow(): void {
-    const { overrides } = this.#recall();
-    if (JSON.stringify(overrides) === JSON.stringify(this.#memory.overrides)) return;
-    this.#memory = { ...this.#memory, overrides: overrides ?? {} };
-    tellAll(this.#listeners, undefined);
+  #onStorage(): void {
+    const { overrides } = this.#readStorage();
+    if (JSON.stringify(overrides) === JSON.stringify(this.#stored.overrides)) return;
+    this.#stored = { ...this.#stored, overrides: overrides ?? {} };
+    this.#changed.emit();
   }
 
   /** Ask now; who asks while another is asking is answered by one more round, which sees what changed meanwhile. */
-  async #refresh(): Promise<Asked> {
-    if (this.#asking) {
-      this.#again = true;
-      return this.#asking;
+  async #refresh(): Promise<RefreshResult> {
+    if (this.#refreshing) {
+      this.#refreshAgain = true;
+      return this.#refreshing;
     }
-    this.#asking = (async () => {
+    this.#refreshing = (async () => {
       for (let changed = false; ; ) {
-        this.#again = false;
-        const asked = await this.#ask();
+        this.#refreshAgain = false;
+        const asked = await this.#evaluate();
         changed ||= asked.changed;
-        if (!this.#again || this.#closed) return { ...asked, changed };
+        if (!this.#refreshAgain || this.#closed) return { ...asked, changed };
       }
     })();
     try {
-      return await this.#asking;
+      return await this.#refreshing;
     } finally {
-      this.#asking = null;
+      this.#refreshing = null;
     }
   }
 
-  async #ask(): Promise<Asked> {
+  async #evaluate(): Promise<RefreshResult> {
     const send = this.#options.fetch ?? ((input, init) => fetch(input, init));
     try {
       const response = await send(`${this.#options.baseUrl ?? ""}/ofrep/v1/evaluate/flags`, {
@@ -153,17 +153,17 @@ export class OfrepFlags implements FlagSource {
           ...(this.#etag && { "if-none-match": this.#etag }),
           ...this.#options.headers?.(),
         },
-        body: JSON.stringify({ context: { targetingKey: this.#memory.key } }),
+        body: JSON.stringify({ context: { targetingKey: this.#stored.key } }),
         signal: AbortSignal.timeout(TIMEOUT_MS),
       });
       if (response.status !== 200) {
         await response.body?.cancel();
-        const retryAfterMs = retryAfterOf(response.headers.get("retry-after"));
+        const retryAfterMs = parseRetryAfter(response.headers.get("retry-after"));
         return { ok: response.status === 304, changed: false, retryAfterMs };
       }
-      const flags = read(await response.json());
+      const flags = parseEvaluation(await response.json());
       this.#etag = response.headers.get("etag");
-      return { ok: true, changed: this.#learn(flags), retryAfterMs: null };
+      return { ok: true, changed: this.#apply(flags), retryAfterMs: null };
     } catch {
       // What was known last goes on to count.
       return { ok: false, changed: false, retryAfterMs: null };
@@ -171,18 +171,18 @@ export class OfrepFlags implements FlagSource {
   }
 
   /** Take over what the flags are now; tell whether anything is different. */
-  #learn(flags: Record<string, Known>): boolean {
-    const before = JSON.stringify(this.#known);
-    this.#known = flags;
+  #apply(flags: Record<string, FlagState>): boolean {
+    const before = JSON.stringify(this.#flags);
+    this.#flags = flags;
     if (JSON.stringify(flags) === before || this.#closed) return false;
-    this.#remember({ flags });
-    tellAll(this.#listeners, undefined);
+    this.#writeStorage({ flags });
+    this.#changed.emit();
     return true;
   }
 
-  #recall(): Memory {
+  #readStorage(): StoredFlags {
     try {
-      const memory = JSON.parse(this.#storage?.getItem(NAME) ?? "{}");
+      const memory = JSON.parse(this.#storage?.getItem(STORAGE_KEY) ?? "{}");
       return isObject(memory) ? memory : {};
     } catch {
       return {};
@@ -190,10 +190,10 @@ export class OfrepFlags implements FlagSource {
   }
 
   /** Note a change; what other tabs have written besides stays. */
-  #remember(change: Memory): void {
-    this.#memory = { ...this.#memory, ...this.#recall(), ...change };
+  #writeStorage(change: StoredFlags): void {
+    this.#stored = { ...this.#stored, ...this.#readStorage(), ...change };
     try {
-      this.#storage?.setItem(NAME, JSON.stringify(this.#memory));
+      this.#storage?.setItem(STORAGE_KEY, JSON.stringify(this.#stored));
     } catch {
       // Full or forbidden: the next visit begins without.
     }
@@ -201,9 +201,9 @@ export class OfrepFlags implements FlagSource {
 }
 
 /** Return the flags of an OFREP bulk evaluation that could be evaluated. */
-function read(answer: unknown): Record<string, Known> {
+function parseEvaluation(answer: unknown): Record<string, FlagState> {
   const flags = isObject(answer) && Array.isArray(answer["flags"]) ? answer["flags"] : [];
-  const known: Record<string, Known> = {};
+  const known: Record<string, FlagState> = {};
   for (const flag of flags.filter(isObject)) {
     const { key, value, variant, reason, metadata } = flag;
     if (typeof key !== "string" || typeof value !== "boolean") continue;
@@ -226,8 +226,4 @@ function browserStorage(): Storage | null {
   } catch {
     return null;
   }
-}
-
-function randomKey(): string {
-  return Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(36)).join("");
 }

@@ -3,7 +3,7 @@
 import { BffError } from "../errors.ts";
 
 /** Return the text of a body; `moved` is called for each piece of it. */
-export async function textOf(body: ReadableStream<Uint8Array>, moved: () => void): Promise<string> {
+export async function readText(body: ReadableStream<Uint8Array>, moved: () => void): Promise<string> {
   const decoder = new TextDecoder();
   const reader = body.getReader();
   let text = "";
@@ -16,7 +16,7 @@ export async function textOf(body: ReadableStream<Uint8Array>, moved: () => void
 }
 
 /** Yield the lines of a body, without empty ones. Raises BffError (MALFORMED) for a line of more characters than `most`. */
-export async function* linesOf(
+export async function* readLines(
   body: ReadableStream<Uint8Array>,
   most: number,
   count: (bytes: number) => void,

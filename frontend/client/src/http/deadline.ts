@@ -1,9 +1,9 @@
 /** A limit on how long a request may stand still, joined with its caller's signal. */
 
 /** Longest silence, and longest time in all, in milliseconds. */
-export interface Patience {
-  silenceMs: number;
-  wholeMs: number;
+export interface Timeouts {
+  idleMs: number;
+  totalMs: number;
 }
 
 /** Aborts its `signal` when its caller's is aborted, when nothing moves for `silenceMs`, or after `wholeMs`. */
@@ -12,13 +12,13 @@ export class Deadline {
   isOver = false;
   readonly #controller = new AbortController();
   readonly #caller: AbortSignal;
-  readonly #silenceMs: number;
+  readonly #idleMs: number;
   readonly #end: number;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(caller: AbortSignal, { silenceMs, wholeMs }: Patience) {
+  constructor(caller: AbortSignal, { idleMs: silenceMs, totalMs: wholeMs }: Timeouts) {
     this.#caller = caller;
-    this.#silenceMs = silenceMs;
+    this.#idleMs = silenceMs;
     this.#end = performance.now() + wholeMs;
     // Not AbortSignal.any, which browsers have since 2024 only.
     caller.addEventListener("abort", this.#abort, { once: true });
@@ -34,7 +34,7 @@ export class Deadline {
   renew(): void {
     clearTimeout(this.#timer);
     if (this.signal.aborted) return;
-    this.#timer = setTimeout(() => this.expire(), Math.min(this.#silenceMs, this.#end - performance.now()));
+    this.#timer = setTimeout(() => this.expire(), Math.min(this.#idleMs, this.#end - performance.now()));
   }
 
   /** Let time run out now. */

@@ -1,90 +1,50 @@
 /** One call's way over HTTP: ids, conditional requests, counting, and errors in one class. */
 
-import type { Presence } from "../bff/availability.ts";
-import { BffError, errorOf, retryAfterOf } from "../errors.ts";
+import type { Availability } from "../bff/availability.ts";
+import { BffError, errorFromText, parseRetryAfter } from "../errors.ts";
+import { randomId } from "../lib/random-id.ts";
 import type { ClientOptions, Side } from "../types.ts";
-import { linesOf, textOf } from "./body.ts";
-import { Deadline, type Patience } from "./deadline.ts";
+import { readLines, readText } from "./body.ts";
+import { Deadline, type Timeouts } from "./deadline.ts";
+import { EtagCache } from "./etag-cache.ts";
 
 /** The services answer within 2 s, if only to say that the backend did not. */
-const READ_MS = 5000;
-const WHOLE_MS = 60_000;
+const READ_IDLE_MS = 5000;
+const TOTAL_MS = 60_000;
 /** The backend thinks for as long as it likes: about a run that it has to load, or one that it makes. */
-const PATIENT: Patience = { silenceMs: 30_000, wholeMs: WHOLE_MS };
-const MOST_LINE = 64_000_000;
-const KEPT = 64;
-const KEPT_BYTES = 16_000_000;
+const BACKEND_TIMEOUTS: Timeouts = { idleMs: 30_000, totalMs: TOTAL_MS };
+const MAX_LINE_CHARS = 64_000_000;
 
 /** Where and how requests are sent. */
-export interface Wire {
+export interface HttpConfig {
   baseUrl: string;
   fetch: typeof fetch;
   headers: () => Record<string, string>;
-  kept: Kept;
+  etagCache: EtagCache;
   /** How long a read of the BFF may stand still. */
-  reading: Patience;
+  readTimeouts: Timeouts;
   /** Whether the service behind the reads of the BFF is there, where legacy may stand in for it. */
-  presence?: Presence;
+  availability?: Availability;
 }
 
-export function makeWire(options: Pick<ClientOptions, "baseUrl" | "fetch" | "headers" | "readMs">): Wire {
+export function makeHttpConfig(options: Pick<ClientOptions, "baseUrl" | "fetch" | "headers" | "readMs">): HttpConfig {
   return {
     baseUrl: (options.baseUrl ?? "").replace(/\/+$/, ""),
     // A method of the window must not be called as one of another object.
     fetch: options.fetch ?? ((input, init) => fetch(input, init)),
     headers: options.headers ?? (() => ({})),
-    kept: new Kept(),
-    reading: { silenceMs: options.readMs ?? READ_MS, wholeMs: WHOLE_MS },
+    etagCache: new EtagCache(),
+    readTimeouts: { idleMs: options.readMs ?? READ_IDLE_MS, totalMs: TOTAL_MS },
   };
-}
-
-interface Tagged {
-  etag: string;
-  value: unknown;
-  bytes: number;
-}
-
-/** Answers by URL and headers, to be asked for with If-None-Match; the least recently used go first. */
-export class Kept {
-  #answers = new Map<string, Tagged>();
-  #bytes = 0;
-
-  get(key: string): Tagged | undefined {
-    const found = this.#answers.get(key);
-    if (found) {
-      this.#answers.delete(key);
-      this.#answers.set(key, found);
-    }
-    return found;
-  }
-
-  set(key: string, answer: Tagged): void {
-    this.delete(key);
-    this.#answers.set(key, answer);
-    this.#bytes += answer.bytes;
-    for (const oldest of this.#answers.keys()) {
-      if (this.#answers.size <= KEPT && this.#bytes <= KEPT_BYTES) break;
-      this.delete(oldest);
-    }
-  }
-
-  delete(key: string): void {
-    this.#bytes -= this.#answers.get(key)?.bytes ?? 0;
-    this.#answers.delete(key);
-  }
 }
 
 export type Query = Record<string, string | number | boolean | null | undefined>;
 
 /** Return a path with the fields of a query that have a value. */
-export function target(path: string, query: Query = {}): string {
+export function pathWithQuery(path: string, query: Query = {}): string {
   const fields = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) if (value != null) fields.set(name, String(value));
   return fields.size ? `${path}?${fields}` : path;
-}
-
-export function requestId(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** A line of an answer. */
@@ -96,12 +56,12 @@ export interface Line {
   keep(path: string, etag: string, value: unknown): void;
 }
 
-function keyOf(path: string, headers: Record<string, string>): string {
+function cacheKey(path: string, headers: Record<string, string>): string {
   return `${path} ${JSON.stringify(headers)}`;
 }
 
 /** Return how many bytes the last body from an address had before it was decoded, 0 where nobody can tell. */
-async function onTheWire(url: string): Promise<number> {
+async function encodedBytes(url: string): Promise<number> {
   // Browsers note it a moment after the body has ended.
   await new Promise((resolve) => setTimeout(resolve));
   const timing = performance.getEntriesByName?.(url, "resource").at(-1) as PerformanceResourceTiming | undefined;
@@ -109,8 +69,8 @@ async function onTheWire(url: string): Promise<number> {
 }
 
 /** The requests of one call, and what they took. */
-export class Exchange {
-  readonly wire: Wire;
+export class RequestContext {
+  readonly http: HttpConfig;
   readonly signal: AbortSignal;
   /** Who is asked: how long that may take depends on it. */
   side: Side;
@@ -118,18 +78,18 @@ export class Exchange {
   bytes = 0;
   cache: string | undefined;
 
-  constructor(wire: Wire, signal: AbortSignal, side: Side = "bff") {
-    this.wire = wire;
+  constructor(http: HttpConfig, signal: AbortSignal, side: Side = "bff") {
+    this.http = http;
     this.signal = signal;
     this.side = side;
   }
 
   /** Return an answer's JSON. Raises BffError, or the signal's reason. `missing` is the code of a plain 404. */
   async get(path: string, query?: Query, missing?: string): Promise<unknown> {
-    const { kept } = this.wire;
-    const whole = target(path, query);
-    const own = this.wire.headers();
-    const known = kept.get(keyOf(whole, own));
+    const { etagCache: kept } = this.http;
+    const whole = pathWithQuery(path, query);
+    const own = this.http.headers();
+    const known = kept.get(cacheKey(whole, own));
     const conditions = known && { "if-none-match": known.etag };
     return this.#send("GET", whole, null, { ...own, ...conditions }, async (response, id, deadline) => {
       const cache = response.headers.get("cache-status") ?? undefined;
@@ -140,14 +100,14 @@ export class Exchange {
       const text = await this.#text(response, id, deadline, missing);
       const value: unknown = JSON.parse(text);
       const etag = response.headers.get("etag");
-      if (etag) kept.set(keyOf(whole, own), { etag, value, bytes: text.length });
+      if (etag) kept.set(cacheKey(whole, own), { etag, value, bytes: text.length });
       this.cache = cache;
       return value;
     });
   }
 
   async post(path: string, body: unknown, headers: Record<string, string>): Promise<unknown> {
-    const all = { ...this.wire.headers(), "content-type": "application/json", ...headers };
+    const all = { ...this.http.headers(), "content-type": "application/json", ...headers };
     return this.#send("POST", path, JSON.stringify(body), all, async (response, id, deadline) => {
       const value: unknown = JSON.parse(await this.#text(response, id, deadline));
       this.cache = response.headers.get("cache-status") ?? undefined;
@@ -157,7 +117,7 @@ export class Exchange {
 
   /** Hand over each line of an answer as it comes; return the request's id. Raises BffError, or the signal's reason. */
   async lines(path: string, take: (line: Line) => void): Promise<string> {
-    const own = this.wire.headers();
+    const own = this.http.headers();
     return this.#send("GET", path, null, { accept: "application/x-ndjson", ...own }, async (response, id, deadline) => {
       if (!response.ok || !response.body) {
         await this.#text(response, id, deadline);
@@ -169,12 +129,12 @@ export class Exchange {
         decoded += bytes;
         deadline.renew();
       };
-      for await (const text of linesOf(response.body, MOST_LINE, count)) {
+      for await (const text of readLines(response.body, MAX_LINE_CHARS, count)) {
         const keep: Line["keep"] = (other, etag, value) =>
-          this.wire.kept.set(keyOf(other, own), { etag, value, bytes: text.length });
+          this.http.etagCache.set(cacheKey(other, own), { etag, value, bytes: text.length });
         take({ value: JSON.parse(text), correlationId: id, keep });
       }
-      this.bytes += (await onTheWire(response.url)) || decoded;
+      this.bytes += (await encodedBytes(response.url)) || decoded;
       return id;
     });
   }
@@ -186,16 +146,16 @@ export class Exchange {
     more: Record<string, string>,
     read: (response: Response, id: string, deadline: Deadline) => Promise<T>,
   ): Promise<T> {
-    const id = requestId();
+    const id = randomId();
     const headers = { accept: "application/json", "x-request-id": id, ...more };
     const isRead = this.side === "bff" && method === "GET";
-    const deadline = new Deadline(this.signal, isRead ? this.wire.reading : PATIENT);
-    const { presence } = this.wire;
-    const stop = isRead ? presence?.whileWaiting(() => deadline.expire()) : undefined;
+    const deadline = new Deadline(this.signal, isRead ? this.http.readTimeouts : BACKEND_TIMEOUTS);
+    const { availability: presence } = this.http;
+    const stop = isRead ? presence?.onUnavailable(() => deadline.expire()) : undefined;
     this.requests++;
     try {
       const init = { method, headers, body, signal: deadline.signal };
-      const response = await this.wire.fetch(this.wire.baseUrl + path, init);
+      const response = await this.http.fetch(this.http.baseUrl + path, init);
       stop?.();
       deadline.renew();
       return await read(response, response.headers.get("x-request-id") ?? id, deadline);
@@ -209,11 +169,11 @@ export class Exchange {
 
   /** Return an answer's text. Raises BffError if it is an error. */
   async #text(response: Response, id: string, deadline: Deadline, missing?: string): Promise<string> {
-    const text = response.body ? await textOf(response.body, () => deadline.renew()) : await response.text();
+    const text = response.body ? await readText(response.body, () => deadline.renew()) : await response.text();
     this.bytes += Number(response.headers.get("content-length")) || text.length;
     if (!response.ok) {
-      const retryAfterMs = retryAfterOf(response.headers.get("retry-after"));
-      throw errorOf(response.status, text, { id, missing, retryAfterMs });
+      const retryAfterMs = parseRetryAfter(response.headers.get("retry-after"));
+      throw errorFromText(response.status, text, { id, missing, retryAfterMs });
     }
     return text;
   }

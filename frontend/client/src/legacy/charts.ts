@@ -1,44 +1,48 @@
 /** Charts from the backend's `/bars/*`: one call a quarter, put in order and decimated in the browser. */
 
 import { BffError, isObject } from "../errors.ts";
-import type { Exchange } from "../http/request-context.ts";
-import { DAY, instant } from "../lib/time.ts";
+import type { RequestContext } from "../http/request-context.ts";
+import { lastIndexAtOrBefore } from "../lib/search.ts";
+import { DAY, parseTimeMs } from "../lib/time.ts";
 import type { Chart, ChartQuery, Columns } from "../types.ts";
-import { pooled } from "./concurrency.ts";
-import { lastAt } from "./equity.ts";
-import { type Clock, decimate } from "./resample.ts";
+import { mapConcurrently } from "./concurrency.ts";
+import { type Clock, resample } from "./resample.ts";
 
 const SOURCES = {
   "1D": { path: "/bars/daily", minutes: 390, days: 3660 },
   "1H": { path: "/bars/hour", minutes: 60, days: 366 },
   "1M": { path: "/bars/minute", minutes: 1, days: 92 },
 } as const;
-const AT_ONCE = 4;
+const MAX_CONCURRENT = 4;
 const DATE = /^\d{4}-\d\d-\d\d$/;
 
 /** Bars as they came, and how many of them were put right or left out. */
-interface Bars {
+interface SourceBars {
   columns: Columns;
   rejected: number;
 }
 
-export async function getChart(exchange: Exchange, query: ChartQuery): Promise<Chart> {
+export async function getChart(context: RequestContext, query: ChartQuery): Promise<Chart> {
   const since = performance.now();
   const { timeframe, targetPoints = 10_000, rthOnly = true } = query;
   const symbol = query.symbol.trim().toUpperCase();
-  check(query, targetPoints);
+  validateQuery(query, targetPoints);
   const source = SOURCES[timeframe];
   const daily = timeframe === "1D";
   // An hour that begins at 23:30 UTC would be cut short at the end of its date, so the next one is asked for too.
   const more = timeframe === "1H" && !rthOnly ? 1 : 0;
-  const parts = await pooled(windows(query.from, query.to, source.days), AT_ONCE, async ({ from, to }) => {
-    const range = { from: date(from), to: date(to + more), ...(!daily && { rth_only: rthOnly }) };
-    return between(await bars(exchange, source.path, { symbol, ...range }), from * DAY, (to + 1) * DAY);
-  });
-  const { columns, rejected } = joined(parts);
-  if (!columns.t.length) await requireExtent(exchange, symbol, query);
+  const parts = await mapConcurrently(
+    windows(query.from, query.to, source.days),
+    MAX_CONCURRENT,
+    async ({ from, to }) => {
+      const range = { from: date(from), to: date(to + more), ...(!daily && { rth_only: rthOnly }) };
+      return between(await fetchBars(context, source.path, { symbol, ...range }), from * DAY, (to + 1) * DAY);
+    },
+  );
+  const { columns, rejected } = concatBars(parts);
+  if (!columns.t.length) await requireExtent(context, symbol, query);
   const clock: Clock = { minutes: source.minutes, daily, extended: !rthOnly };
-  const made = decimate(columns, targetPoints, clock);
+  const made = resample(columns, targetPoints, clock);
   return {
     symbol,
     timeframe,
@@ -55,14 +59,14 @@ export async function getChart(exchange: Exchange, query: ChartQuery): Promise<C
       cache_hit: false,
       stale: false,
       load_time_ms: performance.now() - since,
-      backend_calls: exchange.requests,
+      backend_calls: context.requests,
       data_source: "backend",
     },
   };
 }
 
 /** Refuse what the BFF refuses; the backend would answer some of it with a 500. */
-function check({ from, to, timeframe }: ChartQuery, target: number): void {
+function validateQuery({ from, to, timeframe }: ChartQuery, target: number): void {
   const fields: Record<string, string> = {};
   if (!isDate(from)) fields["from_date"] = "expected a date YYYY-MM-DD";
   if (!isDate(to)) fields["to_date"] = "expected a date YYYY-MM-DD";
@@ -98,20 +102,24 @@ function windows(from: string, to: string, most: number): { from: number; to: nu
 }
 
 /** Return the bars with `start <= t < end`. */
-function between({ columns, rejected }: Bars, start: number, end: number): Bars {
-  const first = lastAt(columns.t, start - 1) + 1;
-  const rows = [first, lastAt(columns.t, end - 1) + 1] as const;
-  return { columns: mapped((name) => columns[name].slice(...rows)), rejected };
+function between({ columns, rejected }: SourceBars, start: number, end: number): SourceBars {
+  const first = lastIndexAtOrBefore(columns.t, start - 1) + 1;
+  const rows = [first, lastIndexAtOrBefore(columns.t, end - 1) + 1] as const;
+  return { columns: mapColumns((name) => columns[name].slice(...rows)), rejected };
 }
 
-function mapped(column: (name: keyof Columns) => number[]): Columns {
+function mapColumns(column: (name: keyof Columns) => number[]): Columns {
   return { t: column("t"), o: column("o"), h: column("h"), l: column("l"), c: column("c"), v: column("v") };
 }
 
-async function bars(exchange: Exchange, path: string, query: Record<string, string | boolean>): Promise<Bars> {
+async function fetchBars(
+  context: RequestContext,
+  path: string,
+  query: Record<string, string | boolean>,
+): Promise<SourceBars> {
   let answer: unknown;
   try {
-    answer = await exchange.get(path, query);
+    answer = await context.get(path, query);
   } catch (error) {
     // The backend says 404 to an unknown symbol and to a window without bars alike.
     if (error instanceof BffError && error.status === 404) return { columns: empty(), rejected: 0 };
@@ -119,21 +127,21 @@ async function bars(exchange: Exchange, path: string, query: Record<string, stri
   }
   const rows = isObject(answer) ? answer["bars"] : undefined;
   if (!Array.isArray(rows)) throw new BffError("MALFORMED", "the answer holds no list of bars");
-  return tidy(rows);
+  return readBars(rows);
 }
 
 function empty(): Columns {
-  return mapped(() => []);
+  return mapColumns(() => []);
 }
 
 /** Turn rows into columns in ascending order; what is not finite is left out, of equal times the last counts. */
-function tidy(rows: unknown[]): Bars {
+function readBars(rows: unknown[]): SourceBars {
   const good: { t: number; row: Record<string, unknown> }[] = [];
   let latest = Number.NEGATIVE_INFINITY;
   let late = 0;
   for (const row of rows) {
     if (!isObject(row) || !["o", "h", "l", "c", "v"].every((name) => Number.isFinite(row[name]))) continue;
-    const t = Math.floor(instant(row["t"]) / 1000);
+    const t = Math.floor(parseTimeMs(row["t"]) / 1000);
     if (Number.isNaN(t)) continue;
     if (t < latest) late++;
     latest = Math.max(latest, t);
@@ -149,16 +157,16 @@ function tidy(rows: unknown[]): Bars {
   return { columns, rejected: rows.length - columns.t.length + late };
 }
 
-function joined(parts: Bars[]): Bars {
+function concatBars(parts: SourceBars[]): SourceBars {
   return {
-    columns: mapped((name) => parts.flatMap(({ columns }) => columns[name])),
+    columns: mapColumns((name) => parts.flatMap(({ columns }) => columns[name])),
     rejected: parts.reduce((sum, { rejected }) => sum + rejected, 0),
   };
 }
 
 /** A window without bars is an answer if it lies within what the backend has of the symbol; else that is the error. */
-async function requireExtent(exchange: Exchange, symbol: string, { from, to }: ChartQuery): Promise<void> {
-  const { t } = (await bars(exchange, "/bars/daily", { symbol })).columns;
+async function requireExtent(context: RequestContext, symbol: string, { from, to }: ChartQuery): Promise<void> {
+  const { t } = (await fetchBars(context, "/bars/daily", { symbol })).columns;
   const [first, last] = [t[0], t.at(-1)];
   if (first === undefined || last === undefined) {
     throw new BffError("DATASET_NOT_FOUND", `the backend knows no bars of ${symbol}`, {

@@ -1,15 +1,16 @@
 /** An equity curve out of whatever shape the backend's has; fewer points that tell the same story. */
 
 import { isObject } from "../errors.ts";
-import { instant, stamp } from "../lib/time.ts";
+import { lastIndexAtOrBefore } from "../lib/search.ts";
+import { isoTimeMs, parseTimeMs } from "../lib/time.ts";
 import type { EquityPoint, Order } from "../types.ts";
-import { isNumber, malformed } from "./schema.ts";
+import { isNumber, malformedResponse } from "./schema.ts";
 
 const TIMES = ["ts", "timestamp", "ts_utc", "time"];
 const VALUES = ["value", "equity"];
 const CANONICAL = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z$/;
 
-export interface Curve {
+export interface EquityCurve {
   at: number[];
   points: EquityPoint[];
   /** Whether the drawdown is the backend's own. */
@@ -18,20 +19,20 @@ export interface Curve {
 }
 
 /** Return the curve in ascending order; of several points at one time the last counts. */
-export function curveOf(answer: unknown): Curve {
+export function readEquity(answer: unknown): EquityCurve {
   const rows = isObject(answer) ? answer["equity"] : answer;
-  if (!Array.isArray(rows) || !rows.every(isObject)) throw malformed("the equity is a list of points");
+  if (!Array.isArray(rows) || !rows.every(isObject)) throw malformedResponse("the equity is a list of points");
   const when = named(rows[0], TIMES);
   const what = named(rows[0], VALUES);
   let ordered = true;
   let made: { at: number; point: EquityPoint }[] = [];
   for (const row of rows) {
-    const at = instant(row[when]);
+    const at = parseTimeMs(row[when]);
     const value = row[what];
     if (Number.isNaN(at) || !isNumber(value)) continue;
     const text = String(row[when]);
     const point: EquityPoint = {
-      ts: CANONICAL.test(text) ? text : stamp(at),
+      ts: CANONICAL.test(text) ? text : isoTimeMs(at),
       value,
       drawdown: isNumber(row["drawdown"]) ? row["drawdown"] : null,
     };
@@ -55,7 +56,7 @@ export function curveOf(answer: unknown): Curve {
 
 function named(row: Record<string, unknown> | undefined, names: string[]): string {
   const name = row ? names.find((candidate) => candidate in row) : names[0];
-  if (name === undefined) throw malformed(`a point of the equity has none of ${names.join(", ")}`);
+  if (name === undefined) throw malformedResponse(`a point of the equity has none of ${names.join(", ")}`);
   return name;
 }
 
@@ -72,14 +73,14 @@ export function drawdowns(values: number[]): (number | null)[] {
  * Return at most `most` points (0: all). First, last, maximum, minimum, the bottom of the deepest drawdown and the peak
  * before it stay; so do the orders' minutes if all fit; the rest are the extremes of equal slices (MinMax).
  */
-export function thinned({ at, points, given }: Curve, most: number, orders: Order[] | null): EquityPoint[] {
+export function downsample({ at, points, given }: EquityCurve, most: number, orders: Order[] | null): EquityPoint[] {
   if (most <= 0 || points.length <= most) return points;
   const values = points.map(({ value }) => value);
   let kept = new Set(landmarks(values, given ? points.map(({ drawdown }) => drawdown ?? -1) : null).slice(0, most));
   if (orders) {
     const more = new Set(kept);
     for (const { ts } of orders) {
-      const row = lastAt(at, instant(ts));
+      const row = lastIndexAtOrBefore(at, parseTimeMs(ts));
       if (row >= 0) more.add(row);
     }
     if (more.size <= most) kept = more;
@@ -109,15 +110,4 @@ function highest(values: number[], sign: number, start = 0, end = values.length)
     if (sign * (values[row] as number) > sign * (values[best] as number)) best = row;
   }
   return best;
-}
-
-/** Return the last row at or before a moment, -1 if there is none. */
-export function lastAt(at: readonly number[], moment: number): number {
-  let [low, high] = [0, at.length];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if ((at[middle] as number) <= moment) low = middle + 1;
-    else high = middle;
-  }
-  return low - 1;
 }

@@ -8,12 +8,12 @@ import { backoff, type Control, type Feed, type FeedOptions, socketUrl } from ".
 import type { Position } from "../types.ts";
 import { FrameBuffer } from "./frame-buffer.ts";
 import { Pacer } from "./pacer.ts";
-import { path } from "./runs.ts";
+import { backtestPath } from "./runs.ts";
 
 /** A heartbeat this long after the last frame means that there are no more of them for now. */
-const QUIET_MS = 3000;
+const END_AFTER_IDLE_MS = 3000;
 /** The backend's event loop stands still while it loads a run, and its heartbeats with it. */
-const SILENCE_MS = 60_000;
+const HEARTBEAT_TIMEOUT_MS = 60_000;
 const REREAD_MS = 5000;
 
 export interface LegacyFeedOptions extends FeedOptions {
@@ -22,18 +22,18 @@ export interface LegacyFeedOptions extends FeedOptions {
 }
 
 export class LegacyFeed implements Feed {
-  readonly takes = true;
+  readonly acceptsControls = true;
   readonly #options: LegacyFeedOptions;
   readonly #buffer = new FrameBuffer();
   readonly #pacer: Pacer;
   #socket: WebSocket | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #watch: ReturnType<typeof setTimeout> | undefined;
+  #watchdog: ReturnType<typeof setTimeout> | undefined;
   #attempt = 0;
   #grewAt = 0;
-  #over = false;
+  #isRunOver = false;
   #ready = false;
-  #going = false;
+  #started = false;
   #closed = false;
 
   constructor(options: LegacyFeedOptions) {
@@ -42,14 +42,14 @@ export class LegacyFeed implements Feed {
     void this.#connect();
   }
 
-  go(at: Position, playing: boolean): void {
-    this.#going = true;
-    this.#pacer.begin(at.ts === null ? at.seq + 1 : this.#buffer.after(at.ts), playing);
+  start(at: Position, playing: boolean): void {
+    this.#started = true;
+    this.#pacer.start(at.ts === null ? at.seq + 1 : this.#buffer.indexAfter(at.ts), playing);
   }
 
   send(control: Control): void {
-    if (control.cmd === "play" && !this.#going) this.#going = true;
-    this.#pacer.obey(control);
+    if (control.cmd === "play" && !this.#started) this.#started = true;
+    this.#pacer.control(control);
   }
 
   close(): void {
@@ -60,7 +60,7 @@ export class LegacyFeed implements Feed {
   }
 
   #drop(): WebSocket | null {
-    clearTimeout(this.#watch);
+    clearTimeout(this.#watchdog);
     const socket = this.#socket;
     this.#socket = null;
     return socket;
@@ -69,15 +69,15 @@ export class LegacyFeed implements Feed {
   async #connect(): Promise<void> {
     const { id, baseUrl, isOver, WebSocket } = this.#options;
     try {
-      this.#over = await isOver(id);
+      this.#isRunOver = await isOver(id);
     } catch (error) {
       if (!this.#closed) this.#refused(error as BffError);
       return;
     }
     if (this.#closed) return;
-    const socket = new WebSocket(socketUrl(baseUrl, `${path(id)}/ws`));
+    const socket = new WebSocket(socketUrl(baseUrl, `${backtestPath(id)}/ws`));
     this.#socket = socket;
-    this.#listen();
+    this.#restartWatchdog();
     socket.onopen = () => {
       socket.send('{"t":"ready"}');
       socket.send('{"t":"ctrl","cmd":"play"}');
@@ -86,27 +86,27 @@ export class LegacyFeed implements Feed {
     socket.onerror = () => {};
     socket.onmessage = ({ data }) => {
       if (this.#socket !== socket) return;
-      this.#listen();
-      this.#hear(JSON.parse(String(data)));
+      this.#restartWatchdog();
+      this.#onMessage(JSON.parse(String(data)));
     };
     socket.onclose = () => {
       if (this.#socket !== socket) return;
       this.#drop();
-      if (!this.#buffer.complete) this.#lost(new BffError("NETWORK", "the backend's stream broke"));
+      if (!this.#buffer.complete) this.#onConnectionLost(new BffError("NETWORK", "the backend's stream broke"));
     };
   }
 
-  #listen(): void {
-    clearTimeout(this.#watch);
-    this.#watch = setTimeout(() => this.#socket?.close(), SILENCE_MS);
+  #restartWatchdog(): void {
+    clearTimeout(this.#watchdog);
+    this.#watchdog = setTimeout(() => this.#socket?.close(), HEARTBEAT_TIMEOUT_MS);
   }
 
   #refused(error: BffError): void {
     if (error.status >= 400 && error.status < 500) this.#fatal(error.code, error.message);
-    else this.#lost(error);
+    else this.#onConnectionLost(error);
   }
 
-  #lost(error: BffError, wait = backoff(this.#attempt++)): void {
+  #onConnectionLost(error: BffError, wait = backoff(this.#attempt++)): void {
     const { host } = this.#options;
     if (!this.#ready || this.#pacer.starved) {
       host.status({ connection: "reconnecting", retryMs: wait });
@@ -115,15 +115,16 @@ export class LegacyFeed implements Feed {
     if (!this.#closed) this.#timer = setTimeout(() => void this.#connect(), wait);
   }
 
-  #hear(message: unknown): void {
+  #onMessage(message: unknown): void {
     if (!isObject(message)) return;
-    if (message["t"] === "frame") this.#take(message);
+    if (message["t"] === "frame") this.#onFrame(message);
     else if (message["t"] === "end") this.#complete();
-    else if (message["t"] === "err") this.#erred(String(message["code"]), String(message["msg"]));
-    else if (message["t"] === "hb" && this.#grewAt && performance.now() - this.#grewAt > QUIET_MS) this.#quiet();
+    else if (message["t"] === "err") this.#onError(String(message["code"]), String(message["msg"]));
+    else if (message["t"] === "hb" && this.#grewAt && performance.now() - this.#grewAt > END_AFTER_IDLE_MS)
+      this.#onIdle();
   }
 
-  #take(message: Record<string, unknown>): void {
+  #onFrame(message: Record<string, unknown>): void {
     this.#attempt = 0;
     this.#grewAt = performance.now();
     try {
@@ -133,16 +134,16 @@ export class LegacyFeed implements Feed {
       return;
     }
     if (this.#buffer.complete) this.#complete();
-    else this.#grown();
+    else this.#onGrown();
   }
 
   /** The end, which this backend does not say: a run that was over before it was read has no more frames than these. */
-  #quiet(): void {
-    if (this.#over) this.#complete();
-    else this.#readAgain();
+  #onIdle(): void {
+    if (this.#isRunOver) this.#complete();
+    else this.#reconnectLater();
   }
 
-  #readAgain(): void {
+  #reconnectLater(): void {
     this.#drop()?.close(1000);
     this.#grewAt = 0;
     if (this.#pacer.starved) this.#options.host.status({ connection: "waiting", retryMs: REREAD_MS });
@@ -150,35 +151,35 @@ export class LegacyFeed implements Feed {
   }
 
   #complete(): void {
-    if (!this.#over && this.#buffer.announced === null) {
-      this.#readAgain();
+    if (!this.#isRunOver && this.#buffer.announced === null) {
+      this.#reconnectLater();
       return;
     }
     this.#buffer.complete = true;
     this.#drop()?.close(1000);
-    this.#grown();
+    this.#onGrown();
   }
 
-  #grown(): void {
+  #onGrown(): void {
     const { host } = this.#options;
     if (!this.#ready) {
       const { ts, seq } = host.position();
       const { complete, length } = this.#buffer;
-      if (!complete && length <= (ts === null ? seq + 1 : this.#buffer.after(ts))) return;
+      if (!complete && length <= (ts === null ? seq + 1 : this.#buffer.indexAfter(ts))) return;
       this.#ready = true;
       host.ready({ epoch: null, total: this.#buffer.total, ...this.#buffer.span });
     }
     if (this.#buffer.complete) host.status({ total: this.#buffer.total, ...this.#buffer.span });
-    if (this.#going) this.#pacer.grown();
+    if (this.#started) this.#pacer.onBufferGrown();
   }
 
-  #erred(code: string, message: string): void {
+  #onError(code: string, message: string): void {
     // An older backend does not know `ready`, and says so.
     if (code === "VALIDATION" || code === "RANGE") return;
     if (/not found/i.test(message)) this.#fatal(code === "STREAM_ERROR" ? "RUN_NOT_FOUND" : code, message);
     else {
       this.#drop()?.close(1000);
-      this.#lost(new BffError(code, message));
+      this.#onConnectionLost(new BffError(code, message));
     }
   }
 

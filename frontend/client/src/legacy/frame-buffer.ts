@@ -1,12 +1,12 @@
 /** The source frames of a run as the backend bursts them out, and what several of them amount to. */
 
 import { BffError, isObject } from "../errors.ts";
-import { instant } from "../lib/time.ts";
+import { lastIndexAtOrBefore } from "../lib/search.ts";
+import { parseTimeMs } from "../lib/time.ts";
 import type { Frame, Ohlc } from "../types.ts";
-import { lastAt } from "./equity.ts";
 
 /** Ten years of minutes; what is beyond would not fit a page's memory. */
-const MOST = 1_000_000;
+const MAX_FRAMES = 1_000_000;
 
 export class FrameBuffer {
   readonly #frames: Frame[] = [];
@@ -31,9 +31,9 @@ export class FrameBuffer {
   /** Take a frame; those that are there already, as after a restart from the first, are skipped by their time. */
   add(message: Record<string, unknown>): boolean {
     const { ts, ohlc, orders, equity } = message;
-    const at = instant(ts);
+    const at = parseTimeMs(ts);
     if (Number.isNaN(at) || at <= (this.#at.at(-1) ?? Number.NEGATIVE_INFINITY)) return false;
-    if (this.length >= MOST) throw new BffError("TOO_LARGE", "the run has more frames than a page can hold");
+    if (this.length >= MAX_FRAMES) throw new BffError("TOO_LARGE", "the run has more frames than a page can hold");
     const whole = { ...message, t: "frame", ts, n: 1, seq: this.length, dropped: 0 } as Frame;
     whole.ohlc = isObject(ohlc) ? (ohlc as unknown as Ohlc) : null;
     whole.orders = Array.isArray(orders) ? orders : [];
@@ -47,13 +47,13 @@ export class FrameBuffer {
   }
 
   /** Return the index of the first frame after a time. */
-  after(ts: string): number {
-    return lastAt(this.#at, instant(ts)) + 1;
+  indexAfter(ts: string): number {
+    return lastIndexAtOrBefore(this.#at, parseTimeMs(ts)) + 1;
   }
 
   /** Return the index of the frame nearest to a time in milliseconds, null while the buffer has not come so far. */
-  nearest(ms: number): number | null {
-    const before = lastAt(this.#at, ms);
+  indexNearest(ms: number): number | null {
+    const before = lastIndexAtOrBefore(this.#at, ms);
     if (before === this.length - 1 && !this.complete && this.#at[before] !== ms) return null;
     const [earlier, later] = [this.#at[before], this.#at[before + 1]];
     if (earlier === undefined) return 0;

@@ -11,7 +11,7 @@ const UNFILLED = ["NEW", "PENDING", "OPEN", "REJECTED", "CANCELLED", "CANCELED",
 const FLAT = 1e-9;
 
 /** Return metrics with what they lack and what can be computed, and the names of that. */
-export function completed(
+export function completeMetrics(
   metrics: RunMetrics,
   points: EquityPoint[] | null,
   orders: Order[] | null,

@@ -1,16 +1,16 @@
 /** Plays a buffer at a pace, as the relay would: 30 × speed source frames a second, `fps` times a second. */
 
-import { instant } from "../lib/time.ts";
-import type { Control, Host } from "../stream/feed.ts";
+import { parseTimeMs } from "../lib/time.ts";
+import type { Control, FeedHost } from "../stream/feed.ts";
 import type { FrameBuffer } from "./frame-buffer.ts";
 
 const SOURCE_RATE = 30;
 /** Milliseconds behind its schedule that a page which was asleep makes up for. */
-const MOST_LAG = 1000;
+const MAX_LAG_MS = 1000;
 
 export class Pacer {
   readonly #buffer: FrameBuffer;
-  readonly #host: Host;
+  readonly #host: FeedHost;
   #cursor = 0;
   #playing = false;
   #due = 0;
@@ -18,7 +18,7 @@ export class Pacer {
   #dropped = 0;
   #seeking: number | string | null = null;
 
-  constructor(buffer: FrameBuffer, host: Host) {
+  constructor(buffer: FrameBuffer, host: FeedHost) {
     this.#buffer = buffer;
     this.#host = host;
   }
@@ -29,23 +29,23 @@ export class Pacer {
     return this.#seeking !== null || (this.#playing && out);
   }
 
-  begin(cursor: number, playing: boolean): void {
+  start(cursor: number, playing: boolean): void {
     this.#cursor = cursor;
     if (playing) this.#play();
   }
 
-  obey(control: Control): void {
+  control(control: Control): void {
     if (control.cmd === "play") this.#play();
     else if (control.cmd === "pause") this.close();
     else if (control.cmd === "seek") this.#seek(control.pos);
     else if (control.cmd === "step") this.#step(control.val);
-    else if (this.#playing) this.#plan(performance.now() + 1000 / this.#host.pace().fps);
+    else if (this.#playing) this.#scheduleFrame(performance.now() + 1000 / this.#host.pace().fps);
   }
 
   /** Take note that the buffer has grown or is complete. */
-  grown(): void {
+  onBufferGrown(): void {
     if (this.#seeking !== null) this.#seek(this.#seeking);
-    if (this.#playing && this.#timer === undefined) this.#plan(performance.now());
+    if (this.#playing && this.#timer === undefined) this.#scheduleFrame(performance.now());
   }
 
   close(): void {
@@ -57,23 +57,23 @@ export class Pacer {
   #play(): void {
     if (this.#playing) return;
     this.#playing = true;
-    this.#plan(performance.now());
+    this.#scheduleFrame(performance.now());
   }
 
-  #plan(due: number): void {
+  #scheduleFrame(due: number): void {
     clearTimeout(this.#timer);
     this.#due = due;
-    this.#timer = setTimeout(() => this.#turn(), Math.max(0, due - performance.now()));
+    this.#timer = setTimeout(() => this.#tick(), Math.max(0, due - performance.now()));
   }
 
   /** Show what is due. Frames end at multiples of the stride, so that they are the ones that the relay would make. */
-  #turn(): void {
+  #tick(): void {
     this.#timer = undefined;
     if (!this.#playing) return;
     const { speed, fps } = this.#host.pace();
     const stride = (SOURCE_RATE * speed) / fps;
     const now = performance.now();
-    const late = Math.min(now - this.#due, MOST_LAG);
+    const late = Math.min(now - this.#due, MAX_LAG_MS);
     const missed = Math.max(0, Math.floor((late * fps) / 1000));
     let tick = Math.floor(this.#cursor / stride + 1e-9) + 1;
     while (Math.floor(tick * stride + 1e-9) <= this.#cursor) tick++;
@@ -86,7 +86,7 @@ export class Pacer {
       const next = this.#due + (1000 * (1 + missed)) / fps;
       this.#show(this.#cursor, until);
       // A listener may have paused, or asked for another pace.
-      if (this.#playing && this.#timer === undefined) this.#plan(Math.max(next, now));
+      if (this.#playing && this.#timer === undefined) this.#scheduleFrame(Math.max(next, now));
     } else {
       this.close();
       this.#host.end();
@@ -100,16 +100,16 @@ export class Pacer {
 
   #seek(to: number | string): void {
     const isIndex = typeof to === "number" || /^-?\d{1,15}$/.test(to);
-    const ms = isIndex ? Number.NaN : instant(to);
+    const ms = isIndex ? Number.NaN : parseTimeMs(to);
     if (!isIndex && Number.isNaN(ms)) {
       this.#refuse("VALIDATION", "pos must be an ISO 8601 time or a frame index");
       return;
     }
-    const index = isIndex ? Number(to) : this.#buffer.nearest(ms);
+    const index = isIndex ? Number(to) : this.#buffer.indexNearest(ms);
     const { length, total, span } = this.#buffer;
     const early =
-      !isIndex && span.from !== null && ms < instant(String(to).length > 10 ? span.from : span.from.slice(0, 10));
-    const late = !isIndex && span.to !== null && ms > instant(span.to);
+      !isIndex && span.from !== null && ms < parseTimeMs(String(to).length > 10 ? span.from : span.from.slice(0, 10));
+    const late = !isIndex && span.to !== null && ms > parseTimeMs(span.to);
     if (early || late || (index !== null && (index < 0 || (total !== null && index >= total)))) {
       const range = isIndex ? { min: 0, max: total === null ? null : total - 1 } : { min: span.from, max: span.to };
       this.#refuse("RANGE", "pos is outside the run", range);
@@ -122,7 +122,7 @@ export class Pacer {
     }
     this.#seeking = null;
     this.#show(index, index + 1);
-    if (this.#playing) this.#plan(performance.now() + 1000 / this.#host.pace().fps);
+    if (this.#playing) this.#scheduleFrame(performance.now() + 1000 / this.#host.pace().fps);
   }
 
   #step(by: number): void {

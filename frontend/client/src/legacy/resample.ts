@@ -3,7 +3,7 @@
  * at each session's open and cross none; the finest size that fits is taken.
  */
 
-import { midnight, open, REGULAR_MINUTES, sessionDay, sessionMinutes } from "../lib/sessions.ts";
+import { midnightOfDay, openOfDay, REGULAR_MINUTES, sessionDay, sessionMinutes } from "../lib/sessions.ts";
 import { DAY } from "../lib/time.ts";
 import type { Columns } from "../types.ts";
 
@@ -21,7 +21,7 @@ export interface Clock {
   extended: boolean;
 }
 
-export interface Decimated {
+export interface Resampled {
   columns: Columns;
   decimated: boolean;
   stride: number;
@@ -33,7 +33,7 @@ interface Cut {
   stamps: number[];
 }
 
-export function decimate(columns: Columns, target: number, clock: Clock): Decimated {
+export function resample(columns: Columns, target: number, clock: Clock): Resampled {
   const count = columns.t.length;
   if (count <= target) return { columns, decimated: false, stride: clock.minutes };
   const days = columns.t.map(clock.daily ? (t) => Math.floor(t / DAY) : sessionDay);
@@ -58,7 +58,7 @@ function cutDays(days: number[], span: number, clock: Clock): Cut {
     if (start === last) continue;
     last = start;
     cut.first.push(row);
-    cut.stamps.push(clock.daily ? start * DAY : clock.extended ? midnight(start) : open(start));
+    cut.stamps.push(clock.daily ? start * DAY : clock.extended ? midnightOfDay(start) : openOfDay(start));
   }
   return cut;
 }
@@ -88,8 +88,8 @@ function cutMinutes(times: number[], days: number[], size: number, minutes: numb
     const isNew = days[row] !== day;
     if (isNew) {
       day = days[row] as number;
-      opened = open(day);
-      begun = midnight(day);
+      opened = openOfDay(day);
+      begun = midnightOfDay(day);
       const regular = sessionMinutes(day);
       early = regular !== REGULAR_MINUTES;
       close = Math.ceil(regular / minutes) * minutes;

@@ -1,7 +1,7 @@
 /** Runs from the backend's own endpoints: a call for each part, and one for each finished run of a list that is shown. */
 
 import { BffError, isObject } from "../errors.ts";
-import type { Exchange, Wire } from "../http/request-context.ts";
+import type { HttpConfig, RequestContext } from "../http/request-context.ts";
 import { isOver } from "../lib/run-status.ts";
 import type {
   CompleteRun,
@@ -19,31 +19,38 @@ import type {
   RunQuery,
   RunRequest,
 } from "../types.ts";
-import { pooled } from "./concurrency.ts";
-import { type Curve, curveOf, thinned } from "./equity.ts";
-import { completed } from "./metrics.ts";
-import { itemsOf, keyMetrics, malformed, metricsOf, ordersOf, runOf } from "./schema.ts";
+import { mapConcurrently } from "./concurrency.ts";
+import { downsample, type EquityCurve, readEquity } from "./equity.ts";
+import { completeMetrics } from "./metrics.ts";
+import { keyMetrics, malformedResponse, readListItems, readMetrics, readOrders, readRun } from "./schema.ts";
 
 const PARTS: readonly Part[] = ["metrics", "equity", "orders"];
-const AT_ONCE = 6;
+const MAX_CONCURRENT = 6;
 const NOT_FOUND = "RUN_NOT_FOUND";
 
-export function path(id: string): string {
+export function backtestPath(id: string): string {
   return `/backtests/${encodeURIComponent(id)}`;
 }
 
-export async function listRuns(exchange: Exchange, query: RunQuery, shown?: ListOptions["shown"]): Promise<RunPage> {
+export async function listRuns(
+  context: RequestContext,
+  query: RunQuery,
+  shown?: ListOptions["shown"],
+): Promise<RunPage> {
   const since = performance.now();
-  const answer = await exchange.get("/backtests", { limit: 20, offset: 0, order: "-created_at", ...query });
-  if (!isObject(answer) || !Array.isArray(answer["items"])) throw malformed("the list of runs is an object with items");
+  const answer = await context.get("/backtests", { limit: 20, offset: 0, order: "-created_at", ...query });
+  if (!isObject(answer) || !Array.isArray(answer["items"]))
+    throw malformedResponse("the list of runs is an object with items");
   const { items, ...rest } = answer as { items: unknown[] };
-  const { runs: listed, rejected } = itemsOf(items);
-  const found = listed.map((item): ListedRun => ({ ...item, ...(knownOf(exchange, item) ?? SKIPPED_METRICS) }));
+  const { runs: listed, rejected } = readListItems(items);
+  const found = listed.map((item): ListedRun => ({ ...item, ...(recallMetrics(context, item) ?? SKIPPED_METRICS) }));
   const wanted = new Set((shown?.(found) ?? found).map(({ run_id: id }) => id));
-  const runs = await pooled(found, AT_ONCE, async (run) => (wanted.has(run.run_id) ? withMetrics(exchange, run) : run));
+  const runs = await mapConcurrently(found, MAX_CONCURRENT, async (run) =>
+    wanted.has(run.run_id) ? withMetrics(context, run) : run,
+  );
   const metadata = {
     load_time_ms: performance.now() - since,
-    backend_calls: exchange.requests,
+    backend_calls: context.requests,
     metrics_pending: 0,
     stale: false,
     partial_data: runs.some(({ metrics_state: state }) => state === "failed" || state === "timeout"),
@@ -52,51 +59,51 @@ export async function listRuns(exchange: Exchange, query: RunQuery, shown?: List
   return { items: runs, ...rest, metadata };
 }
 
-async function withMetrics(exchange: Exchange, run: ListedRun): Promise<ListedRun> {
+async function withMetrics(context: RequestContext, run: ListedRun): Promise<ListedRun> {
   if (!isOver(run.status) || run.metrics_state === "ok") return run;
-  const { value, report } = await part(exchange, `${path(run.run_id ?? "")}/metrics`, metricsOf);
-  const had: Listed = {
+  const { value, report } = await fetchPart(context, `${backtestPath(run.run_id ?? "")}/metrics`, readMetrics);
+  const had: ListedMetrics = {
     metrics: value && keyMetrics(value),
     metrics_state: report.state as ListedRun["metrics_state"],
   };
-  if (had.metrics_state === "ok") remember(exchange, run, had);
+  if (had.metrics_state === "ok") rememberMetrics(context, run, had);
   return { ...run, ...had };
 }
 
-type Listed = Pick<ListedRun, "metrics" | "metrics_state">;
-const SKIPPED_METRICS: Listed = { metrics: null, metrics_state: "skipped" };
-const MOST_KNOWN = 1000;
+type ListedMetrics = Pick<ListedRun, "metrics" | "metrics_state">;
+const SKIPPED_METRICS: ListedMetrics = { metrics: null, metrics_state: "skipped" };
+const MAX_KNOWN = 1000;
 
 /** Metrics of finished runs, which do not change: lists are asked for again and again. */
-const known = new WeakMap<Wire, Map<string, Listed>>();
+const knownMetrics = new WeakMap<HttpConfig, Map<string, ListedMetrics>>();
 
-function nameOf(
-  { wire }: Exchange,
-  { run_id, status, created_at, duration_ms }: Omit<ListedRun, keyof Listed>,
+function metricsKey(
+  { http }: RequestContext,
+  { run_id, status, created_at, duration_ms }: Omit<ListedRun, keyof ListedMetrics>,
 ): string {
-  return JSON.stringify([run_id, status, created_at, duration_ms, wire.headers()]);
+  return JSON.stringify([run_id, status, created_at, duration_ms, http.headers()]);
 }
 
-function knownOf(exchange: Exchange, item: Omit<ListedRun, keyof Listed>): Listed | undefined {
-  return known.get(exchange.wire)?.get(nameOf(exchange, item));
+function recallMetrics(context: RequestContext, item: Omit<ListedRun, keyof ListedMetrics>): ListedMetrics | undefined {
+  return knownMetrics.get(context.http)?.get(metricsKey(context, item));
 }
 
-function remember(exchange: Exchange, run: ListedRun, had: Listed): void {
-  const all = known.get(exchange.wire) ?? new Map<string, Listed>();
-  known.set(exchange.wire, all.set(nameOf(exchange, run), had));
+function rememberMetrics(context: RequestContext, run: ListedRun, had: ListedMetrics): void {
+  const all = knownMetrics.get(context.http) ?? new Map<string, ListedMetrics>();
+  knownMetrics.set(context.http, all.set(metricsKey(context, run), had));
   const [oldest] = all.keys();
-  if (all.size > MOST_KNOWN && oldest !== undefined) all.delete(oldest);
+  if (all.size > MAX_KNOWN && oldest !== undefined) all.delete(oldest);
 }
 
-export async function createRun(exchange: Exchange, request: RunRequest, key: string): Promise<CreatedRun> {
+export async function createRun(context: RequestContext, request: RunRequest, key: string): Promise<CreatedRun> {
   const headers = { "idempotency-key": key, "x-idempotency-key": key };
-  return (await exchange.post("/backtests", request, headers)) as CreatedRun;
+  return (await context.post("/backtests", request, headers)) as CreatedRun;
 }
 
 /** Return a run's detail. Raises BffError. */
-export async function getDetail(exchange: Exchange, id: string): Promise<Run> {
+export async function getDetail(context: RequestContext, id: string): Promise<Run> {
   try {
-    return runOf(await exchange.get(path(id), undefined, NOT_FOUND));
+    return readRun(await context.get(backtestPath(id), undefined, NOT_FOUND));
   } catch (error) {
     if (!(error instanceof BffError) || error.status !== 404) throw error;
     const { message, correlationId, details } = error;
@@ -104,42 +111,46 @@ export async function getDetail(exchange: Exchange, id: string): Promise<Run> {
   }
 }
 
-export async function getRun(exchange: Exchange, id: string, options: RunOptions): Promise<CompleteRun> {
+export async function getRun(context: RequestContext, id: string, options: RunOptions): Promise<CompleteRun> {
   const since = performance.now();
   const { include = PARTS, equityPoints = 2000 } = options;
-  const get = <T>(name: Part, read: (answer: unknown) => T): Promise<Got<T>> =>
-    include.includes(name) ? part(exchange, `${path(id)}/${name}`, read) : Promise.resolve(SKIPPED);
+  const get = <T>(name: Part, read: (answer: unknown) => T): Promise<PartResult<T>> =>
+    include.includes(name) ? fetchPart(context, `${backtestPath(id)}/${name}`, read) : Promise.resolve(SKIPPED);
   const [run, metrics, curve, sent] = await Promise.all([
-    getDetail(exchange, id),
-    get("metrics", metricsOf),
-    get("equity", curveOf),
+    getDetail(context, id),
+    get("metrics", readMetrics),
+    get("equity", readEquity),
     get("orders", (answer) => answer),
   ]);
-  const orders = readOrders(sent, run.symbol);
-  return assembled(run, { metrics, equity: curve, orders }, equityPoints, {
+  const orders = ordersPart(sent, run.symbol);
+  return assembleRun(run, { metrics, equity: curve, orders }, equityPoints, {
     ms: performance.now() - since,
-    calls: exchange.requests,
+    calls: context.requests,
   });
 }
 
-interface Got<T> {
+interface PartResult<T> {
   value: T | null;
   report: PartReport;
 }
 
-const SKIPPED: Got<never> = { value: null, report: { state: "skipped", age_ms: null, source: null } };
+const SKIPPED: PartResult<never> = { value: null, report: { state: "skipped", age_ms: null, source: null } };
 
 /** Return a part of a run, whatever became of it. An aborted call rejects. */
-async function part<T>(exchange: Exchange, url: string, read: (answer: unknown) => T): Promise<Got<T>> {
+async function fetchPart<T>(
+  context: RequestContext,
+  url: string,
+  read: (answer: unknown) => T,
+): Promise<PartResult<T>> {
   try {
-    return { value: read(await exchange.get(url)), report: { state: "ok", age_ms: 0, source: "backend" } };
+    return { value: read(await context.get(url)), report: { state: "ok", age_ms: 0, source: "backend" } };
   } catch (error) {
     if (!(error instanceof BffError)) throw error;
-    return lost(error);
+    return failedPart(error);
   }
 }
 
-function lost(error: BffError): Got<never> {
+function failedPart(error: BffError): PartResult<never> {
   const { code, message, status } = error;
   const state =
     status === 404 || status === 410 ? "missing" : code === "TIMEOUT" || status === 504 ? "timeout" : "failed";
@@ -150,29 +161,29 @@ function lost(error: BffError): Got<never> {
 }
 
 /** An order may leave out its symbol, which only the run's detail tells. */
-function readOrders({ value, report }: Got<unknown>, symbol: string | null): Got<Order[]> {
+function ordersPart({ value, report }: PartResult<unknown>, symbol: string | null): PartResult<Order[]> {
   if (report.state !== "ok") return { value: null, report };
   try {
-    return { value: ordersOf(value, symbol), report };
+    return { value: readOrders(value, symbol), report };
   } catch (error) {
-    return lost(error as BffError);
+    return failedPart(error as BffError);
   }
 }
 
 interface Parts {
-  metrics: Got<RunMetrics>;
-  equity: Got<Curve>;
-  orders: Got<Order[]>;
+  metrics: PartResult<RunMetrics>;
+  equity: PartResult<EquityCurve>;
+  orders: PartResult<Order[]>;
 }
 
-function assembled(run: Run, parts: Parts, points: number, took: { ms: number; calls: number }): CompleteRun {
+function assembleRun(run: Run, parts: Parts, points: number, took: { ms: number; calls: number }): CompleteRun {
   const curve = parts.equity.value;
   const orders = parts.orders.value;
   let metrics = parts.metrics.value;
   let computed: string[] = [];
-  if (metrics) [metrics, computed] = completed(metrics, curve?.points ?? null, orders);
+  if (metrics) [metrics, computed] = completeMetrics(metrics, curve?.points ?? null, orders);
   if (curve?.points.length && !curve.given) computed.push("equity.drawdown");
-  const equity: EquityPoint[] | null = curve && thinned(curve, points, orders);
+  const equity: EquityPoint[] | null = curve && downsample(curve, points, orders);
   const failed = PARTS.filter((name) => ["failed", "timeout"].includes(parts[name].report.state));
   const equityReport = curve?.rejected ? { ...parts.equity.report, rejected: curve.rejected } : parts.equity.report;
   return {

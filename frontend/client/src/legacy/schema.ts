@@ -54,20 +54,21 @@ export function isNumber(value: unknown): value is number {
   return typeof value === "number" && Number.isFinite(value);
 }
 
-export function malformed(what: string): BffError {
+export function malformedResponse(what: string): BffError {
   return new BffError("BACKEND_UNAVAILABLE", `the backend's answer is not what it should be: ${what}`, { status: 502 });
 }
 
-export function runOf(detail: unknown): Run {
-  if (!isObject(detail) || typeof detail["status"] !== "string") throw malformed("a run is an object with a status");
-  const run = renamed(detail, RUN_NAMES, RUN_FIELDS);
+export function readRun(detail: unknown): Run {
+  if (!isObject(detail) || typeof detail["status"] !== "string")
+    throw malformedResponse("a run is an object with a status");
+  const run = renameFields(detail, RUN_NAMES, RUN_FIELDS);
   const status = String(run["status"]).trim().toUpperCase();
   run["status"] = STATUSES[status] ?? status;
-  run["symbol"] ||= symbolOf(run["dataset_id"]);
+  run["symbol"] ||= symbolOfDataset(run["dataset_id"]);
   return run as unknown as Run;
 }
 
-function symbolOf(dataset: unknown): string | null {
+function symbolOfDataset(dataset: unknown): string | null {
   return typeof dataset === "string" ? dataset.split("-", 1)[0] || null : null;
 }
 
@@ -75,20 +76,20 @@ function symbolOf(dataset: unknown): string | null {
 type Item = Omit<ListedRun, "metrics" | "metrics_state">;
 
 /** Return the runs of a list, and how many of its items are none. Raises BffError where no item is one. */
-export function itemsOf(items: unknown[]): { runs: Item[]; rejected: number } {
+export function readListItems(items: unknown[]): { runs: Item[]; rejected: number } {
   const runs = items.flatMap((item) => {
     try {
-      return [itemOf(item)];
+      return [readListItem(item)];
     } catch {
       return []; // Counted below.
     }
   });
-  if (items.length && !runs.length) throw malformed("no item of the list is a run");
+  if (items.length && !runs.length) throw malformedResponse("no item of the list is a run");
   return { runs, rejected: items.length - runs.length };
 }
 
-function itemOf(item: unknown): Item {
-  const { extra, ...run } = runOf(item) as unknown as Json;
+function readListItem(item: unknown): Item {
+  const { extra, ...run } = readRun(item) as unknown as Json;
   const shown = Object.fromEntries(ITEM_FIELDS.map((name) => [name, run[name]]));
   const more = {
     ...Object.fromEntries(Object.entries(run).filter(([name, value]) => !(name in shown) && value !== null)),
@@ -97,13 +98,13 @@ function itemOf(item: unknown): Item {
   return { ...shown, ...(Object.keys(more).length && { extra: more }) } as Item;
 }
 
-export function metricsOf(answer: unknown): RunMetrics {
-  if (!isObject(answer)) throw malformed("metrics are an object");
+export function readMetrics(answer: unknown): RunMetrics {
+  if (!isObject(answer)) throw malformedResponse("metrics are an object");
   const values = Object.values(answer);
   if (values.length && !values.some((value) => value === null || isNumber(value))) {
-    throw malformed("metrics hold no number");
+    throw malformedResponse("metrics hold no number");
   }
-  const metrics = renamed(answer, METRIC_NAMES, METRIC_FIELDS);
+  const metrics = renameFields(answer, METRIC_NAMES, METRIC_FIELDS);
   for (const name of METRIC_FIELDS) {
     if (metrics[name] === null || isNumber(metrics[name])) continue;
     metrics["extra"] = { ...(metrics["extra"] as Json | undefined), [name]: metrics[name] };
@@ -117,18 +118,18 @@ export function keyMetrics(metrics: RunMetrics): Record<string, number> {
   return Object.fromEntries(KEY_METRICS.flatMap((name) => (isNumber(metrics[name]) ? [[name, metrics[name]]] : [])));
 }
 
-export function ordersOf(answer: unknown, symbol: string | null): Order[] {
+export function readOrders(answer: unknown, symbol: string | null): Order[] {
   const rows = isObject(answer) ? answer["orders"] : answer;
-  if (!Array.isArray(rows) || !rows.every(isObject)) throw malformed("orders are a list of objects");
+  if (!Array.isArray(rows) || !rows.every(isObject)) throw malformedResponse("orders are a list of objects");
   return rows.map((row) => {
-    const order = renamed(row, ORDER_NAMES, ORDER_FIELDS);
+    const order = renameFields(row, ORDER_NAMES, ORDER_FIELDS);
     order["symbol"] ||= symbol ?? order["symbol"];
     return order as unknown as Order;
   });
 }
 
 /** Return `source` under our names; a field's own name wins over another name for it, the loser is `extra`. */
-function renamed(source: Json, names: Record<string, string>, fields: string[]): Json {
+function renameFields(source: Json, names: Record<string, string>, fields: string[]): Json {
   const known: Json = Object.fromEntries(fields.map((name) => [name, null]));
   const extra: Json = {};
   for (const [name, value] of Object.entries(source)) {

@@ -1,6 +1,6 @@
 /**
- * The US trading day: a session is a date in New York; regular hours are 09:30-16:00 there, 13:00 on early closes
- * (NYSE Rule 7.2).
+ * The US session calendar. A session is a date in New York, counted in days since the epoch; regular hours are 09:30 to
+ * 16:00 there, 13:00 on early closes (NYSE Rule 7.2). Times are UTC seconds.
  */
 
 import { DAY } from "./time.ts";
@@ -14,7 +14,7 @@ let zone: Intl.DateTimeFormat | undefined;
 const offsets = new Map<number, number>();
 
 /** Return how many seconds New York is ahead of UTC (a negative number). Offsets change on the hour. */
-function offset(seconds: number): number {
+export function newYorkOffset(seconds: number): number {
   const hour = Math.floor(seconds / HOUR);
   let known = offsets.get(hour);
   if (known === undefined) {
@@ -30,23 +30,23 @@ function offset(seconds: number): number {
 
 /** Return the date in New York, in days since the epoch, of a moment in UTC seconds. */
 export function sessionDay(seconds: number): number {
-  return Math.floor((seconds + offset(seconds)) / DAY);
+  return Math.floor((seconds + newYorkOffset(seconds)) / DAY);
 }
 
 /** Return UTC seconds of midnight in New York on a day. */
-export function midnight(day: number): number {
+export function midnightOfDay(day: number): number {
   return local(day * DAY);
 }
 
 /** Return UTC seconds of 09:30 in New York on a day. */
-export function open(day: number): number {
+export function openOfDay(day: number): number {
   return local(day * DAY + OPEN);
 }
 
 /** Return the UTC seconds at which New York's clocks show these seconds. */
 function local(seconds: number): number {
-  const guess = seconds - offset(seconds);
-  return seconds - offset(guess);
+  const guess = seconds - newYorkOffset(seconds);
+  return seconds - newYorkOffset(guess);
 }
 
 /** Return how long regular hours are on a day: the day after Thanksgiving, 3 July and 24 December may end early. */
@@ -59,4 +59,9 @@ export function sessionMinutes(day: number): number {
   // Thanksgiving is November's fourth Thursday, so the Friday after it falls on the 23rd to the 29th.
   const early = eve ? weekday >= 1 && weekday <= 4 : month === 11 && weekday === 5 && number >= 23 && number <= 29;
   return early ? EARLY_MINUTES : REGULAR_MINUTES;
+}
+
+/** Return 09:30 New York of the session on whose date a moment falls, in UTC seconds. */
+export function sessionOpen(seconds: number): number {
+  return openOfDay(sessionDay(seconds));
 }

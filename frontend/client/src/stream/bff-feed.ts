@@ -2,12 +2,12 @@
 
 import { BffError, isObject } from "../errors.ts";
 import type { components } from "../generated/stream.ts";
-import { target } from "../http/request-context.ts";
+import { pathWithQuery } from "../http/request-context.ts";
 import type { Frame, Position, StreamState } from "../types.ts";
 import { backoff, type Control, type Feed, type FeedOptions, socketUrl } from "./feed.ts";
 
 /** Close codes after which coming back is useless: docs/playback.md. */
-const FINAL: Record<number, string> = {
+const FINAL_CLOSE_CODES: Record<number, string> = {
   1008: "VALIDATION",
   1009: "TOO_LARGE",
   4401: "UNAUTHORIZED",
@@ -20,30 +20,30 @@ type Messages = components["schemas"];
 type Hello = Messages["Hello"];
 type Extent = Messages["Extent"];
 
-const QUIET_MS = 15_000;
+const HEARTBEAT_TIMEOUT_MS = 15_000;
 /** The relay greets within 2 s, whatever the backend does. */
-const GREETING_MS = 5000;
+const HELLO_TIMEOUT_MS = 5000;
 /** A connection that holds for so long, or brings a frame, is one that works: a greeting alone is not. */
-const WELL_MS = 5000;
+const HEALTHY_AFTER_MS = 5000;
 /** Names no reading: the relay then goes by the time. Without a name it could take `seq` for one of another reading. */
-const NO_EPOCH = "unknown";
+const UNKNOWN_EPOCH = "unknown";
 
 export class BffFeed implements Feed {
   readonly #options: FeedOptions;
   readonly #check: ((schema: "StreamMessage", message: unknown) => void) | undefined;
   #socket: WebSocket | null = null;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #watch: ReturnType<typeof setTimeout> | undefined;
-  #holding: ReturnType<typeof setTimeout> | undefined;
+  #retryTimer: ReturnType<typeof setTimeout> | undefined;
+  #watchdog: ReturnType<typeof setTimeout> | undefined;
+  #healthyTimer: ReturnType<typeof setTimeout> | undefined;
   #attempt = 0;
-  #isWell = false;
+  #isHealthy = false;
   #retryMs: number | null = null;
   #epoch: string | null;
-  #going = false;
+  #started = false;
   #playing = false;
-  #greeted = false;
+  #hasHello = false;
   /** The time of the frame shown last, until the first frame of a connection has been compared with it. */
-  #shown: string | null = null;
+  #lastShownTs: string | null = null;
 
   constructor(options: FeedOptions, epoch: string | null, check?: (schema: "StreamMessage", message: unknown) => void) {
     this.#options = options;
@@ -52,89 +52,89 @@ export class BffFeed implements Feed {
     this.#connect();
   }
 
-  get takes(): boolean {
-    return this.#greeted;
+  get acceptsControls(): boolean {
+    return this.#hasHello;
   }
 
-  go(at: Position, playing: boolean): void {
-    this.#going = true;
+  start(at: Position, playing: boolean): void {
+    this.#started = true;
     this.#playing = playing;
-    this.#shown = at.ts;
-    if (this.#greeted && playing) this.#say({ cmd: "play" });
+    this.#lastShownTs = at.ts;
+    if (this.#hasHello && playing) this.#sendControl({ cmd: "play" });
   }
 
   send(control: Control): void {
     if (control.cmd === "play" || control.cmd === "pause") this.#playing = control.cmd === "play";
     if (control.cmd === "step") this.#playing = false;
-    if (control.cmd === "seek" || control.cmd === "step") this.#shown = null;
-    if (this.#greeted) this.#say(control);
+    if (control.cmd === "seek" || control.cmd === "step") this.#lastShownTs = null;
+    if (this.#hasHello) this.#sendControl(control);
   }
 
   close(): void {
-    clearTimeout(this.#timer);
-    clearTimeout(this.#watch);
-    clearTimeout(this.#holding);
+    clearTimeout(this.#retryTimer);
+    clearTimeout(this.#watchdog);
+    clearTimeout(this.#healthyTimer);
     const socket = this.#socket;
     this.#socket = null;
     socket?.close(1000);
   }
 
-  #say(control: Control): void {
+  #sendControl(control: Control): void {
     if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify({ t: "ctrl", ...control }));
   }
 
   #connect(): void {
     const { id, baseUrl, host, WebSocket } = this.#options;
     const { seq, ts } = host.position();
-    const epoch = this.#epoch ?? (ts === null ? null : NO_EPOCH);
+    const epoch = this.#epoch ?? (ts === null ? null : UNKNOWN_EPOCH);
     const at = seq >= 0 ? { epoch, seq, ts } : {};
-    const path = target(`/api/v1/runs/${encodeURIComponent(id)}/stream`, { ...host.pace(), ...at });
+    const path = pathWithQuery(`/api/v1/runs/${encodeURIComponent(id)}/stream`, { ...host.pace(), ...at });
     const socket = new WebSocket(socketUrl(baseUrl, path));
     this.#socket = socket;
-    this.#greeted = false;
-    this.#isWell = false;
-    this.#shown = ts;
-    this.#listen();
+    this.#hasHello = false;
+    this.#isHealthy = false;
+    this.#lastShownTs = ts;
+    this.#restartWatchdog();
     // A close event always follows; Node's WebSocket libraries throw what nobody listens for.
     socket.onerror = () => {};
     socket.onmessage = ({ data }) => {
       if (this.#socket !== socket) return;
-      this.#listen();
-      this.#hear(JSON.parse(String(data)));
+      this.#restartWatchdog();
+      this.#onMessage(JSON.parse(String(data)));
     };
     socket.onclose = ({ code, reason }) => {
-      if (this.#socket === socket) this.#lost(code, reason);
+      if (this.#socket === socket) this.#onConnectionLost(code, reason);
     };
   }
 
   /** A connection that says nothing, not even its heartbeat of every 5 s, is given up. */
-  #listen(): void {
-    clearTimeout(this.#watch);
-    this.#watch = setTimeout(
+  #restartWatchdog(): void {
+    clearTimeout(this.#watchdog);
+    this.#watchdog = setTimeout(
       () => {
         const socket = this.#socket;
-        this.#lost(1006, "silence");
+        this.#onConnectionLost(1006, "silence");
         socket?.close();
       },
-      this.#greeted ? QUIET_MS : GREETING_MS,
+      this.#hasHello ? HEARTBEAT_TIMEOUT_MS : HELLO_TIMEOUT_MS,
     );
   }
 
   /** Count the tries anew: this connection works. */
-  #well(): void {
-    clearTimeout(this.#holding);
-    if (this.#isWell) return;
-    this.#isWell = true;
+  #onHealthy(): void {
+    clearTimeout(this.#healthyTimer);
+    if (this.#isHealthy) return;
+    this.#isHealthy = true;
     this.#attempt = 0;
-    this.#options.host.well();
+    this.#options.host.healthy();
   }
 
-  #lost(code: number, reason: string): void {
+  #onConnectionLost(code: number, reason: string): void {
     const { host } = this.#options;
-    clearTimeout(this.#watch);
-    clearTimeout(this.#holding);
+    clearTimeout(this.#watchdog);
+    clearTimeout(this.#healthyTimer);
     this.#socket = null;
-    const final = FINAL[code];
+    const final = FINAL_CLOSE_CODES[code];
     if (final) {
       host.error({ code: final, message: reason || "the stream is refused", fatal: true });
       return;
@@ -143,25 +143,25 @@ export class BffFeed implements Feed {
     host.status({ connection: "reconnecting", retryMs: wait });
     // The first loss of a connection that was greeted is no failure yet: a relay that drains has a replica beside it. Nor is
     // a greeting by itself a success: a relay may greet for a run that it cannot read.
-    if (this.#attempt > 0 || !this.#greeted) {
+    if (this.#attempt > 0 || !this.#hasHello) {
       host.failed(new BffError("NETWORK", reason || "the stream's connection broke", { details: { close: code } }));
     }
     this.#attempt++;
-    this.#greeted = false;
+    this.#hasHello = false;
     this.#retryMs = null;
-    this.#timer = setTimeout(() => this.#connect(), wait);
+    this.#retryTimer = setTimeout(() => this.#connect(), wait);
   }
 
-  #hear(message: unknown): void {
+  #onMessage(message: unknown): void {
     this.#check?.("StreamMessage", message);
     if (!isObject(message)) return;
     const { host } = this.#options;
     switch (message["t"]) {
       case "hello":
-        this.#greet(message);
+        this.#onHello(message);
         break;
       case "frame":
-        this.#show(message as Frame);
+        this.#onFrame(message as Frame);
         break;
       case "extent": {
         const { total, from, to } = message as unknown as Extent;
@@ -169,7 +169,7 @@ export class BffFeed implements Feed {
         break;
       }
       case "status":
-        this.#status(message);
+        this.#onStatus(message);
         break;
       case "end":
         this.#playing = false;
@@ -185,28 +185,28 @@ export class BffFeed implements Feed {
     }
   }
 
-  #greet(message: Record<string, unknown>): void {
+  #onHello(message: Record<string, unknown>): void {
     const { epoch, total, from, to, seq } = message as unknown as Hello;
-    this.#greeted = true;
+    this.#hasHello = true;
     // Null while the relay cannot tell yet; a status says it later.
     this.#epoch = epoch || null;
-    this.#listen();
-    this.#holding = setTimeout(() => this.#well(), WELL_MS);
-    const resuming = this.#going && this.#playing;
+    this.#restartWatchdog();
+    this.#healthyTimer = setTimeout(() => this.#onHealthy(), HEALTHY_AFTER_MS);
+    const resuming = this.#started && this.#playing;
     this.#options.host.ready({ epoch: this.#epoch, total, from, to, seq });
     // It may have been told to pause, now that it listens.
-    if (resuming && this.#playing) this.#say({ cmd: "play" });
+    if (resuming && this.#playing) this.#sendControl({ cmd: "play" });
   }
 
-  #show(frame: Frame): void {
-    const shown = this.#shown;
-    this.#shown = null;
-    this.#well();
-    if (!this.#going || (shown !== null && Date.parse(frame.ts) <= Date.parse(shown))) return;
+  #onFrame(frame: Frame): void {
+    const shown = this.#lastShownTs;
+    this.#lastShownTs = null;
+    this.#onHealthy();
+    if (!this.#started || (shown !== null && Date.parse(frame.ts) <= Date.parse(shown))) return;
     this.#options.host.frame(frame);
   }
 
-  #status(message: Record<string, unknown>): void {
+  #onStatus(message: Record<string, unknown>): void {
     const { host } = this.#options;
     const { state, retry_ms: retryMs, epoch } = message;
     if (typeof retryMs === "number") this.#retryMs = retryMs;

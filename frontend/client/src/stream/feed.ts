@@ -11,15 +11,15 @@ export type Control =
 /** Where frames come from: one connection at a time, kept up by itself until it is closed. */
 export interface Feed {
   /** Whether a control would take effect, or be kept, if it were sent now. */
-  readonly takes: boolean;
+  readonly acceptsControls: boolean;
   /** Hand over the frames after this position. Nothing is handed over before. */
-  go(at: Position, playing: boolean): void;
+  start(at: Position, playing: boolean): void;
   send(control: Control): void;
   close(): void;
 }
 
 /** Who takes the frames. */
-export interface Host {
+export interface FeedHost {
   /** The feed could go on from the stream's position now; said once for each connection. */
   ready(hello: Omit<StreamEvents["hello"], "side" | "seq"> & { seq?: number }): void;
   frame(frame: Frame): void;
@@ -29,7 +29,7 @@ export interface Host {
   /** The feed is out of order; it goes on trying until it is closed. */
   failed(error: BffError): void;
   /** Frames come, or a connection has held for a while: the feed is in order again. */
-  well(): void;
+  healthy(): void;
   /** The reading of the run that `seq` counts in is known now, or is another one. */
   epoch(epoch: string): void;
   position(): Position;
@@ -41,7 +41,7 @@ export interface FeedOptions {
   id: string;
   baseUrl: string;
   WebSocket: typeof WebSocket;
-  host: Host;
+  host: FeedHost;
 }
 
 /** Return an address of the origin for WebSocket. */
@@ -56,7 +56,7 @@ export function backoff(attempt: number): number {
 }
 
 /** Return a feed whose code is still on its way; what it is told meanwhile waits. */
-export function lateFeed(loading: Promise<() => Feed>, host: Host): Feed {
+export function deferredFeed(loading: Promise<() => Feed>, host: FeedHost): Feed {
   let feed: Feed | undefined;
   let closed = false;
   const waiting: ((feed: Feed) => void)[] = [];
@@ -73,8 +73,8 @@ export function lateFeed(loading: Promise<() => Feed>, host: Host): Feed {
     (error: BffError) => closed || host.error({ code: error.code, message: error.message, fatal: true }),
   );
   return {
-    takes: true,
-    go: (at, playing) => tell((loaded) => loaded.go(at, playing)),
+    acceptsControls: true,
+    start: (at, playing) => tell((loaded) => loaded.start(at, playing)),
     send: (control) => tell((loaded) => loaded.send(control)),
     close: () => {
       closed = true;

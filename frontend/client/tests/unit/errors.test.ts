@@ -1,28 +1,28 @@
 import { expect, test } from "vitest";
-import { errorOf, retryAfterOf } from "../../src/errors.ts";
+import { errorFromText, parseRetryAfter } from "../../src/errors.ts";
 
 test("the canonical shape gives code, message, details and id", () => {
   const body = {
     error: { code: "RUN_NOT_FOUND", message: "no such run", details: { run_id: "x", correlation_id: "c1" } },
   };
-  const error = errorOf(404, JSON.stringify(body), { id: "header" });
+  const error = errorFromText(404, JSON.stringify(body), { id: "header" });
   expect(error).toMatchObject({ code: "RUN_NOT_FOUND", message: "no such run", status: 404, correlationId: "c1" });
   expect(error.details["run_id"]).toBe("x");
 });
 
 test("a detail that is text has the code of its status, or of what is missing", () => {
   const text = JSON.stringify({ detail: "No data found" });
-  expect(errorOf(404, text, { id: "id" })).toMatchObject({
+  expect(errorFromText(404, text, { id: "id" })).toMatchObject({
     code: "NOT_FOUND",
     message: "No data found",
     correlationId: "id",
   });
-  expect(errorOf(404, text, { id: "id", missing: "DATASET_NOT_FOUND" }).code).toBe("DATASET_NOT_FOUND");
+  expect(errorFromText(404, text, { id: "id", missing: "DATASET_NOT_FOUND" }).code).toBe("DATASET_NOT_FOUND");
 });
 
 test("a list of complaints names each field", () => {
   const detail = [{ type: "int_parsing", loc: ["query", "limit"], msg: "not a number", input: "x" }];
-  const error = errorOf(422, JSON.stringify({ detail }), { id: null });
+  const error = errorFromText(422, JSON.stringify({ detail }), { id: null });
   expect(error).toMatchObject({
     code: "VALIDATION",
     message: "invalid: limit",
@@ -39,7 +39,7 @@ test("a problem document is understood too", () => {
     code: "BUSY",
     correlation_id: "c",
   };
-  expect(errorOf(503, JSON.stringify(body), { id: null })).toMatchObject({
+  expect(errorFromText(503, JSON.stringify(body), { id: null })).toMatchObject({
     code: "BUSY",
     message: "too much",
     correlationId: "c",
@@ -55,7 +55,7 @@ test.each([
   [409, "CONFLICT", false],
   [418, "BAD_REQUEST", false],
 ])("%i without a readable body is %s", (status, code, retryable) => {
-  expect(errorOf(status, "<html>", { id: null })).toMatchObject({ code, status, retryable });
+  expect(errorFromText(status, "<html>", { id: null })).toMatchObject({ code, status, retryable });
 });
 
 test.each([
@@ -68,5 +68,5 @@ test.each([
   ["", null],
   [null, null],
 ])("Retry-After %j is %j ms", (value, ms) => {
-  expect(retryAfterOf(value, Date.parse("2026-11-28T10:00:00Z"))).toBe(ms);
+  expect(parseRetryAfter(value, Date.parse("2026-11-28T10:00:00Z"))).toBe(ms);
 });

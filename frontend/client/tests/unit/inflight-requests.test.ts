@@ -1,39 +1,39 @@
 import { expect, test } from "vitest";
-import { Flights, type Offer } from "../../src/inflight-requests.ts";
+import { InflightRequests, type ShareAs } from "../../src/inflight-requests.ts";
 
-test("what a flight brings can be had under its other names until it lands", async () => {
-  const flights = new Flights();
-  let land: (value: string) => void = () => {};
+test("a result can be joined under its other keys until it settles", async () => {
+  const requests = new InflightRequests();
+  let settle: (value: string) => void = () => {};
   const part = new Promise<string>((resolve) => {
-    land = resolve;
+    settle = resolve;
   });
-  const begin = (_: AbortSignal, offer: Offer): { part: Promise<string> } => {
-    offer("part", part);
+  const start = (_: AbortSignal, shareAs: ShareAs): { part: Promise<string> } => {
+    shareAs("part", part);
     return { part };
   };
-  const { leave } = flights.board("whole", begin, ({ part }) => part);
-  const joined = flights.join("part", undefined, () => Promise.resolve("asked for again"));
-  land("landed");
-  expect(await joined).toBe("landed");
-  leave();
-  expect(await flights.join("part", undefined, () => Promise.resolve("anew"))).toBe("anew");
+  const { release } = requests.share("whole", start, ({ part }) => part);
+  const joined = requests.join("part", undefined, () => Promise.resolve("asked for again"));
+  settle("settled");
+  expect(await joined).toBe("settled");
+  release();
+  expect(await requests.join("part", undefined, () => Promise.resolve("anew"))).toBe("anew");
 });
 
-test("a flight that everybody has left can be boarded under none of its names", async () => {
-  const flights = new Flights();
+test("a request without callers can be joined under none of its keys", async () => {
+  const requests = new InflightRequests();
   const never = new Promise<never>(() => {});
   let ended: AbortSignal | undefined;
-  let late: Offer = () => {};
-  const begin = (signal: AbortSignal, offer: Offer): Promise<never> => {
+  let late: ShareAs = () => {};
+  const start = (signal: AbortSignal, shareAs: ShareAs): Promise<never> => {
     ended = signal;
-    late = offer;
-    offer("early", never);
+    late = shareAs;
+    shareAs("early", never);
     return never;
   };
-  flights.board("whole", begin, (brings) => brings).leave();
+  requests.share("whole", start, (result) => result).release();
   expect(ended?.aborted).toBe(true);
   late("late", never);
   for (const name of ["whole", "early", "late"]) {
-    expect(await flights.join(name, undefined, () => Promise.resolve(name))).toBe(name);
+    expect(await requests.join(name, undefined, () => Promise.resolve(name))).toBe(name);
   }
 });

@@ -12,6 +12,7 @@ import {
   BffError,
   type Client,
   type CompleteRun,
+  isOver,
   type ListedRun,
   type Part,
   type RunHead,
@@ -34,9 +35,6 @@ const MOST_RETRY_MS = 1500;
 const WATCH_MS = 1000;
 const LATE_MS = 1500;
 const LIST_MS = 15_000;
-
-export const isOver = (status: string | undefined) =>
-  status !== undefined && status !== "QUEUED" && status !== "RUNNING";
 
 export function createQueryClient(): QueryClient {
   return new QueryClient({

@@ -1,6 +1,7 @@
 /** The page's one client, its flags, and what the calls have cost. One owner of each, made when the page starts. */
 
 import { type Client, createClient, type FlagSource, OfrepFlags, type Report } from "bff-client";
+import { Store } from "bff-client/lib/observable";
 import { useSyncExternalStore } from "react";
 import { type Costs, charge, NO_COSTS } from "../features/engineering/call-costs.ts";
 import { currentRoute } from "../lib/navigation.ts";
@@ -8,28 +9,6 @@ import { currentRoute } from "../lib/navigation.ts";
 export interface Session {
   client: Client;
   flags: FlagSource;
-}
-
-/** Something that changes and tells. */
-class Store<T> {
-  private value: T;
-  private readonly listeners = new Set<() => void>();
-
-  constructor(value: T) {
-    this.value = value;
-  }
-
-  readonly get = (): T => this.value;
-
-  set(value: T): void {
-    this.value = value;
-    for (const listener of this.listeners) listener();
-  }
-
-  readonly subscribe = (listener: () => void): (() => void) => {
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
-  };
 }
 
 export const costs = new Store<Costs>(NO_COSTS);

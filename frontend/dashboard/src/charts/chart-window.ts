@@ -1,8 +1,9 @@
 /** Which days of bars to ask for as the visible range moves. Pure; times in UTC seconds. */
 
 import type { Run } from "bff-client";
+import { parseTime } from "bff-client/lib/time";
 import type { Timeframe } from "../lib/route.ts";
-import { endOfDay, parseTime, utcDay } from "../lib/time.ts";
+import { endOfDay, utcDay } from "../lib/time.ts";
 
 const DAY = 86_400;
 /** How much is loaded beyond each edge of what is visible, as a share of it. */

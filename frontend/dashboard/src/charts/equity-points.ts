@@ -1,6 +1,6 @@
 /** The equity curve as a chart takes it: ascending, unique, finite. Pure. */
 
-import { parseTime } from "../lib/time.ts";
+import { parseTime } from "bff-client/lib/time";
 
 export interface EquityPoint {
   time: number;

@@ -1,7 +1,8 @@
 /** Orders as markers at the bars they fall in, no more than a chart can show. Pure; times in UTC seconds. */
 
+import { lastIndexAtOrBefore } from "bff-client/lib/search";
+import { parseTime } from "bff-client/lib/time";
 import { count, price } from "../lib/format.ts";
-import { parseTime } from "../lib/time.ts";
 
 export interface OrderRow {
   ts: string | null;
@@ -36,26 +37,14 @@ export function timedOrders(rows: readonly OrderRow[] | null | undefined): Timed
   return timed.sort((one, other) => one.time - other.time);
 }
 
-/** Return the index of the last bar that starts at or before a time, -1 if there is none; `bars` ascends. */
-export function barAt(bars: ArrayLike<number>, time: number): number {
-  let low = 0;
-  let high = bars.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if ((bars[middle] ?? 0) <= time) low = middle + 1;
-    else high = middle;
-  }
-  return low - 1;
-}
-
 /** Return one mark for each bar and side within a span; none at all where there would be too many to tell apart. */
 export function marksOf(orders: readonly TimedOrder[], bars: ArrayLike<number>, from: number, to: number): Mark[] {
   const marks = new Map<string, Mark & { last: TimedOrder }>();
   const times = orders.map((order) => order.time);
-  for (let index = Math.max(0, barAt(times, from)); index < orders.length; index += 1) {
+  for (let index = Math.max(0, lastIndexAtOrBefore(times, from)); index < orders.length; index += 1) {
     const order = orders[index];
     if (!order || order.time > to) break;
-    const bar = bars[barAt(bars, order.time)];
+    const bar = bars[lastIndexAtOrBefore(bars, order.time)];
     if (bar === undefined) continue;
     const key = `${bar}${order.buy}`;
     const mark = marks.get(key);

@@ -1,5 +1,6 @@
 /** Candles, volume and orders of a window that is loaded anew while the view stays where it is. */
 
+import { lastIndexAtOrBefore } from "bff-client/lib/search";
 import {
   CandlestickSeries,
   createSeriesMarkers,
@@ -13,7 +14,7 @@ import {
 } from "lightweight-charts";
 import { candleColours, makeChart, recolour, utc } from "./base.ts";
 import type { Beyond, Span } from "./chart-window.ts";
-import { barAt, marksOf, type TimedOrder } from "./order-markers.ts";
+import { marksOf, type TimedOrder } from "./order-markers.ts";
 import type { Palette } from "./palette.ts";
 import { indexAt, timeAt } from "./scale.ts";
 
@@ -179,7 +180,7 @@ export class PriceChart {
     const middle = Math.round((range.from + range.to) / 2);
     const index = Math.min(this.columns.t.length - 1, Math.max(0, middle));
     const time = this.columns.t[index] ?? Number.NaN;
-    const found = barAt(columns.t, time);
+    const found = lastIndexAtOrBefore(columns.t, time);
     return columns.t[found] === time ? found - index : undefined;
   }
 

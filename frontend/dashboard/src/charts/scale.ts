@@ -1,5 +1,7 @@
 /** Places on a chart's axis (bar indices, fractions and outside included) as times, and back. Pure. */
 
+import { lastIndexAtOrBefore } from "bff-client/lib/search";
+
 const LONELY = 60;
 
 /** Return the mean distance of bars in seconds. */
@@ -28,13 +30,8 @@ export function indexAt(times: readonly number[], time: number): number | undefi
   if (first === undefined || last === undefined) return undefined;
   if (time <= first) return (time - first) / pitch(times);
   if (time >= last) return times.length - 1 + (time - last) / pitch(times);
-  let low = 0;
-  let high = times.length - 1;
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if ((times[middle] ?? 0) <= time) low = middle;
-    else high = middle;
-  }
+  const low = lastIndexAtOrBefore(times, time);
+  const high = low + 1;
   const start = times[low] ?? first;
   return low + (time - start) / ((times[high] ?? start + 1) - start);
 }

@@ -1,7 +1,7 @@
 /** Bars as charts of New York's day take them. Pure. */
 
 import type { Chart } from "bff-client";
-import { sessionOpen } from "../lib/time.ts";
+import { sessionOpen } from "bff-client/lib/sessions";
 
 const DAY = 86_400;
 /** Within every session's date in New York and UTC alike. */

@@ -1,6 +1,6 @@
 /** Draws charts that nobody sees, so that the browser has translated the code by the time somebody waits for one. */
 
-import { isoTime } from "../lib/time.ts";
+import { isoTime } from "bff-client/lib/time";
 import { EquityChart } from "./equity-chart.ts";
 import { equityPoints } from "./equity-points.ts";
 import { timedOrders } from "./order-markers.ts";

@@ -1,12 +1,13 @@
 /** Light or dark: as the system says, or as chosen here. */
 
+import { Store } from "bff-client/lib/observable";
+
 export const THEMES = ["auto", "light", "dark"] as const;
 export type Theme = (typeof THEMES)[number];
 
 const KEY = "theme";
-const listeners = new Set<() => void>();
 const dark = matchMedia("(prefers-color-scheme: dark)");
-let chosen: Theme = read();
+const chosen = new Store<Theme>(read());
 
 function read(): Theme {
   try {
@@ -16,35 +17,30 @@ function read(): Theme {
   }
 }
 
-function announce(): void {
-  for (const listener of listeners) listener();
-}
-
-export const currentTheme = () => chosen;
+export const currentTheme = chosen.get;
 
 /** Return what is shown, the system's choice resolved. */
-export const shownTheme = (): "light" | "dark" => (chosen === "auto" ? (dark.matches ? "dark" : "light") : chosen);
+export const shownTheme = (): "light" | "dark" => {
+  const theme = chosen.get();
+  return theme === "auto" ? (dark.matches ? "dark" : "light") : theme;
+};
 
 /** Take a theme into effect, and keep it where the browser lets us. */
 export function setTheme(theme: Theme): void {
-  chosen = theme;
   document.documentElement.dataset["theme"] = theme;
   try {
     localStorage.setItem(KEY, theme);
   } catch {
     // A browser that keeps nothing shows the choice until the page is closed.
   }
-  announce();
+  chosen.set(theme);
 }
 
 /** Be told when colours change, by choice or by the system. */
-export function onTheme(listener: () => void): () => void {
-  listeners.add(listener);
-  return () => listeners.delete(listener);
-}
+export const onTheme = chosen.subscribe;
 
 /** Begin with the theme that was kept. */
 export function startTheme(): void {
-  document.documentElement.dataset["theme"] = chosen;
-  dark.addEventListener("change", announce);
+  document.documentElement.dataset["theme"] = chosen.get();
+  dark.addEventListener("change", () => chosen.set(chosen.get()));
 }

@@ -3,10 +3,10 @@
  * `YYYY-MM-DD` in UTC, as the API takes them. Pure.
  */
 
+import { sessionOpen } from "bff-client/lib/sessions";
+import { DAY, parseTime } from "bff-client/lib/time";
+
 const ZONE = "America/New_York";
-const DAY = 86_400;
-/** Regular trading begins at 09:30 New York. */
-const OPEN_MINUTE = 9 * 60 + 30;
 
 const styles = {
   date: { year: "numeric", month: "short", day: "numeric" },
@@ -32,58 +32,12 @@ export function newYork(seconds: number, style: TimeStyle = "minute"): string {
   return format.format(seconds * 1000);
 }
 
-const parts = new Intl.DateTimeFormat("en-US", {
-  timeZone: ZONE,
-  hourCycle: "h23",
-  year: "numeric",
-  month: "2-digit",
-  day: "2-digit",
-  hour: "2-digit",
-  minute: "2-digit",
-});
-
-let offsetHour = Number.NaN;
-let offsetOfHour = 0;
-
-/** Return how far New York is ahead of UTC, in seconds (so it is negative); clocks change on the hour. */
-export function newYorkOffset(seconds: number): number {
-  const hour = Math.floor(seconds / 3600);
-  if (hour !== offsetHour) {
-    const read: Record<string, number> = {};
-    for (const { type, value } of parts.formatToParts(hour * 3_600_000)) read[type] = Number(value);
-    const { year = 1970, month = 1, day = 1, hour: clock = 0, minute = 0 } = read;
-    offsetOfHour = Date.UTC(year, month - 1, day, clock, minute) / 1000 - hour * 3600;
-    offsetHour = hour;
-  }
-  return offsetOfHour;
-}
-
-/** Return the opening (09:30 New York) of the session on whose New York date the time falls. */
-export function sessionOpen(seconds: number): number {
-  const local = seconds + newYorkOffset(seconds);
-  const opening = Math.floor(local / DAY) * DAY + OPEN_MINUTE * 60;
-  return opening - newYorkOffset(opening - newYorkOffset(seconds));
-}
-
 /** Return the start of the bar of `minutes` that a time falls in: counted from the opening, never across sessions. */
 export function barStart(seconds: number, minutes: number): number {
   const opening = sessionOpen(seconds);
   if (minutes >= 390) return opening;
   const size = minutes * 60;
   return opening + Math.floor((seconds - opening) / size) * size;
-}
-
-/** Return the seconds of an ISO 8601 time (UTC where it names no zone) or of a day; undefined if it is neither. */
-export function parseTime(text: string | null | undefined): number | undefined {
-  if (!text) return undefined;
-  const zoned = /T.*(Z|[+-]\d\d:?\d\d)$/.test(text) || !text.includes("T") ? text : `${text}Z`;
-  const milliseconds = Date.parse(zoned);
-  return Number.isFinite(milliseconds) ? Math.floor(milliseconds / 1000) : undefined;
-}
-
-/** Return a time as the API takes it, `2024-01-02T14:30:00Z`. */
-export function isoTime(seconds: number): string {
-  return `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z`;
 }
 
 /** Return the UTC day of a time. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { barAt, MOST_MARKS, marksOf, timedOrders } from "../../src/charts/order-markers.ts";
+import { MOST_MARKS, marksOf, timedOrders } from "../../src/charts/order-markers.ts";
 
 describe("marks", () => {
   const bars = [0, 60, 120, 180];
@@ -21,11 +21,5 @@ describe("marks", () => {
   test("are left out where they would be too many to tell apart", () => {
     const many = Array.from({ length: MOST_MARKS + 2 }, (_, index) => index * 60);
     expect(marksOf(timedOrders(many.map((time) => order(time, "BUY"))), many, 0, 1e9)).toEqual([]);
-  });
-
-  test("have no bar before the first", () => {
-    expect([barAt(bars, -1), barAt(bars, 0), barAt(bars, 179), barAt(bars, 999), barAt([], 5)]).toEqual([
-      -1, 0, 2, 3, -1,
-    ]);
   });
 });

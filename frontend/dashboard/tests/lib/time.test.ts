@@ -1,16 +1,8 @@
+import { newYorkOffset, sessionOpen } from "bff-client/lib/sessions";
+import { isoTime, parseTime } from "bff-client/lib/time";
 import { describe, expect, test } from "vitest";
 import { barTime, withSessionTimes } from "../../src/charts/session-times.ts";
-import {
-  barStart,
-  dayInWords,
-  endOfDay,
-  isoTime,
-  newYork,
-  newYorkOffset,
-  parseTime,
-  sessionOpen,
-  utcDay,
-} from "../../src/lib/time.ts";
+import { barStart, dayInWords, endOfDay, newYork, utcDay } from "../../src/lib/time.ts";
 
 const at = (text: string) => Date.parse(text) / 1000;
 

@@ -1,10 +1,10 @@
 /** Many tabs, servers that refuse, and clocks that a test turns. */
 
 import { afterEach, beforeEach, expect, onTestFinished, test, vi } from "vitest";
-import { type Asked, FlagWatch, type Tabs } from "../../../src/flags/flag-watch.ts";
+import { FlagWatch, type RefreshResult, type Tabs } from "../../../src/flags/flag-watch.ts";
 import { OfrepFlags } from "../../../src/index.ts";
 
-const KNOWN: Asked = { ok: true, changed: false, retryAfterMs: null };
+const KNOWN: RefreshResult = { ok: true, changed: false, retryAfterMs: null };
 
 /** An event stream that a test opens, feeds and breaks. */
 class Events extends EventTarget {
@@ -100,10 +100,10 @@ class BrowserOfTests {
   }
 }
 
-function watching(tabs: Tabs | null, ask: () => Promise<Asked> = async () => KNOWN) {
+function watching(tabs: Tabs | null, ask: () => Promise<RefreshResult> = async () => KNOWN) {
   const asked = vi.fn(ask);
   const EventSource = Events as unknown as typeof globalThis.EventSource;
-  const watch = new FlagWatch({ url: "/events", EventSource, tabs, pollMs: 1000, ask: asked });
+  const watch = new FlagWatch({ url: "/events", EventSource, tabs, pollMs: 1000, refresh: asked });
   onTestFinished(() => watch.close());
   return { watch, asked };
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { linesOf } from "../../../src/http/body.ts";
+import { readLines } from "../../../src/http/body.ts";
 
 async function read(chunks: Uint8Array[], most = 100): Promise<{ lines: string[]; bytes: number }> {
   const body = new ReadableStream<Uint8Array>({
@@ -10,7 +10,7 @@ async function read(chunks: Uint8Array[], most = 100): Promise<{ lines: string[]
   });
   const lines: string[] = [];
   let bytes = 0;
-  for await (const line of linesOf(body, most, (count) => (bytes += count))) lines.push(line);
+  for await (const line of readLines(body, most, (count) => (bytes += count))) lines.push(line);
   return { lines, bytes };
 }
 
@@ -39,6 +39,6 @@ test("who stops listening ends the body", async () => {
       cancelled = true;
     },
   });
-  for await (const _ of linesOf(body, 100, () => {})) break;
+  for await (const _ of readLines(body, 100, () => {})) break;
   expect(cancelled).toBe(true);
 });

@@ -4,8 +4,8 @@ import { expect, onTestFinished, test } from "vitest";
 import { WebSocket as NodeWebSocket, type WebSocket as Peer } from "ws";
 import { BffError, type ClientOptions, createClient, type Frame, type StreamEvents } from "../../../src/index.ts";
 import { BffFeed } from "../../../src/stream/bff-feed.ts";
-import { type Feed, lateFeed } from "../../../src/stream/feed.ts";
-import { PlayedRun } from "../../../src/stream/run-stream.ts";
+import { deferredFeed, type Feed } from "../../../src/stream/feed.ts";
+import { SwitchingStream } from "../../../src/stream/switching-stream.ts";
 import type { Side } from "../../../src/types.ts";
 import { Switches } from "../../switches.ts";
 import { type Answer, serve } from "../server.ts";
@@ -184,7 +184,7 @@ test("a flip to legacy whose code cannot be loaded yet is made up for when it ca
   let side: Side = "bff";
   let loads = 0;
   const made: Side[] = [];
-  const stream = new PlayedRun(
+  const stream = new SwitchingStream(
     "r",
     { autoplay: true },
     {
@@ -201,10 +201,10 @@ test("a flip to legacy whose code cannot be loaded yet is made up for when it ca
             if (++loads < 3) throw new BffError("NETWORK", "the code for the legacy side cannot be loaded");
             return () => {
               setTimeout(() => host.ready({ epoch: null, total: null, from: null, to: null }));
-              return { takes: true, go: () => {}, send: () => {}, close: () => {} };
+              return { acceptsControls: true, start: () => {}, send: () => {}, close: () => {} };
             };
           };
-          return lateFeed(loaded(), host);
+          return deferredFeed(loaded(), host);
         },
       },
       opened: (opened) => made.push(opened),
@@ -214,7 +214,7 @@ test("a flip to legacy whose code cannot be loaded yet is made up for when it ca
   onTestFinished(() => stream.close());
   await expect.poll(() => stream.position.seq).toBeGreaterThan(3);
   side = "legacy";
-  stream.choose();
+  stream.followFlags();
   await expect.poll(() => stream.state.side).toBe("legacy");
   expect([loads, made]).toEqual([3, ["bff", "legacy"]]);
 });

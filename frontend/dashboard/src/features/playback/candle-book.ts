@@ -4,7 +4,8 @@
  * A frame may cover several source frames; it is put into the bar of its own time, as it is.
  */
 
-import { barStart, parseTime } from "../../lib/time.ts";
+import { parseTime } from "bff-client/lib/time";
+import { barStart } from "../../lib/time.ts";
 
 export interface Ohlcv {
   o: number;

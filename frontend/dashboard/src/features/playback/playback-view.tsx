@@ -1,12 +1,13 @@
 import { useQuery } from "@tanstack/react-query";
 import type { CompleteRun } from "bff-client";
+import { parseTime } from "bff-client/lib/time";
 import { type KeyboardEvent as ReactKeyboardEvent, useEffect, useRef, useState, useSyncExternalStore } from "react";
 import { useSession } from "../../api/context.ts";
 import { PlaybackChart } from "../../charts/playback-chart.ts";
 import { currentRoute, navigate } from "../../lib/navigation.ts";
 import { BAR_MINUTES, LIST, type PlayRoute, RATES, runRoute, SPEEDS } from "../../lib/route.ts";
 import { onTheme } from "../../lib/theme.ts";
-import { dayInWords, endOfDay, parseTime } from "../../lib/time.ts";
+import { dayInWords, endOfDay } from "../../lib/time.ts";
 import { Link } from "../../ui/link.tsx";
 import { Failure, Notice } from "../../ui/notice.tsx";
 import { Player, type Snapshot } from "./player.ts";

@@ -4,10 +4,12 @@
  */
 
 import type { Client, Frame, RunStream, StreamState } from "bff-client";
+import { Store } from "bff-client/lib/observable";
+import { isoTime, parseTime } from "bff-client/lib/time";
 import type { PlaybackChart } from "../../charts/playback-chart.ts";
 import { barTime } from "../../charts/session-times.ts";
 import { count, money, percent, price } from "../../lib/format.ts";
-import { isoTime, newYork, parseTime, utcDay } from "../../lib/time.ts";
+import { newYork, utcDay } from "../../lib/time.ts";
 import { barMinutesFor, CandleBook, countFrame, emptyTally, imbalance, type Tally } from "./candle-book.ts";
 import { type Extent, fractionOf, type Position, STEPS, seekTarget } from "./seek-bar.ts";
 
@@ -43,12 +45,13 @@ const HISTORY_DAYS: Record<number, number> = { 1: 4, 5: 7, 15: 14, 60: 60, 390: 
 
 export class Player {
   readonly stream: RunStream;
+  readonly subscribe: (listener: () => void) => () => void;
+  readonly snapshot: () => Snapshot;
   tally: Tally = emptyTally();
   private readonly client: Client;
   private readonly options: PlayerOptions;
-  private readonly listeners = new Set<() => void>();
   private book: CandleBook;
-  private shot: Snapshot;
+  private readonly state: Store<Snapshot>;
   private bar: number;
   private chart: PlaybackChart | undefined;
   private root: HTMLElement | undefined;
@@ -75,23 +78,20 @@ export class Player {
     this.bar = options.bar;
     this.book = new CandleBook(options.bar || barMinutesFor(options.speed, options.fps));
     this.stream = client.openStream(options.id, { speed: options.speed, fps: options.fps });
-    this.shot = { ...this.stream.state, failure: undefined, minutes: this.book.minutes };
+    this.state = new Store<Snapshot>({ ...this.stream.state, failure: undefined, minutes: this.book.minutes });
+    this.subscribe = this.state.subscribe;
+    this.snapshot = this.state.get;
     this.off = [
       this.stream.on("frame", (frame) => this.frame(frame)),
-      this.stream.on("state", (state) => this.tell({ ...this.shot, ...state })),
+      this.stream.on("state", (state) => this.publish({ ...this.snapshot(), ...state })),
       this.stream.on("end", () => this.redraw()),
-      this.stream.on("error", ({ code, message }) => this.tell({ ...this.shot, failure: `${code}: ${message}` })),
+      this.stream.on("error", ({ code, message }) =>
+        this.publish({ ...this.snapshot(), failure: `${code}: ${message}` }),
+      ),
       this.stream.on("hello", ({ epoch, seq }) => this.hello(epoch, seq)),
     ];
     if (options.at !== undefined) this.seek(isoTime(options.at));
   }
-
-  readonly subscribe = (listener: () => void): (() => void) => {
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
-  };
-
-  readonly snapshot = (): Snapshot => this.shot;
 
   /** Draw into a chart, and write into the elements under `root`. */
   attach(chart: PlaybackChart, root: HTMLElement): void {
@@ -120,16 +120,16 @@ export class Player {
     this.history?.abort();
     for (const stop of this.off) stop();
     this.stream.close();
-    this.listeners.clear();
+    this.state.close();
   }
 
   toggle(): void {
-    if (this.shot.playing) {
+    if (this.snapshot().playing) {
       this.stream.pause();
       this.moved();
       return;
     }
-    if (this.shot.ended) this.jumping = true;
+    if (this.snapshot().ended) this.jumping = true;
     this.stream.play();
   }
 
@@ -150,17 +150,17 @@ export class Player {
 
   setSpeed(speed: number): void {
     this.stream.speed(speed);
-    this.fit(speed, this.shot.fps);
+    this.fit(speed, this.snapshot().fps);
   }
 
   setFps(fps: number): void {
     this.stream.fps(fps);
-    this.fit(this.shot.speed, fps);
+    this.fit(this.snapshot().speed, fps);
   }
 
   setBar(bar: number): void {
     this.bar = bar;
-    this.fit(this.shot.speed, this.shot.fps);
+    this.fit(this.snapshot().speed, this.snapshot().fps);
   }
 
   /** Where a place on the bar is, in words. */
@@ -172,7 +172,7 @@ export class Player {
   }
 
   private extent(): Extent {
-    const { total, from, to } = this.shot;
+    const { total, from, to } = this.snapshot();
     return {
       total: total ?? undefined,
       from: parseTime(from) ?? this.options.from,
@@ -215,7 +215,7 @@ export class Player {
   }
 
   private newBook(at: number | undefined): void {
-    this.book = new CandleBook(this.bar || barMinutesFor(this.shot.speed, this.shot.fps));
+    this.book = new CandleBook(this.bar || barMinutesFor(this.snapshot().speed, this.snapshot().fps));
     this.history?.abort();
     if (at === undefined) return;
     this.holdUntil = performance.now() + HOLD_MS;
@@ -223,12 +223,12 @@ export class Player {
   }
 
   private fit(speed: number, fps: number): void {
-    this.tell({ ...this.shot, speed, fps });
+    this.publish({ ...this.snapshot(), speed, fps });
     const minutes = this.bar || barMinutesFor(speed, fps);
     if (minutes === this.book.minutes) return;
     this.newBook(this.at);
     if (this.lastFrame) this.book.add({ ...this.lastFrame, orders: [] });
-    this.tell({ ...this.shot, minutes });
+    this.publish({ ...this.snapshot(), minutes });
     this.redraw();
   }
 
@@ -268,9 +268,8 @@ export class Player {
     }
   }
 
-  private tell(shot: Snapshot): void {
-    this.shot = shot.playing && !this.shot.playing ? { ...shot, failure: undefined } : shot;
-    for (const listener of this.listeners) listener();
+  private publish(snapshot: Snapshot): void {
+    this.state.set(snapshot.playing && !this.snapshot().playing ? { ...snapshot, failure: undefined } : snapshot);
     this.redraw();
   }
 
@@ -302,7 +301,7 @@ export class Player {
     this.chart.draw(this.book);
     this.write(now);
     if (this.tally.frames === 0) return;
-    if (!this.shot.playing) this.settle();
+    if (!this.snapshot().playing) this.settle();
     else if (now - this.told > TELL_MS) this.moved();
   }
 
@@ -316,14 +315,17 @@ export class Player {
       this.text("equity", money(equity));
       this.text("drawdown", percent(this.peak > 0 ? (this.peak - equity) / this.peak : 0));
     }
-    const total = this.shot.total;
+    const total = this.snapshot().total;
     this.text("seq", `${count(tally.seq + 1)}${total ? ` / ${count(total)}` : ""}`);
     this.text("orders", count(tally.orders));
     this.text("dropped", count(tally.dropped));
     this.text("covered", `${count(tally.covered)} of ${count(tally.seq - tally.base)}`);
     this.seekbarTo(fractionOf(this.position(), this.extent()), now);
     if (now - this.read > 1000) {
-      this.text("rate", this.shot.playing ? `${Math.round((this.rateFrames * 1000) / (now - this.read))} fps` : "–");
+      this.text(
+        "rate",
+        this.snapshot().playing ? `${Math.round((this.rateFrames * 1000) / (now - this.read))} fps` : "–",
+      );
       this.rateFrames = 0;
       this.read = now;
     }
@@ -345,7 +347,8 @@ export class Player {
     const bar = this.seekbar;
     if (!bar || bar.dataset["held"]) return;
     bar.value = String(Math.round(fraction * STEPS));
-    if (now - this.read > READ_MS || !this.shot.playing) bar.ariaValueText = this.live.get("time")?.textContent ?? "";
+    if (now - this.read > READ_MS || !this.snapshot().playing)
+      bar.ariaValueText = this.live.get("time")?.textContent ?? "";
   }
 
   private text(name: Live, text: string): void {

@@ -1,6 +1,6 @@
 /** The seek bar covers the whole run: by frame once their number is known, by time until then. Pure. */
 
-import { isoTime } from "../../lib/time.ts";
+import { isoTime } from "bff-client/lib/time";
 
 export interface Extent {
   /** Frames of the run, once that is known. */

@@ -1,7 +1,8 @@
 import type { CompleteRun, Order } from "bff-client";
+import { parseTime } from "bff-client/lib/time";
 import { type ReactNode, useDeferredValue, useState } from "react";
 import { count, price } from "../../lib/format.ts";
-import { newYork, parseTime } from "../../lib/time.ts";
+import { newYork } from "../../lib/time.ts";
 
 const PAGE = 50;
 

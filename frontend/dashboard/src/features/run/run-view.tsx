@@ -1,8 +1,9 @@
-import type { CompleteRun, Part } from "bff-client";
+import { type CompleteRun, isOver, type Part } from "bff-client";
+import { parseTime } from "bff-client/lib/time";
 import { useEffect, useMemo, useRef } from "react";
-import { isOver, useHead, useRetryPart, useRun } from "../../api/queries.ts";
+import { useHead, useRetryPart, useRun } from "../../api/queries.ts";
 import { LIST, playRoute, type RunRoute } from "../../lib/route.ts";
-import { dayInWords, newYork, parseTime } from "../../lib/time.ts";
+import { dayInWords, newYork } from "../../lib/time.ts";
 import { useAfterPaint } from "../../ui/after-paint.ts";
 import { Link } from "../../ui/link.tsx";
 import { Failure, Notice } from "../../ui/notice.tsx";

@@ -1,6 +1,6 @@
 /** Idempotency keys: the same request, sent again, is the same run. */
 
-const makeKey = () => crypto.randomUUID?.() ?? String(Math.random()).slice(2);
+import { randomId } from "bff-client/lib/random-id";
 
 export class RequestKeys {
   private sent = "";
@@ -11,7 +11,7 @@ export class RequestKeys {
     const text = JSON.stringify(request);
     if (text !== this.sent) {
       this.sent = text;
-      this.key = makeKey();
+      this.key = randomId();
     }
     return this.key;
   }

@@ -1,10 +1,11 @@
 import type { ListedRun } from "bff-client";
+import { parseTime } from "bff-client/lib/time";
 import { useEffect, useMemo, useRef, useState } from "react";
 import { LIST_LIMIT, MOST_LISTED, useHeadStart, useRuns } from "../../api/queries.ts";
 import { percent, ratio, tone } from "../../lib/format.ts";
 import { navigate } from "../../lib/navigation.ts";
 import { type ListRoute, playRoute, runRoute, type SortKey, STATUSES } from "../../lib/route.ts";
-import { dayInWords, newYork, parseTime } from "../../lib/time.ts";
+import { dayInWords, newYork } from "../../lib/time.ts";
 import { Link } from "../../ui/link.tsx";
 import { Failure, Notice } from "../../ui/notice.tsx";
 import { Status } from "../../ui/status.tsx";

@@ -4,13 +4,13 @@
  */
 
 import { BffError } from "../errors.ts";
-import { tellAll } from "../lib/listeners.ts";
+import { Emitter } from "../lib/observable.ts";
 import type { Frame, Position, RunStream, Side, StreamEvents, StreamOptions, StreamState } from "../types.ts";
-import type { Control, Feed, FeedOptions, Host } from "./feed.ts";
+import type { Control, Feed, FeedHost, FeedOptions } from "./feed.ts";
 
 export type MakeFeed = (options: FeedOptions, epoch: string | null) => Feed;
 
-export interface Setting {
+export interface StreamDependencies {
   baseUrl: string;
   WebSocket: typeof WebSocket;
   /** The side that the flags want now. */
@@ -23,7 +23,7 @@ export interface Setting {
   /** Whether the BFF answers. Never rejects. */
   isBack(): Promise<boolean>;
   opened(side: Side, ms: number, failed?: BffError): void;
-  closed(stream: PlayedRun): void;
+  closed(stream: SwitchingStream): void;
 }
 
 interface Source {
@@ -37,25 +37,25 @@ interface Source {
   failed?: BffError;
 }
 
-const MOST_RETURN_MS = 60_000;
-const MOST_HELD = 100;
+const MAX_RETURN_MS = 60_000;
+const MAX_PENDING_CONTROLS = 100;
 
-type Listeners = { [K in keyof StreamEvents]: Set<(event: StreamEvents[K]) => void> };
+type Emitters = { [K in keyof StreamEvents]: Emitter<StreamEvents[K]> };
 
-export class PlayedRun implements RunStream {
+export class SwitchingStream implements RunStream {
   readonly id: string;
-  readonly #setting: Setting;
-  readonly #listeners: Listeners = {
-    frame: new Set(),
-    state: new Set(),
-    hello: new Set(),
-    end: new Set(),
-    error: new Set(),
+  readonly #deps: StreamDependencies;
+  readonly #events: Emitters = {
+    frame: new Emitter(),
+    state: new Emitter(),
+    hello: new Emitter(),
+    end: new Emitter(),
+    error: new Emitter(),
   };
   #position: Position;
   #epoch: string | null;
   #state: StreamState;
-  #told = "";
+  #emittedState = "";
   /** Whose frames are shown, and who is being made ready to take over. */
   #source: Source;
   #next: Source | null = null;
@@ -64,15 +64,15 @@ export class PlayedRun implements RunStream {
   /** The side that the flags wanted last. */
   #wanted: Side;
   /** Controls that came while the one stands still for the other, or has no connection. */
-  #held: Control[] = [];
-  readonly #gone = new AbortController();
+  #pendingControls: Control[] = [];
+  readonly #closing = new AbortController();
   #returning: ReturnType<typeof setTimeout> | undefined;
   #returns = 0;
 
-  constructor(id: string, options: StreamOptions, setting: Setting) {
+  constructor(id: string, options: StreamOptions, setting: StreamDependencies) {
     const { epoch = null, seq = -1, ts = null } = options.at ?? {};
     this.id = id;
-    this.#setting = setting;
+    this.#deps = setting;
     this.#position = { epoch, seq, ts };
     this.#epoch = epoch;
     this.#state = {
@@ -90,7 +90,7 @@ export class PlayedRun implements RunStream {
     };
     this.#wanted = this.#state.side;
     this.#source = this.#open(this.#state.side);
-    options.signal?.addEventListener("abort", () => this.close(), { once: true, signal: this.#gone.signal });
+    options.signal?.addEventListener("abort", () => this.close(), { once: true, signal: this.#closing.signal });
     if (options.signal?.aborted) this.close();
   }
 
@@ -103,39 +103,38 @@ export class PlayedRun implements RunStream {
   }
 
   on<K extends keyof StreamEvents>(type: K, listener: (event: StreamEvents[K]) => void): () => void {
-    this.#listeners[type].add(listener);
-    return () => this.#listeners[type].delete(listener);
+    return this.#events[type].subscribe(listener);
   }
 
   play(): void {
     // After the end both sides begin again from the first frame, whichever connection said it was over.
     if (this.#state.ended) this.seek(0);
-    this.#set({ playing: true });
+    this.#setState({ playing: true });
     this.#control({ cmd: "play" });
   }
 
   pause(): void {
-    this.#set({ playing: false });
+    this.#setState({ playing: false });
     this.#control({ cmd: "pause" });
   }
 
   seek(to: number | string | Date): void {
-    this.#set({ ended: false });
+    this.#setState({ ended: false });
     this.#control({ cmd: "seek", pos: to instanceof Date ? to.toISOString() : to });
   }
 
   speed(value: number): void {
-    this.#set({ speed: value });
+    this.#setState({ speed: value });
     this.#control({ cmd: "speed", val: value });
   }
 
   fps(value: number): void {
-    this.#set({ fps: value });
+    this.#setState({ fps: value });
     this.#control({ cmd: "fps", val: value });
   }
 
   step(by: 1 | -1): void {
-    this.#set({ playing: false, ended: false });
+    this.#setState({ playing: false, ended: false });
     this.#control({ cmd: "step", val: by });
   }
 
@@ -145,20 +144,20 @@ export class PlayedRun implements RunStream {
     this.#source.feed.close();
     this.#next = null;
     clearTimeout(this.#returning);
-    this.#gone.abort();
-    this.#set({ connection: "closed", playing: false, retryMs: null });
-    this.#setting.closed(this);
+    this.#closing.abort();
+    this.#setState({ connection: "closed", playing: false, retryMs: null });
+    this.#deps.closed(this);
   }
 
   /** Ask the flags again which side it should be. */
-  choose(): void {
-    const side = this.#setting.side();
+  followFlags(): void {
+    const side = this.#deps.side();
     if (this.#wanted !== side) this.#refusedBy = null;
     this.#wanted = side;
-    if (this.#state.connection !== "closed") this.#turnTo(side);
+    if (this.#state.connection !== "closed") this.#switchTo(side);
   }
 
-  #turnTo(side: Side, failed?: BffError): void {
+  #switchTo(side: Side, failed?: BffError): void {
     if ((this.#next ?? this.#source).side === side || this.#refusedBy === side) return;
     this.#next?.feed.close();
     this.#next = null;
@@ -175,48 +174,50 @@ export class PlayedRun implements RunStream {
   /** Let the source go on that stood still for another, which is not needed any more. */
   #resume(): void {
     if (this.#state.playing) this.#source.feed.send({ cmd: "play" });
-    this.#pass();
+    this.#flushControls();
   }
 
   #control(control: Control): void {
     if (this.#state.connection === "closed") return;
-    this.#held = [...this.#held.filter((held) => !outdates(control, held)), control].slice(-MOST_HELD);
-    this.#pass();
+    this.#pendingControls = [...this.#pendingControls.filter((held) => !supersedes(control, held)), control].slice(
+      -MAX_PENDING_CONTROLS,
+    );
+    this.#flushControls();
   }
 
   /** Hand over the controls that were held, unless they would be lost. */
-  #pass(): void {
-    if (this.#next?.side === "bff" || !this.#source.feed.takes) return;
-    for (const control of this.#held.splice(0)) this.#source.feed.send(control);
+  #flushControls(): void {
+    if (this.#next?.side === "bff" || !this.#source.feed.acceptsControls) return;
+    for (const control of this.#pendingControls.splice(0)) this.#source.feed.send(control);
   }
 
   /** While it is not on the side that the flags want, look for that one after a while, then more and more seldom. */
-  #planReturn(): void {
-    const { side, fallback, isBack, returnMs } = this.#setting;
+  #scheduleReturn(): void {
+    const { side, fallback, isBack, returnMs } = this.#deps;
     clearTimeout(this.#returning);
     const away = () =>
       ![this.#source.side, this.#refusedBy].includes(side()) && !this.#next && this.#state.connection !== "closed";
     if ((side() === "bff" && !fallback) || !away()) return;
-    const wait = Math.min(MOST_RETURN_MS, returnMs * 2 ** this.#returns++) * (0.75 + Math.random() / 2);
+    const wait = Math.min(MAX_RETURN_MS, returnMs * 2 ** this.#returns++) * (0.75 + Math.random() / 2);
     this.#returning = setTimeout(async () => {
       // The legacy side stands still while the relay is asked for a place, so it must be there to answer.
-      if (side() === "legacy" || (await isBack())) this.choose();
-      if (away()) this.#planReturn();
+      if (side() === "legacy" || (await isBack())) this.followFlags();
+      if (away()) this.#scheduleReturn();
     }, wait);
   }
 
   #open(side: Side, failed?: BffError): Source {
-    const { baseUrl, WebSocket, feeds } = this.#setting;
-    const source: Source = { side, feed: silence, since: performance.now(), ready: false, ...(failed && { failed }) };
+    const { baseUrl, WebSocket, feeds } = this.#deps;
+    const source: Source = { side, feed: NO_FEED, since: performance.now(), ready: false, ...(failed && { failed }) };
     const current = () => this.#source === source && this.#state.connection !== "closed";
-    const host: Host = {
-      ready: (hello) => this.#ready(source, hello),
-      frame: (frame) => current() && this.#show(frame),
-      status: (change) => current() && this.#set(change),
-      end: () => current() && this.#end(),
-      error: (error) => (current() || this.#next === source) && this.#error(source, error),
-      failed: (error) => this.#failed(source, error),
-      well: () => this.#well(source),
+    const host: FeedHost = {
+      ready: (hello) => this.#onReady(source, hello),
+      frame: (frame) => current() && this.#emitFrame(frame),
+      status: (change) => current() && this.#setState(change),
+      end: () => current() && this.#onEnd(),
+      error: (error) => (current() || this.#next === source) && this.#onError(source, error),
+      failed: (error) => this.#onFailed(source, error),
+      healthy: () => this.#onHealthy(source),
       epoch: (epoch) => {
         if (!current()) return;
         this.#epoch = epoch;
@@ -226,15 +227,15 @@ export class PlayedRun implements RunStream {
       pace: () => ({ speed: this.#state.speed, fps: this.#state.fps }),
     };
     source.feed = feeds[side]({ id: this.id, baseUrl, WebSocket, host }, this.#epoch);
-    if (!this.#source) source.feed.go(this.#position, this.#state.playing);
+    if (!this.#source) source.feed.start(this.#position, this.#state.playing);
     return source;
   }
 
-  #ready(source: Source, hello: Parameters<Host["ready"]>[0]): void {
+  #onReady(source: Source, hello: Parameters<FeedHost["ready"]>[0]): void {
     if (this.#state.connection === "closed") return;
     const isNext = this.#next === source;
     if (!isNext && this.#source !== source) return;
-    if (!source.ready) this.#setting.opened(source.side, performance.now() - source.since, source.failed);
+    if (!source.ready) this.#deps.opened(source.side, performance.now() - source.since, source.failed);
     source.ready = true;
     if (isNext) {
       this.#source.feed.close();
@@ -244,7 +245,7 @@ export class PlayedRun implements RunStream {
     // What legacy plays is still counted as the relay's last reading was; a relay that names none has another, perhaps.
     if (source.side === "bff") this.#epoch = hello.epoch;
     this.#position = { ...this.#position, epoch: hello.epoch };
-    this.#set({
+    this.#setState({
       connection: "live",
       side: source.side,
       retryMs: null,
@@ -253,14 +254,14 @@ export class PlayedRun implements RunStream {
       to: hello.to ?? this.#state.to,
     });
     this.#emit("hello", { ...hello, seq: this.#position.seq, side: source.side });
-    if (isNext) source.feed.go(this.#position, this.#state.playing);
-    this.#pass();
-    this.#planReturn();
+    if (isNext) source.feed.start(this.#position, this.#state.playing);
+    this.#flushControls();
+    this.#scheduleReturn();
   }
 
-  #well(source: Source): void {
+  #onHealthy(source: Source): void {
     if (this.#source !== source) return;
-    if (this.#next && this.#setting.side() === source.side) {
+    if (this.#next && this.#deps.side() === source.side) {
       // It has come back by itself before the other could stand in for it.
       this.#next.feed.close();
       this.#next = null;
@@ -268,8 +269,8 @@ export class PlayedRun implements RunStream {
     if (!this.#next) this.#returns = 0;
   }
 
-  #failed(source: Source, error: BffError): void {
-    const { fallback, side } = this.#setting;
+  #onFailed(source: Source, error: BffError): void {
+    const { fallback, side } = this.#deps;
     if (this.#state.connection === "closed") return;
     if (this.#next === source) {
       // The side to change to does not answer: the one that does goes on until it does.
@@ -277,27 +278,27 @@ export class PlayedRun implements RunStream {
         source.feed.close();
         this.#next = null;
         this.#resume();
-        this.#planReturn();
+        this.#scheduleReturn();
       }
       return;
     }
     if (this.#source !== source || this.#next || !fallback) return;
-    if (side() === "bff") this.#turnTo(source.side === "bff" ? "legacy" : "bff", error);
+    if (side() === "bff") this.#switchTo(source.side === "bff" ? "legacy" : "bff", error);
   }
 
-  #show(frame: Frame): void {
+  #emitFrame(frame: Frame): void {
     const total = typeof frame["total_frames"] === "number" ? frame["total_frames"] : this.#state.total;
     this.#position = { epoch: this.#position.epoch, seq: frame.seq, ts: frame.ts };
-    this.#set({ connection: "live", ended: false, dropped: frame.dropped, total, retryMs: null });
+    this.#setState({ connection: "live", ended: false, dropped: frame.dropped, total, retryMs: null });
     this.#emit("frame", frame);
   }
 
-  #end(): void {
-    this.#set({ playing: false, ended: true, total: this.#position.seq + 1, to: this.#position.ts });
+  #onEnd(): void {
+    this.#setState({ playing: false, ended: true, total: this.#position.seq + 1, to: this.#position.ts });
     this.#emit("end", { position: this.#position });
   }
 
-  #error(source: Source, error: StreamEvents["error"]): void {
+  #onError(source: Source, error: StreamEvents["error"]): void {
     const fatal = error.fatal && !this.#survives(source, error);
     this.#emit("error", { ...error, fatal });
     if (fatal) this.close();
@@ -313,38 +314,38 @@ export class PlayedRun implements RunStream {
       this.#next = null;
       if (refused) this.#refusedBy = source.side;
       this.#resume();
-      this.#planReturn();
+      this.#scheduleReturn();
       return true;
     }
-    if (isNext || source.side !== "bff" || code !== "TOO_LARGE" || !this.#setting.fallback) return false;
+    if (isNext || source.side !== "bff" || code !== "TOO_LARGE" || !this.#deps.fallback) return false;
     // The relay keeps runs up to a size; the page can keep a larger one.
     source.feed.close();
     source.over = true;
     this.#refusedBy = "bff";
-    this.#turnTo("legacy", new BffError(code, message));
+    this.#switchTo("legacy", new BffError(code, message));
     return true;
   }
 
-  #set(change: Partial<StreamState>): void {
+  #setState(change: Partial<StreamState>): void {
     if (this.#state.connection === "closed") return;
     const state = { ...this.#state, ...change };
     const text = JSON.stringify(state);
-    if (text === this.#told) return;
-    this.#told = text;
+    if (text === this.#emittedState) return;
+    this.#emittedState = text;
     this.#state = state;
     this.#emit("state", state);
   }
 
   #emit<K extends keyof StreamEvents>(type: K, event: StreamEvents[K]): void {
-    tellAll(this.#listeners[type], event);
+    this.#events[type].emit(event);
   }
 }
 
 /** Tell whether a control makes another pointless that has not been handed over yet. */
-function outdates({ cmd }: Control, { cmd: held }: Control): boolean {
+function supersedes({ cmd }: Control, { cmd: held }: Control): boolean {
   if (cmd === "seek") return held === "seek" || held === "step";
   if (cmd === "play" || cmd === "pause") return held === "play" || held === "pause";
   return cmd !== "step" && cmd === held;
 }
 
-const silence: Feed = { takes: false, go: () => {}, send: () => {}, close: () => {} };
+const NO_FEED: Feed = { acceptsControls: false, start: () => {}, send: () => {}, close: () => {} };
