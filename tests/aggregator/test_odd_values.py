@@ -137,6 +137,20 @@ async def test_an_odd_row_of_the_list_costs_no_other_row(
     assert answer.json()["metadata"]["rejected"] == 1
 
 
+@pytest.mark.parametrize("name", ["..", ".", "", "a\nb", "x" * 257])
+async def test_nothing_is_asked_about_a_row_whose_id_can_name_no_run(
+    start_app: StartApp, start_aggregator: StartAggregator, name: str
+) -> None:
+    rows = [{"run_id": name, "status": "DONE"}, {"run_id": "r", "status": "DONE"}]
+    backend = ForeignBackend({**GOOD, "/backtests": json.dumps({"items": rows, "total": 2}).encode()})
+    client = await start_aggregator(backend_url=await start_app(backend))
+    async with asyncio.timeout(20):
+        while (answer := (await client.get("/api/v1/runs")).json())["metadata"]["metrics_pending"]:
+            await asyncio.sleep(0.02)
+    assert [item["metrics_state"] for item in answer["items"]] == ["skipped", "ok"]
+    assert set(backend.calls) == {"/backtests", "/backtests/r/metrics"}
+
+
 async def test_a_list_without_a_single_run_is_malformed_and_not_empty(
     start_app: StartApp, start_aggregator: StartAggregator
 ) -> None:

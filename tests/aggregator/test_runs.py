@@ -91,9 +91,10 @@ async def test_list_is_the_backends(demo: Any, start_aggregator: StartAggregator
 @pytest.mark.parametrize(
     ("path", "field"),
     [
-        ("/api/v1/runs/a%20b/complete", "run_id"),
-        ("/api/v1/runs/%2e%2e%2e%2e!/status", "run_id"),
-        (f"/api/v1/runs/{'a' * 129}/complete", "run_id"),
+        ("/api/v1/runs/a%0Ab/complete", "run_id"),
+        ("/api/v1/runs/%2e%2e/status", "run_id"),
+        ("/api/v1/runs/%C2%AD/view", "run_id"),
+        (f"/api/v1/runs/{'a' * 257}/complete", "run_id"),
         ("/api/v1/runs/x/complete?equity_points=-1", "equity_points"),
         ("/api/v1/runs/x/complete?orders_limit=some", "orders_limit"),
         ("/api/v1/runs/x/complete?require=metrics,fills", "require"),

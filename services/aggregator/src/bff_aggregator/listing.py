@@ -14,6 +14,7 @@ from bff_aggregator import sections, vocabulary
 from bff_aggregator.packing import data_of
 from bff_aggregator.sections import HOUR, Part, State
 from bff_aggregator.vocabulary import FINISHED, Json, instant
+from bff_shared.ids import is_run_id
 
 KEY_METRICS: Final = (
     "total_return",
@@ -121,7 +122,7 @@ _remembered = lru_cache(REMEMBERED)(_read)
 
 def _row(item: Json) -> Row:
     run_id, key = item["run_id"], ""
-    if isinstance(run_id, str) and item["status"] in FINISHED:
+    if isinstance(run_id, str) and is_run_id(run_id) and item["status"] in FINISHED:
         key = f"{run_id}:{sections.revision_of(item)}"
     created, duration = instant(item["created_at"]), item["duration_ms"]
     ended = (created or 0.0) + (duration / 1000 if vocabulary.is_number(duration) else 0.0)

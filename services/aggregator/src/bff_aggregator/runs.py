@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
+from pydantic import AfterValidator
 from pydantic.json_schema import SkipJsonSchema, WithJsonSchema
 
 from bff_aggregator import codings, deadlines, run_docs
@@ -28,9 +29,9 @@ from bff_aggregator.vocabulary import FINISHED, is_number
 from bff_shared.admin_access import require_admin
 from bff_shared.errors import ArtifactMissing, BackendTimeout, BackendUnavailable, InvalidRequest
 from bff_shared.headers import credentials
+from bff_shared.ids import MAX_RUN_ID, is_run_id
 from bff_shared.responses import JSON, JsonResponse
 
-RUN_ID = r"^(\.{0,2}[A-Za-z0-9_-][A-Za-z0-9._-]*|\.{3}[A-Za-z0-9._-]*)$"
 REQUIRE = r"^((run|metrics|equity|orders)(,(run|metrics|equity|orders))*)?$"
 ERRORS, LIST_ERRORS, PURGE_ERRORS = (run_docs.answers(one_run=one) for one in (True, False, True))
 DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
@@ -39,8 +40,28 @@ MOST = 10_000_000
 FRESH = {"cache-control": "private, no-cache", "vary": "Authorization, Cookie"}
 PAGE = {**FRESH, "vary": "Authorization, Cookie, Accept-Encoding"}
 
+
+def _run_id(text: str) -> str:
+    if not is_run_id(text):
+        raise ValueError("no id of a run: it needs 1 to 256 printable characters, and may not be . or ..")
+    return text
+
+
 Day = str | SkipJsonSchema[None]
-RunId = Annotated[str, Path(pattern=RUN_ID, max_length=128, examples=["05a0b0f6e429450f95d2598db225778b"])]
+AnyRunId = Annotated[
+    str,
+    AfterValidator(_run_id),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_RUN_ID,
+            "description": "printable characters, and neither `.` nor `..`",
+            "examples": ["05a0b0f6e429450f95d2598db225778b"],
+        }
+    ),
+]
+RunId = Annotated[AnyRunId, Path()]
 Timeout = Annotated[
     str | None,
     Header(alias=deadlines.HEADER),
@@ -146,7 +167,7 @@ def make_router(
         return Response(codings.compress(body, coding), 200, {**PAGE, **coded}, JSON)
 
     @router.delete("/cache/runs", summary="Forget a run for every user", response_model=Purged, responses=PURGE_ERRORS)
-    async def purge(request: Request, run_id: Annotated[str, Query(pattern=RUN_ID, max_length=128)]) -> Response:
+    async def purge(request: Request, run_id: Annotated[AnyRunId, Query()]) -> Response:
         require_admin(request)
         everywhere = await store.purge(NAMESPACE, run_id)
         everywhere &= await store.purge(LISTS, "")

@@ -12,7 +12,7 @@ class RelaySettings(Settings):
 
     port: int = Field(8103, ge=0, le=65_535, description="port to listen on; 0 takes any free one")
     stream_max_connections: int = Field(5_000, ge=1, le=100_000, description="viewers of one process")
-    stream_max_per_client: int = Field(1_000, ge=1, le=100_000, description="viewers from one client address")
+    stream_max_per_client: int = Field(2_000, ge=1, le=100_000, description="viewers from one client address")
     stream_max_pending: int = Field(
         1_000, ge=1, le=100_000, description="handshakes of one client address that wait for the backend's verdict"
     )
@@ -97,7 +97,7 @@ class RelaySettings(Settings):
         description="quiet after a finished run's last frame that may mean its end, where the backend never says it",
     )
     read_max_per_client: int = Field(
-        4, ge=1, le=100_000, description="runs read from the backend at once for one client address; others wait"
+        16, ge=1, le=100_000, description="runs read from the backend at once for one client address; others wait"
     )
     read_unwatched_seconds: float = Field(
         3.0, ge=0, le=86_400, description="seconds after its last viewer until the reading of a run stops"
