@@ -1,5 +1,7 @@
 """What one tab, one hung service or a failing backend costs a page, and what the page then does to the others."""
 
+import contextlib
+import http.client
 import json
 import re
 import signal
@@ -124,14 +126,16 @@ def test_hung_aggregator_is_waited_for_once_and_found_again_when_it_is_well(page
 
 
 def press(stack: Stack, what: str) -> set[str]:
-    """Ask for so much that cannot be answered that the breaker opens; return the codes of the answers."""
+    """Let ten clients ask for what cannot be answered, so that the breaker opens; return the codes of the errors."""
 
-    def code_of(_: int) -> str:
-        try:
-            ask(f"{stack.origin}{what.format(uuid.uuid4().hex)}")
-        except urllib.error.HTTPError as error:
-            return str(json.load(error)["error"]["code"])
-        return ""
+    def code_of(number: int) -> str:
+        own_address = (f"127.0.0.{2 + number % 10}", 0)
+        connection = http.client.HTTPConnection("127.0.0.1", stack.origin_port, timeout=30, source_address=own_address)
+        with contextlib.closing(connection):
+            connection.request("GET", what.format(uuid.uuid4().hex))
+            response = connection.getresponse()
+            body = json.load(response)
+            return str(body["error"]["code"]) if response.status >= 400 else ""
 
     with ThreadPoolExecutor(10) as pool:
         return set(pool.map(code_of, range(30)))

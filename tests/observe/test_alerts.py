@@ -248,5 +248,7 @@ def test_every_alert_has_its_section_in_the_runbook_and_the_other_way_round() ->
         for part in ("**Meaning.**", "**What users see.**", "**First checks.**", "**Remedy.**"):
             assert part in section, f"{name}: {part}"
         checks = section[section.index("**First checks.**") : section.index("**Remedy.**")]
-        assert re.findall(r"^(\d)\. ", checks, re.MULTILINE) == ["1", "2", "3"], name
+        numbers = [int(number) for number in re.findall(r"^(\d)\. ", checks, re.MULTILINE)]
+        assert numbers == list(range(1, len(numbers) + 1)), name
+        assert len(numbers) in {3, 4}, name
         assert checks.count("`") >= 2, name
