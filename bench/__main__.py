@@ -13,24 +13,25 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import report
-from bench.report import Figure
+from bench.lib import figures
+from bench.lib.figures import Figure
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-SCRIPTS = (
-    "carriers",
-    "proxy",
-    "pressure",
-    "charts",
-    "runs",
-    "door",
-    "playback",
-    "flags",
-    "code",
-    "frontend",
-    "scaling",
-)
+SCENARIOS = {
+    "transports": "carriers",
+    "proxy": "proxy",
+    "overload": "pressure",
+    "charts": "charts",
+    "runs": "runs",
+    "passthrough": "door",
+    "playback": "playback",
+    "flags": "flags",
+    "client_code": "code",
+    "page": "frontend",
+    "scaling": "scaling",
+}
+"""Each module of `bench/scenarios/`, and its section in a report: older reports use these names."""
 
 
 def machine() -> str:
@@ -41,13 +42,13 @@ def machine() -> str:
 
 
 def run(name: str, kept: Path) -> tuple[str, list[Figure]]:
-    """Run one script, show what it prints, and return that and its figures."""
+    """Run one scenario, show what it prints, and return that and its figures."""
     print(f"\n== {name} ==", flush=True)
     kept.write_text("")
     process = subprocess.Popen(  # noqa: S603  our own scripts
-        [sys.executable, "-m", f"bench.{name}"],
+        [sys.executable, "-m", f"bench.scenarios.{name}"],
         cwd=HERE.parent,
-        env={**os.environ, report.FILE: str(kept)},
+        env={**os.environ, figures.FILE: str(kept)},
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -58,7 +59,7 @@ def run(name: str, kept: Path) -> tuple[str, list[Figure]]:
         lines.append(line)
     if process.wait():
         lines.append(f"ended with status {process.returncode}\n")
-    return "".join(lines), report.read(kept.read_text())
+    return "".join(lines), figures.read(kept.read_text())
 
 
 def table(found: list[Figure]) -> str:
@@ -73,13 +74,17 @@ def table(found: list[Figure]) -> str:
 
 
 def main() -> int:
-    """Run the scripts named on the command line, else all; return 1 if one failed."""
-    chosen = sys.argv[1:] or [name for name in SCRIPTS if (HERE / f"{name}.py").exists()]
+    """Run the scenarios named on the command line, else all; return 1 if one failed, 2 if there is none of a name."""
+    modules = {section: name for name, section in SCENARIOS.items()}
+    chosen = [modules.get(name, name) for name in sys.argv[1:]] or list(SCENARIOS)
+    if unknown := [name for name in chosen if name not in SCENARIOS]:
+        print(f"error: no such scenario: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}", file=sys.stderr)
+        return 2
     about = machine()
     print(about)
     RESULTS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        reports = {name: run(name, Path(folder) / "figures") for name in chosen}
+        reports = {SCENARIOS[name]: run(name, Path(folder) / "figures") for name in chosen}
     sections = "".join(f"\n## {name}\n\n{table(found)}\n```\n{text}```\n" for name, (text, found) in reports.items())
     (RESULTS / "latest.md").write_text(f"# Measurements\n\n{about}\n{sections}")
     kept = {name: {"figures": [asdict(each) for each in found]} for name, (_, found) in reports.items()}

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.report import Figure
+from bench.lib.figures import Figure
 
 RESULTS = Path(__file__).parent / "results"
 NOISE = 1.25

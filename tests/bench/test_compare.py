@@ -2,9 +2,7 @@
 
 from typing import Any
 
-import pytest
 from bench.compare import compare
-from bench.report import FILE, Figure, figure, read
 
 
 def report(**figures: tuple[float, str, str]) -> dict[str, Any]:
@@ -30,15 +28,3 @@ def test_an_absolute_figure_depends_on_the_machine_and_does_not_count() -> None:
 def test_what_only_one_report_has_is_told() -> None:
     rows = dict(compare(report(old=(1.0, "x", "lower")), report(new=(1.0, "x", "lower"))))
     assert rows == {"section: old: only before": False, "section: new: only now": False}
-
-
-def test_figures_are_kept_as_they_were_given(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv(FILE, str(tmp_path / "figures"))
-    figure("warm", 92.0, "x", better="higher", goal=50)
-    figure("cold", 1.2, "x", goal=1.1)
-    kept = read((tmp_path / "figures").read_text())
-    assert kept == [Figure("warm", 92.0, "x", "higher", 50), Figure("cold", 1.2, "x", "lower", 1.1)]
-    assert [each.is_met for each in kept] == [True, False]
-    assert "goal: at least 50 x, met" in capsys.readouterr().out

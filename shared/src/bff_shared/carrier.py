@@ -1,7 +1,7 @@
 """What carries httpx's requests: HTTP/1.1 over asyncio, transparent to the byte.
 
 httpx's own pool serves a few hundred requests a second under concurrency; this transport keeps httpx's API and replaces
-what is beneath it. `bench/carriers.py` measures it beside the others.
+what is beneath it. `bench/scenarios/transports.py` measures it beside the others.
 """
 
 import asyncio

@@ -1,8 +1,10 @@
-"""A backend of recorded answers, each given after a fixed time: `python -m bench.recorded PORT FOLDER [WORKERS]`.
+"""A backend that sends recorded responses, each after a fixed time.
 
-With so many workers it makes no more answers at once, and the others wait in line. `FOLDER/answers.json` maps a path to
-`[seconds, file]`. Making an answer takes this process next to nothing, so what is measured in front of it is not
-measured along with the backend's own work.
+Usage: python -m bench.lib.recorded_backend PORT FOLDER [WORKERS]
+
+At most WORKERS responses are in the making at a time; other requests wait. `FOLDER/answers.json` maps a path to
+`[seconds, file]`. A response costs this process next to nothing, so the figures of what stands in front of it leave the
+backend's own work out.
 """
 
 import asyncio
@@ -12,7 +14,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from bench.lib.servers import Client
+
 HEAD = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+PARTS = ("", "/metrics", "/equity", "/orders")
 Answers = Mapping[str, tuple[float, bytes]]
 
 
@@ -20,6 +25,19 @@ def load(folder: Path) -> Answers:
     """Return what is answered, by path."""
     table = json.loads((folder / "answers.json").read_text())
     return {path: (seconds, (folder / name).read_bytes()) for path, (seconds, name) in table.items()}
+
+
+def record(backend: Client, run: str, folder: Path, pace: dict[str, float], copies: int = 1) -> list[str]:
+    """Keep a run's answers for this backend, which sends each part after `pace` seconds; return the runs' ids."""
+    table: dict[str, tuple[float, str]] = {"/healthz": (0.0, "healthz.json")}
+    (folder / "healthz.json").write_text('{"status":"ok"}')
+    runs = [f"{run}-{number}" for number in range(copies)]
+    for part in PARTS:
+        name = f"{part.strip('/') or 'run'}.json"
+        (folder / name).write_bytes(backend.ask(f"/backtests/{run}{part}")[1])
+        table |= {f"/backtests/{copy}{part}": (pace[part], name) for copy in runs}
+    (folder / "answers.json").write_text(json.dumps(table))
+    return runs
 
 
 async def serve(

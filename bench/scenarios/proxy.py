@@ -1,4 +1,4 @@
-"""Measure the proxy beside direct calls, nginx's proxy_pass and fastapi-proxy-lib: `python -m bench.proxy`.
+"""Measure the proxy beside direct calls, nginx's proxy_pass and fastapi-proxy-lib: `python -m bench.scenarios.proxy`.
 
 20 kB JSON answers over loopback, one process per part, wrk as the load; then the proxy's memory while 1 GB goes
 through it in each direction, and while ten readers are slow.
@@ -8,21 +8,20 @@ import argparse
 import contextlib
 import shutil
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-from bench.carriers import Figures, medians, serving, show, wrk
-from bench.report import figure
+from bench.lib.figures import figure
+from bench.lib.http_load import Figures, medians, show, wrk
+from bench.lib.processes import serve_app, serving
 
 from bff_tools import Stack, StackOptions
 from bff_tools.nginx import UNLIMITED
 
+MODULE = "bench.scenarios.proxy"
 GB = 1_000_000_000
 PIECE = bytes(64 * 1024)
 
@@ -56,11 +55,7 @@ async def giant(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 def serve(role: str, *arguments: str) -> None:
     """Serve one of the apps above on a free port that is printed."""
-    app = giant if role == "giant" else peer(*arguments)
-    sock = socket.create_server(("127.0.0.1", 0), backlog=512)
-    print(sock.getsockname()[1], flush=True)
-    config = uvicorn.Config(app, log_level="critical", access_log=False, timeout_graceful_shutdown=1)
-    uvicorn.Server(config).run(sockets=[sock])
+    serve_app(giant if role == "giant" else peer(*arguments))
 
 
 def resident(pid: int) -> float:
@@ -119,7 +114,7 @@ def upload(port: int) -> None:
 def speed(seconds: float, rounds: int) -> None:
     """Print the table of latencies and rates, and the ratios that matter."""
     with (
-        serving("backend") as (base, pid),
+        serving("bench.lib.json_backend") as (base, pid),
         Stack(StackOptions(backend_url=base, redis=False, route_map=UNLIMITED)) as stack,
     ):
         proxy, nginx = stack["proxy"], stack["nginx"]
@@ -130,7 +125,7 @@ def speed(seconds: float, rounds: int) -> None:
             "nginx and proxy": (f"{stack.origin}/api/v1", proxy.pid or 0),
         }
         rows: dict[str, list[Figures]] = {name: [] for name in (*ways, "fastapi-proxy-lib")}
-        with serving_here("peer", base) as lib:
+        with serving(MODULE, "--serve", "peer", base) as lib:
             ways["fastapi-proxy-lib"] = lib
             for _ in range(rounds):
                 for name, (url, process) in ways.items():
@@ -146,24 +141,11 @@ def speed(seconds: float, rounds: int) -> None:
     figure("CPU of the proxy per request", ours.cpu, "µs")
 
 
-@contextlib.contextmanager
-def serving_here(*role: str) -> Iterator[tuple[str, int]]:
-    """Run one of this module's servers in another process and yield its base URL and process id."""
-    command = [sys.executable, "-m", "bench.proxy", "--serve", *role]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603  ourselves
-    try:
-        assert process.stdout is not None  # noqa: S101  asked for above
-        yield f"http://127.0.0.1:{int(process.stdout.readline())}", process.pid
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
 def memory() -> None:
     """Print how much the proxy grows while much goes through it."""
     nowhere = {"aggregator": ["127.0.0.1:9"], "wsrelay": ["127.0.0.1:9"]}
     with (
-        serving_here("giant") as (base, _),
+        serving(MODULE, "--serve", "giant") as (base, _),
         Stack(StackOptions(backend_url=base, redis=False, upstreams=nowhere)) as stack,
     ):
         proxy = stack["proxy"]

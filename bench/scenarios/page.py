@@ -1,6 +1,6 @@
 """Measure the page in Chromium, legacy against BFF: calls, bytes, time to a drawn chart, main thread; then its heap.
 
-Usage: python -m bench.frontend [--times 5] [--minutes 10] [--rest 250]
+Usage: python -m bench.scenarios.page [--times 5] [--minutes 10] [--rest 250]
 
 Opening a run goes from the click on its link to its candles being drawn (`chart ms`) and to both its charts being drawn
 (`drawn ms`); opening a year of minutes from the click on the timeframe to the chart being drawn. Time counts from the
@@ -31,12 +31,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.report import figure
+from bench.lib.figures import figure
 from playwright.sync_api import Browser, CDPSession, Locator, Page, sync_playwright
 
 from bff_tools import Stack, StackOptions
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "token-of-the-measurements"  # noqa: S105  of a stack that ends with this script
 DATA = ("/api/v1/runs", "/api/v1/chart-data", "/backtests", "/bars")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")

@@ -1,4 +1,4 @@
-"""What the proxy's clients feel under pressure: `python -m bench.pressure`.
+"""What the proxy's clients feel under pressure: `python -m bench.scenarios.overload`.
 
 Events of a stream, through nginx and the proxy: milliseconds from the backend's write to the client's read. And a load
 of which most is refused: the latency of what is accepted, beside the same proxy at a load that it takes.
@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 import orjson
-from bench.report import figure
+from bench.lib.figures import figure
 
 from bff_tools import Stack, StackOptions
 from bff_tools.nginx import UNLIMITED

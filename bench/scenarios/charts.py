@@ -1,4 +1,6 @@
-"""Measure chart data beside direct backend calls and beside nginx serving the same bytes: `python -m bench.charts`.
+"""Measure chart data beside direct backend calls and beside nginx serving the same bytes.
+
+Usage: python -m bench.scenarios.charts [--help]
 
 One process per part, over loopback; the load generator is wrk where the machine has it. The demo backend answers about
 four times as fast as the deployed one, so the cold request is measured against both paces.
@@ -9,7 +11,6 @@ import contextlib
 import os
 import re
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
@@ -21,7 +22,8 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-from bench.report import figure
+from bench.lib.figures import figure
+from bench.lib.processes import free_port
 
 from bff_aggregator import chunks, codings
 from bff_aggregator.bars import Bars
@@ -36,13 +38,6 @@ CHART = {**WINDOW, "timeframe": "1M", "target": "10000"}
 YEAR = {"symbol": "AAPL", "from": "2024-01-01", "to": "2024-12-31", "timeframe": "1M", "target": "2000"}
 DEPLOYED_MS = 256.0
 PATH = "/api/v1/chart-data"
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager

@@ -1,4 +1,6 @@
-"""Measure how fast a flag's change takes effect in open pages, and what it costs requests: `python -m bench.flags`.
+"""Measure how fast a change of a flag takes effect in open pages, and what it costs requests.
+
+Usage: python -m bench.scenarios.flags [--help]
 
 The whole stack behind nginx, two replicas of the proxy, pages that listen on both. A page's part is played in full: an
 event comes, the flags are evaluated anew, and the time counts when the answer has the new value. Meanwhile 200 requests
@@ -19,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from bench.report import figure
+from bench.lib.figures import figure
 
 from bff_tools import Stack, StackOptions
 
-SHIPPED = Path(__file__).parent.parent / "deploy/flags/flags.json"
+SHIPPED = Path(__file__).parents[2] / "deploy/flags/flags.json"
 TOKEN = "bench"  # noqa: S105  of a stack on this machine that ends with this script
 ADMIN = {"authorization": f"Bearer {TOKEN}", "x-changed-by": "bench"}
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -1,6 +1,6 @@
 """Measure complete runs beside the four calls that they replace, and how long reading equity holds up the event loop.
 
-Usage: python -m bench.runs [--quick]
+Usage: python -m bench.scenarios.runs [--quick]
 
 The backend, Redis and the aggregator are a process each; the client reads every byte and parses none. Cold answers are
 made cold by purging the run from the cache. Ratios are of medians from the same minute.
@@ -20,20 +20,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import orjson
-from bench.report import figure
-from bench.run_tools import (
-    PARTS,
-    TOKEN,
-    Client,
-    free_port,
-    in_turns,
-    median_ms,
-    memory_mb,
-    record,
-    server,
-    settings,
-    valkey,
-)
+from bench.lib.figures import figure
+from bench.lib.processes import free_port
+from bench.lib.recorded_backend import PARTS, record
+from bench.lib.servers import TOKEN, Client, in_turns, median_ms, memory_mb, server, settings, valkey
 
 from bff_aggregator import answers, curves, equity, sections
 from bff_aggregator.answers import Shape
@@ -79,7 +69,7 @@ def at_the_backends_pace(backend: Client, redis_url: str, run: str, times: int) 
     with TemporaryDirectory() as folder:
         copy = record(backend, run, Path(folder), PACE)[0]
         with (
-            server("bench.recorded", ports[0], str(ports[0]), folder),
+            server("bench.lib.recorded_backend", ports[0], str(ports[0]), folder),
             server("bff_aggregator", ports[1], **settings(ports[1], ports[0], redis_url)),
         ):
             print("recorded answers after", ", ".join(f"{1e3 * t:.0f} ms {p or 'detail'}" for p, t in PACE.items()))
@@ -178,7 +168,7 @@ def many_at_a_slow_backend(backend: Client, redis_url: str, run: str, count: int
     with TemporaryDirectory() as folder:
         runs = record(backend, run, Path(folder), WORK, count)
         with (
-            server("bench.recorded", ports[0], str(ports[0]), folder, "1"),
+            server("bench.lib.recorded_backend", ports[0], str(ports[0]), folder, "1"),
             server("bff_aggregator", ports[1], **settings(ports[1], ports[0], redis_url)),
         ):
             client = Client(ports[1])

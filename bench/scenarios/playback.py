@@ -1,6 +1,6 @@
 """Measure the playback door: cost and memory of a viewer, evenness of the pace, a year, seeks, one slow viewer.
 
-Usage: python -m bench.playback [--seconds 20] [--viewers 1000] [--quick]
+Usage: python -m bench.scenarios.playback [--seconds 20] [--viewers 1000] [--quick]
 
 The demo backend, the relay and the viewers are a process each. The viewers speak just enough WebSocket to count frames,
 so that the relay's core is the one that is measured: CPU is that of its process alone, over the frames it sent
@@ -22,19 +22,15 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import uvloop
-from bench.report import figure
+from bench.lib.figures import figure
+from bench.lib.processes import cpu_seconds, free_port
+from bench.lib.viewers import HANDSHAKE, PAYLOAD, Viewer, close, connect, until
 
 YEAR = ("2024-01-01", "2024-12-31")
 ADMIN_TOKEN = "bench-admin"  # noqa: S105  of the relay that is measured
-PING, PONG = 0x89, 0x8A
-PAYLOAD = json.dumps({"t": "frame", "ts": "2025-01-02T14:30:00Z", "ohlc": None, "orders": [], "pad": "x" * 110})
-HEAD = (
-    "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
 FASTAPI = """
 import asyncio, sys, uvicorn
 from fastapi import FastAPI, WebSocket
@@ -65,70 +61,6 @@ asyncio.run(main())
 """
 
 
-class Viewer(asyncio.Protocol):
-    """A viewer that counts the frames it gets, or keeps all messages with their times."""
-
-    def __init__(self, path: str, *, keep: bool = False) -> None:
-        self._path, self._keep = path, keep
-        self._buffer = bytearray()
-        self._open = False
-        self.frames = 0
-        self.times: list[float] = []
-        self.messages: list[dict[str, Any]] = []
-        self.transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Shake hands."""
-        self.transport = cast("asyncio.Transport", transport)
-        self.transport.write(HEAD.format(path=self._path, host="127.0.0.1").encode())
-
-    def data_received(self, data: bytes) -> None:
-        """Take messages."""
-        buffer = self._buffer
-        buffer += data
-        if not self._open and not self._welcomed():
-            return
-        now, start, size = time.perf_counter(), 0, len(buffer)
-        while size - start >= 2:
-            length, begin = buffer[start + 1], start + 2
-            if length >= 126:
-                wide = 2 if length == 126 else 8
-                if size - begin < wide:
-                    break
-                length, begin = int.from_bytes(buffer[begin : begin + wide], "big"), begin + wide
-            if size - begin < length:
-                break
-            if buffer[start] == PING:
-                if self.transport is not None:
-                    self.transport.write(bytes((PONG, 0x80 | length, 0, 0, 0, 0)) + buffer[begin : begin + length])
-                start = begin + length
-                continue
-            if buffer[begin : begin + 12] == b'{"t":"frame"' or length == len(PAYLOAD):
-                self.frames += 1
-                self.times.append(now)
-            if self._keep:
-                self.messages.append(json.loads(buffer[begin : begin + length]))
-            start = begin + length
-        del buffer[:start]
-
-    def _welcomed(self) -> bool:
-        """Take the answer to the handshake; tell whether it is there."""
-        end = self._buffer.find(b"\r\n\r\n")
-        if end < 0:
-            return False
-        if not self._buffer.startswith(b"HTTP/1.1 101"):
-            raise RuntimeError(bytes(self._buffer[:100]).decode())
-        del self._buffer[: end + 4]
-        self._open = True
-        return True
-
-    def say(self, **message: Any) -> None:
-        """Send a control, masked with zeros, which changes nothing."""
-        assert self.transport is not None  # noqa: S101  connected before anybody speaks
-        body = json.dumps({"t": "ctrl", **message}).encode()
-        self.transport.write(bytes((0x81, 0x80 | len(body), 0, 0, 0, 0)) + body)
-
-
 class Process:
     """A process that is measured."""
 
@@ -138,8 +70,7 @@ class Process:
     @property
     def cpu(self) -> float:
         """Seconds of CPU used so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(self.process.pid)
 
     @property
     def descriptors(self) -> int:
@@ -156,9 +87,7 @@ class Process:
 @contextlib.contextmanager
 def running(arguments: Callable[[int], Sequence[str]], **environment: str) -> Iterator[Process]:
     """Run a Python process that listens on the port it is given."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {**os.environ, "BFF_PORT": str(port), "BFF_LOG_LEVEL": "WARNING", **environment}
     process = subprocess.Popen([sys.executable, *arguments(port)], env=environment, stdout=subprocess.DEVNULL)  # noqa: S603  our own programs
     try:
@@ -179,27 +108,6 @@ def running(arguments: Callable[[int], Sequence[str]], **environment: str) -> It
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-async def connect(port: int, path: str, *, keep: bool = False) -> Viewer:
-    """Open a viewer's connection."""
-    loop = asyncio.get_running_loop()
-    _, viewer = await loop.create_connection(lambda: Viewer(path, keep=keep), "127.0.0.1", port)
-    return viewer
-
-
-async def until(found: Callable[[], Any], seconds: float = 120.0) -> None:
-    """Wait until something is so."""
-    async with asyncio.timeout(seconds):
-        while not found():  # noqa: ASYNC110  viewers have no event for each question
-            await asyncio.sleep(0.002)
-
-
-def close(viewers: Sequence[Viewer]) -> None:
-    """Cut connections."""
-    for viewer in viewers:
-        if viewer.transport is not None:
-            viewer.transport.abort()
 
 
 async def cost(server: Process, paths: Sequence[str], seconds: float) -> tuple[float, float, float, list[Viewer]]:
@@ -323,7 +231,7 @@ def _read_slowly(port: int, run: str, seconds: float) -> tuple[int, int, int, in
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         connection.connect(("127.0.0.1", port))
         path = f"/api/v1/runs/{run}/stream?speed=60&autoplay=1"
-        connection.sendall(HEAD.format(path=path, host="127.0.0.1").encode())
+        connection.sendall(HANDSHAKE.format(path=path, host="127.0.0.1").encode())
         until_then = time.monotonic() + seconds + 2
         while time.monotonic() < until_then:
             viewer.data_received(connection.recv(100))

@@ -1,6 +1,6 @@
 """What one request, chart, run and viewer costs each process: the table that docs/scaling.md calculates with.
 
-Usage: python -m bench.scaling [--seconds 5] [--viewers 300]
+Usage: python -m bench.scenarios.scaling [--seconds 5] [--viewers 300]
 
 The whole stack as `make run` starts it, asked through nginx: microseconds of CPU of each process, over what was
 answered meanwhile; proxied requests before a backend that only sends bytes. CPU is what tells how many cores a load
@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from bench.carriers import serving
-from bench.playback import close, connect, until
-from bench.report import figure
+from bench.lib.figures import figure
+from bench.lib.processes import serving
+from bench.lib.viewers import close, connect, until
 
 from bff_tools import Stack, StackOptions
 from bff_tools.nginx import UNLIMITED
@@ -175,7 +175,7 @@ def main() -> int:
     rows: dict[str, Costs] = {}
     environment = {"*": SETTINGS}
     with (
-        serving("backend") as (base, _),
+        serving("bench.lib.json_backend") as (base, _),
         Stack(StackOptions(backend_url=base, environment=environment, route_map=UNLIMITED)) as stack,
     ):
         Measured(stack, rows).load("a proxied request, 20 kB", "/api/v1/backtests", chosen.seconds)

@@ -1,4 +1,4 @@
-"""What the measurement of runs is made with: servers as processes, a client, medians, a backend of recorded answers."""
+"""Servers as processes, a blocking HTTP client for them, and medians of what they take."""
 
 import http.client
 import json
@@ -11,21 +11,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from socket import create_server
 from tempfile import TemporaryDirectory
 from typing import Any
+
+from bench.lib.processes import free_port
 
 from bff_tools.servers import find_valkey
 
 Answer = tuple[int, bytes, dict[str, str]]
-PARTS = ("", "/metrics", "/equity", "/orders")
 TOKEN = "bench-token"  # noqa: S105  of a server that lives as long as this script
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @contextmanager
@@ -138,16 +132,3 @@ def settings(port: int, backend: int, redis_url: str) -> dict[str, str]:
         "BFF_ADMIN_TOKEN": TOKEN,
         "BFF_LOG_LEVEL": "ERROR",
     }
-
-
-def record(backend: Client, run: str, folder: Path, pace: dict[str, float], copies: int = 1) -> list[str]:
-    """Keep a run's answers for `bench.recorded`, which gives each part after `pace` seconds; return the runs' ids."""
-    table: dict[str, tuple[float, str]] = {"/healthz": (0.0, "healthz.json")}
-    (folder / "healthz.json").write_text('{"status":"ok"}')
-    runs = [f"{run}-{number}" for number in range(copies)]
-    for part in PARTS:
-        name = f"{part.strip('/') or 'run'}.json"
-        (folder / name).write_bytes(backend.ask(f"/backtests/{run}{part}")[1])
-        table |= {f"/backtests/{copy}{part}": (pace[part], name) for copy in runs}
-    (folder / "answers.json").write_text(json.dumps(table))
-    return runs

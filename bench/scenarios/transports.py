@@ -1,6 +1,6 @@
 """Measure what may carry httpx's requests, side by side: 20 kB JSON answers over loopback, one process per part.
 
-Usage: python -m bench.carriers [--seconds 3] [--rounds 3] [--only NAME ...]
+Usage: python -m bench.scenarios.transports [--seconds 3] [--rounds 3] [--only NAME ...]
 
 First in process: each carrier asks a bare ASGI backend on uvicorn, one request after the other (p50) and 16 at a time
 (requests/s, p99). Then, where `wrk` is installed, through a bare ASGI app that forwards by each carrier. Peers that are
@@ -10,59 +10,28 @@ is busy for all; CPU is that of the measured process alone, which other processe
 
 import argparse
 import asyncio
-import contextlib
 import importlib.util
 import json
-import math
-import os
-import re
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httpx
-import uvicorn
 import uvloop
-from bench.report import figure
+from bench.lib.figures import figure
+from bench.lib.http_load import CONCURRENCY, Figures, medians, show, wrk
+from bench.lib.json_backend import BODY, Receive, Scope, Send
+from bench.lib.processes import serve_app, serving
 
 from bff_shared.carrier import Carrier
 
 Call = Callable[[bytes], Awaitable[tuple[int, list[tuple[bytes, bytes]], AsyncIterator[bytes]]]]
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-BODY = json.dumps(
-    {"items": [{"run_id": f"run-{n:06d}", "status": "DONE", "value": n * 1.5} for n in range(360)]}
-).encode()
 TIMEOUT = {"connect": 5.0, "read": 30.0, "write": 30.0, "pool": 30.0}
-CONCURRENCY = 16
-OURSELVES = [sys.executable, "-m", "bench.carriers"]
-
-
-class Figures(NamedTuple):
-    """Median at one request at a time (ms); at 16: requests a second, 99th percentile (ms), CPU per request (µs)."""
-
-    p50: float
-    rate: float
-    p99: float
-    cpu: float
-
-
-async def backend(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer every request with the same 20 kB of JSON."""
-    if scope["type"] != "http":
-        return
-    del receive
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(BODY))]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": BODY})
+MODULE = "bench.scenarios.transports"
 
 
 def make_carrier() -> Carrier:
@@ -199,68 +168,9 @@ async def in_process(name: str, base: str, seconds: float) -> Figures:
     return Figures(statistics.median(single) * 1e3, len(many) / seconds, p99 * 1e3, cpu / len(many) * 1e6)
 
 
-@contextlib.contextmanager
-def serving(*role: str) -> Iterator[tuple[str, int]]:
-    """Run this module as a server in another process and yield its base URL and process id."""
-    process = subprocess.Popen([*OURSELVES, "--serve", *role], stdout=subprocess.PIPE, text=True)  # noqa: S603  ourselves
-    try:
-        assert process.stdout is not None  # noqa: S101  asked for above
-        yield f"http://127.0.0.1:{int(process.stdout.readline())}", process.pid
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
 def serve(role: list[str]) -> None:
-    """Serve the backend, or a forwarder to it, on a free port that is printed."""
-    app = backend if role == ["backend"] else forwarder(*role)
-    sock = socket.create_server(("127.0.0.1", 0), backlog=512)
-    sys.stdout.write(f"{sock.getsockname()[1]}\n")
-    sys.stdout.flush()
-    config = uvicorn.Config(app, log_level="critical", access_log=False, lifespan="off", timeout_graceful_shutdown=1)
-    uvicorn.Server(config).run(sockets=[sock])
-
-
-def wrk(base: str, pid: int, seconds: float) -> Figures:
-    """Measure a server, the process `pid`, with wrk."""
-
-    def run(connections: int, duration: float) -> str:
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(duration))}s", "--latency", f"{base}/backtests"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603  fixed command
-
-    run(CONCURRENCY, 1)
-    one = run(1, seconds)
-    cpu = _cpu_seconds(pid)
-    many = run(CONCURRENCY, seconds)
-    cpu = _cpu_seconds(pid) - cpu
-    count = re.search(r"(\d+) requests in", many)
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", many)
-    if count is None or rate is None or "Non-2xx" in many:
-        raise RuntimeError(f"wrk saw errors: {many}")
-    return Figures(_percentile(one, 50), float(rate[1]), _percentile(many, 99), cpu / int(count[1]) * 1e6)
-
-
-def _cpu_seconds(pid: int) -> float:
-    """Return the CPU time that a process has used; nan where /proc does not tell."""
-    with contextlib.suppress(OSError):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return math.nan
-
-
-def _percentile(report: str, percent: int) -> float:
-    found = re.search(rf"\s{percent}%\s+([\d.]+)(us|ms|s)", report)
-    if found is None:
-        raise RuntimeError(f"no latency in wrk's report: {report}")
-    return float(found[1]) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[found[2]]
-
-
-def show(title: str, rows: dict[str, list[Figures]]) -> None:
-    """Print one table: each row the medians of its rounds."""
-    print(f"{title:36} {'c=1 p50 ms':>10} {'c=16 req/s':>12} {'p99 ms':>10} {'CPU µs/req':>12}")
-    for name, rounds in rows.items():
-        p50, rate, p99, cpu = (statistics.median(column) for column in zip(*rounds, strict=True))
-        print(f"  {name:34} {p50:10.2f} {rate:12,.0f} {p99:10.1f} {cpu:12.0f}", flush=True)
+    """Serve a forwarder on a free port that is printed."""
+    serve_app(forwarder(*role))
 
 
 def main() -> None:
@@ -288,7 +198,7 @@ def main() -> None:
 
 def report(names: list[str], seconds: float, rounds: int) -> None:
     """Measure and print."""
-    with serving("backend") as (base, pid):
+    with serving("bench.lib.json_backend") as (base, pid):
         rows: dict[str, list[Figures]] = {name: [] for name in names}
         for _ in range(rounds):
             for name in names:
@@ -302,15 +212,10 @@ def report(names: list[str], seconds: float, rounds: int) -> None:
         for _ in range(rounds):
             rows["direct to the backend"].append(wrk(base, pid, seconds))
             for name in names:
-                with serving(name, base) as front:
+                with serving(MODULE, "--serve", name, base) as front:
                     rows[name].append(wrk(*front, seconds))
         show("forwarding, wrk", rows)
         compare(rows, "forwarding")
-
-
-def medians(rounds: list[Figures]) -> Figures:
-    """Return the median of each figure."""
-    return Figures(*(statistics.median(column) for column in zip(*rounds, strict=True)))
 
 
 def compare(rows: dict[str, list[Figures]], where: str) -> None:
@@ -325,7 +230,7 @@ def compare(rows: dict[str, list[Figures]], where: str) -> None:
 
 
 def _measured_alone(name: str, base: str, seconds: float) -> Figures:
-    command = [*OURSELVES, "--seconds", str(seconds), "--measure", name, base]
+    command = [sys.executable, "-m", MODULE, "--seconds", str(seconds), "--measure", name, base]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  ourselves
     if done.returncode:
         raise SystemExit(f"{name}: {done.stderr.strip().splitlines()[-1]}")

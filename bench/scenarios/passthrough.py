@@ -1,6 +1,6 @@
 """Measure the relay's transparent door beside a direct connection to the same backend, in one run, over loopback.
 
-Usage: python -m bench.door [--seconds 5] [--viewers 100] [--rounds 3]
+Usage: python -m bench.scenarios.passthrough [--seconds 5] [--viewers 100] [--rounds 3]
 
 A stand-in for the backend and the relay run as processes of their own; this process is the viewers. In turn, direct,
 through a bare pipe of bytes in Python, which is what one more process costs at least, and through the door:
@@ -25,7 +25,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, cast
 
-from bench.report import figure
+from bench.lib.figures import figure
+from bench.lib.processes import cpu_seconds, free_port
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 
@@ -187,15 +188,6 @@ async def process(arguments: Sequence[str], **environment: str) -> AsyncIterator
         child.wait(20)
 
 
-def free_port() -> int:
-    """Return a port that is free now."""
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def viewer(url: str) -> connect:
     """Open a viewer's connection."""
     return connect(url, compression=None, proxy=None, max_size=None)
@@ -272,13 +264,6 @@ async def measure_burst(place: Place, size: int, pid: int) -> Burst:
     return Burst(seconds, size, digest.hexdigest(), cpu_seconds(pid) - cpu)
 
 
-def cpu_seconds(pid: int) -> float:
-    """Return the CPU time that a process has used."""
-    with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123  a file of the kernel
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
 def percentile(values: Sequence[float], share: float) -> float:
     """Return the value below which this share of the values lies."""
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
@@ -323,9 +308,11 @@ async def run(seconds: float, viewers: int, rounds: int) -> None:
     """Start all processes, measure in turns, print."""
     size = sum(len(encoded(frame_text(number))) for number in range(COUNT))
     async with contextlib.AsyncExitStack() as stack:
-        behind = await first_line(await stack.enter_async_context(process(["-m", "bench.door", "--backend"])))
+        behind = await first_line(
+            await stack.enter_async_context(process(["-m", "bench.scenarios.passthrough", "--backend"]))
+        )
         between = await first_line(
-            await stack.enter_async_context(process(["-m", "bench.door", "--pipe", str(behind)]))
+            await stack.enter_async_context(process(["-m", "bench.scenarios.passthrough", "--pipe", str(behind)]))
         )
         port = free_port()
         settings = {"BFF_BACKEND_URL": f"http://127.0.0.1:{behind}", "BFF_PORT": str(port)}
