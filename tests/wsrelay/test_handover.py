@@ -120,9 +120,9 @@ async def one_relay(backend_url: str, **environment: str) -> AsyncIterator[Relay
         relay.process.wait(WAIT)
 
 
-async def open_events(relay: RelayProcess) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def open_events(relay: RelayProcess, run: str = "run") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
-    path = "/api/v1/runs/run/stream?speed=2"
+    path = f"/api/v1/runs/{run}/stream?speed=2"
     writer.write(f"GET {path} HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n".encode())
     return reader, writer
 
@@ -161,10 +161,10 @@ async def test_a_process_with_viewers_of_both_kinds_ends_when_they_are_drained()
 
 @pytest.mark.timing
 async def test_a_process_ends_that_is_told_to_stop_while_handshakes_wait_for_a_verdict() -> None:
-    arrived = asyncio.Event()
+    arrived = asyncio.Semaphore(0)
 
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        arrived.set()
+        arrived.release()
         await reader.read()
         writer.close()
 
@@ -172,10 +172,10 @@ async def test_a_process_ends_that_is_told_to_stop_while_handshakes_wait_for_a_v
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server, one_relay(url, BFF_STREAM_VERIFY_SECONDS="60") as relay:
         socket = asyncio.create_task(refused(relay.stream("")))
-        reader, writer = await open_events(relay)
+        reader, writer = await open_events(relay, "other")  # for the backend is asked once for all who want one run
         async with asyncio.timeout(WAIT):
-            await arrived.wait()
-        await asyncio.sleep(0.2)  # until both wait; the backend is asked once for them
+            await arrived.acquire()
+            await arrived.acquire()
         begun = asyncio.get_running_loop().time()
         relay.process.send_signal(signal.SIGTERM)
         assert await relay.ends() == -signal.SIGTERM
