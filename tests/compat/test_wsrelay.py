@@ -7,7 +7,7 @@ from hashlib import blake2b
 import orjson
 import pytest
 
-from bff_wsrelay.packing import VERSION, Damaged, unpack
+from bff_wsrelay.framelog.codec import VERSION, Damaged, unpack
 from tests.compat.golden import DIGEST_KEY, Recording, recordings
 from tests.support.playback import Client, relaying, watching
 from tests.support.redis_server import RedisServer, running

@@ -81,9 +81,12 @@ SUBJECTS = [
     Subject("bff_shared.limits", ["tests/shared/test_limits.py"]),
     Subject("bff_shared.outcomes", ["tests/shared/test_outcomes.py"]),
     Subject("bff_shared.resilience", ["tests/shared/test_resilience.py"]),
-    Subject("bff_wsrelay.dialogue", ["tests/wsrelay/test_dialogue.py"]),
-    Subject("bff_wsrelay.player", ["tests/wsrelay/test_player.py", "tests/wsrelay/test_conservation.py"]),
-    Subject("bff_wsrelay.ticker", ["tests/wsrelay/test_ticker.py"]),
+    Subject("bff_wsrelay.passthrough.resume_state", ["tests/wsrelay/passthrough/test_resume_state.py"]),
+    Subject(
+        "bff_wsrelay.playback.pacer",
+        ["tests/wsrelay/playback/test_pacer.py", "tests/wsrelay/playback/test_conservation.py"],
+    ),
+    Subject("bff_wsrelay.playback.scheduler", ["tests/wsrelay/playback/test_scheduler.py"]),
 ]
 
 

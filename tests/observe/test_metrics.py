@@ -19,8 +19,8 @@ from bff_proxy.app import create_app as make_proxy
 from bff_proxy.settings import ProxySettings
 from bff_tools.ports import free_ports
 from bff_wsrelay.app import create_app as make_wsrelay
-from bff_wsrelay.closecodes import label
 from bff_wsrelay.settings import RelaySettings
+from bff_wsrelay.websocket.close_codes import label
 from tests.observe.promtool import ROOT
 
 Collectors = list[Counter | Gauge | Histogram]

@@ -10,7 +10,7 @@ import uvicorn.server
 
 from bff_shared.serve import uvicorn_options
 from bff_shared.settings import Settings
-from bff_wsrelay.wire import WireProtocol
+from bff_wsrelay.websocket.server import WireProtocol
 
 START_S = 30.0
 PAUSE_S = 0.005

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from bff_wsrelay.conversation import DoorLimits
-from bff_wsrelay.dial import Patience
-from tests.support.door import MAX_MESSAGE, WAIT, Backend, Relay, Script, StartBackend, StartRelay, relaying
+from bff_wsrelay.passthrough.session import DoorLimits
+from bff_wsrelay.websocket.connector import Patience
+from tests.support.passthrough import MAX_MESSAGE, WAIT, Backend, Relay, Script, StartBackend, StartRelay, relaying
 
 
 @pytest.fixture

@@ -1,3 +1,3 @@
-"""The WebSocket relay: a transparent door to the backend's stream and a paced playback of it."""
+"""The WebSocket relay: a run played back at a pace, and the backend's own stream passed through."""
 
 __all__: list[str] = []

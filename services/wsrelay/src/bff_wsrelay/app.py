@@ -11,20 +11,21 @@ from bff_shared.app import create_app as create_common_app
 from bff_shared.metrics import Metrics
 from bff_shared.settings import load
 from bff_shared.upstream import Upstream
-from bff_wsrelay import door, streams
-from bff_wsrelay.admission import Doors
-from bff_wsrelay.dial import Dialer, Patience
-from bff_wsrelay.door_metrics import DoorMetrics
-from bff_wsrelay.event_stream import HttpProtocol
-from bff_wsrelay.playback import PATH as PLAYBACK_PATH
-from bff_wsrelay.playback import Playback
-from bff_wsrelay.replicas import Replicas
+from bff_wsrelay import status_api
+from bff_wsrelay.admission.limits import Doors
+from bff_wsrelay.framelog.registry import Shelf
+from bff_wsrelay.framelog.shared_store import Replicas
+from bff_wsrelay.metrics import StreamMetrics
+from bff_wsrelay.passthrough import endpoint
+from bff_wsrelay.passthrough.metrics import DoorMetrics
+from bff_wsrelay.playback.endpoint import PATH as PLAYBACK_PATH
+from bff_wsrelay.playback.endpoint import Playback
+from bff_wsrelay.playback.event_stream import HttpProtocol
 from bff_wsrelay.settings import RelaySettings
-from bff_wsrelay.shelf import Shelf
-from bff_wsrelay.tally import StreamMetrics
-from bff_wsrelay.traffic import Traffic, TrafficLimits
-from bff_wsrelay.traffic_metrics import TrafficMetrics
-from bff_wsrelay.wire import WireProtocol, allow_long_lines
+from bff_wsrelay.websocket.connector import Dialer, Patience
+from bff_wsrelay.websocket.server import WireProtocol, allow_long_lines
+from bff_wsrelay.websocket.traffic import Traffic, TrafficLimits
+from bff_wsrelay.websocket.traffic_metrics import TrafficMetrics
 
 
 def create_app(settings: RelaySettings | None = None) -> FastAPI:
@@ -39,7 +40,7 @@ def create_app(settings: RelaySettings | None = None) -> FastAPI:
     replicas = Replicas(settings) if settings.redis_url else None
     shelf = Shelf(settings, upstream, dialer, stream_metrics, replicas)
     playback = Playback(settings, doors, shelf, stream_metrics)
-    transparent = door.Door.of(settings, doors, DoorMetrics(metrics.registry))
+    transparent = endpoint.Door.of(settings, doors, DoorMetrics(metrics.registry))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -56,9 +57,9 @@ def create_app(settings: RelaySettings | None = None) -> FastAPI:
     server = {"ws": websocket, "ws_max_size": settings.door_max_message, "http": HttpProtocol}
     app = create_common_app("wsrelay", settings, metrics=metrics, checks=checks, lifespan=lifespan, server=server)
     app.state.service.on_drain.append(doors.drain)
-    app.router.routes.append(WebSocketRoute(door.PATH, transparent))
+    app.router.routes.append(WebSocketRoute(endpoint.PATH, transparent))
     app.router.routes.append(WebSocketRoute(PLAYBACK_PATH, playback))
     app.router.routes.append(Route(PLAYBACK_PATH, playback, methods=["GET", "HEAD"]))
-    app.include_router(streams.make_router(settings, playback, shelf, transparent, doors))
+    app.include_router(status_api.make_router(settings, playback, shelf, transparent, doors))
     app.state.playback, app.state.doors = playback, doors
     return app

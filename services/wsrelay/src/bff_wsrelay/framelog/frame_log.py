@@ -1,0 +1,255 @@
+"""The frame log of one run: sealed blocks of compressed frames, an index by time, a digest per frame. Pure.
+
+    frames → tail (at most BLOCK frames, as they are) → block (compressed heads, compressed orders, its summary)
+
+A block's summary and orders answer for the whole block, so that a frame which covers thousands unpacks two blocks only.
+"""
+
+import itertools
+import zlib
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from bff_wsrelay.framelog.frame import Frame, Summary, merged_head, parse
+
+BLOCK = 64
+OVERHEAD = 600
+"""Bytes that a block's Python objects take besides what it holds, roughly."""
+
+_serials = itertools.count()
+
+
+class Full(Exception):
+    """A log has reached its limit of bytes."""
+
+
+class ByteLru:
+    """Values by key, at most `limit` bytes of them; the least recently used go first."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._size = limit, 0
+        self._items: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
+
+    def get(self, key: Any) -> Any:
+        """Return a value, None when it is not there."""
+        item = self._items.get(key)
+        if item is None:
+            return None
+        self._items.move_to_end(key)
+        return item[0]
+
+    def put(self, key: Any, value: Any, size: int) -> None:
+        """Keep a value of `size` bytes, in place of one that is there."""
+        _, before = self._items.pop(key, (None, 0))
+        self._size -= before
+        self._items[key] = (value, size)
+        self._size += size
+        while self._size > self._limit:
+            _, (_, gone) = self._items.popitem(last=False)
+            self._size -= gone
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._items.clear()
+        self._size = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """BLOCK successive frames (fewer only in the last block of a log that has ended)."""
+
+    heads: bytes
+    orders: bytes
+    summary: Summary
+    raw_size: int
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes."""
+        return len(self.heads) + len(self.orders) + OVERHEAD
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Everything in a log that has ended: times (µs, int64) and digests (uint64) of all frames, blocks, the rest."""
+
+    times: bytes
+    digests: bytes
+    blocks: Sequence[Block]
+    tail: Sequence[bytes]
+
+
+class FrameLog:
+    """All frames of one reading of a run, from the first; grows at its end until `ended`.
+
+    `epoch` names what the run is; a log whose run turns out to be another one is not changed but `forked`. `limit`
+    is in bytes. `cache` is shared by all logs of a process: unpacked blocks and merged frames.
+    """
+
+    def __init__(self, epoch: str, limit: int, cache: ByteLru) -> None:
+        self.epoch = epoch
+        self.ended = False
+        self.expected: int | None = None
+        self.length = 0
+        self.serial = next(_serials)
+        self._limit, self._cache = limit, cache
+        self._times: array[int] = array("q")
+        self._digests: array[int] = array("Q")
+        self._blocks: list[Block] = []
+        self._packed = 0
+        self._tail: list[bytes] = []
+        self._tail_size = 0
+
+    def __len__(self) -> int:
+        """How many frames there are."""
+        return self.length
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes, the cache not counted."""
+        return self._packed + self._tail_size + 16 * len(self._times)
+
+    @property
+    def total(self) -> int | None:
+        """How many frames the run has, None while nobody knows."""
+        return len(self) if self.ended else self.expected
+
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """The times of the first and last frame, None while there is none."""
+        return (self._times[0], self._times[-1]) if self._times else None
+
+    def time_of(self, index: int) -> int:
+        """Return a frame's time."""
+        return self._times[index]
+
+    def append(self, frame: Frame) -> None:
+        """Add the next frame; raise Full when it does not fit."""
+        if self.size > self._limit:
+            raise Full
+        self.length += 1
+        self._times.append(frame.micros)
+        self._digests.append(frame.digest)
+        self._tail.append(frame.head)
+        self._tail_size += len(frame.head) + 33
+        if frame.total is not None:
+            self.expected = frame.total
+        if len(self._tail) == BLOCK:
+            self._seal()
+
+    def agrees(self, index: int, frame: Frame) -> bool:
+        """Tell whether the frame at an index is this one."""
+        return self._digests[index] == frame.digest
+
+    def nearest(self, micros: int) -> int:
+        """Return the index of the frame nearest in time; the log must not be empty."""
+        after = bisect_left(self._times, micros)
+        if after == 0:
+            return 0
+        if after == len(self._times):
+            return after - 1
+        return after if self._times[after] - micros < micros - self._times[after - 1] else after - 1
+
+    def after(self, micros: int) -> int:
+        """Return the index of the first frame later than a time; the log's length if there is none."""
+        return bisect_right(self._times, micros)
+
+    def forked(self, length: int, epoch: str) -> "FrameLog":
+        """Return a log of another epoch that begins with the first `length` frames of this one."""
+        fork = FrameLog(epoch, self._limit, self._cache)
+        whole = length // BLOCK
+        fork.length = length
+        fork._times, fork._digests = self._times[:length], self._digests[:length]
+        fork._blocks = self._blocks[:whole]
+        fork._packed = sum(block.size for block in fork._blocks)
+        fork._tail = list(self._heads(whole))[: length - whole * BLOCK] if length > whole * BLOCK else []
+        fork._tail_size = sum(len(head) + 33 for head in fork._tail)
+        return fork
+
+    def renewed(self, epoch: str) -> "FrameLog":
+        """Return an empty log of another epoch, with the same bounds."""
+        return FrameLog(epoch, self._limit, self._cache)
+
+    def content(self) -> Content:
+        """Return what the log holds, to be kept elsewhere."""
+        return Content(self._times.tobytes(), self._digests.tobytes(), tuple(self._blocks), tuple(self._tail))
+
+    def restore(self, content: Content) -> None:
+        """Take over what a whole log held; this one must be empty. Raises Full when it does not fit."""
+        self._times.frombytes(content.times)
+        self._digests.frombytes(content.digests)
+        self._blocks, self._tail = list(content.blocks), list(content.tail)
+        self._packed = sum(block.size for block in self._blocks)
+        self._tail_size = sum(len(head) + 33 for head in self._tail)
+        self.length, self.ended = len(self._times), True
+        if self.size > self._limit:
+            raise Full
+
+    def head(self, start: int, end: int) -> bytes:
+        """Return the JSON head of one frame that covers `[start, end)`, which must be in the log and not empty."""
+        if end - start == 1:
+            return self._heads(start // BLOCK)[start % BLOCK]
+        key = (self.serial, start, end)
+        known = self._cache.get(key)
+        if known is None:
+            known = self._merge(start, end)
+            self._cache.put(key, known, len(known) + 200)
+        return known  # type: ignore[no-any-return]  # the cache holds values of several types
+
+    def objects(self, start: int, end: int) -> list[dict[str, Any]]:
+        """Return the frames of a range as objects."""
+        return [
+            item
+            for block in range(start // BLOCK, (end - 1) // BLOCK + 1)
+            for item in parse(self._part(block, start, end))
+        ]
+
+    def _part(self, block: int, start: int, end: int) -> Sequence[bytes]:
+        first = block * BLOCK
+        return self._heads(block)[max(0, start - first) : end - first]
+
+    def _merge(self, start: int, end: int) -> bytes:
+        summary, orders = Summary(), []
+        for number in range(start // BLOCK, (end - 1) // BLOCK + 1):
+            first = number * BLOCK
+            if number < len(self._blocks) and start <= first and first + BLOCK <= end:
+                block = self._blocks[number]
+                summary.add(block.summary.ohlc, block.summary.equity)
+                if block.orders:
+                    orders.extend(orjson.loads(zlib.decompress(block.orders)))
+                continue
+            for item in parse(self._part(number, start, end)):
+                summary.add(item["ohlc"], item["equity"])
+                orders.extend(item["orders"])
+        (last,) = self.objects(end - 1, end)
+        return merged_head(last, summary, orders)
+
+    def _heads(self, number: int) -> Sequence[bytes]:
+        """Return the frames of a block, unpacked."""
+        if number >= len(self._blocks):
+            return self._tail
+        key = (self.serial, number)
+        heads = self._cache.get(key)
+        if heads is None:
+            block = self._blocks[number]
+            heads = zlib.decompress(block.heads).split(b"\n")
+            self._cache.put(key, heads, block.raw_size)
+        return heads  # type: ignore[no-any-return]  # the cache holds values of several types
+
+    def _seal(self) -> None:
+        """Pack the tail."""
+        summary, orders = Summary(), []
+        for item in parse(self._tail):
+            summary.add(item["ohlc"], item["equity"])
+            orders.extend(item["orders"])
+        packed_orders = zlib.compress(orjson.dumps(orders), 1) if orders else b""
+        block = Block(zlib.compress(b"\n".join(self._tail), 1), packed_orders, summary, self._tail_size + OVERHEAD)
+        self._blocks.append(block)
+        self._packed += block.size
+        self._tail, self._tail_size = [], 0

@@ -1,0 +1,184 @@
+"""Whole logs shared between relays through Redis, so that a fleet reads a run once. I/O.
+
+Optional in every respect: each command has a deadline, a failure keeps Redis out of the way for a while, and a relay
+without it reads for itself. Keys hold a keyed digest of run and credentials; the digest's key is BFF_DIGEST_KEY, or one
+that the relays agree on in Redis itself.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from bff_shared.headers import Header
+from bff_shared.redis_client import FAILURES, Client, connect
+from bff_wsrelay.framelog.codec import VERSION, Damaged, pack, part_count, stored_head, unpack
+from bff_wsrelay.framelog.frame_log import FrameLog, Full
+from bff_wsrelay.settings import RelaySettings
+
+log = logging.getLogger(__name__)
+
+DEADLINE = 2.0
+"""Seconds that one command may take; a log is written and read by one command for each of its parts."""
+TRANSFER_DEADLINE = 20.0
+"""Seconds that all commands for one log may take together."""
+CONNECTIONS = 16
+PAUSE = 10.0
+"""Seconds for which Redis is left alone after a failure: a failed claim holds up claims, a failed log only logs."""
+LEASE = 3.0
+"""Seconds after which the claim of a relay that does not renew it any more, because it is gone, is nobody's."""
+CLAIM = """
+local holder = redis.call('get', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+RELEASE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
+SECRET = "bff:stream:secret"  # noqa: S105  the name of a key, not a secret
+T = TypeVar("T")
+
+
+def digest(secret: bytes, run_id: str, credentials: Sequence[Header]) -> str:
+    """Return what stands for credentials in keys: a keyed digest of them; having none is a value too."""
+    parts = [run_id.encode(), *(part for name, value in credentials for part in (name.lower(), value))]
+    message = b"".join(len(part).to_bytes(8, "big") + part for part in parts)  # no two lists of parts are alike
+    return hmac.new(secret, message, hashlib.sha256).hexdigest()[:32]
+
+
+class Replicas:
+    """Offers and fetches whole logs, and claims the reading of one; `aclose` ends its connections."""
+
+    def __init__(
+        self, settings: RelaySettings, clock: Callable[[], float] = time.monotonic, lease: float = LEASE
+    ) -> None:
+        self.lease, self._token = lease, secrets.token_hex(8)
+        self._url, self._seconds = settings.redis_url, int(settings.log_share_seconds)
+        self._secret = settings.digest_key.get_secret_value().encode()
+        self._client: Client | None = None
+        self._opening = asyncio.Lock()
+        self._claims, self._transfers = _Patience(DEADLINE, clock), _Patience(TRANSFER_DEADLINE, clock)
+
+    async def fetch(self, run_id: str, credentials: Sequence[Header], into: FrameLog) -> bool:
+        """Fill an empty log with what another relay has read of its epoch; False if there is nothing or Redis is away.
+
+        Raises Full.
+        """
+        found = await self._transfers.attempt(lambda: self._read(run_id, credentials))
+        if found is None:
+            return False
+        head, parts, secret = found
+        try:
+            content = await asyncio.to_thread(unpack, head, parts, into.epoch, secret)
+        except Damaged:
+            return False
+        try:
+            into.restore(content)
+        except Full:
+            log.warning("a shared log is larger than this relay keeps", extra={"run_id": run_id})
+            raise
+        return True
+
+    async def offer(self, run_id: str, credentials: Sequence[Header], whole: FrameLog) -> None:
+        """Share a whole log for a while."""
+        await self._transfers.attempt(lambda: self._write(run_id, credentials, whole))
+
+    async def claim(self, run_id: str, credentials: Sequence[Header]) -> bool | None:
+        """Take, or keep for another `lease` seconds, the turn to read a run; False while another relay has it.
+
+        None when Redis is away, so that nobody knows.
+        """
+        return await self._claims.attempt(lambda: self._claim(run_id, credentials))
+
+    async def release(self, run_id: str, credentials: Sequence[Header]) -> None:
+        """Give the turn back, if this relay has it."""
+        await self._claims.attempt(lambda: self._release(run_id, credentials))
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(*FAILURES):
+                async with asyncio.timeout(DEADLINE):
+                    await client.aclose()
+
+    async def _read(self, run_id: str, credentials: Sequence[Header]) -> tuple[bytes, list[bytes], bytes] | None:
+        client, secret = await self._open()
+        name = _name(secret, run_id, credentials)
+        head = await _soon(client.get(name))
+        if head is None:
+            return None
+        try:
+            count = part_count(head)
+        except Damaged:
+            return None
+        parts = []
+        for number in range(count):
+            part = await _soon(client.get(f"{name}:{number}"))
+            if part is None:
+                return None
+            parts.append(part)
+        return head, parts, secret
+
+    async def _write(self, run_id: str, credentials: Sequence[Header], whole: FrameLog) -> None:
+        client, secret = await self._open()
+        name = _name(secret, run_id, credentials)
+        head, parts = await asyncio.to_thread(pack, whole, secret)
+        for number, part in enumerate(parts):
+            await _soon(client.set(f"{name}:{number}", part, ex=self._seconds))
+        await _soon(client.set(name, stored_head(head, parts), ex=self._seconds))
+
+    async def _claim(self, run_id: str, credentials: Sequence[Header]) -> bool:
+        client, secret = await self._open()
+        name = f"{_name(secret, run_id, credentials)}:reader"
+        return bool(await client.eval(CLAIM, 1, name, self._token, round(1000 * self.lease)))
+
+    async def _release(self, run_id: str, credentials: Sequence[Header]) -> None:
+        client, secret = await self._open()
+        await client.eval(RELEASE, 1, f"{_name(secret, run_id, credentials)}:reader", self._token)
+
+    async def _open(self) -> tuple[Any, bytes]:
+        """Return the client and the key of digests."""
+        async with self._opening:
+            if self._client is None:
+                self._client = await connect(self._url, connections=CONNECTIONS, deadline=DEADLINE)
+            if not self._secret:
+                await self._client.set(SECRET, secrets.token_bytes(32), nx=True)
+                found: Any = await self._client.get(SECRET)
+                self._secret = found
+            return self._client, self._secret
+
+
+class _Patience:
+    """Has one kind of work done within a deadline, and after a failure not at all for a while."""
+
+    def __init__(self, deadline: float, clock: Callable[[], float]) -> None:
+        self._deadline, self._clock = deadline, clock
+        self._aside_until = float("-inf")
+
+    async def attempt(self, work: Callable[[], Awaitable[T]]) -> T | None:
+        """Return what the work returns, None when it fails or has failed a moment ago."""
+        if self._clock() < self._aside_until:
+            return None
+        try:
+            async with asyncio.timeout(self._deadline):
+                return await work()
+        except FAILURES as error:
+            log.warning("redis is left alone", extra={"reason": type(error).__name__, "seconds": PAUSE})
+            self._aside_until = self._clock() + PAUSE
+            return None
+
+
+async def _soon(command: Awaitable[T]) -> T:
+    """Return what a command returns. Raises TimeoutError when it takes longer than one may."""
+    async with asyncio.timeout(DEADLINE):
+        return await command
+
+
+def _name(secret: bytes, run_id: str, credentials: Sequence[Header]) -> str:
+    """Return the key of a log's head; its parts hash to the same slot of a cluster."""
+    return f"bff:stream:{VERSION}:{{{digest(secret, run_id, credentials)}}}"

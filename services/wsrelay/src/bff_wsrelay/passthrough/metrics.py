@@ -1,0 +1,25 @@
+"""What the transparent door counts for Prometheus. No I/O."""
+
+from prometheus_client import CollectorRegistry, Counter
+
+from bff_shared.metrics import gauge
+from bff_wsrelay.websocket.close_codes import label
+
+
+class DoorMetrics:
+    """The collectors of the transparent door."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.viewers = gauge("bff_door_viewers", "Viewers of the transparent door", registry, "livesum")
+        messages = Counter("bff_door_messages_total", "Messages passed on", ("to",), registry=registry)
+        self.to_viewer, self.to_backend = messages.labels("viewer"), messages.labels("backend")
+        self.breaks = Counter("bff_door_breaks_total", "Broken connections to the backend", registry=registry)
+        self.skipped = Counter("bff_door_skipped_total", "Frames that viewers had already", registry=registry)
+        self.refused = Counter(
+            "bff_door_refused_total", "Viewers' messages not kept for an absent backend", registry=registry
+        )
+        self.closes = Counter("bff_door_closes_total", "Ended streams by close code", ("code",), registry=registry)
+
+    def ended(self, code: int) -> None:
+        """Count the end of a stream."""
+        self.closes.labels(label(code)).inc()

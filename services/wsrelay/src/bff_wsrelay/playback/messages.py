@@ -1,0 +1,165 @@
+"""Messages of the playback door: what a viewer may say, and what it is told. Pure.
+
+Field spellings of older clients (`ts` for `pos`, `speed` and `fps` for `val`) are understood; orjson never writes a
+newline inside a document, so one separates them well.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+
+from bff_wsrelay.framelog.frame import instant, stamp
+
+SPEEDS = (0.1, 3_600.0)
+RATES = (1.0, 60.0)
+DEFAULT_SPEED = 60.0
+DEFAULT_FPS = 30.0
+MOST_INDEX = 10**15
+"""Above every frame's index. Positions are calculated in floating point, which counts whole numbers to 9 * 10^15."""
+FIELDS = ("pos", "ts", "val", "speed", "fps")
+"""Fields of a control that carry its value, in all spellings."""
+LONGEST_VALUE = 64
+"""Characters of a text that is echoed; times have half as many."""
+
+HEARTBEAT = b'{"t":"hb"}'
+END = b'{"t":"end"}'
+READY = b'{"t":"ready_ack"}'
+
+Code = Literal[
+    "VALIDATION", "RANGE", "RUN_NOT_FOUND", "UNAUTHORIZED", "FORBIDDEN", "STREAM_ERROR", "TOO_LARGE", "BUSY", "INTERNAL"
+]  # fmt: skip
+
+
+class Refused(Exception):
+    """What a viewer asked for cannot be done; `answer` is the `err` message that says why."""
+
+    def __init__(self, code: Code, message: str, details: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.answer = err(code, message, details)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where to seek: a frame's index, or a time in µs (`coarse`: only a date was given)."""
+
+    index: int | None = None
+    micros: int | None = None
+    coarse: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """An understood control; `echo` is its answer once it is accepted."""
+
+    cmd: Literal["play", "pause", "seek", "speed", "fps", "step"]
+    echo: bytes
+    value: float = 0.0
+    position: Position | None = None
+
+
+Said = Control | Literal["ready", "hb"]
+
+
+def hear(text: str | bytes) -> Said:
+    """Return what a viewer's message says. Raises Refused (VALIDATION, or RANGE for a number out of its range)."""
+    try:
+        message = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise Refused("VALIDATION", "invalid JSON") from error
+    if not isinstance(message, dict):
+        raise Refused("VALIDATION", "unsupported message")
+    kind = message.get("t")
+    if kind in ("ready", "hb"):
+        return kind  # type: ignore[no-any-return]  # the line above leaves two strings
+    if kind != "ctrl":
+        raise Refused("VALIDATION", "unsupported message")
+    return _control(message)
+
+
+def _control(message: dict[str, Any]) -> Control:
+    cmd = message.get("cmd")
+    if cmd == "play" or cmd == "pause":
+        return Control(cmd, _echo(message))
+    if cmd == "seek":
+        return Control(cmd, _echo(message), position=position(message.get("pos", message.get("ts"))))
+    if cmd == "speed":
+        return Control(cmd, _echo(message), number("speed", message.get("val", message.get("speed")), *SPEEDS))
+    if cmd == "fps":
+        return Control(cmd, _echo(message), number("fps", message.get("val", message.get("fps")), *RATES))
+    if cmd == "step":
+        value = number("step", message.get("val", 1), -1, 1)
+        if value not in {-1.0, 1.0}:
+            raise Refused("VALIDATION", "step must be 1 or -1")
+        return Control(cmd, _echo(message), value)
+    raise Refused("VALIDATION", "invalid ctrl.cmd")
+
+
+def _echo(message: dict[str, Any]) -> bytes:
+    """Return the answer to an accepted control: its known fields only, so that it is small whatever was sent."""
+    known = {name: value for name in FIELDS if _is_short(value := message.get(name))}
+    return orjson.dumps({"t": "ctrl", "cmd": message["cmd"], **known, "echo": True})
+
+
+def _is_short(value: Any) -> bool:
+    return isinstance(value, int | float) or (isinstance(value, str) and len(value) <= LONGEST_VALUE)
+
+
+def moment(text: str) -> int:
+    """Return an ISO 8601 time as µs since the epoch. Raises ValueError for what is none, or lies in no year of ours."""
+    micros = instant(text)
+    try:
+        stamp(micros)
+    except (OverflowError, OSError) as error:
+        raise ValueError("the time is out of range") from error
+    return micros
+
+
+def number(name: str, value: Any, least: float, most: float) -> float:
+    """Return a number between two bounds. Raises Refused: VALIDATION for what is none, RANGE outside."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise Refused("VALIDATION", f"{name} must be a number")
+    if not least <= value <= most:
+        raise Refused("RANGE", f"{name} must be between {least:g} and {most:g}", {"min": least, "max": most})
+    return float(value)
+
+
+def position(value: Any) -> Position:
+    """Return a frame index (a whole number, or its digits) or an ISO 8601 time. Raises Refused (VALIDATION)."""
+    if isinstance(value, str) and value.removeprefix("-").isdecimal() and len(value) < 16:
+        return Position(index=int(value))
+    if isinstance(value, str):
+        try:
+            return Position(micros=moment(value), coarse=len(value) == len("2025-01-02"))
+        except ValueError as error:
+            raise Refused("VALIDATION", "pos must be an ISO 8601 time or a frame index") from error
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MOST_INDEX or value % 1:
+        raise Refused("VALIDATION", "pos must be an ISO 8601 time or a frame index")
+    return Position(index=int(value))
+
+
+def err(code: Code, message: str, details: dict[str, Any] | None = None) -> bytes:
+    """Return an error message."""
+    body: dict[str, Any] = {"t": "err", "code": code, "msg": message}
+    return orjson.dumps({**body, "details": details} if details else body)
+
+
+def status(state: str, **fields: Any) -> bytes:
+    """Return a message about the state of things: what a viewer waits for, or must know."""
+    return orjson.dumps({"t": "status", "state": state, **fields})
+
+
+def extent(known: dict[str, Any]) -> bytes:
+    """Return the message that tells how large the run is, now that all of it has been read."""
+    return orjson.dumps({"t": "extent", **known})
+
+
+def tail(count: int, last: int) -> bytes:
+    """Return what follows a frame's JSON head: how many source frames it covers, and the index of the last one."""
+    return b',"n":%d,"seq":%d' % (count, last)
+
+
+def close_frame(dropped: int) -> bytes:
+    """Return the end of a frame's JSON: how many frames the viewer has been spared so far."""
+    return b',"dropped":%d}' % dropped

@@ -1,0 +1,157 @@
+"""How the backend's WebSocket is reached: one attempt at a time, and how long to wait before the next. I/O."""
+
+import asyncio
+import logging
+import random
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from websockets.exceptions import InvalidStatus, WebSocketException
+from websockets.http11 import Response
+from websockets.typing import Subprotocol
+from websockets.uri import WebSocketURI
+
+from bff_shared import tracing
+from bff_shared.headers import Header, end_to_end
+from bff_wsrelay.websocket.client import Link
+from bff_wsrelay.websocket.rfc6455 import ClientSide
+
+SCHEDULE = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+
+
+class Unreachable(Exception):
+    """The backend cannot be reached now; it may be later."""
+
+
+class Refused(Exception):
+    """The backend answered the handshake with something else than a WebSocket.
+
+    `headers` are the end-to-end ones in their order, without those that frame the body.
+    """
+
+    def __init__(self, status: int, headers: Sequence[Header], body: bytes) -> None:
+        super().__init__(f"the backend answered {status}")
+        self.status, self.headers, self.body = status, list(headers), body
+
+    @property
+    def is_gateway(self) -> bool:
+        """Tell whether it comes from something in front of a backend that is away, or too busy to answer."""
+        return self.status in {502, 503, 504}
+
+    @property
+    def is_passing(self) -> bool:
+        """Tell whether one who was welcome before may hope to be welcome again."""
+        return self.status >= 500 or self.status == 429
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long one connection is waited for, in seconds, and how large a message may be, in bytes.
+
+    `connect` to the TCP or TLS connection, `answer` from there to the end of the handshake; a silent backend is asked
+    after `ping_interval` and given up `ping_timeout` later.
+    """
+
+    connect: float = 2.0
+    answer: float = 30.0
+    ping_interval: float = 20.0
+    ping_timeout: float = 60.0
+    max_message: int = 16 * 1024 * 1024
+
+
+class Dialer:
+    """Opens WebSockets to one backend. Keeps nothing between them: no cookies, no redirects, no proxies."""
+
+    def __init__(self, backend_url: str, patience: Patience) -> None:
+        parts = urlsplit(backend_url)
+        self._secure = parts.scheme == "https"
+        self._host = parts.hostname or ""
+        self._port = parts.port or (443 if self._secure else 80)
+        self._patience = patience
+        self._log = logging.getLogger("bff.link")
+        self._log.setLevel(logging.WARNING)  # below that the library writes whole handshakes, credentials included
+        self._tls = ssl.create_default_context() if self._secure else None
+        self._origin = backend_url
+        self._is_traced = tracing.is_wanted()
+
+    async def dial(self, target: str, headers: Sequence[Header], subprotocols: Sequence[str] = ()) -> Link:
+        """Open a WebSocket on `target` (raw path and query) and return it; whoever asked hangs it up.
+
+        `headers` are sent besides those of the handshake itself. Raises Refused or Unreachable.
+        """
+        if not self._is_traced:
+            return await self._dial(target, headers, subprotocols)
+        with tracing.calling("GET", self._origin, target) as span:
+            link = await self._dial(target, span.carry(headers), subprotocols)
+            span.status = 101
+            return link
+
+    async def _dial(self, target: str, headers: Sequence[Header], subprotocols: Sequence[str]) -> Link:
+        try:
+            async with asyncio.timeout(self._patience.connect):
+                link = await self._connect(target, subprotocols)
+        except (OSError, TimeoutError) as error:
+            raise Unreachable("no connection to the backend") from error
+        try:
+            async with asyncio.timeout(self._patience.answer):
+                await link.handshake(
+                    [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers], None
+                )
+        except InvalidStatus as error:
+            link.transport.abort()
+            raise _refusal(error.response) from error
+        except (OSError, TimeoutError, WebSocketException) as error:
+            link.transport.abort()
+            raise Unreachable("the backend did not answer the handshake") from error
+        except BaseException:
+            link.transport.abort()
+            raise
+        link.start_keepalive()
+        return link
+
+    async def _connect(self, target: str, subprotocols: Sequence[str]) -> Link:
+        path, _, query = target.partition("?")
+        uri = WebSocketURI(self._secure, self._host, self._port, path, query)
+        offered = [Subprotocol(name) for name in subprotocols] or None
+        patience = self._patience
+
+        def make() -> Link:
+            protocol = ClientSide(uri, subprotocols=offered, max_size=patience.max_message, logger=self._log)
+            return Link(protocol, patience.ping_interval, patience.ping_timeout)
+
+        loop = asyncio.get_running_loop()
+        host = self._host if self._tls else None
+        _, link = await loop.create_connection(make, self._host, self._port, ssl=self._tls, server_hostname=host)
+        return link
+
+
+class Backoff:
+    """The wait before each attempt: `schedule` in seconds, its last one repeated, times a draw of 0.5 to 1.
+
+    The draw spreads the viewers of one restarted backend; it never makes a wait longer than documented.
+    """
+
+    def __init__(self, schedule: Sequence[float] = SCHEDULE, draw: Callable[[], float] = random.random) -> None:
+        self._schedule, self._draw = tuple(schedule), draw
+        self.attempt = 0
+
+    def next(self) -> float:
+        """Count an attempt and return the seconds to wait before it."""
+        delay = self._schedule[min(self.attempt, len(self._schedule) - 1)]
+        self.attempt += 1
+        return delay * (0.5 + 0.5 * self._draw())
+
+    def reset(self) -> None:
+        """Begin anew after a success."""
+        self.attempt = 0
+
+
+_FRAMING = frozenset((b"content-length", b"date", b"server"))
+
+
+def _refusal(response: Response) -> Refused:
+    raw = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in response.headers.raw_items()]
+    headers = [pair for pair in end_to_end(raw) if pair[0] not in _FRAMING]
+    return Refused(response.status_code, headers, bytes(response.body or b""))

@@ -1,0 +1,170 @@
+"""What one client address takes of the reading side: readings, turns, bytes of logs; and what nobody watches."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from bff_wsrelay.framelog.fair_semaphore import FairSemaphore
+from bff_wsrelay.framelog.log_budget import Held, judge
+from tests.support.playback import FAST, Relay, play_through, playing, watching
+from tests.support.runs import Fate, RunBackend, assert_conserved, source
+
+MEBI = 1024 * 1024
+
+
+def log(key: str, size: int, *clients: str, watched: bool = True, since: float = 0.0) -> Held[str]:
+    return Held(key, size, clients, watched, since)
+
+
+def test_where_there_is_space_nothing_goes() -> None:
+    logs = [log("a", 40, "1"), log("b", 40, "1", watched=False)]
+    assert judge(logs, "a", limit=100, client_limit=90) == judge(logs, "b", limit=100, client_limit=90)
+    assert judge(logs, "a", limit=100, client_limit=90).drop == []
+
+
+def test_what_nobody_watches_goes_first_and_the_longest_left_before_others() -> None:
+    logs = [log("a", 60, "1"), log("b", 30, "2", watched=False, since=2), log("c", 30, "3", watched=False, since=1)]
+    assert judge(logs, "a", limit=100, client_limit=100).drop == ["c"]
+    assert judge(logs, "a", limit=80, client_limit=100).drop == ["c", "b"]
+
+
+def test_an_address_that_takes_too_much_is_refused_though_there_is_space() -> None:
+    logs = [log(f"a{number}", 10, "1", since=number) for number in range(8)]
+    assert judge(logs, "a7", limit=1000, client_limit=75).refused
+    idle = [*logs[:-1], log("a7", 10, "1"), log("left", 10, "1", watched=False)]
+    assert judge(idle, "a7", limit=1000, client_limit=85).drop == ["left"]
+    assert not judge(idle, "a7", limit=1000, client_limit=85).refused
+
+
+def test_a_log_counts_once_however_many_pages_of_an_address_watch_it_and_in_shares_for_several() -> None:
+    assert not judge([log("a", 60, "1")], "a", limit=100, client_limit=60).refused
+    shared = [log("a", 60, "1", "2"), log("b", 30, "1")]
+    assert not judge(shared, "b", limit=100, client_limit=60).refused
+    assert judge(shared, "b", limit=100, client_limit=59).refused
+
+
+def test_the_greediest_address_makes_room_for_another_and_not_for_itself() -> None:
+    logs = [*(log(f"a{number}", 24, "1", since=number) for number in range(4)), log("b", 10, "2")]
+    verdict = judge(logs, "b", limit=100, client_limit=1000)
+    assert (list(verdict.drop), verdict.refused) == (["a3"], False)
+    assert judge(logs, "a0", limit=100, client_limit=1000).refused
+
+
+async def test_slots_go_round_between_clients_however_many_each_asks_for() -> None:
+    semaphore, order = FairSemaphore(1, 1), []
+
+    async def work(client: str) -> None:
+        async with semaphore.slot(client):
+            order.append(client)
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(work("greedy") for _ in range(10)), work("modest"), work("modest"))
+    assert order[:5] == ["greedy", "greedy", "modest", "greedy", "modest"]
+    assert order.count("greedy") == 10
+    assert (semaphore.active, semaphore.waiting) == (0, 0)
+
+
+async def test_a_client_holds_no_more_slots_than_it_may_and_a_cancelled_wait_takes_none() -> None:
+    semaphore = FairSemaphore(100, 2)
+    await semaphore.acquire("a")
+    await semaphore.acquire("a")
+    third, fourth = (asyncio.create_task(semaphore.acquire("a")) for _ in range(2))
+    await semaphore.acquire("b")
+    await asyncio.sleep(0)
+    assert (semaphore.active, semaphore.waiting) == (3, 2)
+    third.cancel()
+    await asyncio.wait([third])
+    semaphore.release("a")
+    await fourth
+    semaphore.release("a")
+    fifth = asyncio.create_task(semaphore.acquire("a"))
+    await fifth
+    for client in ("a", "a", "b"):
+        semaphore.release(client)
+    assert (semaphore.active, semaphore.waiting) == (0, 0)
+
+
+async def test_a_slot_handed_over_to_a_wait_that_is_cancelled_at_once_is_not_lost() -> None:
+    semaphore = FairSemaphore(1, 1)
+    await semaphore.acquire("a")
+    waiting = asyncio.create_task(semaphore.acquire("b"))
+    await asyncio.sleep(0)
+    semaphore.release("a")
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    async with asyncio.timeout(5):
+        await semaphore.acquire("c")
+
+
+async def test_a_reading_that_nobody_watches_stops_and_goes_on_when_somebody_comes() -> None:
+    backend = RunBackend(source(600), lambda n: Fate(stall_after=300) if n == 0 else Fate())
+    async with playing(backend, read_unwatched_seconds=0.2, read_quiet_seconds=1000) as relay:
+        async with watching(relay.stream(FAST)) as client:
+            await client.control(cmd="play")
+            await client.until(lambda message: message["t"] == "frame" and message["seq"] == 299)
+            assert backend.open == 1
+        async with asyncio.timeout(10):
+            while backend.open:
+                await asyncio.sleep(0.01)
+        assert relay.value("bff_stream_recordings") == 1
+        async with watching(relay.stream(FAST)) as again:
+            await play_through(again)
+            assert_conserved(again.frames, backend.frames)
+        assert backend.connections == 2
+
+
+async def test_runs_beyond_those_that_one_address_may_have_read_at_once_wait_and_others_do_not() -> None:
+    backend = RunBackend(
+        source(50), lambda n: Fate(stall_after=0) if n < 2 else Fate(), tokens=dict.fromkeys("abcd", 200)
+    )
+    async with playing(backend, read_max_per_client=2, beat_seconds=1000) as relay, AsyncExitStack() as stack:
+        greedy = [await stack.enter_async_context(visitor(relay, token, "203.0.113.1")) for token in "abc"]
+        async with asyncio.timeout(10):
+            while backend.connections < 2 or relay.value("bff_stream_readings_waiting") != 1:
+                await asyncio.sleep(0.01)
+        async with visitor(relay, "d", "203.0.113.2") as other:
+            await play_through(other)
+            assert_conserved(other.frames, backend.frames)
+        backend.stall_over.set()
+        for client in greedy:
+            await play_through(client)
+            assert_conserved(client.frames, backend.frames)
+
+
+async def test_one_address_with_many_credentials_leaves_room_for_another() -> None:
+    tokens = {f"t{number}": 200 for number in range(40)} | {"honest": 200}
+    backend = RunBackend(source(6000), tokens=tokens)
+    async with (
+        playing(backend, log_total_bytes=4 * MEBI, log_client_bytes=3 * MEBI) as relay,
+        AsyncExitStack() as stack,
+    ):
+        for number in range(12):
+            client = await stack.enter_async_context(visitor(relay, f"t{number}", "203.0.113.1"))
+            await client.until(lambda message: message["t"] in {"extent", "err"})
+        assert 2 * MEBI < relay.value("bff_stream_log_bytes") <= 3 * MEBI + 256 * 1024
+        async with visitor(relay, "honest", "203.0.113.2") as other:
+            await play_through(other)
+            assert_conserved(other.frames, backend.frames)
+
+
+def visitor(relay: Relay, token: str, address: str) -> Any:
+    """Watch with a user's credentials, from an address that the edge names."""
+    headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": address}
+    return watching(relay.stream(FAST), additional_headers=headers)
+
+
+@pytest.mark.parametrize("share", [0, 0.05])
+async def test_a_log_that_was_read_whole_is_kept_for_its_linger(share: float) -> None:
+    backend = RunBackend(source(100))
+    async with playing(backend, read_unwatched_seconds=share, log_linger=1000) as relay:
+        async with watching(relay.stream(FAST)) as client:
+            await play_through(client)
+        async with asyncio.timeout(10):
+            while relay.value("bff_stream_viewers"):
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(2 * share)
+        async with watching(relay.stream(FAST)) as again:
+            await play_through(again)
+        assert backend.connections == 1

@@ -1,0 +1,303 @@
+"""Conservation: whatever happens to the backend, the connection or the viewer, the frames add up to the run.
+
+The parts that decide are driven here by a clock of the test, so that hours pass in no time; Hypothesis picks the
+moments. The oracle is the run itself.
+"""
+
+import itertools
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+
+from bff_wsrelay.framelog.frame import take
+from bff_wsrelay.framelog.frame_log import ByteLru, FrameLog
+from bff_wsrelay.framelog.replay_pass import Reading
+from bff_wsrelay.framelog.topic import Recording
+from bff_wsrelay.metrics import StreamMetrics
+from bff_wsrelay.playback.pacer import GRID, Emission, Player
+from bff_wsrelay.playback.scheduler import Ticker
+from bff_wsrelay.playback.sinks import frame_json
+from bff_wsrelay.playback.subscriber import Spectator
+from bff_wsrelay.settings import RelaySettings
+from bff_wsrelay.websocket.close_codes import Close
+from tests.support.runs import assert_conserved, source
+
+RUN = source(700)
+FRAMES = [take(frame) for frame in RUN]
+MEBI = 1024 * 1024
+Event = tuple[str, Any]
+
+
+@dataclass
+class Viewer:
+    """An outlet that keeps what it is given, and takes no more while `stuck`."""
+
+    stuck: bool = False
+    clock: Callable[[], float] = lambda: 0.0
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    closes: list[Close] = field(default_factory=list)
+
+    def buffered_now(self) -> int:
+        return MEBI if self.stuck else 0
+
+    @property
+    def frames(self) -> list[dict[str, Any]]:
+        return [message for message in self.messages if message["t"] == "frame"]
+
+    def say(self, payload: bytes, event: str = "") -> None:
+        del event
+        self.messages.append(json.loads(payload))
+
+    def show(self, log: FrameLog, emission: Emission) -> int:
+        self.messages.append(json.loads(frame_json(log, emission)))
+        self.times.append(self.clock())
+        return 1
+
+    def close(self, close: Close) -> None:
+        self.closes.append(close)
+
+
+class World:
+    """A backend that is read into a log, one viewer of it, and the time."""
+
+    def __init__(self, reading: type[Reading] = Reading, **player: Any) -> None:
+        self.now = 1000.0
+        self.reading_type = reading
+        self.recording = Recording("run", FrameLog("epoch", 64 * MEBI, ByteLru(MEBI)))
+        self.reading = reading(self.recording.log)
+        self.sent = 0
+        self.viewer = Viewer(clock=self.clock)
+        self.metrics = StreamMetrics(CollectorRegistry())
+        self.player = Player(self.recording.log, **player)
+        self.spectator = Spectator(
+            self.recording, self.player, self.viewer, cast("Ticker", self), RelaySettings(), self.metrics, self.clock
+        )
+        self.spectator.attach()
+
+    def clock(self) -> float:
+        return self.now
+
+    def schedule(self, member: Any, due: float) -> None:
+        member.scheduled = due
+
+    def flush(self) -> None:
+        pass
+
+    def forget(self, member: Any) -> None:
+        member.scheduled = float("inf")
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass; the viewer has its turns when they are due."""
+        until = self.now + seconds
+        while self.spectator.scheduled <= until:
+            self.now = max(self.now, self.spectator.scheduled)
+            self.spectator.scheduled = self.spectator.tick(self.now)
+        self.now = until
+
+    def stall(self, seconds: float) -> None:
+        """Let time pass in which the relay itself stands still."""
+        self.now += seconds
+
+    def receive(self, count: int) -> None:
+        """Let the backend send some frames, as far as the run goes."""
+        for frame in FRAMES[self.sent : self.sent + count]:
+            self.reading.take(frame)
+        self.sent = min(len(FRAMES), self.sent + count)
+        self.recording.feed(self.reading.log)
+
+    def kill(self) -> None:
+        """Break the connection to the backend: the next one begins with the first frame."""
+        self.reading = self.reading_type(self.recording.log)
+        self.sent = 0
+
+    def finish(self) -> None:
+        """Let the backend send the rest, and time pass until the viewer has it."""
+        self.viewer.stuck = False
+        self.say(cmd="play")
+        self.receive(len(FRAMES))
+        self.reading.close()
+        self.recording.feed(self.reading.log)
+        for _ in range(100):
+            if {"t": "end"} in self.viewer.messages:
+                return
+            self.wait(100)
+
+    def say(self, **control: Any) -> None:
+        self.spectator.hear(json.dumps({"t": "ctrl", **control}))
+
+    def act(self, event: Event) -> None:
+        kind, value = event
+        if kind == "say":
+            self.say(**value)
+        elif kind == "stuck":
+            self.viewer.stuck = value
+        else:
+            getattr(self, kind)(*([] if value is None else [value]))
+
+
+times = st.floats(0, 20, allow_nan=False)
+events = st.one_of(
+    st.tuples(st.just("receive"), st.integers(0, 300)),
+    st.tuples(st.just("kill"), st.none()),
+    st.tuples(st.just("wait"), times),
+    st.tuples(st.just("stall"), times),
+    st.tuples(st.just("stuck"), st.booleans()),
+    st.tuples(
+        st.just("say"),
+        st.one_of(
+            st.just({"cmd": "play"}),
+            st.just({"cmd": "pause"}),
+            st.builds(lambda value: {"cmd": "speed", "val": value}, st.floats(0.1, 3600)),
+            st.builds(lambda value: {"cmd": "fps", "val": value}, st.integers(1, 60)),
+        ),
+    ),
+)
+
+
+class Forgetful(Reading):
+    """The defect that the oracle must find: a new connection's frames are taken as new ones."""
+
+    def __init__(self, log: FrameLog) -> None:
+        super().__init__(log)
+        self.position = len(log)
+
+
+@settings(max_examples=150)
+@given(st.lists(events, max_size=30), st.floats(0.1, 600), st.integers(1, 60))
+def test_frames_add_up_to_the_run_whatever_happens(script: list[Event], speed: float, fps: int) -> None:
+    world = World(speed=speed, fps=float(fps))
+    for event in script:
+        world.act(event)
+        if world.viewer.closes:
+            assert [close.code for close in world.viewer.closes] == [1013]
+            assert_conserved(world.viewer.frames, RUN, whole=False)
+            return
+    world.finish()
+    assert_conserved(world.viewer.frames, RUN)
+    assert world.spectator.balance.faults == 0
+    assert world.player.jumps == 0
+
+
+@settings(max_examples=20)
+@given(st.floats(0, 100), st.integers(1, 400), st.floats(0.1, 600), st.integers(1, 60))
+def test_an_outage_is_a_gap_no_longer_than_itself(outage: float, count: int, speed: float, fps: int) -> None:
+    world = World(speed=speed, fps=float(fps))
+    world.receive(count)
+    world.say(cmd="play")
+    while world.player.cursor < count:
+        world.wait(1)
+    world.kill()
+    world.wait(outage)
+    shown, over = len(world.viewer.times), world.now
+    world.receive(len(FRAMES))
+    world.wait(10)
+    period = max(1 / fps, 1 / (30 * speed))
+    assert world.viewer.times[shown] <= max(over, world.viewer.times[shown - 1] + period) + 1 / GRID
+    world.finish()
+    assert_conserved(world.viewer.frames, RUN)
+
+
+@settings(max_examples=20)
+@given(st.floats(0, 6), st.floats(0, 6), st.sampled_from((30.0, 24.0, 60.0, 7.0)))
+def test_an_outage_is_no_gap_at_all_while_the_log_is_ahead(before: float, outage: float, fps: float) -> None:
+    world = World(speed=1.0, fps=fps)
+    world.receive(500)
+    world.say(cmd="play")
+    world.wait(before)
+    world.kill()
+    world.wait(outage)
+    world.receive(len(FRAMES))
+    world.wait(3)
+    between = [late - early for early, late in itertools.pairwise(world.viewer.times)]
+    assert max(between) <= 1 / min(fps, 30) + 1 / GRID
+    assert not [message for message in world.viewer.messages if message["t"] == "status"]
+
+
+def test_oracle_finds_frames_that_were_taken_twice() -> None:
+    world = World(Forgetful)
+    world.say(cmd="play")
+    world.receive(100)
+    world.wait(1)
+    world.kill()
+    world.finish()
+    with pytest.raises(AssertionError):
+        assert_conserved(world.viewer.frames, RUN)
+
+
+@settings(max_examples=50)
+@given(st.lists(st.booleans(), min_size=1, max_size=200), st.sampled_from((0.5, 1.0, 2.0, 7.3)))
+def test_dropped_counts_exactly_the_frames_that_a_slow_viewer_was_spared(room: list[bool], speed: float) -> None:
+    swift, slow = World(speed=speed), World(speed=speed)
+    for world in (swift, slow):
+        world.receive(len(FRAMES))
+        world.say(cmd="play")
+    for is_there in room:
+        slow.viewer.stuck = not is_there
+        for world in (swift, slow):
+            world.wait(1 / 30)
+    slow.viewer.stuck = False
+    for world in (swift, slow):
+        world.wait(0.2)
+    assert_conserved(slow.viewer.frames, RUN, whole=False)
+    assert slow.viewer.frames[-1]["seq"] == swift.viewer.frames[-1]["seq"]
+    assert len(slow.viewer.frames) + slow.viewer.frames[-1]["dropped"] == len(swift.viewer.frames)
+
+
+def test_an_hour_of_playback_leaves_nothing_behind_and_does_not_drift() -> None:
+    world = World(speed=0.1, fps=60.0)
+    world.receive(len(FRAMES))
+    world.reading.close()
+    begun = world.now
+    world.say(cmd="play")
+    arrivals = []
+    for _ in range(3600):
+        if {"t": "end"} in world.viewer.messages:
+            break
+        world.wait(1)
+        arrivals.append(len(world.viewer.frames))
+    assert_conserved(world.viewer.frames, RUN)
+    assert arrivals[200] == 1 + 3 * 201  # three source frames a second, the first at once
+    world.say(cmd="play")
+    world.wait(3600)
+    assert world.now - begun > 3600
+    world.spectator.detach()
+    assert not world.recording.watchers
+    assert not world.recording.hungry
+
+
+def test_a_viewer_that_takes_nothing_for_thirty_seconds_is_closed_to_come_back() -> None:
+    world = World()
+    world.receive(len(FRAMES))
+    world.say(cmd="play")
+    world.viewer.stuck = True
+    world.wait(29)
+    assert not world.viewer.closes
+    world.wait(7)
+    assert [close.code for close in world.viewer.closes] == [1013]
+
+
+def test_a_changed_run_is_announced_and_goes_on_after_the_time_shown_last() -> None:
+    world = World(speed=1.0)
+    world.receive(300)
+    world.say(cmd="play")
+    world.wait(5)
+    shown = world.viewer.frames[-1]
+    world.kill()
+    other = source(700, seed=2)
+    for frame in other[:400]:
+        world.reading.take(take(frame))
+    world.recording.feed(world.reading.log)
+    (announced,) = [message for message in world.viewer.messages if message.get("state") == "epoch"]
+    assert announced["epoch"] != "epoch"
+    count = len(world.viewer.frames)
+    world.wait(2)
+    following = world.viewer.frames[count:]
+    assert following[0]["ts"] > shown["ts"]
+    assert_conserved(following, other, start=shown["seq"] + 1, whole=False)

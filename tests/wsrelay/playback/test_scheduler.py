@@ -1,0 +1,208 @@
+"""The one timer of all viewers, driven by a clock of the test."""
+
+import asyncio
+import itertools
+import logging
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Literal, cast
+
+import pytest
+
+from bff_wsrelay.playback.scheduler import EARLY, Ticker
+
+PERIOD = 0.01
+Part = Literal["tick", "prepare"]
+
+
+@dataclass
+class Timer:
+    due: float
+    callback: Callable[[], None]
+    is_cancelled: bool = False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+
+@dataclass
+class Clock:
+    """Time, and the part of an event loop that a ticker uses; timers fire as late as `lateness` says, in turn."""
+
+    lateness: Iterable[float] = (0.0,)
+    now: float = 1000.0
+    timers: list[Timer] = field(default_factory=list)
+
+    def call_at(self, due: float, callback: Callable[[], None]) -> Timer:
+        self.timers.append(Timer(due, callback))
+        return self.timers[-1]
+
+    def time(self) -> float:
+        return self.now
+
+    def run(self, seconds: float) -> None:
+        """Let time pass."""
+        until, late = self.now + seconds, itertools.cycle(self.lateness)
+        while True:
+            self.timers = [timer for timer in self.timers if not timer.is_cancelled]
+            due = min(self.timers, key=lambda timer: timer.due, default=None)
+            if due is None or due.due > until:
+                self.now = until
+                return
+            self.timers.remove(due)
+            self.now = max(self.now, due.due + next(late))
+            due.callback()
+
+    def ticker(self, flush: Callable[[], None] = lambda: None) -> Ticker:
+        return Ticker(cast("asyncio.AbstractEventLoop", self), flush, self.time)
+
+
+class Member:
+    """Comes every 10 ms; raises in one of its parts when that is `broken`, `failing` again when it is to be ended."""
+
+    def __init__(
+        self, clock: Clock, *, broken: Part | None = None, failing: bool = False, stubborn: bool = False
+    ) -> None:
+        self.scheduled = float("inf")
+        self.turns: list[float] = []
+        self.failures: list[Exception] = []
+        self.prepared = 0
+        self._clock, self._broken, self._failing, self._stubborn = clock, broken, failing, stubborn
+
+    def tick(self, now: float) -> float:
+        assert now >= self._clock.now
+        self.turns.append(now)
+        if self._broken == "tick":
+            raise TypeError("a turn")
+        return self.scheduled if self._stubborn else self.scheduled + PERIOD
+
+    def prepare(self) -> None:
+        self.prepared += 1
+        if self._broken == "prepare":
+            raise TypeError("a preparation")
+
+    def failed(self, error: Exception) -> None:
+        self.failures.append(error)
+        if self._failing:
+            raise RuntimeError("cannot be ended")
+
+
+def begin(clock: Clock, *members: Member, flush: Callable[[], None] = lambda: None) -> Ticker:
+    ticker = clock.ticker(flush)
+    for member in members:
+        ticker.schedule(member, clock.now)
+    return ticker
+
+
+def steady(member: Member, begun: float, count: int) -> bool:
+    """Tell whether a member has had exactly so many turns, each when it was due."""
+    expected = [begun + PERIOD * number for number in range(count)]
+    return len(member.turns) == count and all(
+        abs(turn - due) <= EARLY for turn, due in zip(member.turns, expected, strict=True)
+    )
+
+
+def test_turns_come_when_they_are_due() -> None:
+    clock = Clock()
+    begun, member = clock.now, Member(clock)
+    begin(clock, member)
+    clock.run(1.0 + EARLY)
+    assert steady(member, begun, 101)
+    assert member.prepared == 101
+
+
+def test_lateness_does_not_add_up() -> None:
+    clock = Clock(lateness=(0.003, 0.0, 0.009))
+    begun, member = clock.now, Member(clock)
+    begin(clock, member)
+    clock.run(10.0)
+    lags = [turn - begun - PERIOD * number for number, turn in enumerate(member.turns)]
+    assert min(lags) >= -EARLY
+    assert max(lags) <= 0.009 + EARLY
+    assert len(member.turns) in {1000, 1001}
+
+
+def test_a_member_that_asks_for_the_same_time_again_does_not_keep_others_waiting() -> None:
+    clock = Clock()
+    begun, stubborn, other = clock.now, Member(clock, stubborn=True), Member(clock)
+    begin(clock, stubborn, other)
+    clock.run(0.1 + EARLY)
+    assert len(other.turns) == 11
+    assert max(turn - begun - PERIOD * number for number, turn in enumerate(other.turns)) <= 2 * EARLY
+
+
+@pytest.mark.parametrize("failing", [False, True])
+@pytest.mark.parametrize("part", ["tick", "prepare"])
+def test_a_member_that_fails_is_told_so_and_others_keep_their_pace(part: Part, *, failing: bool) -> None:
+    clock = Clock()
+    begun, broken = clock.now, Member(clock, broken=part, failing=failing)
+    before, after = Member(clock), Member(clock)
+    begin(clock, before, broken, after)
+    clock.run(0.1 + EARLY)
+    assert steady(before, begun, 11)
+    assert steady(after, begun, 11)
+    assert isinstance(broken.failures[0], TypeError)
+    assert len(broken.turns) == (1 if part == "tick" else 11)
+
+
+def test_others_keep_their_pace_when_writing_fails(caplog: pytest.LogCaptureFixture) -> None:
+    def flush() -> None:
+        raise OSError("no")
+
+    clock = Clock()
+    begun, member = clock.now, Member(clock)
+    begin(clock, member, flush=flush)
+    with caplog.at_level(logging.ERROR):
+        clock.run(0.1 + EARLY)
+    assert steady(member, begun, 11)
+    assert member.prepared == 11
+    assert "writing" in caplog.text
+
+
+def test_a_member_that_is_forgotten_gets_no_turn() -> None:
+    clock = Clock()
+    ticker, member, other = clock.ticker(), Member(clock), Member(clock)
+    ticker.schedule(member, clock.now + 0.01)
+    ticker.forget(member)
+    ticker.schedule(other, clock.now + 0.02)
+    clock.run(1.0)
+    assert other.turns
+    assert not member.turns
+
+
+def test_a_closed_timer_gives_no_more_turns() -> None:
+    clock = Clock()
+    member = Member(clock)
+    ticker = begin(clock, member)
+    clock.run(0.1)
+    ticker.close()
+    count = len(member.turns)
+    clock.run(1.0)
+    assert len(member.turns) == count
+
+
+def test_members_that_are_forgotten_are_not_kept_until_their_turn_would_have_come() -> None:
+    clock = Clock()
+    ticker, members = clock.ticker(), [Member(clock) for _ in range(10)]
+    for member in members:
+        ticker.schedule(member, clock.now + 1000)
+    kept = weakref.WeakSet(members)
+    for member in members[1:]:
+        ticker.forget(member)
+    del members[1:], member
+    assert len(kept) <= 5
+    ticker.forget(members[0])
+    members.clear()
+    assert not kept
+    ticker.close()
+
+
+async def test_it_runs_on_a_real_loop() -> None:
+    clock = Clock(now=0.0)
+    ticker, member = Ticker(asyncio.get_running_loop()), Member(clock)
+    ticker.schedule(member, asyncio.get_running_loop().time())
+    async with asyncio.timeout(10):
+        while len(member.turns) < 3:
+            await asyncio.sleep(0.001)
+    ticker.close()
