@@ -21,12 +21,13 @@ from websockets.exceptions import ConnectionClosed
 from bff_shared.metrics import Metrics
 from bff_shared.observe import Observe
 from bff_shared.serve import uvicorn_options
-from bff_wsrelay.admission.limits import Doors
+from bff_wsrelay.admission.limits import Admission
 from bff_wsrelay.passthrough.endpoint import Door
 from bff_wsrelay.passthrough.metrics import DoorMetrics
 from bff_wsrelay.passthrough.session import DoorLimits
 from bff_wsrelay.settings import RelaySettings
-from bff_wsrelay.websocket.connector import Backoff, Dialer, Patience
+from bff_wsrelay.websocket.backoff import Backoff
+from bff_wsrelay.websocket.connector import Dialer, Patience
 from bff_wsrelay.websocket.server import WireProtocol, allow_long_lines
 
 PATH = "/api/v1/backtests/run-1/ws"
@@ -83,7 +84,7 @@ class Relay:
     """A running transparent door; `url` leads to the backend's `/backtests/run-1/ws`."""
 
     url: str
-    doors: Doors
+    admission: Admission
     metrics: Metrics
 
     @asynccontextmanager
@@ -176,11 +177,11 @@ async def relaying(
 ) -> AsyncIterator[Relay]:
     allow_long_lines()
     chosen = RelaySettings(backend_url=backend_url, **settings)
-    doors = Doors(chosen)
+    admission = Admission(chosen)
     dialer = Dialer(backend_url, patience or Patience(max_message=MAX_MESSAGE))
     metrics = Metrics()
     bounds, counts = limits or DoorLimits(), DoorMetrics(metrics.registry)
-    door = Door(doors, dialer, bounds, chosen.trusted_proxies, counts, lambda: Backoff(schedule, lambda: 1.0))
+    door = Door(admission, dialer, bounds, chosen.trusted_proxies, counts, lambda: Backoff(schedule, lambda: 1.0))
     app = Starlette(routes=[WebSocketRoute("/api/v1/backtests/{run_id}/ws", door)])
     observed = Observe(app, metrics, lambda: False)
     options = {**uvicorn_options(chosen), "lifespan": "off", "ws": WireProtocol, "ws_max_size": MAX_MESSAGE}
@@ -191,7 +192,7 @@ async def relaying(
     await server.startup()  # without the main loop, whose ticks would cost every test a fifth of a second
     try:
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield Relay(f"ws://127.0.0.1:{port}{PATH}", doors, metrics)
+        yield Relay(f"ws://127.0.0.1:{port}{PATH}", admission, metrics)
     finally:
         for listening in server.servers:
             listening.close()

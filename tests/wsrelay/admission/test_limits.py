@@ -1,4 +1,4 @@
-"""Who gets a place at the relay's doors."""
+"""Who gets a place at the relay's admission."""
 
 import contextlib
 from typing import Any
@@ -7,7 +7,8 @@ import pytest
 
 from bff_shared.errors import Busy
 from bff_shared.outcomes import Counts, Outcomes
-from bff_wsrelay.admission.limits import Doors, OriginRefused
+from bff_wsrelay.admission.limits import Admission
+from bff_wsrelay.admission.origins import OriginRefused
 from bff_wsrelay.settings import RelaySettings
 
 
@@ -17,29 +18,29 @@ def scope(peer: str = "127.0.0.1", scheme: str = "ws", **headers: str) -> dict[s
 
 
 def test_places_are_limited_in_all_and_per_client_and_given_back() -> None:
-    doors = Doors(RelaySettings(stream_max_connections=3, stream_max_per_client=2))
-    with doors.admit(scope("203.0.113.1")), doors.admit(scope("203.0.113.1")):
-        with pytest.raises(Busy) as full, doors.admit(scope("203.0.113.1")):
+    admission = Admission(RelaySettings(stream_max_connections=3, stream_max_per_client=2))
+    with admission.admit(scope("203.0.113.1")), admission.admit(scope("203.0.113.1")):
+        with pytest.raises(Busy) as full, admission.admit(scope("203.0.113.1")):
             pass
         assert full.value.headers()["retry-after"]
-        with doors.admit(scope("203.0.113.2")), pytest.raises(Busy), doors.admit(scope("203.0.113.3")):
+        with admission.admit(scope("203.0.113.2")), pytest.raises(Busy), admission.admit(scope("203.0.113.3")):
             pass
-        assert doors.count == 2
-    assert doors.count == 0
-    assert doors.refused == 2
-    assert doors.take_refusals() == {"client": 1, "capacity": 1}
-    assert doors.take_refusals() == {}
+        assert admission.connections == 2
+    assert admission.connections == 0
+    assert admission.refused == 2
+    assert admission.take_refusals() == {"client": 1, "capacity": 1}
+    assert admission.take_refusals() == {}
 
 
 def test_own_origin_is_welcome_as_the_browser_knows_it() -> None:
-    doors = Doors(RelaySettings())
+    admission = Admission(RelaySettings())
     forwarded = {"x_forwarded_proto": "https", "x_forwarded_host": "app.example"}
-    with doors.admit(scope(origin="https://app.example", host="internal", **forwarded)):
+    with admission.admit(scope(origin="https://app.example", host="internal", **forwarded)):
         pass
     foreign = scope("203.0.113.9", origin="https://app.example", host="internal", **forwarded)
-    with pytest.raises(OriginRefused), doors.admit(foreign):
+    with pytest.raises(OriginRefused), admission.admit(foreign):
         pass
-    with pytest.raises(OriginRefused), doors.admit(scope(origin="https://evil.example", host="app.example")):
+    with pytest.raises(OriginRefused), admission.admit(scope(origin="https://evil.example", host="app.example")):
         pass
 
 
@@ -58,97 +59,74 @@ def test_own_origin_is_welcome_as_the_browser_knows_it() -> None:
 def test_a_page_that_is_welcome_by_the_star_alone_comes_without_its_visitors_cookies(
     origin: str | None, allowed: list[str], *, kept: bool
 ) -> None:
-    doors = Doors(RelaySettings(allowed_origins=allowed))
+    admission = Admission(RelaySettings(allowed_origins=allowed))
     named = {"origin": origin} if origin else {}
     visit = scope("203.0.113.1", host="app.example", cookie="session=1", authorization="Bearer t", **named)
-    with doors.admit(visit):
+    with admission.admit(visit):
         names = [name for name, _ in visit["headers"]]
     assert (b"cookie" in names) is kept
     assert b"authorization" in names
 
 
-class Guest:
-    def __init__(self) -> None:
-        self.retry_ms: list[int] = []
-
-    def drain(self, retry_ms: int) -> None:
-        self.retry_ms.append(retry_ms)
-
-
-async def test_a_drain_sends_everybody_away_once_and_admits_nobody() -> None:
-    doors = Doors(RelaySettings(stream_drain_spread=0.02))
-    guests = [Guest() for _ in range(20)]
-    gone = Guest()
-    with doors.attended(gone):
-        pass
-    attended = [doors.attended(guest) for guest in guests]
-    for context in attended:
-        context.__enter__()
-    await doors.drain()
-    assert all(len(guest.retry_ms) == 1 and guest.retry_ms[0] > 0 for guest in guests)
-    assert len({guest.retry_ms[0] for guest in guests}) > 1
-    assert not gone.retry_ms
-    with pytest.raises(Busy), doors.admit(scope()):
-        pass
-    late = Guest()
-    with doors.attended(late):
-        assert len(late.retry_ms) == 1
-
-
 def test_only_want_of_capacity_counts_against_the_flag() -> None:
     outcomes = Outcomes()
     outcomes.enable(5, ())
-    doors = Doors(RelaySettings(stream_max_connections=2, stream_max_per_client=1), outcomes=outcomes)
+    admission = Admission(RelaySettings(stream_max_connections=2, stream_max_per_client=1), outcomes=outcomes)
     foreign = {"origin": "https://evil.example", "host": "app.example"}
     for _ in range(80):
-        with pytest.raises(OriginRefused), doors.admit(scope(**foreign)):
+        with pytest.raises(OriginRefused), admission.admit(scope(**foreign)):
             pass
-    with doors.admit(scope("203.0.113.1")):
+    with admission.admit(scope("203.0.113.1")):
         for _ in range(80):
-            with pytest.raises(Busy), doors.admit(scope("203.0.113.1")):
+            with pytest.raises(Busy), admission.admit(scope("203.0.113.1")):
                 pass
         assert outcomes.take() == {}
-        with doors.admit(scope("203.0.113.2")):
+        with admission.admit(scope("203.0.113.2")):
             for client in ("203.0.113.1", "203.0.113.3"):
-                with pytest.raises(Busy), doors.admit(scope(client)):
+                with pytest.raises(Busy), admission.admit(scope(client)):
                     pass
             assert outcomes.take() == {"websocket": Counts(1, 1, errors_by={"203.0.113.3": 1})}
-            doors.draining = True
-            with pytest.raises(Busy), doors.admit(scope("203.0.113.3")):
+            admission.drain.started = True
+            with pytest.raises(Busy), admission.admit(scope("203.0.113.3")):
                 pass
     assert outcomes.take() == {}
 
 
 def test_a_place_is_taken_when_its_context_is_entered() -> None:
-    doors = Doors(RelaySettings())
-    doors.admit(scope())
-    assert doors.count == 0
+    admission = Admission(RelaySettings())
+    admission.admit(scope())
+    assert admission.connections == 0
 
 
 def test_handshakes_of_one_client_address_are_limited_by_rate_and_others_are_not() -> None:
-    doors = Doors(RelaySettings(stream_handshakes_per_client=1))
+    admission = Admission(RelaySettings(stream_handshakes_per_client=1))
     for _ in range(10):
-        with doors.admit(scope("203.0.113.1")):
+        with admission.admit(scope("203.0.113.1")):
             pass
-    with pytest.raises(Busy) as refused, doors.admit(scope("203.0.113.1")):
+    with pytest.raises(Busy) as refused, admission.admit(scope("203.0.113.1")):
         pass
     assert refused.value.headers()["retry-after"]
-    with doors.admit(scope("203.0.113.2")):
+    with admission.admit(scope("203.0.113.2")):
         pass
 
 
 def test_an_office_of_a_hundred_pages_with_ten_streams_each_comes_back_twice_at_once() -> None:
-    doors = Doors(RelaySettings())
+    admission = Admission(RelaySettings())
     for _ in range(2):
         with contextlib.ExitStack() as held:
             for _ in range(1000):
-                held.enter_context(doors.admit(scope("203.0.113.1")))
-                held.enter_context(doors.pending("203.0.113.1"))
+                held.enter_context(admission.admit(scope("203.0.113.1")))
+                held.enter_context(admission.pending("203.0.113.1"))
 
 
 def test_handshakes_that_wait_are_limited_by_client_address() -> None:
-    doors = Doors(RelaySettings(stream_max_pending=1))
-    with doors.pending("203.0.113.1"), doors.pending("203.0.113.2"), pytest.raises(Busy), doors.pending("203.0.113.1"):
+    admission = Admission(RelaySettings(stream_max_pending=1))
+    with (
+        admission.pending("203.0.113.1"),
+        admission.pending("203.0.113.2"),
+        pytest.raises(Busy),
+        admission.pending("203.0.113.1"),
+    ):
         pass
-    with doors.pending("203.0.113.1"):
+    with admission.pending("203.0.113.1"):
         pass

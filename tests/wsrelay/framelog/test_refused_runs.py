@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from bff_wsrelay.framelog.failures import Failure, FailureReason
 from bff_wsrelay.framelog.frame_log import FrameLog
 from bff_wsrelay.framelog.ingester import Reader
 from bff_wsrelay.framelog.registry import Failures
-from bff_wsrelay.framelog.topic import Failure, FailureReason, Recording
+from bff_wsrelay.framelog.topic import Recording
 from tests.support.passthrough import open_sockets
 from tests.support.playback import Relay, playing, watching
 from tests.support.rfc6455 import CLOSE, Peer

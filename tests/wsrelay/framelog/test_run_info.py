@@ -3,7 +3,7 @@
 import pytest
 
 from bff_wsrelay.framelog.frame import instant
-from bff_wsrelay.framelog.replay_pass import curve_end, falls_short
+from bff_wsrelay.framelog.run_info import curve_end, falls_short
 
 LAST = "2025-01-03T20:59:00Z"
 

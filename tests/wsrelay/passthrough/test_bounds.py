@@ -18,7 +18,7 @@ FLOOD = 64 * 1024 * 1024
 async def settle(relay: Relay) -> tuple[int, int, int]:
     """Return the tasks, sockets and objects that are left when every viewer is gone."""
     async with asyncio.timeout(10):
-        while relay.doors.count:
+        while relay.admission.connections:
             await asyncio.sleep(0.005)
     left = (-1, -1)
     async with asyncio.timeout(10):

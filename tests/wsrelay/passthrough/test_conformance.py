@@ -192,7 +192,7 @@ async def test_a_half_closed_viewer_is_let_go(echo_relay: Relay) -> None:
         peer.writer.write_eof()
         await peer.rest()
     async with asyncio.timeout(10):
-        while echo_relay.doors.count:
+        while echo_relay.admission.connections:
             await asyncio.sleep(0.005)
 
 

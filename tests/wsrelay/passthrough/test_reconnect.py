@@ -190,9 +190,9 @@ async def test_a_viewer_that_waits_outside_a_draining_relay_is_answered_503(
     relay = await start_relay(backend.url)
     opening = asyncio.create_task(relay.watch(subprotocols=["v1"]).__aenter__())
     async with asyncio.timeout(10):
-        while not relay.doors.count:
+        while not relay.admission.connections:
             await asyncio.sleep(0.005)
-        await relay.doors.drain()
+        await relay.admission.drain.run()
         with pytest.raises(InvalidStatus) as caught:
             await opening
     answer = caught.value.response
@@ -329,7 +329,7 @@ async def test_draining_viewers_are_told_to_come_back(start_relay: StartRelay, s
     async with relay.watch() as viewer:
         await viewer.says(SPEED)
         await viewer.hears()
-        await relay.doors.drain()
+        await relay.admission.drain.run()
         [told] = await viewer.hears()
         assert (told["t"], told["state"]) == ("status", "draining")
         assert 200 <= told["retry_ms"] <= 1200

@@ -10,9 +10,7 @@ import httpx
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from bff_wsrelay.framelog.refusals import is_refused_early, refusal
-from bff_wsrelay.framelog.topic import FailureReason
-from bff_wsrelay.playback.messages import Code
+from bff_wsrelay.framelog.failures import Code, FailureReason, http_error, is_refused_early
 from tests.support.http1 import read_answer, read_head
 from tests.support.passthrough import open_sockets
 from tests.support.playback import FAST, Relay, playing, watching
@@ -36,7 +34,7 @@ async def eventually(is_so: Callable[[], bool]) -> None:
 
 
 def places(relay: Relay) -> int:
-    taken: int = relay.app.state.doors.count
+    taken: int = relay.app.state.admission.connections
     return taken
 
 
@@ -133,7 +131,7 @@ async def test_a_run_that_the_backend_cannot_stream_is_502(*, resuming: bool) ->
 )
 def test_every_failure_has_its_status(code: Code, status: int, *, is_early: bool) -> None:
     failure = FailureReason(code, "why", 4000)
-    error = refusal(failure)
+    error = http_error(failure)
     assert (error.code, error.status, error.message) == (code, status, "why")
     assert is_refused_early(failure) is is_early
     assert ("retry-after" in error.headers()) is (code == "BUSY")

@@ -7,9 +7,10 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request
 
+from bff_wsrelay.websocket.backoff import SCHEDULE, Backoff
 from bff_wsrelay.websocket.client import LinkClosed
 from bff_wsrelay.websocket.close_codes import Close
-from bff_wsrelay.websocket.connector import SCHEDULE, Backoff, Dialer, Patience, Refused, Unreachable
+from bff_wsrelay.websocket.connector import Dialer, Patience, Refused, Unreachable
 from tests.conftest import StartRaw
 from tests.support.passthrough import StartBackend
 

@@ -12,7 +12,7 @@ from bff_shared.metrics import Metrics
 from bff_shared.settings import load
 from bff_shared.upstream import Upstream
 from bff_wsrelay import status_api
-from bff_wsrelay.admission.limits import Doors
+from bff_wsrelay.admission.limits import Admission
 from bff_wsrelay.framelog.registry import Shelf
 from bff_wsrelay.framelog.shared_store import Replicas
 from bff_wsrelay.metrics import StreamMetrics
@@ -20,7 +20,7 @@ from bff_wsrelay.passthrough import endpoint
 from bff_wsrelay.passthrough.metrics import DoorMetrics
 from bff_wsrelay.playback.endpoint import PATH as PLAYBACK_PATH
 from bff_wsrelay.playback.endpoint import Playback
-from bff_wsrelay.playback.event_stream import HttpProtocol
+from bff_wsrelay.playback.http_connection import HttpProtocol
 from bff_wsrelay.settings import RelaySettings
 from bff_wsrelay.websocket.connector import Dialer, Patience
 from bff_wsrelay.websocket.server import WireProtocol, allow_long_lines
@@ -34,13 +34,13 @@ def create_app(settings: RelaySettings | None = None) -> FastAPI:
     allow_long_lines()
     metrics = Metrics()
     upstream = Upstream(settings, metrics)
-    doors = Doors(settings, outcomes=metrics.outcomes)
+    admission = Admission(settings, outcomes=metrics.outcomes)
     stream_metrics = StreamMetrics(metrics.registry, metrics.outcomes)
     dialer = Dialer(settings.backend_url, Patience(connect=settings.connect_timeout))
     replicas = Replicas(settings) if settings.redis_url else None
     shelf = Shelf(settings, upstream, dialer, stream_metrics, replicas)
-    playback = Playback(settings, doors, shelf, stream_metrics)
-    transparent = endpoint.Door.of(settings, doors, DoorMetrics(metrics.registry))
+    playback = Playback(settings, admission, shelf, stream_metrics)
+    transparent = endpoint.Door.of(settings, admission, DoorMetrics(metrics.registry))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -56,10 +56,10 @@ def create_app(settings: RelaySettings | None = None) -> FastAPI:
     websocket = partial(WireProtocol, traffic=traffic, trusted=settings.trusted_proxies)
     server = {"ws": websocket, "ws_max_size": settings.door_max_message, "http": HttpProtocol}
     app = create_common_app("wsrelay", settings, metrics=metrics, checks=checks, lifespan=lifespan, server=server)
-    app.state.service.on_drain.append(doors.drain)
+    app.state.service.on_drain.append(admission.drain.run)
     app.router.routes.append(WebSocketRoute(endpoint.PATH, transparent))
     app.router.routes.append(WebSocketRoute(PLAYBACK_PATH, playback))
     app.router.routes.append(Route(PLAYBACK_PATH, playback, methods=["GET", "HEAD"]))
-    app.include_router(status_api.make_router(settings, playback, shelf, transparent, doors))
-    app.state.playback, app.state.doors = playback, doors
+    app.include_router(status_api.make_router(settings, playback, shelf, transparent, admission))
+    app.state.playback, app.state.admission = playback, admission
     return app

@@ -16,7 +16,7 @@ from bff_shared.errors import BffError, TooManyRequests
 from bff_shared.headers import credentials
 from bff_shared.limits import KeyedBuckets, client_address
 from bff_shared.responses import JsonResponse
-from bff_wsrelay.admission.limits import Doors
+from bff_wsrelay.admission.limits import Admission
 from bff_wsrelay.framelog.registry import Shelf
 from bff_wsrelay.passthrough.endpoint import Door
 from bff_wsrelay.playback.endpoint import Playback
@@ -33,8 +33,16 @@ ASKED_PER_SECOND, ASKED_AT_ONCE = 20.0, 100.0
 class _Status:
     """The route's answers."""
 
-    def __init__(self, settings: RelaySettings, playback: Playback, shelf: Shelf, door: Door, doors: Doors) -> None:
-        self._settings, self._playback, self._shelf, self._door, self._doors = settings, playback, shelf, door, doors
+    def __init__(
+        self, settings: RelaySettings, playback: Playback, shelf: Shelf, door: Door, admission: Admission
+    ) -> None:
+        self._settings, self._playback, self._shelf, self._door, self._admission = (
+            settings,
+            playback,
+            shelf,
+            door,
+            admission,
+        )
         self._asked = KeyedBuckets(ASKED_PER_SECOND, ASKED_AT_ONCE)
 
     def require_patience(self, request: Request) -> None:
@@ -56,9 +64,9 @@ class _Status:
         """Return counts, each stream and each log of the process."""
         return {
             "viewers": len(self._playback.spectators),
-            "connections": self._doors.count,
-            "refused": self._doors.refused,
-            "draining": self._doors.draining,
+            "connections": self._admission.connections,
+            "refused": self._admission.refused,
+            "draining": self._admission.drain.started,
             **self._playback.flush(),
             "log_bytes": self._shelf.size,
             "recordings": self._shelf.figures(),
@@ -78,10 +86,12 @@ def _listed(spectators: Iterable[Spectator]) -> list[dict[str, Any]]:
     return [each.figures() for each in sorted(spectators, key=lambda spectator: spectator.opened)[:MOST]]
 
 
-def make_router(settings: RelaySettings, playback: Playback, shelf: Shelf, door: Door, doors: Doors) -> APIRouter:
+def make_router(
+    settings: RelaySettings, playback: Playback, shelf: Shelf, door: Door, admission: Admission
+) -> APIRouter:
     """Return the route."""
     router = APIRouter()
-    status = _Status(settings, playback, shelf, door, doors)
+    status = _Status(settings, playback, shelf, door, admission)
 
     @router.get("/api/v1/streams")
     async def streams(request: Request) -> JsonResponse:

@@ -13,19 +13,21 @@ from bff_shared.context import upstream_headers
 from bff_shared.errors import BffError
 from bff_shared.headers import Header
 from bff_shared.upstream import Call, Upstream, credentials_and_ids
+from bff_wsrelay.framelog.failures import REFUSED_STATUSES, Failure, FailureReason, failure_of_status
 from bff_wsrelay.framelog.fair_semaphore import FairSemaphore
 from bff_wsrelay.framelog.frame import Malformed, read, take
 from bff_wsrelay.framelog.frame_log import Full
 from bff_wsrelay.framelog.lease import Sharing
-from bff_wsrelay.framelog.replay_pass import Breaks, Reading, Silence, curve_end, detail, falls_short
+from bff_wsrelay.framelog.replay_pass import Breaks, Reading, Silence
+from bff_wsrelay.framelog.run_info import curve_end, detail, falls_short
 from bff_wsrelay.framelog.shared_store import Replicas
-from bff_wsrelay.framelog.topic import Failure, FailureReason, Recording
+from bff_wsrelay.framelog.topic import Recording
 from bff_wsrelay.metrics import Tally
-from bff_wsrelay.playback.messages import Code
 from bff_wsrelay.settings import RelaySettings
+from bff_wsrelay.websocket.backoff import Backoff
 from bff_wsrelay.websocket.client import Link, LinkClosed, Message
-from bff_wsrelay.websocket.close_codes import INTERNAL_ERROR, of_status
-from bff_wsrelay.websocket.connector import Backoff, Dialer, Refused, Unreachable
+from bff_wsrelay.websocket.close_codes import INTERNAL_ERROR
+from bff_wsrelay.websocket.connector import Dialer, Refused, Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -38,17 +40,6 @@ CAUGHT_UP_SECONDS = 1.0
 ERRORS = 3
 _READY = '{"t":"ready"}'
 _PLAY = '{"t":"ctrl","cmd":"play"}'
-_REFUSALS: dict[int, tuple[Code, str]] = {
-    401: ("UNAUTHORIZED", "the backend does not accept these credentials"),
-    403: ("FORBIDDEN", "the backend does not let this user see the run"),
-    404: ("RUN_NOT_FOUND", "run not found"),
-}
-
-
-def refusal(status: int) -> Failure:
-    """Return a new exception for a status of the backend's that refuses a run for good."""
-    code, message = _REFUSALS[status]
-    return Failure(code, message, of_status(status))
 
 
 class _StreamError(Exception):
@@ -129,8 +120,8 @@ class Reader:
         headers = credentials_and_ids(self._credentials)
         call = Call("GET", self._path.encode(), headers, deadline=time.monotonic() + seconds)
         answer = await self._upstream.fetch(call, limit=1 << 20)
-        if answer.status in _REFUSALS:
-            raise refusal(answer.status)
+        if answer.status in REFUSED_STATUSES:
+            raise failure_of_status(answer.status)
         if answer.status != HTTPStatus.OK:
             raise BffError(f"the backend answered {answer.status}")
         try:
@@ -164,7 +155,7 @@ class Reader:
                 return False
         except _StreamError as error:
             self._rest()
-            await self._refused(str(error), finished=finished)
+            await self._wait_until_ready(str(error), finished=finished)
             return False
         except (BffError, Unreachable, LinkClosed, TimeoutError) as error:
             self._rest()
@@ -208,10 +199,10 @@ class Reader:
         self._on_growth()
         return True
 
-    async def _refused(self, message: str, *, finished: bool) -> None:
+    async def _wait_until_ready(self, message: str, *, finished: bool) -> None:
         """Wait for a run that is not ready; give up one that never will be."""
         if "not found" in message.lower() and not len(self._recording.log):
-            raise refusal(404)
+            raise failure_of_status(404)
         if finished:
             self._errors += 1
             if self._errors >= ERRORS:
@@ -225,8 +216,8 @@ class Reader:
         try:
             link = await self._dialer.dial(f"{self._path}/ws", headers)
         except Refused as refused:
-            if refused.status in _REFUSALS:
-                raise refusal(refused.status) from refused
+            if refused.status in REFUSED_STATUSES:
+                raise failure_of_status(refused.status) from refused
             raise Unreachable("the backend refused the handshake") from refused
         self._recording.connects += 1
         try:
@@ -336,7 +327,7 @@ class Reader:
             return
         silence.heard_at = time.monotonic()
         if kind == "err" and message.get("code") == "RUN_NOT_FOUND":
-            raise refusal(404)
+            raise failure_of_status(404)
         if kind == "err" and message.get("code") != "VALIDATION":
             raise _StreamError(str(message.get("msg")))
 

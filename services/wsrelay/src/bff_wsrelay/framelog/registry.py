@@ -19,12 +19,13 @@ from typing import Any
 from bff_shared.errors import BffError
 from bff_shared.headers import Header
 from bff_shared.upstream import Upstream
+from bff_wsrelay.framelog.failures import Failure, FailureReason
 from bff_wsrelay.framelog.fair_semaphore import FairSemaphore
 from bff_wsrelay.framelog.frame_log import ByteLru, FrameLog
 from bff_wsrelay.framelog.ingester import Equipment, Reader
 from bff_wsrelay.framelog.log_budget import Held, judge
 from bff_wsrelay.framelog.shared_store import Replicas, digest
-from bff_wsrelay.framelog.topic import Failure, FailureReason, Recording
+from bff_wsrelay.framelog.topic import Recording
 from bff_wsrelay.metrics import StreamMetrics
 from bff_wsrelay.settings import RelaySettings
 from bff_wsrelay.websocket.close_codes import TRY_AGAIN_LATER

@@ -6,31 +6,14 @@ waiting ──frames──▶ live ──▶ finished
                reconnecting            any ──▶ failed (the backend refuses, or the run cannot be had)
 """
 
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
 
+from bff_wsrelay.framelog.failures import FailureReason
 from bff_wsrelay.framelog.frame import stamp
 from bff_wsrelay.framelog.frame_log import FrameLog
-from bff_wsrelay.framelog.replay_pass import Detail, again, is_another
-from bff_wsrelay.playback.messages import Code
+from bff_wsrelay.framelog.run_info import Detail, again, is_another
 
 State = Literal["waiting", "live", "reconnecting", "finished", "failed"]
-
-
-class FailureReason(NamedTuple):
-    """Why a run cannot be played; `close` is the code that its viewers' connections end with."""
-
-    code: Code
-    message: str
-    close: int
-
-
-class Failure(Exception):
-    """A run cannot be played. Make one where it is raised: an exception that is kept keeps all that raised it."""
-
-    def __init__(self, code: Code, message: str, close: int) -> None:
-        super().__init__(message)
-        self.reason = FailureReason(code, message, close)
-        self.code, self.message, self.close = self.reason
 
 
 class Watcher(Protocol):

@@ -9,14 +9,16 @@ from bff_shared import context
 from bff_shared.errors import BffError, RunNotFound
 from bff_shared.ids import is_run_id
 from bff_shared.settings import Network
-from bff_wsrelay.admission.limits import Doors, refuse
-from bff_wsrelay.passthrough import headers as handshake
+from bff_wsrelay.admission.limits import Admission
+from bff_wsrelay.admission.refusal import refuse
+from bff_wsrelay.passthrough import headers as handshake_headers
 from bff_wsrelay.passthrough.client_socket import Viewer
 from bff_wsrelay.passthrough.metrics import DoorMetrics
 from bff_wsrelay.passthrough.session import Conversation, Dial, DoorLimits
 from bff_wsrelay.settings import RelaySettings
+from bff_wsrelay.websocket.backoff import Backoff
 from bff_wsrelay.websocket.client import Link
-from bff_wsrelay.websocket.connector import Backoff, Dialer, Patience
+from bff_wsrelay.websocket.connector import Dialer, Patience
 
 PATH = "/api/v1/backtests/{run_id}/ws"
 
@@ -26,20 +28,20 @@ class Door:
 
     def __init__(
         self,
-        doors: Doors,
+        admission: Admission,
         dialer: Dialer,
         limits: DoorLimits,
         trusted: tuple[Network, ...],
         metrics: DoorMetrics,
         make_backoff: Callable[[], Backoff] = Backoff,
     ) -> None:
-        self._doors, self._dialer, self._limits, self._trusted = doors, dialer, limits, trusted
+        self._admission, self._dialer, self._limits, self._trusted = admission, dialer, limits, trusted
         self._metrics, self._make_backoff = metrics, make_backoff
         self.conversations: set[Conversation] = set()
         metrics.viewers.set_function(lambda: len(self.conversations))
 
     @classmethod
-    def of(cls, settings: RelaySettings, doors: Doors, metrics: DoorMetrics) -> "Door":
+    def of(cls, settings: RelaySettings, admission: Admission, metrics: DoorMetrics) -> "Door":
         """Return the door that the settings describe."""
         patience = Patience(
             connect=settings.connect_timeout,
@@ -56,7 +58,7 @@ class Door:
             max_held_bytes=settings.door_held_bytes,
             max_controls=settings.stream_max_controls,
         )
-        return cls(doors, Dialer(settings.backend_url, patience), limits, settings.trusted_proxies, metrics)
+        return cls(admission, Dialer(settings.backend_url, patience), limits, settings.trusted_proxies, metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one viewer from its handshake to the end of both its sides."""
@@ -66,7 +68,7 @@ class Door:
             try:
                 if not is_run_id(scope["path_params"]["run_id"]):
                     raise RunNotFound("run not found")
-                held.enter_context(self._doors.admit(scope))
+                held.enter_context(self._admission.admit(scope))
             except BffError as error:
                 await refuse(scope, receive, send, error)
                 return
@@ -76,7 +78,7 @@ class Door:
             conversation = Conversation(viewer, dial, self._limits, backoff, self._metrics, negotiates=negotiates)
             self.conversations.add(conversation)
             try:
-                with self._doors.attended(conversation):
+                with self._admission.drain.covering(conversation):
                     await conversation.run()
             finally:
                 self.conversations.discard(conversation)
@@ -85,8 +87,8 @@ class Door:
         """Return how this viewer's connection to the backend is opened, and whether it negotiates a subprotocol."""
         peer = scope["client"][0] if scope.get("client") else None
         ids = context.upstream_headers()
-        headers = handshake.request_head(scope["headers"], ids, peer, scope["scheme"], self._trusted)
-        target = handshake.target(scope["raw_path"].decode("ascii"), scope["query_string"].decode("ascii"))
+        headers = handshake_headers.to_backend(scope["headers"], ids, peer, scope["scheme"], self._trusted)
+        target = handshake_headers.target(scope["raw_path"].decode("ascii"), scope["query_string"].decode("ascii"))
         offered = [name for name in scope["subprotocols"] if name]
 
         async def dial() -> Link:

@@ -21,7 +21,7 @@ def target(raw_path: str, query: str) -> str:
     return f"{path}?{query}" if query else path
 
 
-def request_head(
+def to_backend(
     headers: Sequence[Header], ids: Sequence[Header], peer: str | None, scheme: str, trusted: tuple[Network, ...]
 ) -> list[Header]:
     """Return the headers for the backend's handshake; `scheme` is `ws` or `wss`."""
@@ -30,7 +30,7 @@ def request_head(
     return [*kept, *ids, *added, VIA]
 
 
-def answer_head(headers: Sequence[Header], request_id: bytes) -> list[Header]:
+def to_client(headers: Sequence[Header], request_id: bytes) -> list[Header]:
     """Return the headers for the viewer: what the backend set, such as cookies, and the request's id."""
     kept = [pair for pair in _kept(headers) if pair[0].lower() not in _OWN]
     return [*kept, (b"x-request-id", request_id)]

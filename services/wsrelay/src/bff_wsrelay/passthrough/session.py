@@ -19,10 +19,11 @@ from bff_shared.errors import BackendUnavailable, BffError, Busy, Internal
 from bff_shared.limits import TokenBucket
 from bff_shared.responses import error_response
 from bff_wsrelay.admission.limits import RETRY_AFTER
-from bff_wsrelay.passthrough import headers as handshake
+from bff_wsrelay.passthrough import headers as handshake_headers
 from bff_wsrelay.passthrough.client_socket import Viewer, ViewerGone
 from bff_wsrelay.passthrough.metrics import DoorMetrics
 from bff_wsrelay.passthrough.resume_state import Dialogue, Language, Message, Overflow, busy, status
+from bff_wsrelay.websocket.backoff import Backoff
 from bff_wsrelay.websocket.client import Link, LinkClosed
 from bff_wsrelay.websocket.close_codes import (
     ABNORMAL,
@@ -36,7 +37,7 @@ from bff_wsrelay.websocket.close_codes import (
     to_backend,
     to_viewer,
 )
-from bff_wsrelay.websocket.connector import Backoff, Refused, Unreachable
+from bff_wsrelay.websocket.connector import Refused, Unreachable
 
 log = logging.getLogger("bff.access")
 
@@ -167,7 +168,7 @@ class Conversation:
         try:
             link = await self._reach()
         except Refused as refusal:
-            headers = handshake.answer_head(refusal.headers, context.correlation_id().encode())
+            headers = handshake_headers.to_client(refusal.headers, context.correlation_id().encode())
             await self._viewer.refuse(refusal.status, headers, refusal.body)
             return End(Close(of_status(refusal.status)), "backend")
         except BffError as error:
@@ -206,7 +207,7 @@ class Conversation:
     async def _let_in(self, link: Link | None) -> None:
         answered = [] if link is None or link.response is None else list(link.response.headers.raw_items())
         raw = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in answered]
-        headers = handshake.answer_head(raw, context.correlation_id().encode())
+        headers = handshake_headers.to_client(raw, context.correlation_id().encode())
         await self._viewer.accept(link.subprotocol if link else None, headers)
 
     async def _follow(self, link: Link | None) -> End:

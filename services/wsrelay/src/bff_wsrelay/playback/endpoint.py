@@ -19,19 +19,20 @@ from bff_shared.context import current
 from bff_shared.errors import BffError, Busy, RequestError, RunNotFound
 from bff_shared.headers import Header, credentials, get
 from bff_shared.ids import is_run_id
-from bff_wsrelay.admission.limits import RETRY_AFTER, Doors, refuse
+from bff_wsrelay.admission.limits import RETRY_AFTER, Admission
+from bff_wsrelay.admission.refusal import refuse
+from bff_wsrelay.framelog.failures import Failure, FailureReason, http_error, is_refused_early
 from bff_wsrelay.framelog.frame import stamp
-from bff_wsrelay.framelog.refusals import is_refused_early, refusal
 from bff_wsrelay.framelog.registry import Kept, Shelf
 from bff_wsrelay.framelog.shared_store import digest
-from bff_wsrelay.framelog.topic import Failure, FailureReason, Recording
+from bff_wsrelay.framelog.topic import Recording
 from bff_wsrelay.metrics import StreamMetrics
-from bff_wsrelay.playback.event_stream import HEADERS, EventSink, connection_of
+from bff_wsrelay.playback.http_connection import connection_of
 from bff_wsrelay.playback.messages import err, status
 from bff_wsrelay.playback.pacer import Player
 from bff_wsrelay.playback.query import Wish, hello, start_of, wish
 from bff_wsrelay.playback.scheduler import Ticker
-from bff_wsrelay.playback.sinks import Batch, Outlet, WireOutlet
+from bff_wsrelay.playback.sinks import HEADERS, Batch, EventSink, Outlet, WireOutlet
 from bff_wsrelay.playback.subscriber import Spectator
 from bff_wsrelay.settings import RelaySettings
 from bff_wsrelay.websocket.close_codes import NO_STATUS, Close
@@ -118,8 +119,8 @@ class _Visit:
 class Playback:
     """The door as an ASGI app; the router puts `run_id` into `path_params`."""
 
-    def __init__(self, settings: RelaySettings, doors: Doors, shelf: Shelf, metrics: StreamMetrics) -> None:
-        self._settings, self._doors, self._shelf, self._metrics = settings, doors, shelf, metrics
+    def __init__(self, settings: RelaySettings, admission: Admission, shelf: Shelf, metrics: StreamMetrics) -> None:
+        self._settings, self._admission, self._shelf, self._metrics = settings, admission, shelf, metrics
         self._ticker: Ticker | None = None
         self._connects = 0
         self._batch = Batch()
@@ -144,7 +145,7 @@ class Playback:
         tally = self._metrics.tally
         tally.upstream_connects += self._shelf.connects - self._connects
         self._connects = self._shelf.connects
-        for reason, count in self._doors.take_refusals().items():
+        for reason, count in self._admission.take_refusals().items():
             self._metrics.refused.labels(reason).inc(count)
         self._metrics.flush()
         return self._metrics.totals
@@ -168,15 +169,15 @@ class Playback:
                 last = get(scope["headers"], b"last-event-id")
                 asked = wish(scope["query_string"], last.decode("latin-1") if last else None, autoplay=is_event_stream)
                 if scope.get("method") == "HEAD":
-                    self._doors.require_welcome(scope)
+                    self._admission.require_origin(scope)
                     await _send_head(send)
                     return
-                address = held.enter_context(self._doors.admit(scope))
+                address = held.enter_context(self._admission.admit(scope))
                 kept = held.enter_context(self._shelf.open(_run_id(scope), credentials(scope["headers"]), address))
                 failure = await self._verdict(kept, address, is_event_stream=is_event_stream)
                 if failure is not None and (is_event_stream or is_refused_early(failure)):
                     self._ended(None, failure.close, address, kept.recording.run_id)
-                    raise refusal(failure)
+                    raise http_error(failure)
             except BffError as error:
                 await refuse(scope, receive, send, error)
                 return
@@ -201,7 +202,7 @@ class Playback:
         pending = _Pending(deadline)
         try:
             async with deadline:
-                with self._doors.pending(address), self._doors.attended(pending):
+                with self._admission.pending(address), self._admission.drain.covering(pending):
                     return await self._judge(kept, is_event_stream=is_event_stream)
         except TimeoutError as error:
             if pending.is_drained:
@@ -243,8 +244,8 @@ class Playback:
             if event["type"] == "websocket.disconnect":
                 return Close(event.get("code") or NO_STATUS, event.get("reason") or "")
             message = event.get("text") or event.get("bytes") or ""
-            while not self._doors.controls.take(address, now := time.monotonic()):  # noqa: ASYNC110  time fills it
-                await asyncio.sleep(self._doors.controls.wait(address, now))
+            while not self._admission.controls.take(address, now := time.monotonic()):  # noqa: ASYNC110  time fills it
+                await asyncio.sleep(self._admission.controls.wait(address, now))
             spectator.hear(message)
             await outlet.drain()
 
@@ -264,7 +265,7 @@ class Playback:
         spectator = self._seat(visit.recording, outlet, visit.asked)
         spectator.owner = self.owner(known)
         try:
-            with self._doors.attended(spectator):
+            with self._admission.drain.covering(spectator):
                 yield spectator
         finally:
             spectator.detach()

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import orjson
 
+from bff_wsrelay.framelog.failures import Code
 from bff_wsrelay.framelog.frame import instant, stamp
 
 SPEEDS = (0.1, 3_600.0)
@@ -26,10 +27,6 @@ LONGEST_VALUE = 64
 HEARTBEAT = b'{"t":"hb"}'
 END = b'{"t":"end"}'
 READY = b'{"t":"ready_ack"}'
-
-Code = Literal[
-    "VALIDATION", "RANGE", "RUN_NOT_FOUND", "UNAUTHORIZED", "FORBIDDEN", "STREAM_ERROR", "TOO_LARGE", "BUSY", "INTERNAL"
-]  # fmt: skip
 
 
 class Refused(Exception):

@@ -1,10 +1,9 @@
-"""How the backend's WebSocket is reached: one attempt at a time, and how long to wait before the next. I/O."""
+"""Opens WebSockets to the backend, one attempt at a time. I/O."""
 
 import asyncio
 import logging
-import random
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -17,8 +16,6 @@ from bff_shared import tracing
 from bff_shared.headers import Header, end_to_end
 from bff_wsrelay.websocket.client import Link
 from bff_wsrelay.websocket.rfc6455 import ClientSide
-
-SCHEDULE = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 
 
 class Unreachable(Exception):
@@ -125,27 +122,6 @@ class Dialer:
         host = self._host if self._tls else None
         _, link = await loop.create_connection(make, self._host, self._port, ssl=self._tls, server_hostname=host)
         return link
-
-
-class Backoff:
-    """The wait before each attempt: `schedule` in seconds, its last one repeated, times a draw of 0.5 to 1.
-
-    The draw spreads the viewers of one restarted backend; it never makes a wait longer than documented.
-    """
-
-    def __init__(self, schedule: Sequence[float] = SCHEDULE, draw: Callable[[], float] = random.random) -> None:
-        self._schedule, self._draw = tuple(schedule), draw
-        self.attempt = 0
-
-    def next(self) -> float:
-        """Count an attempt and return the seconds to wait before it."""
-        delay = self._schedule[min(self.attempt, len(self._schedule) - 1)]
-        self.attempt += 1
-        return delay * (0.5 + 0.5 * self._draw())
-
-    def reset(self) -> None:
-        """Begin anew after a success."""
-        self.attempt = 0
 
 
 _FRAMING = frozenset((b"content-length", b"date", b"server"))

@@ -1,0 +1,85 @@
+"""The connection below an HTTP response without end: whether the client is gone, what is buffered, how to drop it. I/O.
+
+ASGI hides three things that an endless response needs: whether the client is gone while another request is queued
+behind this one, how much of what was sent is still here, and a way to drop a connection that takes nothing. uvicorn's
+protocol knows them; `HttpProtocol` puts them into the scope as `scope["extensions"][EXTENSION]`.
+"""
+
+import asyncio
+import contextlib
+import socket
+from typing import Any, cast
+
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+EXTENSION = "bff.connection"
+
+
+class HttpConnection:
+    """One client connection of the HTTP server.
+
+    `lost` is set when it is gone, whichever request was told so; `drained` while the kernel has taken everything, once
+    `unbuffered` was called.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self.get_buffered = transport.get_write_buffer_size
+        self.lost = asyncio.Event()
+        self.drained = asyncio.Event()
+        self.drained.set()
+
+    def unbuffered(self, unsent: int) -> None:
+        """Let a sender wait until the kernel has taken everything, which holds about `unsent` bytes that were not sent.
+
+        What is buffered cannot be coalesced any more. The kernel can be told so on Linux and macOS only.
+        """
+        self._transport.set_write_buffer_limits(0)
+        option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+        connection = self._transport.get_extra_info("socket")
+        if option is not None and connection is not None:
+            with contextlib.suppress(OSError):  # a Unix socket has no such option
+                connection.setsockopt(socket.IPPROTO_TCP, option, unsent)
+
+    def abort(self) -> None:
+        """Drop the connection and what was not sent."""
+        self._transport.abort()
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1 server with an `HttpConnection` in each scope."""
+
+    _connection: HttpConnection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        """Take a new connection."""
+        self._connection = HttpConnection(transport)
+        super().connection_made(transport)
+
+    def on_message_begin(self) -> None:
+        """Begin a request's scope."""
+        super().on_message_begin()
+        cast("dict[str, Any]", self.scope)["extensions"] = {EXTENSION: self._connection}
+
+    def pause_writing(self) -> None:
+        """Note that the kernel has not taken everything."""
+        self._connection.drained.clear()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """Note that it has."""
+        self._connection.drained.set()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell every request of the connection; uvicorn tells only the newest."""
+        self._connection.lost.set()
+        self._connection.drained.set()
+        super().connection_lost(exc)
+
+
+def connection_of(scope: Scope) -> HttpConnection:
+    """Return the connection that a request came on."""
+    connection: HttpConnection = scope["extensions"][EXTENSION]
+    return connection
