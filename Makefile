@@ -102,7 +102,7 @@ fuzz: ## search at random for what no test says yet: make fuzz [MINUTES=10] [SEE
 	@$(BOOTSTRAP) dev
 	@$(BIN)/python -m tests.fuzz $(MINUTES) $(SEED)
 
-mutants: ## which changes of the code does no test notice: make mutants [MODULES="bff_shared.headers"]; all write a table
+mutants: ## which changes of the code does no test notice: make mutants [MODULES="bff_shared.http.headers"]; all write a table
 	@$(BOOTSTRAP) dev
 	@$(BIN)/python -m tests.mutation.run $(if $(MODULES),$(MODULES),--write)
 

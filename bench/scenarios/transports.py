@@ -26,7 +26,7 @@ from bench.lib.http_load import CONCURRENCY, Figures, medians, show, wrk
 from bench.lib.json_backend import BODY, Receive, Scope, Send
 from bench.lib.processes import serve_app, serving
 
-from bff_shared.carrier import Carrier
+from bff_shared.upstream.transport.http_transport import Carrier
 
 Call = Callable[[bytes], Awaitable[tuple[int, list[tuple[bytes, bytes]], AsyncIterator[bytes]]]]
 

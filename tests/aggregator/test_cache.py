@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from bff_aggregator.cache import BYPASS, LONGEST_BYPASS, TIMEOUT, Away, Link
 from bff_aggregator.cache_metrics import CacheMetrics
-from bff_shared.redis_client import Client
+from bff_shared.redis import Client
 from tests.support.redis_server import RedisServer
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from bff_proxy.app import create_app
 from bff_proxy.settings import ProxySettings
-from bff_shared.paths import refusal
+from bff_shared.http.paths import refusal
 from bff_tools.stack import Stack, StackOptions
 from tests.support.http1 import Message, Pairs, Peer, address, exchange, read_answer
 

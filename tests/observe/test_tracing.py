@@ -10,7 +10,7 @@ import pytest
 
 from bff_proxy.app import create_app
 from bff_proxy.settings import ProxySettings
-from bff_shared import tracing
+from bff_shared.telemetry import tracing
 from tests.observe.collector import CLIENT, SERVER, Collector, collecting
 from tests.support.serving import listening
 
@@ -20,7 +20,7 @@ from bff_aggregator.app import create_app as aggregator
 from bff_proxy.app import create_app as proxy
 from bff_wsrelay.app import create_app as wsrelay
 apps = aggregator(), proxy(), wsrelay()
-sdk = ("opentelemetry.sdk.trace", "opentelemetry.exporter", "google.protobuf", "requests", "bff_shared.otel")
+sdk = ("opentelemetry.sdk.trace", "opentelemetry.exporter", "google.protobuf", "requests", "bff_shared.telemetry.otel")
 print([name for name in sys.modules if name.startswith(sdk)])
 """
 

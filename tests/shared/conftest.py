@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bff_shared.carrier import Carrier
+from bff_shared.upstream.transport.http_transport import Carrier
 from tests.support.carrier import new_carrier
 
 

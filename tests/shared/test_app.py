@@ -10,8 +10,8 @@ from fastapi import FastAPI, Query
 from bff_shared.app import create_app
 from bff_shared.errors import CircuitOpen
 from bff_shared.health import CheckFailed
-from bff_shared.metrics import Metrics
 from bff_shared.settings import Settings
+from bff_shared.telemetry.metrics import Metrics
 
 
 @asynccontextmanager

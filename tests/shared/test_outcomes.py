@@ -13,10 +13,10 @@ from fastapi import FastAPI
 from bff_shared import outcomes
 from bff_shared.app import create_app
 from bff_shared.errors import BackendTimeout, Busy, ClientBusy, NotFound
-from bff_shared.metrics import Metrics
 from bff_shared.outcome_log import OutcomeLog
 from bff_shared.outcomes import Counts, Outcomes, piece_of
 from bff_shared.settings import Network, Settings
+from bff_shared.telemetry.metrics import Metrics
 from tests.support import redis_server
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from bff_shared.carrier import Carrier
+from bff_shared.upstream.transport.http_transport import Carrier
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 StartRaw = Callable[[Handler], Awaitable[str]]

@@ -18,9 +18,9 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 
-from bff_shared.metrics import Metrics
-from bff_shared.observe import Observe
 from bff_shared.serve import uvicorn_options
+from bff_shared.telemetry.metrics import Metrics
+from bff_shared.telemetry.observe import Observe
 from bff_wsrelay.admission.limits import Admission
 from bff_wsrelay.passthrough.endpoint import Door
 from bff_wsrelay.passthrough.metrics import DoorMetrics

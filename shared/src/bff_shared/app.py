@@ -16,14 +16,14 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bff_shared.admin import AdminGate
-from bff_shared.cors import Cors
 from bff_shared.errors import BadRequest, BffError, InvalidRequest, MethodNotAllowed, NotFound, wants_problem
 from bff_shared.health import Check, Health
-from bff_shared.metrics import CONTENT_TYPE, Metrics
-from bff_shared.observe import Observe
-from bff_shared.responses import ErrorBoundary, JsonResponse, error_response
+from bff_shared.http.cors import Cors
+from bff_shared.http.responses import ErrorBoundary, JsonResponse, error_response
 from bff_shared.settings import Settings
-from bff_shared.tracing import Traced, Tracing, is_wanted, traced
+from bff_shared.telemetry.metrics import CONTENT_TYPE, Metrics
+from bff_shared.telemetry.observe import Observe
+from bff_shared.telemetry.tracing import Traced, Tracing, is_wanted, traced
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 

@@ -10,8 +10,9 @@
     │   │   ├── ArtifactMissing    ARTIFACT_MISSING  404
     │   │   └── DatasetNotFound    DATASET_NOT_FOUND 404
     │   ├── MethodNotAllowed   METHOD_NOT_ALLOWED    405
-    │   ├── RequestTimeout     REQUEST_TIMEOUT       408
-    │   ├── PayloadTooLarge    PAYLOAD_TOO_LARGE     413
+    │   ├── BodyNotRead                           ends the connection
+    │   │   ├── RequestTimeout     REQUEST_TIMEOUT   408
+    │   │   └── PayloadTooLarge    PAYLOAD_TOO_LARGE 413
     │   └── TooManyRequests    TOO_MANY_REQUESTS     429  retryable, Retry-After
     ├── UpstreamError                     the backend's fault or absence
     │   ├── BackendUnavailable BACKEND_UNAVAILABLE   502  retryable
@@ -132,7 +133,7 @@ class MethodNotAllowed(RequestError):
         return {"allow": self.allow} if self.allow else {}
 
 
-class _BodyUnread(RequestError):
+class BodyNotRead(RequestError):
     """The rest of the request's body is not read, so the connection cannot carry another request."""
 
     def headers(self) -> dict[str, str]:
@@ -140,13 +141,13 @@ class _BodyUnread(RequestError):
         return {"connection": "close"}
 
 
-class RequestTimeout(_BodyUnread):
+class RequestTimeout(BodyNotRead):
     """The request's body came too slowly."""
 
     code, status = "REQUEST_TIMEOUT", 408
 
 
-class PayloadTooLarge(_BodyUnread):
+class PayloadTooLarge(BodyNotRead):
     """The request's body is larger than the configured limit."""
 
     code, status = "PAYLOAD_TOO_LARGE", 413

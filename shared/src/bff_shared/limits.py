@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from bff_shared.errors import Busy, ClientBusy
-from bff_shared.headers import Header, is_trusted
+from bff_shared.http.headers import Header, is_trusted
 from bff_shared.settings import Network
 
 IPV6_PREFIX_BITS = 64

@@ -15,7 +15,7 @@ from typing import Any
 
 from bff_shared import outcomes
 from bff_shared.outcomes import Counts, Outcomes
-from bff_shared.redis_client import FAILURES, Client, connect
+from bff_shared.redis import FAILURES, Client, connect
 from bff_shared.supervision import keep_running
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bff_shared.headers import Header, get
+from bff_shared.http.headers import Header, get
 from bff_shared.limits import client_address
 from bff_shared.settings import Network
 

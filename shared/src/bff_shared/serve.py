@@ -19,9 +19,9 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from bff_shared import logs
 from bff_shared.app import Service
 from bff_shared.settings import S, Settings, SettingsError, load
+from bff_shared.telemetry import logs
 
 log = logging.getLogger(__name__)
 METRICS_PREFIX = "bff-metrics-"

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 from gunicorn.arbiter import Arbiter
 from uvicorn_worker import UvicornWorker
 
-from bff_shared.metrics import Metrics
 from bff_shared.serve import Server, uvicorn_options
 from bff_shared.settings import Settings, load
+from bff_shared.telemetry.metrics import Metrics
 
 REFRESH_SECONDS = 2.0
 

@@ -27,9 +27,9 @@ from bff_aggregator.settings import AggregatorSettings
 from bff_aggregator.store import Store
 from bff_aggregator.view_routes import Sources
 from bff_shared.app import create_app as create_common_app
-from bff_shared.metrics import Metrics
 from bff_shared.settings import load
-from bff_shared.upstream import Upstream
+from bff_shared.telemetry.metrics import Metrics
+from bff_shared.upstream.client import Upstream
 
 
 def create_app(settings: AggregatorSettings | None = None) -> FastAPI:

@@ -16,7 +16,7 @@ from redis.exceptions import ResponseError
 from bff_aggregator.cache_metrics import CacheMetrics
 from bff_aggregator.entries import NO_GENERATION, Scope
 from bff_shared.health import CheckFailed
-from bff_shared.redis_client import FAILURES, Client, connect
+from bff_shared.redis import FAILURES, Client, connect
 
 log = logging.getLogger(__name__)
 TIMEOUT = 0.05

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from bff_shared.metrics import SECONDS, gauge
+from bff_shared.telemetry.metrics import SECONDS, gauge
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from bff_aggregator.query import SYMBOL_PATTERN, ChartQuery, parse, parse_symbol
 from bff_aggregator.sources import Refused
 from bff_aggregator.store import Store
 from bff_shared.admin_access import require_admin
-from bff_shared.context import current
 from bff_shared.errors import MethodNotAllowed
-from bff_shared.headers import Header
-from bff_shared.responses import JsonResponse
+from bff_shared.http.context import current
+from bff_shared.http.headers import Header
+from bff_shared.http.responses import JsonResponse
 
 PATH = "/api/v1/chart-data"
 METHODS = frozenset(("GET", "HEAD"))

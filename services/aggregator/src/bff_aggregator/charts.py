@@ -17,8 +17,8 @@ from bff_aggregator.query import ChartQuery, Timeframe
 from bff_aggregator.sources import Source
 from bff_aggregator.store import Store
 from bff_shared.errors import BackendMalformed
-from bff_shared.headers import Header
-from bff_shared.upstream import Upstream
+from bff_shared.http.headers import Header
+from bff_shared.upstream.client import Upstream
 
 NAMESPACE = "chart"
 SOURCES = {

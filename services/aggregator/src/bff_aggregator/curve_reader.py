@@ -9,7 +9,7 @@ from bff_aggregator import curves
 from bff_aggregator.curves import Columns, Scanner
 from bff_aggregator.equity import Curve
 from bff_aggregator.vocabulary import Json
-from bff_shared.upstream import Answer, Call, Upstream
+from bff_shared.upstream.client import Answer, Call, Upstream
 
 # NumPy lets go of the interpreter while it works, so two pieces are read in less time than one after the other; with
 # more threads than that the event loop would have to wait for its turn.

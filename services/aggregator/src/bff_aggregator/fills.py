@@ -14,8 +14,8 @@ from bff_aggregator.sources import Range, Source
 from bff_aggregator.windows import Chunk
 from bff_aggregator.wire import Parsed
 from bff_shared.errors import DatasetNotFound
-from bff_shared.headers import Header
-from bff_shared.upstream import Upstream
+from bff_shared.http.headers import Header
+from bff_shared.upstream.client import Upstream
 
 EXTENT = "extent"
 UNKNOWN = b""

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from bff_aggregator import codings, deadlines
-from bff_shared.headers import Header
+from bff_shared.http.headers import Header
 
 CACHE = "bff-aggregator"
 _VARY = (b"vary", b"Accept-Encoding, Authorization, Cookie")

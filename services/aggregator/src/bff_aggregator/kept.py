@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from bff_aggregator import codings, heads
 from bff_aggregator.query import ChartQuery
-from bff_shared.headers import Header
+from bff_shared.http.headers import Header
 
 OVERHEAD = 2048
 _THREAD_BYTES = 64 * 1024

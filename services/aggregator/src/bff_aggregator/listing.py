@@ -14,7 +14,7 @@ from bff_aggregator import sections, vocabulary
 from bff_aggregator.packing import data_of
 from bff_aggregator.sections import HOUR, Part, State
 from bff_aggregator.vocabulary import FINISHED, Json, instant
-from bff_shared.ids import is_run_id
+from bff_shared.http.ids import is_run_id
 
 KEY_METRICS: Final = (
     "total_return",

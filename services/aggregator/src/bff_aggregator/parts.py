@@ -19,9 +19,9 @@ from bff_aggregator.settings import AggregatorSettings
 from bff_aggregator.sources import Refused
 from bff_aggregator.vocabulary import Json, UnexpectedShape
 from bff_shared.errors import BackendMalformed, BackendTimeout, BackendUnavailable, BffError, Internal, RunNotFound
-from bff_shared.gate import Gate
-from bff_shared.headers import Header
-from bff_shared.upstream import Answer, Call, Upstream, credentials_and_ids
+from bff_shared.http.headers import Header
+from bff_shared.upstream.client import Answer, Call, Upstream, credentials_and_ids
+from bff_shared.upstream.concurrency_limit import Gate
 
 log = logging.getLogger(__name__)
 TRANSIENT = frozenset((500, 502, 503, 504))

@@ -21,7 +21,7 @@ from bff_aggregator.sections import Part, State, Whole
 from bff_aggregator.sending import PartsResponse
 from bff_aggregator.splicing import Opened
 from bff_shared.errors import Internal
-from bff_shared.responses import JSON
+from bff_shared.http.responses import JSON
 
 log = logging.getLogger(__name__)
 UNKNOWN_SIZE: Final = codings.MIN_BYTES

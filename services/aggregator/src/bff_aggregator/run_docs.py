@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from bff_aggregator.sections import State
-from bff_shared.responses import JSON
+from bff_shared.http.responses import JSON
 
 _RUN: dict[str, Any] = {
     "run_id": "05a0b0f6e429450f95d2598db225778b",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from bff_shared.metrics import SECONDS
+from bff_shared.telemetry.metrics import SECONDS
 
 
 @dataclass(frozen=True)

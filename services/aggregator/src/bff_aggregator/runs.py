@@ -28,9 +28,9 @@ from bff_aggregator.store import Store
 from bff_aggregator.vocabulary import FINISHED, is_number
 from bff_shared.admin_access import require_admin
 from bff_shared.errors import ArtifactMissing, BackendTimeout, BackendUnavailable, InvalidRequest
-from bff_shared.headers import credentials
-from bff_shared.ids import MAX_RUN_ID, is_run_id
-from bff_shared.responses import JSON, JsonResponse
+from bff_shared.http.headers import credentials
+from bff_shared.http.ids import MAX_RUN_ID, is_run_id
+from bff_shared.http.responses import JSON, JsonResponse
 
 REQUIRE = r"^((run|metrics|equity|orders)(,(run|metrics|equity|orders))*)?$"
 ERRORS, LIST_ERRORS, PURGE_ERRORS = (run_docs.answers(one_run=one) for one in (True, False, True))

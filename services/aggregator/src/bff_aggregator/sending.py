@@ -19,10 +19,10 @@ from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from bff_shared.context import current
 from bff_shared.errors import Busy, ClientBusy, wants_problem
-from bff_shared.headers import Header, get
-from bff_shared.responses import send_error
+from bff_shared.http.context import current
+from bff_shared.http.headers import Header, get
+from bff_shared.http.responses import send_error
 
 log = logging.getLogger(__name__)
 SMALL_BYTES: Final = 64 * 1024

@@ -14,8 +14,8 @@ from bff_aggregator import wire
 from bff_aggregator.bars import empty
 from bff_aggregator.wire import Parsed
 from bff_shared.errors import BackendMalformed, BackendUnavailable
-from bff_shared.headers import Header
-from bff_shared.upstream import Answer, Call, Upstream, credentials_and_ids
+from bff_shared.http.headers import Header
+from bff_shared.upstream.client import Answer, Call, Upstream, credentials_and_ids
 
 log = logging.getLogger(__name__)
 PASSED_ON = frozenset((401, 403, 429))

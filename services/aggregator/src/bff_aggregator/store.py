@@ -13,8 +13,8 @@ from bff_aggregator.cache import Away, Remote
 from bff_aggregator.cache_metrics import CacheMetrics
 from bff_aggregator.entries import NO_GENERATION, Entry, Scope, State
 from bff_aggregator.memory import OVERHEAD, Memory
-from bff_shared.context import current
-from bff_shared.headers import Header
+from bff_shared.http.context import current
+from bff_shared.http.headers import Header
 
 log = logging.getLogger(__name__)
 RELISTEN = 1.0

@@ -25,9 +25,9 @@ from bff_aggregator.sections import PARTS, Sighting, Whole
 from bff_aggregator.sending import Held, ResponseBudget
 from bff_aggregator.sources import Refused
 from bff_aggregator.store import Store
-from bff_shared.context import correlation_id
 from bff_shared.errors import BffError, DatasetNotFound, Internal
-from bff_shared.headers import Header
+from bff_shared.http.context import correlation_id
+from bff_shared.http.headers import Header
 from bff_shared.outcomes import CHART_DATA, RUN_DATA, Outcomes
 
 log = logging.getLogger(__name__)

@@ -12,9 +12,9 @@ from bff_proxy.settings import ProxySettings
 from bff_proxy.stream import Forward
 from bff_proxy.wire import Wire
 from bff_shared.app import create_app as create_common_app
-from bff_shared.metrics import Metrics
 from bff_shared.settings import load
-from bff_shared.upstream import Upstream
+from bff_shared.telemetry.metrics import Metrics
+from bff_shared.upstream.client import Upstream
 
 
 def create_app(settings: ProxySettings | None = None) -> FastAPI:

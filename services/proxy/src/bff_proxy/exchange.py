@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bff_proxy.routes import MOUNT
-from bff_shared.headers import FORWARDED, Header, end_to_end, forwarded, get, is_trusted
+from bff_shared.http.headers import FORWARDED, Header, end_to_end, forwarded, get, is_trusted
 from bff_shared.settings import Network
 
 VIA = (b"via", b"1.1 bff-proxy")

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from bff_proxy.flag_board import FlagBoard
 from bff_shared.errors import Busy
-from bff_shared.headers import get
+from bff_shared.http.headers import get
 from bff_shared.limits import ConnectionLimiter, client_address
 from bff_shared.settings import Network
 

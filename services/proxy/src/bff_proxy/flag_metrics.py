@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from bff_proxy.flags import Evaluated, FlagSet
-from bff_shared.metrics import gauge
+from bff_shared.telemetry.metrics import gauge
 
 
 class FlagMetrics:

@@ -18,8 +18,8 @@ from bff_proxy.flag_sync import FlagSync
 from bff_proxy.flags import TARGETING_KEY, Evaluated
 from bff_shared.admin_access import require_admin
 from bff_shared.errors import PayloadTooLarge
-from bff_shared.headers import forwarded
-from bff_shared.responses import JSON, JsonResponse
+from bff_shared.http.headers import forwarded
+from bff_shared.http.responses import JSON, JsonResponse
 from bff_shared.settings import Network
 
 PATH = "/api/v1/flags"

@@ -17,7 +17,7 @@ from bff_proxy.flags import quiet_library
 from bff_proxy.rollback import Budget, Rollback
 from bff_proxy.settings import ProxySettings
 from bff_shared.limits import ConnectionLimiter
-from bff_shared.metrics import Metrics
+from bff_shared.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from bff_proxy.flag_store import FlagStore

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bff_proxy.flag_layers import Entry, StoreAway, Stored, pack, unpack_entry
-from bff_shared.redis_client import FAILURES, Client, connect
+from bff_shared.redis import FAILURES, Client, connect
 
 HASH = "bff:1:flags"
 CHANNEL = "bff:1:flags"

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from bff_shared.headers import Header
+from bff_shared.http.headers import Header
 
 MASK = "***"
 SHOWN_BYTES = 1024

@@ -10,7 +10,7 @@ from bff_proxy.flag_board import FlagBoard
 from bff_proxy.rollback import Rollback
 from bff_shared.errors import Busy
 from bff_shared.outcome_log import OutcomeLog
-from bff_shared.redis_client import FAILURES
+from bff_shared.redis import FAILURES
 from bff_shared.supervision import keep_running
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from bff_shared.errors import BadRequest, NotFound
-from bff_shared.paths import refusal
+from bff_shared.http.paths import refusal
 
 MOUNT = b"/api/v1"
 _ABSOLUTE = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
@@ -28,7 +28,7 @@ def route(target: bytes, prefixes: Sequence[str]) -> Route:
     """Return where a request target (RFC 9112 section 3.2, origin or absolute form) leads, its bytes as they came.
 
     Raises NotFound for a path outside the mount or the prefixes, compared after normalising; BadRequest for a path that
-    `bff_shared.paths` refuses, or a fragment.
+    `bff_shared.http.paths` refuses, or a fragment.
     """
     absolute = _ABSOLUTE.match(target)
     local = target[absolute.end() :] if absolute else target

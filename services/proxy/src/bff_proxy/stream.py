@@ -14,10 +14,10 @@ from bff_proxy.counters import ProxyCounters
 from bff_proxy.routes import route
 from bff_proxy.settings import ProxySettings
 from bff_proxy.wire import TARGET
-from bff_shared.context import current, upstream_headers
 from bff_shared.errors import BffError, MethodNotAllowed, PayloadTooLarge
-from bff_shared.headers import get
-from bff_shared.upstream import SAFE, Call, Kind, Upstream
+from bff_shared.http.context import current, upstream_headers
+from bff_shared.http.headers import get
+from bff_shared.upstream.client import SAFE, Call, Kind, Upstream
 
 REFUSED = frozenset(("TRACE", "CONNECT"))
 ALLOWED = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"

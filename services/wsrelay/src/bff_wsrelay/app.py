@@ -8,9 +8,9 @@ from fastapi import FastAPI
 from starlette.routing import Route, WebSocketRoute
 
 from bff_shared.app import create_app as create_common_app
-from bff_shared.metrics import Metrics
 from bff_shared.settings import load
-from bff_shared.upstream import Upstream
+from bff_shared.telemetry.metrics import Metrics
+from bff_shared.upstream.client import Upstream
 from bff_wsrelay import status_api
 from bff_wsrelay.admission.limits import Admission
 from bff_wsrelay.framelog.registry import Shelf

@@ -5,8 +5,8 @@ from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter
 
-from bff_shared.metrics import gauge
 from bff_shared.outcomes import Outcomes
+from bff_shared.telemetry.metrics import gauge
 from bff_wsrelay.admission.limits import Reason
 from bff_wsrelay.websocket.close_codes import label
 

@@ -13,9 +13,9 @@ from fastapi import APIRouter, Request
 
 from bff_shared.admin import require_admin
 from bff_shared.errors import BffError, TooManyRequests
-from bff_shared.headers import credentials
+from bff_shared.http.headers import credentials
+from bff_shared.http.responses import JsonResponse
 from bff_shared.limits import KeyedBuckets, client_address
-from bff_shared.responses import JsonResponse
 from bff_wsrelay.admission.limits import Admission
 from bff_wsrelay.framelog.registry import Shelf
 from bff_wsrelay.passthrough.endpoint import Door

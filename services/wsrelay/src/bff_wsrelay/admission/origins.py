@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from starlette.types import Scope
 
 from bff_shared.errors import RequestError
-from bff_shared.headers import Header, get, is_trusted
-from bff_shared.origins import is_allowed, is_anonymous
+from bff_shared.http.headers import Header, get, is_trusted
+from bff_shared.http.origins import is_allowed, is_anonymous
 from bff_wsrelay.settings import RelaySettings
 
 

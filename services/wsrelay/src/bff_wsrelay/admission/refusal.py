@@ -5,9 +5,9 @@ from typing import Any
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from bff_shared.context import correlation_id
 from bff_shared.errors import BffError
-from bff_shared.responses import send_error
+from bff_shared.http.context import correlation_id
+from bff_shared.http.responses import send_error
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send, error: BffError) -> None:

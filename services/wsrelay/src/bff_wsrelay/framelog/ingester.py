@@ -9,10 +9,10 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from bff_shared.context import upstream_headers
 from bff_shared.errors import BffError
-from bff_shared.headers import Header
-from bff_shared.upstream import Call, Upstream, credentials_and_ids
+from bff_shared.http.context import upstream_headers
+from bff_shared.http.headers import Header
+from bff_shared.upstream.client import Call, Upstream, credentials_and_ids
 from bff_wsrelay.framelog.failures import REFUSED_STATUSES, Failure, FailureReason, failure_of_status
 from bff_wsrelay.framelog.fair_semaphore import FairSemaphore
 from bff_wsrelay.framelog.frame import Malformed, read, take

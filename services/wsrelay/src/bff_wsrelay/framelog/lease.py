@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Sequence
 
-from bff_shared.headers import Header
+from bff_shared.http.headers import Header
 from bff_wsrelay.framelog.shared_store import Replicas
 from bff_wsrelay.framelog.topic import Recording
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bff_shared.errors import BffError
-from bff_shared.headers import Header
-from bff_shared.upstream import Upstream
+from bff_shared.http.headers import Header
+from bff_shared.upstream.client import Upstream
 from bff_wsrelay.framelog.failures import Failure, FailureReason
 from bff_wsrelay.framelog.fair_semaphore import FairSemaphore
 from bff_wsrelay.framelog.frame_log import ByteLru, FrameLog

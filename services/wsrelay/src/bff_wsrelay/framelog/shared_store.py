@@ -15,8 +15,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-from bff_shared.headers import Header
-from bff_shared.redis_client import FAILURES, Client, connect
+from bff_shared.http.headers import Header
+from bff_shared.redis import FAILURES, Client, connect
 from bff_wsrelay.framelog.codec import VERSION, Damaged, pack, part_count, stored_head, unpack
 from bff_wsrelay.framelog.frame_log import FrameLog, Full
 from bff_wsrelay.settings import RelaySettings

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from bff_shared.headers import Header
+from bff_shared.http.headers import Header
 from bff_wsrelay.websocket.client import Message
 from bff_wsrelay.websocket.close_codes import NO_STATUS, Close
 from bff_wsrelay.websocket.server import EXTENSION, Wire, encode_text

@@ -6,7 +6,7 @@ Everything else is the client's word to the backend: credentials, cookies, `Orig
 
 from collections.abc import Sequence
 
-from bff_shared.headers import FORWARDED, Header, end_to_end, forwarded
+from bff_shared.http.headers import FORWARDED, Header, end_to_end, forwarded
 from bff_shared.settings import Network
 
 MOUNT = "/api/v1"

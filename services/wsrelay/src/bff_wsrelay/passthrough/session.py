@@ -14,10 +14,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from bff_shared import context
 from bff_shared.errors import BackendUnavailable, BffError, Busy, Internal
+from bff_shared.http import context
+from bff_shared.http.responses import error_response
 from bff_shared.limits import TokenBucket
-from bff_shared.responses import error_response
 from bff_wsrelay.admission.limits import RETRY_AFTER
 from bff_wsrelay.passthrough import headers as handshake_headers
 from bff_wsrelay.passthrough.client_socket import Viewer, ViewerGone

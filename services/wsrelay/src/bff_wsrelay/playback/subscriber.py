@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bff_shared.context import correlation_id
+from bff_shared.http.context import correlation_id
 from bff_shared.limits import TokenBucket
 from bff_wsrelay.framelog.frame import stamp
 from bff_wsrelay.framelog.topic import Recording

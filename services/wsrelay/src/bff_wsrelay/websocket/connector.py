@@ -12,8 +12,8 @@ from websockets.http11 import Response
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
 
-from bff_shared import tracing
-from bff_shared.headers import Header, end_to_end
+from bff_shared.http.headers import Header, end_to_end
+from bff_shared.telemetry import tracing
 from bff_wsrelay.websocket.client import Link
 from bff_wsrelay.websocket.rfc6455 import ClientSide
 

@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter
 
-from bff_shared.metrics import gauge
+from bff_shared.telemetry.metrics import gauge
 
 
 class TrafficMetrics:

@@ -1,0 +1,181 @@
+"""What carries httpx's requests: HTTP/1.1 over asyncio, transparent to the byte.
+
+httpx's own pool serves a few hundred requests a second under concurrency; this transport keeps httpx's API and replaces
+what is beneath it. `bench/scenarios/transports.py` measures it beside the others.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import httpx
+
+from bff_shared.upstream.transport.failures import Fault, Stage, fault, mark
+from bff_shared.upstream.transport.http1 import InvalidRequest, encode_head
+from bff_shared.upstream.transport.pool import Origin, Pool, Stats
+from bff_shared.upstream.transport.request_cycle import AnswerBody, Exchange, Order, Timeouts
+
+__all__ = ["Carrier", "Fault", "Stage", "Stats", "Timings", "fault", "reused", "stage"]
+
+_PORTS = {b"http": 80, b"https": 443}
+
+
+class Timings(NamedTuple):
+    """Seconds: to make the connection (0 for one that was there), and from the request's first byte to the answer's."""
+
+    connect: float
+    first_byte: float
+
+
+def stage(error: BaseException) -> Stage:
+    """Tell how far the exchange came before `error`; for errors that are not the carrier's, Stage.ANSWERED."""
+    return fault(error).stage
+
+
+def reused(error: BaseException) -> bool:
+    """Tell whether the exchange that raised `error` went over a connection that had served another one before."""
+    return fault(error).reused
+
+
+class Carrier(httpx.AsyncBaseTransport):
+    """An httpx transport: HTTP/1.1, pooled connections, streaming with backpressure in both directions.
+
+    max_connections  bound of all connections together; further requests wait for `pool` seconds
+    max_idle         bound of the idle ones
+    idle_seconds     how long an idle one is kept, unless the server's `Keep-Alive: timeout` is shorter
+    max_head_bytes   bound of an answer's head (interim heads included), and of its trailer section
+    high_water       body bytes buffered per answer before reading pauses; one read of 64 KiB may come on top
+    ssl_context      for https; without one https is refused
+    clock            monotonic seconds, for idle ages and timings
+
+    **Requests** leave as they are given: `request.method`, the headers' raw bytes in their order, and the target from
+    `request.extensions["target"]` (bytes) or else from the URL. No header is added, not even Host. The body is
+    delimited by the request's own Content-Length or `Transfer-Encoding: chunked`; with neither none is sent and the
+    stream is not read. With `Expect: 100-continue` it is sent after 100, after one second, or (a final answer came)
+    never.
+
+    `request.extensions["timeout"]` is httpx's dict (connect, read, write, pool; seconds or None). Its further key
+    `first_byte` takes the place of `read` for the wait for the answer's whole head, counted from the request's end.
+    `request.extensions["on_informational"]` is called with (status, raw headers) for each interim answer.
+
+    **Answers** come with their raw headers and undecoded body. `response.extensions`: `http_version` and
+    `reason_phrase` (bytes), `trailers` (raw headers, filled when the body has ended), `timings` (Timings), `reused`
+    (bool). An answer that comes before the upload is over is returned at once; the upload goes on until the answer ends
+    or is closed, and unless it was whole by then the connection is closed.
+
+    **Errors** are httpx's: ConnectError, ConnectTimeout, PoolTimeout, UnsupportedProtocol, LocalProtocolError (the
+    request is no valid message), WriteError, WriteTimeout, ReadError (connection lost), ReadTimeout (head or body),
+    RemoteProtocolError (malformed, or ended too soon; raised by the body's iteration when that was under way). An
+    exception of the request's own body stream passes as it is. `stage` and `reused` tell what a retry has to know.
+
+    **Nothing is sent twice**: that is for the caller to decide, who knows what a request does and how often it was
+    tried. `request.extensions["repeatable"]` (bool, False if absent) says that it will be if it has to: such a request
+    may go over any idle connection, one that the peer may just be closing included. All others go over a connection
+    used within the last second and known to be silent, or over a new one. `request.extensions["fresh"]` asks for a new
+    one.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_connections: int,
+        max_idle: int,
+        idle_seconds: float,
+        max_head_bytes: int,
+        high_water: int,
+        ssl_context: ssl.SSLContext | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._max_head_bytes = max_head_bytes
+        self._clock = clock
+        self._pool = Pool(
+            max_connections=max_connections,
+            max_idle=max_idle,
+            idle_seconds=idle_seconds,
+            high_water=high_water,
+            ssl_context=ssl_context,
+            clock=clock,
+        )
+
+    @property
+    def stats(self) -> Stats:
+        """Count the connections."""
+        return self._pool.stats
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request and return its answer as soon as the head is there; see the class for all rules."""
+        order = _order(request)
+        exchange = await self._exchange(order)
+        head = exchange.reader.head
+        assert head is not None  # noqa: S101  an exchange is handed out when its head is there
+        return httpx.Response(
+            head.status,
+            headers=head.headers,
+            stream=AnswerBody(exchange, asyncio.get_running_loop()),
+            request=request,
+            extensions={
+                "http_version": head.http_version,
+                "reason_phrase": head.reason,
+                "trailers": exchange.reader.trailers,
+                "timings": Timings(exchange.connect_seconds, exchange.first_byte_seconds),
+                "reused": exchange.reused,
+            },
+        )
+
+    async def aclose(self) -> None:
+        """Close all connections at once; exchanges under way fail."""
+        self._pool.close()
+        # Transports report their end, and cancelled uploads run theirs, on the loop's next turns.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    async def _exchange(self, order: Order) -> Exchange:
+        request = order.request
+        fresh, repeatable = (bool(request.extensions.get(name)) for name in ("fresh", "repeatable"))
+        connection = await self._pool.acquire(
+            _origin(request), order.timeouts, request, fresh=fresh, repeatable=repeatable
+        )
+        exchange = Exchange(connection, order, self._clock, self._max_head_bytes)
+        await exchange.run()
+        return exchange
+
+
+def _origin(request: httpx.Request) -> Origin:
+    url = request.url
+    scheme = url.raw_scheme
+    port = url.port or _PORTS.get(scheme)
+    if port is None or not url.raw_host:
+        error = httpx.UnsupportedProtocol("the URL is neither http nor https, or has no host", request=request)
+        raise mark(error, Stage.CONNECT, reused=False)
+    return Origin(scheme, url.raw_host, port)
+
+
+def _order(request: httpx.Request) -> Order:
+    extensions = request.extensions
+    target = extensions.get("target")
+    try:
+        head, framing = encode_head(
+            request.method.encode("ascii", "replace"),
+            request.url.raw_path if target is None else target,
+            request.headers.raw,
+        )
+    except InvalidRequest as exc:
+        error = httpx.LocalProtocolError(str(exc), request=request)
+        raise mark(error, Stage.CONNECT, reused=False) from exc
+    stream = request.stream
+    if isinstance(stream, httpx.ByteStream):
+        body: bytes | httpx.AsyncByteStream = b"".join(stream) if framing.has_body else b""
+    elif isinstance(stream, httpx.AsyncByteStream):
+        body = stream
+    else:
+        error = httpx.LocalProtocolError("the request's body cannot be read asynchronously", request=request)
+        raise mark(error, Stage.CONNECT, reused=False)
+    return Order(request, head, framing, body, _timeouts(extensions.get("timeout")), extensions.get("on_informational"))
+
+
+def _timeouts(given: dict[str, float | None] | None) -> Timeouts:
+    given = given or {}
+    read = given.get("read")
+    return Timeouts(given.get("connect"), read, given.get("write"), given.get("pool"), given.get("first_byte", read))

@@ -1,0 +1,306 @@
+"""Which connection carries the next request: a bounded pool, last in, first out, per origin.
+
+A *slot* is the right to one connection, made or being made. Whoever closes a connection passes its slot to the first
+waiter, whoever frees one passes the connection itself, so nobody overtakes those who wait.
+"""
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import httpx
+
+from bff_shared.upstream.transport.connection import Connection
+from bff_shared.upstream.transport.failures import Stage, mark
+from bff_shared.upstream.transport.request_cycle import Timeouts
+
+READ_BUFFER_BYTES = 64 * 1024
+"""The most that one read takes off a socket."""
+
+KEEP_ALIVE_MARGIN_SECONDS = 1.0
+"""How much sooner than the peer announced (`Keep-Alive: timeout`) a connection is given up."""
+
+UNREPEATABLE_IDLE_SECONDS = 1.0
+"""How long a connection may have been idle to carry a request that cannot be repeated.
+
+A peer that closes an idle connection does so seconds after its last answer (gunicorn 2, uvicorn and Node 5, nginx 75);
+within the first second the request and the close do not cross on the way.
+"""
+
+
+class Origin(NamedTuple):
+    """Where a connection leads (RFC 6454)."""
+
+    scheme: bytes
+    host: bytes
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Connections now, `open` = `in_use` + `idle`; requests `waiting` for one; `created`, `reused` since the start."""
+
+    open: int
+    in_use: int
+    idle: int
+    waiting: int
+    created: int
+    reused: int
+
+
+class _Resting(NamedTuple):
+    since: float
+    until: float
+
+
+class Pool:
+    """Owns all connections of a carrier. Times are seconds of `clock`."""
+
+    def __init__(
+        self,
+        *,
+        max_connections: int,
+        max_idle: int,
+        idle_seconds: float,
+        high_water: int,
+        ssl_context: ssl.SSLContext | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._max_connections = max_connections
+        self._max_idle = max_idle
+        self._idle_seconds = idle_seconds
+        self._high_water = high_water
+        self._ssl_context = ssl_context
+        self._clock = clock
+        self._buffer = memoryview(bytearray(READ_BUFFER_BYTES))
+        self._slots = 0
+        self._open: dict[Connection, Origin] = {}
+        # Each origin's idle connections, the one used last at the end.
+        self._idle: dict[Origin, dict[Connection, _Resting]] = {}
+        self._idle_count = 0
+        self._waiters: deque[tuple[asyncio.Future[Connection | None], Origin | None]] = deque()
+        self._sweep: asyncio.TimerHandle | None = None
+        self._created = 0
+        self._reused = 0
+        self._closed = False
+
+    @property
+    def stats(self) -> Stats:
+        """Count what is there now."""
+        opened = len(self._open)
+        idle = self._idle_count
+        return Stats(opened, opened - idle, idle, len(self._waiters), self._created, self._reused)
+
+    async def acquire(
+        self, origin: Origin, timeouts: Timeouts, request: httpx.Request, *, fresh: bool, repeatable: bool
+    ) -> Connection:
+        """Return a connection for one exchange: an idle one if it will do, a new one, or the next to become free.
+
+        `fresh` asks for a new one; a request that is not `repeatable` gets an idle one only right after its last use.
+        Raises PoolTimeout, ConnectTimeout, ConnectError and UnsupportedProtocol, all with Stage.CONNECT.
+        """
+        if self._closed:
+            raise mark(httpx.ConnectError("the carrier is closed", request=request), Stage.CONNECT, reused=False)
+        connection = None if fresh else self._take_idle(origin, repeatable=repeatable)
+        if connection is None:
+            if self._slots < self._max_connections or self._evict():
+                self._slots += 1
+            else:
+                connection = await self._wait(None if fresh else origin, timeouts.pool, request)
+            if connection is None:
+                return await self._dial(origin, timeouts.connect, request)
+        self._reused += 1
+        return connection
+
+    def close(self) -> None:
+        """Close every connection, in use or not; those who wait fail."""
+        self._closed = True
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        for waiter, _ in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(mark(httpx.ConnectError("the carrier was closed"), Stage.CONNECT, reused=False))
+        self._waiters.clear()
+        for connection in list(self._open):
+            if connection.exchange is not None:
+                connection.exchange.lost(None)
+            connection.abort()
+
+    # Idle connections.
+
+    def _take_idle(self, origin: Origin, *, repeatable: bool) -> Connection | None:
+        resting = self._idle.get(origin)
+        now = self._clock()
+        while resting:
+            connection, (since, until) = next(reversed(resting.items()))
+            if now >= until:
+                connection.abort()
+                continue
+            if not repeatable:
+                if now - since > UNREPEATABLE_IDLE_SECONDS:
+                    return None
+                if not connection.is_silent():
+                    connection.abort()
+                    continue
+            self._forget_idle(connection)
+            return connection
+        return None
+
+    def _forget_idle(self, connection: Connection) -> None:
+        origin = self._open[connection]
+        resting = self._idle.get(origin)
+        if resting is not None and resting.pop(connection, None) is not None:
+            self._idle_count -= 1
+            if not resting:
+                del self._idle[origin]
+
+    def _evict(self) -> bool:
+        """Close the idle connection of the origin served longest ago, if there is any."""
+        for resting in self._idle.values():
+            next(iter(resting)).abort()
+            return True
+        return False
+
+    def _expire(self) -> None:
+        self._sweep = None
+        now = self._clock()
+        resting = [(connection, rest) for idle in self._idle.values() for connection, rest in idle.items()]
+        for connection, rest in resting:
+            if now >= rest.until:
+                connection.abort()
+        if self._idle_count:
+            self._arm_sweep()
+
+    def _arm_sweep(self) -> None:
+        if self._sweep is None:
+            self._sweep = asyncio.get_running_loop().call_later(self._idle_seconds, self._expire)
+
+    # What connections report.
+
+    def _on_free(self, connection: Connection, keep_alive_seconds: float | None) -> None:
+        origin = self._open[connection]
+        seconds = self._idle_seconds
+        if keep_alive_seconds is not None:
+            seconds = min(seconds, keep_alive_seconds - KEEP_ALIVE_MARGIN_SECONDS)
+        if self._waiters and seconds > 0 and self._hand_over(connection, origin):
+            return
+        if seconds <= 0 or self._waiters or self._idle_count >= self._max_idle or self._closed:
+            connection.abort()
+            return
+        now = self._clock()
+        self._idle.setdefault(origin, {})[connection] = _Resting(now, now + seconds)
+        self._idle_count += 1
+        self._arm_sweep()
+
+    def _hand_over(self, connection: Connection, origin: Origin) -> bool:
+        """Give a free connection to the first waiter; False if that one needs another."""
+        while self._waiters:
+            waiter, wanted = self._waiters[0]
+            if waiter.done():
+                self._waiters.popleft()
+            elif wanted != origin:
+                return False
+            else:
+                self._waiters.popleft()
+                waiter.set_result(connection)
+                return True
+        return False
+
+    def _on_closed(self, connection: Connection) -> None:
+        if connection in self._open:
+            self._forget_idle(connection)
+            del self._open[connection]
+            self._release_slot()
+
+    def _release_slot(self) -> None:
+        while self._waiters:
+            waiter, _ = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+        self._slots -= 1
+
+    # New connections.
+
+    async def _wait(self, origin: Origin | None, seconds: float | None, request: httpx.Request) -> Connection | None:
+        """Wait for a connection to `origin`, or (None) for the slot to make one."""
+        waiter: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
+        entry = (waiter, origin)
+        self._waiters.append(entry)
+        try:
+            async with asyncio.timeout(seconds):
+                return await waiter
+        except BaseException as exc:
+            self._give_back(entry)
+            if isinstance(exc, TimeoutError):
+                error = httpx.PoolTimeout("no connection became free in time", request=request)
+                raise mark(error, Stage.CONNECT, reused=False) from exc
+            raise
+
+    def _give_back(self, entry: "tuple[asyncio.Future[Connection | None], Origin | None]") -> None:
+        waiter = entry[0]
+        if waiter.cancelled() or not waiter.done():
+            if entry in self._waiters:
+                self._waiters.remove(entry)
+            return
+        if waiter.exception() is not None:
+            return
+        connection = waiter.result()
+        if connection is None:
+            self._release_slot()
+        elif not connection.closed:
+            self._on_free(connection, None)
+
+    async def _dial(self, origin: Origin, seconds: float | None, request: httpx.Request) -> Connection:
+        """Make a connection on a slot that the caller has; on any failure the slot is given back."""
+        started = self._clock()
+        try:
+            async with asyncio.timeout(seconds):
+                connection = await self._connect(origin)
+        except BaseException as exc:
+            self._release_slot()
+            error = _connect_error(exc, request)
+            if error is None:
+                raise
+            raise mark(error, Stage.CONNECT, reused=False) from exc
+        connection.connect_seconds = self._clock() - started
+        self._open[connection] = origin
+        self._created += 1
+        return connection
+
+    async def _connect(self, origin: Origin) -> Connection:
+        context = None
+        if origin.scheme == b"https":
+            context = self._ssl_context
+            if context is None:
+                raise httpx.UnsupportedProtocol("the carrier was given no TLS context")
+        host = origin.host.decode("ascii")
+        _, connection = await asyncio.get_running_loop().create_connection(
+            self._make, host, origin.port, ssl=context, server_hostname=host if context is not None else None
+        )
+        if connection.closed or self._closed:
+            connection.abort()
+            raise ConnectionResetError("the peer closed the connection at once")
+        return connection
+
+    def _make(self) -> Connection:
+        return Connection(
+            buffer=self._buffer, high_water=self._high_water, on_free=self._on_free, on_closed=self._on_closed
+        )
+
+
+def _connect_error(exc: BaseException, request: httpx.Request) -> httpx.TransportError | None:
+    """Translate a failure to connect; None for what is not one."""
+    if isinstance(exc, httpx.TransportError):
+        return type(exc)(str(exc), request=request)
+    if isinstance(exc, TimeoutError):
+        return httpx.ConnectTimeout("the connection was not made in time", request=request)
+    if isinstance(exc, UnicodeError):
+        return httpx.ConnectError("the host is no valid name", request=request)
+    if isinstance(exc, OSError):
+        return httpx.ConnectError(f"the connection was not made: {exc.strerror or exc}", request=request)
+    return None
