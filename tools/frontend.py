@@ -1,8 +1,9 @@
 # ruff: noqa: INP001  a script that runs before anything is installed
 """Work on `frontend/` with Node: `frontend.py install|lint|build`, or `frontend.py run ARGUMENTS…` for npm itself.
 
-Node is the one on the PATH if it is new enough, else the one that the development environment brings from PyPI. Without
-either, one line says so; that is an error only where CI is set. Runs on the standard library alone.
+Node is the one on the PATH if it is new enough, else the one that `.venv` has from PyPI. Where there is neither, for
+want of a wheel for this machine, one line says so; that is an error only where CI is set. Runs on the standard
+library alone.
 """
 
 import contextlib

@@ -1,8 +1,8 @@
 # ruff: noqa: INP001  a script that runs before anything is installed
 """Build the page into `frontend/dashboard/dist` if its sources are not the ones that it was built from last.
 
-Without Node the page is left out and nothing is said: who serves it says what stands in its place. `--needed` makes
-that, and a build that fails, an error. Runs on the standard library alone.
+Where Node is missing or the build fails (npm's registry cannot be reached, say), one line says so and the status is 0:
+everything but the page works. `--needed` makes that an error. Runs on the standard library alone.
 """
 
 import hashlib
@@ -51,6 +51,7 @@ def main() -> int:
     needed = "--needed" in sys.argv[1:]
     node = frontend.find_node()
     if node is None:
+        print(f"{'error' if needed else 'note'}: no Node for this machine, the page is not built", file=sys.stderr)
         return int(needed)
     try:
         build(node)

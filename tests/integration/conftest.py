@@ -3,6 +3,8 @@
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -18,11 +20,21 @@ def _no_settings_of_the_shell() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of three files, which takes no Node to build."""
+    folder = tmp_path_factory.mktemp("page")
+    (folder / "index.html").write_text('<!doctype html><title>t</title><script type="module" src="page.js"></script>')
+    (folder / "page.js").write_text("export {};\n")
+    (folder / "icon.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
+    return folder
+
+
 @pytest.fixture(scope="module")
-def make_stack(_no_settings_of_the_shell: None) -> Iterator[MakeStack]:
+def make_stack(_no_settings_of_the_shell: None, page: Path) -> Iterator[MakeStack]:
     """Return a function that starts a stack; every stack ends with the module that asked for it."""
     with ExitStack() as owned:
-        yield lambda options: owned.enter_context(Stack(options))
+        yield lambda options: owned.enter_context(Stack(replace(options, page=options.page or page)))
 
 
 @pytest.fixture(scope="module")

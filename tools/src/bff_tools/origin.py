@@ -13,7 +13,6 @@ from bff_tools.nginx import quoted as nginx_word
 
 ROOT = Path(__file__).resolve().parents[3]
 TEMPLATE = ROOT / "deploy/nginx/default.conf.template"
-WELCOME = ROOT / "deploy/nginx/html"
 DASHBOARD = ROOT / "frontend/dashboard/dist"
 FLAGS = ROOT / "deploy/flags/flags.json"
 RESOLV_CONF = Path("/etc/resolv.conf")
@@ -31,10 +30,9 @@ def open_files() -> int:
     return MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
 
 
-def dashboard_or_welcome() -> tuple[Path, bool]:
-    """Return the folder to serve at `/` and whether it is the dashboard."""
-    built = (DASHBOARD / "index.html").exists()
-    return (DASHBOARD if built else WELCOME), built
+def built_page() -> Path | None:
+    """Return the folder of the built page, None if it is not built."""
+    return DASHBOARD if (DASHBOARD / "index.html").exists() else None
 
 
 def resolvable(host: str) -> bool:

@@ -36,7 +36,7 @@ class StackOptions:
         through: what stands in the way to a process, by its name: takes the port that it listens on, and returns the
             port to reach it at. Lets tests put faults between any two processes.
         route_map: values of the route map's template by name, such as `NGINX_READ_TIMEOUT`, instead of its usual ones.
-        page: the folder served at `/`; None takes the built dashboard, else the welcome page.
+        page: the folder served at `/`; None takes the built page, and without one `/` is not found.
         run_dir: where logs and nginx's files go; None makes a temporary folder that `stop` removes.
         ready_timeout: seconds that everything together may take until it answers.
     """
@@ -263,10 +263,12 @@ class Stack:
     def _page(self) -> Path:
         if self.options.page:
             return self.options.page.resolve()
-        folder, is_dashboard = origin.dashboard_or_welcome()
-        if not is_dashboard:
-            self.notes.append("the dashboard is not built, which takes Node 20.19 or newer: / serves a welcome page")
-        return folder
+        page = origin.built_page()
+        if page is None:
+            self.notes.append("the page is not built: / is not found, everything else works")
+            page = self.folder / "page"
+            page.mkdir(exist_ok=True)
+        return page
 
     def _add(
         self, name: str, command: Sequence[str], port: int, probe: Probe, environment: Mapping[str, str] | None = None
