@@ -34,14 +34,17 @@ test: ## run every quick test, the frontend's too: make test [ARGS="tests/proxy 
 ifeq ($(ARGS),)
 	@$(BIN)/python tools/frontend.py run run test
 endif
-	@$(PYTEST) -m "not slow" $(PARALLEL) $(ARGS)
+	@$(PYTEST) -m "not slow" $(PARALLEL) $(COVER) $(ARGS)
 
 test-slow: ## run what `make test` leaves out: browser, whole stacks, faults, hostile clients
 	@$(BOOTSTRAP) dev
-	@$(PYTEST) -m "slow and not timing" $(PARALLEL) $(ARGS) || $(NONE)
+	@$(PYTEST) -m "slow and not timing" $(PARALLEL) $(COVER) $(ARGS) || $(NONE)
 	@$(PYTEST) -m timing $(ARGS) || $(NONE)
 
-test-all: test test-slow ## run every test
+test-all: ## run every test, and tell which branches of the services and the library none of them took
+	@rm -f .coverage
+	@$(MAKE) --no-print-directory test test-slow COVER="--cov --cov-append --cov-report="
+	@$(BIN)/coverage report
 
 test-tools: ## install what some tests need of Debian (root or sudo); without it they are skipped
 	@.ci/test-tools

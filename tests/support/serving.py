@@ -48,6 +48,12 @@ async def running(config: uvicorn.Config, *, force: bool = False) -> AsyncIterat
     finally:
         server.should_exit, server.force_exit = True, force
         await task
+        if force:  # uvicorn then leaves requests running and the app's resources open
+            requests = list(server.server_state.tasks)
+            for request in requests:
+                request.cancel()
+            await asyncio.gather(*requests, return_exceptions=True)
+            await server.lifespan.shutdown()
 
 
 @asynccontextmanager

@@ -53,10 +53,10 @@ class ResponseBudget:
         self.total, self.per_client = total, per_client
         self._by_client: Counter[str] = Counter()
         self.in_flight = 0
-        gauge = prometheus_client.Gauge(
-            "bff_response_bytes_in_flight", "Bytes of large response bodies being sent", registry=registry
+        in_flight = gauge(
+            "bff_response_bytes_in_flight", "Bytes of large response bodies being sent", registry, "livesum"
         )
-        gauge.set_function(lambda: self.in_flight)
+        in_flight.set_function(lambda: self.in_flight)
         self._refused = prometheus_client.Counter(
             "bff_responses_refused_total",
             "Responses refused because too many bytes were being sent, by whose limit it was",
