@@ -23,6 +23,7 @@ from bff_shared.errors import Busy, ClientBusy, wants_problem
 from bff_shared.http.context import current
 from bff_shared.http.headers import Header, get
 from bff_shared.http.responses import send_error
+from bff_shared.telemetry.metrics import gauge
 
 log = logging.getLogger(__name__)
 SMALL_BYTES: Final = 64 * 1024
