@@ -152,7 +152,7 @@ def once(browser: Browser, stack: Stack, run: str, rest_ms: float) -> dict[str, 
     """Open a run and then its year of minutes; return the figures of either."""
     with opened(browser, stack) as (page, session):
         link = page.locator(f'a.run-link[href="/?run={run}"]')
-        minutes = page.get_by_role("button", name="1m, minutes")
+        minutes = page.get_by_role("button", name="1 min, minutes")
         return {
             "a run": measured(page, session, link, ("chart-drawn", "equity-drawn"), rest_ms),
             "a year of minutes": measured(page, session, minutes, ("chart-drawn",), rest_ms),

@@ -114,7 +114,7 @@ def test_chart_on_its_way_arrives_while_its_flag_changes(
     open_run(page, run)
     ask(f"{stack.backend_url}/__faults", "PUT", {"path_prefix": "/bars", "latency_ms": 700})
     bff, legacy = re.compile("/api/v1/chart-data"), re.compile("/bars/")
-    for value, timeframe, side, other in ((False, "1h", bff, legacy), (True, "1m", legacy, bff)):
+    for value, timeframe, side, other in ((False, "1 h", bff, legacy), (True, "1 min", legacy, bff)):
         with page.expect_response(side) as answered, page.expect_response(other) as anew:
             with page.expect_request(side):
                 page.get_by_role("group", name="Timeframe").get_by_role("button", name=timeframe).click()
@@ -211,7 +211,7 @@ def test_backend_away_keeps_old_bars_on_screen_and_offers_a_retry(page: Page, st
     # No other test asks for this symbol's minutes, so nothing that is kept can stand in for them.
     open_run(page, find_run(stack.backend_url, symbol="TSLA", run_from="2025-01-01"))
     stack["backend"].stop(1.0)
-    page.get_by_role("button", name="1m, minutes").click()
+    page.get_by_role("button", name="1 min, minutes").click()
     alert = page.locator(".price").get_by_role("alert")
     expect(alert).to_contain_text("from before", timeout=20_000)
     assert int(facts(page, ".price .chart")["bars"]) > 100

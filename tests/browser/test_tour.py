@@ -171,18 +171,18 @@ def test_last_known_flags_count_where_new_ones_do_not_come(page: Page) -> None:
 
 def test_range_and_timeframe_fetch_what_they_need_and_mark_orders(page: Page, run: str) -> None:
     open_run(page, run)
-    page.get_by_role("button", name="1M, one month").click()
+    page.get_by_role("button", name="1 mo, one month").click()
     until(page, "() => document.querySelector('.price .chart').dataset.timeframe === '1H'")
     until(page, "() => Number(document.querySelector('.price .chart').dataset.marks) > 0")
     month = facts(page, ".price .chart")
     assert month["from"] > "2024-10"
-    page.get_by_role("button", name="1m, minutes").click()
+    page.get_by_role("button", name="1 min, minutes").click()
     until(page, "() => document.querySelector('.price .chart').dataset.timeframe.startsWith('1M')")
-    assert "tf=1M" in page.url
+    assert "tf=1min" in page.url
 
 
 def test_zoom_and_pan_fetch_as_they_go_and_keep_old_bars_on_screen(page: Page, run: str) -> None:
-    open_run(page, run, "&tf=1M&from=2024-06-10T00:00&to=2024-06-14T00:00")
+    open_run(page, run, "&tf=1min&from=2024-06-10T00:00&to=2024-06-14T00:00")
     chart = page.locator(".price .chart")
     before = facts(page, ".price .chart")
     page.evaluate(
@@ -207,7 +207,7 @@ def test_zoom_and_pan_fetch_as_they_go_and_keep_old_bars_on_screen(page: Page, r
 
 
 def test_link_reproduces_the_view(page: Page, run: str) -> None:
-    open_run(page, run, "&tf=1H&from=2024-03-04T00:00&to=2024-03-22T00:00")
+    open_run(page, run, "&tf=1h&from=2024-03-04T00:00&to=2024-03-22T00:00")
     until(page, "() => document.querySelector('.price .chart').dataset.timeframe === '1H'")
     page.get_by_role("button", name="Later").first.click()
     page.wait_for_url(re.compile("from=2024-03-1"))
@@ -281,7 +281,7 @@ def test_engineers_panel_compares_both_sides_and_switches_this_browser(page: Pag
     panel.get_by_role("switch", name="chart_data").click()
     expect(panel).to_contain_text("set in this browser")
     with page.expect_response(lambda answer: "/bars/" in answer.url):
-        page.get_by_role("button", name="1h, hours").click()
+        page.get_by_role("button", name="1 h, hours").click()
     panel.get_by_role("button", name="Reset chart_data").click()
     page.keyboard.press("Escape")
     expect(panel).to_have_count(0)

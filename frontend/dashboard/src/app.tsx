@@ -1,9 +1,9 @@
 import { lazy, Suspense, useEffect, useState } from "react";
-import { EngineersPanel } from "./features/engineering/engineering-panel.tsx";
+import { EngineeringPanel } from "./features/engineering/engineering-panel.tsx";
 import { RunsView } from "./features/runs/runs-view.tsx";
 import { useRoute } from "./lib/navigation.ts";
 import { LIST, type Route } from "./lib/route.ts";
-import { Boundary, CodeMissing } from "./ui/error-boundary.tsx";
+import { ChunkLoadError, ErrorBoundary } from "./ui/error-boundary.tsx";
 import { Link } from "./ui/link.tsx";
 import { ThemeSwitch } from "./ui/theme-switch.tsx";
 
@@ -11,7 +11,7 @@ import { ThemeSwitch } from "./ui/theme-switch.tsx";
 const loadRunView = () => import("./features/run/run-view.tsx");
 const loadPlayView = () => import("./features/playback/playback-view.tsx");
 const orMissing = (cause: unknown): never => {
-  throw new CodeMissing(cause);
+  throw new ChunkLoadError(cause);
 };
 const RunView = lazy(() => loadRunView().catch(orMissing));
 const PlayView = lazy(() => loadPlayView().catch(orMissing));
@@ -74,16 +74,16 @@ export function App() {
       </header>
       <div className="frame" data-panel={engineering || undefined}>
         <main id="main" tabIndex={-1}>
-          <Boundary key={route.view === "list" ? "list" : `${route.view} ${route.run}`} what="This view failed">
+          <ErrorBoundary key={route.view === "list" ? "list" : `${route.view} ${route.run}`} what="This view failed">
             <Suspense fallback={<p className="note">Loading…</p>}>
               <View route={route} />
             </Suspense>
-          </Boundary>
+          </ErrorBoundary>
         </main>
         {engineering && (
-          <Boundary what="The panel failed">
-            <EngineersPanel close={() => setEngineering(false)} />
-          </Boundary>
+          <ErrorBoundary what="The panel failed">
+            <EngineeringPanel close={() => setEngineering(false)} />
+          </ErrorBoundary>
         )}
       </div>
       <footer className="foot">

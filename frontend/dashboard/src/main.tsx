@@ -2,9 +2,10 @@ import { QueryClientProvider } from "@tanstack/react-query";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { SessionContext } from "./api/context.ts";
-import { askAnew, createQueryClient } from "./api/queries.ts";
+import { createQueryClient, refetchEverything } from "./api/queries.ts";
 import { openSession } from "./api/session.ts";
 import { App, preload } from "./app.tsx";
+import { recordReport } from "./features/engineering/visit-costs.ts";
 import { currentRoute } from "./lib/navigation.ts";
 import "./styles/tokens.css";
 import "./styles/base.css";
@@ -16,9 +17,9 @@ const KNOWN_MS = 300;
 
 startTheme();
 preload(currentRoute());
-const session = openSession();
+const session = openSession(recordReport);
 const queries = createQueryClient();
-session.flags.subscribe(() => void askAnew(queries));
+session.flags.subscribe(() => void refetchEverything(queries));
 
 const root = document.getElementById("root");
 if (!root) throw new Error("the page has no #root");

@@ -17,30 +17,31 @@ import {
   type Part,
   type RunHead,
   type RunPage,
+  type Timeframe,
 } from "bff-client";
 import { useState } from "react";
-import { boundsOf, type Days, daysFor } from "../charts/chart-window.ts";
+import { type Days, daysAround, runBounds } from "../charts/chart-window.ts";
 import { withSessionTimes } from "../charts/session-times.ts";
-import { type RunRoute, runRoute, type Timeframe } from "../lib/route.ts";
+import { type RunRoute, runRoute } from "../lib/route.ts";
 import { useSession } from "./context.ts";
 
 export const LIST_LIMIT = 100;
 /** As many as a list may have. */
-export const MOST_LISTED = 500;
+export const MAX_LISTED = 500;
 /** Bars of a chart at most: more than a screen has room for, so that zooming in a little asks for nothing. */
 export const CHART_POINTS = 2000;
 const RETRIES = 2;
 /** Longest Retry-After that is waited for before a failure is shown; after a longer one the next poll asks again. */
-const MOST_RETRY_MS = 1500;
-const WATCH_MS = 1000;
-const LATE_MS = 1500;
-const LIST_MS = 15_000;
+const MAX_RETRY_AFTER_MS = 1500;
+const RUNNING_POLL_MS = 1000;
+const LATE_PART_POLL_MS = 1500;
+const LIST_POLL_MS = 15_000;
 
 export function createQueryClient(): QueryClient {
   return new QueryClient({
     defaultOptions: {
       queries: {
-        retry: (failures, error) => failures < RETRIES && isRetryable(error) && retryAfter(error) <= MOST_RETRY_MS,
+        retry: (failures, error) => failures < RETRIES && isRetryable(error) && retryAfter(error) <= MAX_RETRY_AFTER_MS,
         retryDelay: (attempt, error) => retryAfter(error) + 300 * 2 ** attempt * (0.5 + Math.random()),
         networkMode: "always",
         staleTime: 5000,
@@ -53,7 +54,7 @@ const isRetryable = (error: unknown) => error instanceof BffError && error.retry
 const retryAfter = (error: unknown) => (error instanceof BffError && error.retryAfterMs) || 0;
 
 /** Return when to poll next: not before an answer that was refused may be asked for, and no more often than `slow` after one. */
-export function pollMs(wanted: number | false, error: unknown, slow = LIST_MS): number | false {
+export function pollMs(wanted: number | false, error: unknown, slow = LIST_POLL_MS): number | false {
   if (wanted === false || !error) return wanted;
   return Math.max(wanted, slow, retryAfter(error)) * (1 + Math.random() / 4);
 }
@@ -62,7 +63,7 @@ export function pollMs(wanted: number | false, error: unknown, slow = LIST_MS): 
  * Ask for everything that is shown anew, because a flag changed. A call that is under way is let finish on its side, so that
  * none is lost, and is followed by one over the other side.
  */
-export async function askAnew(queries: QueryClient): Promise<void> {
+export async function refetchEverything(queries: QueryClient): Promise<void> {
   const running = queries.getQueryCache().findAll({ type: "active", fetchStatus: "fetching" });
   await queries.invalidateQueries({}, { cancelRefetch: false });
   await Promise.all(
@@ -72,10 +73,10 @@ export async function askAnew(queries: QueryClient): Promise<void> {
   );
 }
 
-type Shown = (runs: readonly ListedRun[]) => readonly ListedRun[];
+type SelectShown = (runs: readonly ListedRun[]) => readonly ListedRun[];
 
 /** Read the list; `shown` tells which of its runs are on the screen, when they have come. */
-export function useRuns(symbol: string, strategy: string, limit: number, shown: Shown) {
+export function useRuns(symbol: string, strategy: string, limit: number, shown: SelectShown) {
   const { client } = useSession();
   return useQuery({
     queryKey: ["runs", symbol, strategy, limit],
@@ -87,13 +88,13 @@ export function useRuns(symbol: string, strategy: string, limit: number, shown: 
     placeholderData: keepPreviousData,
     refetchInterval: ({ state: { data, error } }) => {
       const moving = data?.items.some((run) => !isOver(run.status)) || data?.metadata.metrics_pending;
-      return pollMs(moving ? WATCH_MS : LIST_MS, error);
+      return pollMs(moving ? RUNNING_POLL_MS : LIST_POLL_MS, error);
     },
   });
 }
 
 /** Return a run as a list that was shown before has it; undefined if none has. */
-function useListed(id: string): ListedRun | undefined {
+function useListedRun(id: string): ListedRun | undefined {
   const queries = useQueryClient();
   const pages = queries.getQueriesData<RunPage>({ queryKey: ["runs"] });
   return pages.flatMap(([, page]) => page?.items ?? []).find((run) => run.run_id === id);
@@ -107,18 +108,18 @@ function lateParts({ metadata }: CompleteRun): Part[] {
 }
 
 /** What a run's view shows first beside the run: a chart of its whole window. */
-interface Opening {
+interface FirstView {
   timeframe: Timeframe;
   /** What a list has said of the run. */
   listed?: ListedRun | undefined;
 }
 
-const runQuery = (client: Client, queries: QueryClient, id: string, opening?: Opening) =>
+const runQuery = (client: Client, queries: QueryClient, id: string, opening?: FirstView) =>
   queryOptions({
     queryKey: runKey(id),
     queryFn: ({ signal }) =>
       opening && queries.getQueryData(runKey(id)) === undefined
-        ? openView(client, queries, id, opening, signal)
+        ? loadView(client, queries, id, opening, signal)
         : client.getRun(id, { signal }),
   });
 
@@ -138,14 +139,14 @@ const chartQuery = (client: Client, symbol: string, timeframe: Timeframe, days: 
   });
 
 /** Ask for all that the view shows in one call; keep its head and its chart as they come, and return the run. */
-function openView(
+function loadView(
   client: Client,
   queries: QueryClient,
   id: string,
-  { timeframe, listed }: Opening,
+  { timeframe, listed }: FirstView,
   signal: AbortSignal,
 ): Promise<CompleteRun> {
-  const known = listed && knownOf(listed);
+  const known = listed && knownWindow(listed);
   const view = client.getView(id, { timeframe, targetPoints: CHART_POINTS, known }, { signal });
   // A part that fails is asked for, and its failure told, where it is shown.
   view.head.then((head) => queries.setQueryData(headKey(id), head)).catch(() => undefined);
@@ -158,33 +159,33 @@ function openView(
   return view.run;
 }
 
-function knownOf({ symbol, run_from, run_to }: ListedRun) {
+function knownWindow({ symbol, run_from, run_to }: ListedRun) {
   if (!symbol || !run_from || !run_to) return undefined;
-  const bounds = boundsOf({ run_from, run_to });
-  return { symbol, ...daysFor(bounds, bounds) };
+  const bounds = runBounds({ run_from, run_to });
+  return { symbol, ...daysAround(bounds, bounds) };
 }
 
-/** What is asked for before it is shown: at the press, or earlier where the answer is small. */
-export interface HeadStart {
+/** Asks for a run before it is shown. */
+export interface RunPrefetch {
   /** Somebody opens a run. */
-  open: (run: ListedRun) => void;
+  onOpen: (run: ListedRun) => void;
   /** Somebody is about to. Legacy sends megabytes for it, which nobody may have asked for: there it does nothing. */
-  intend: (run: ListedRun) => void;
+  onHover: (run: ListedRun) => void;
 }
 
-export function useHeadStart(): HeadStart {
+export function usePrefetchRun(): RunPrefetch {
   const { client, flags } = useSession();
   const queries = useQueryClient();
-  const open = (listed: ListedRun) => {
+  const onOpen = (listed: ListedRun) => {
     const { run_id: id } = listed;
     if (id) void queries.prefetchQuery(runQuery(client, queries, id, { timeframe: runRoute(id).timeframe, listed }));
   };
   const cheap = () => flags.side("run_data") === "bff" && flags.side("chart_data") === "bff";
-  return { open, intend: (run) => cheap() && open(run) };
+  return { onOpen, onHover: (run) => cheap() && onOpen(run) };
 }
 
 /** Return how to ask for a chart that somebody is about to choose; as with runs, over the BFF only. */
-export function useChartIntent(symbol: string | null | undefined): (timeframe: Timeframe, days: Days) => void {
+export function usePrefetchChart(symbol: string | null | undefined): (timeframe: Timeframe, days: Days) => void {
   const { client, flags } = useSession();
   const queries = useQueryClient();
   return (timeframe, days) => {
@@ -195,9 +196,9 @@ export function useChartIntent(symbol: string | null | undefined): (timeframe: T
 }
 
 /** Return what is known of a run before all of it is there: what its view has been told, else what a list has said. */
-export function useHead(id: string): RunHead | ListedRun | undefined {
+export function useRunHead(id: string): RunHead | ListedRun | undefined {
   const { data } = useQuery<RunHead>({ queryKey: headKey(id), queryFn: skipToken });
-  const listed = useListed(id);
+  const listed = useListedRun(id);
   return data ?? listed;
 }
 
@@ -205,15 +206,15 @@ export function useHead(id: string): RunHead | ListedRun | undefined {
 export function useRun({ run: id, timeframe, from }: RunRoute) {
   const { client } = useSession();
   const queries = useQueryClient();
-  const listed = useListed(id);
+  const listed = useListedRun(id);
   return useQuery({
     ...runQuery(client, queries, id, from === undefined ? { timeframe, listed } : undefined),
     refetchInterval: ({ state: { data, dataUpdateCount, error } }) => {
       // What was not there at all is looked for again, as the list is.
-      if (!data) return isRetryable(error) && pollMs(LIST_MS, error);
-      if (!isOver(data.run.status)) return pollMs(WATCH_MS, error);
+      if (!data) return isRetryable(error) && pollMs(LIST_POLL_MS, error);
+      if (!isOver(data.run.status)) return pollMs(RUNNING_POLL_MS, error);
       // A part that came too late for its answer is there for one of the next.
-      return lateParts(data).length > 0 && dataUpdateCount < 6 ? pollMs(LATE_MS, error) : false;
+      return lateParts(data).length > 0 && dataUpdateCount < 6 ? pollMs(LATE_PART_POLL_MS, error) : false;
     },
   });
 }

@@ -1,15 +1,15 @@
 /** Which days of bars to ask for as the visible range moves. Pure; times in UTC seconds. */
 
-import type { Run } from "bff-client";
+import type { Run, Timeframe } from "bff-client";
 import { parseTime } from "bff-client/lib/time";
-import type { Timeframe } from "../lib/route.ts";
 import { endOfDay, utcDay } from "../lib/time.ts";
+import { timeframeForDays } from "../lib/timeframes.ts";
 
 const DAY = 86_400;
 /** How much is loaded beyond each edge of what is visible, as a share of it. */
 const MARGIN = 0.5;
 /** Decimated bars are asked for anew, finer, once the visible part is so much narrower than what was loaded for. */
-const FINER = 2.5;
+const REFINE_FACTOR = 2.5;
 
 export interface Span {
   from: number;
@@ -32,9 +32,9 @@ export interface Loaded extends Days {
   decimated: boolean;
 }
 
-export const spanOf = (days: Days): Span => ({ from: parseTime(days.from) ?? 0, to: endOfDay(days.to) });
+export const spanOfDays = (days: Days): Span => ({ from: parseTime(days.from) ?? 0, to: endOfDay(days.to) });
 /** Return the span of a run's window; from 1970 on where it is not known. */
-export const boundsOf = ({ run_from, run_to }: Pick<Run, "run_from" | "run_to">): Span => ({
+export const runBounds = ({ run_from, run_to }: Pick<Run, "run_from" | "run_to">): Span => ({
   from: parseTime(run_from?.slice(0, 10)) ?? 0,
   to: endOfDay(run_to?.slice(0, 10) ?? "1970-01-02"),
 });
@@ -48,7 +48,7 @@ export function clamp(span: Span, bounds: Span): Span {
 }
 
 /** Return the days to load for a visible span: it and a margin on either side, inside the bounds. */
-export function daysFor(visible: Span, bounds: Span): Days {
+export function daysAround(visible: Span, bounds: Span): Days {
   const margin = width(visible) * MARGIN;
   const wanted = clamp({ from: visible.from - margin, to: visible.to + margin }, bounds);
   return { from: utcDay(wanted.from), to: utcDay(wanted.to) };
@@ -56,29 +56,29 @@ export function daysFor(visible: Span, bounds: Span): Days {
 
 /** Days that are added at least where the view runs out of bars: a long weekend holds none. */
 const REACH = 4 * DAY;
-const least = (one: string, other: string) => (one < other ? one : other);
-const most = (one: string, other: string) => (one > other ? one : other);
+const earlier = (one: string, other: string) => (one < other ? one : other);
+const later = (one: string, other: string) => (one > other ? one : other);
 
 /** Return the days to load next, or undefined while what is loaded still serves what is visible. */
-export function nextDays(
+export function daysToLoad(
   visible: Span,
   loaded: Loaded,
   bounds: Span,
   beyond: Beyond = { left: false, right: false },
 ): Days | undefined {
   const seen = clamp(visible, bounds);
-  const have = spanOf(loaded);
+  const have = spanOfDays(loaded);
   const lacking = {
     left: beyond.left && have.from > bounds.from,
     right: beyond.right && have.to < bounds.to,
   };
   const covered = seen.from >= have.from - DAY && seen.to <= have.to + DAY && !lacking.left && !lacking.right;
-  const usual = daysFor(seen, bounds);
+  const usual = daysAround(seen, bounds);
   const wanted = {
-    from: lacking.left ? least(usual.from, utcDay(Math.max(bounds.from, have.from - REACH))) : usual.from,
-    to: lacking.right ? most(usual.to, utcDay(Math.min(bounds.to, have.to + REACH))) : usual.to,
+    from: lacking.left ? earlier(usual.from, utcDay(Math.max(bounds.from, have.from - REACH))) : usual.from,
+    to: lacking.right ? later(usual.to, utcDay(Math.min(bounds.to, have.to + REACH))) : usual.to,
   };
-  const coarse = loaded.decimated && width(have) > FINER * width(spanOf(wanted));
+  const coarse = loaded.decimated && width(have) > REFINE_FACTOR * width(spanOfDays(wanted));
   if (covered && !coarse) return undefined;
   return wanted.from === loaded.from && wanted.to === loaded.to ? undefined : wanted;
 }
@@ -86,8 +86,8 @@ export function nextDays(
 export const RANGES = [
   { label: "1D", words: "one day", days: 1 },
   { label: "1W", words: "one week", days: 7 },
-  { label: "1M", words: "one month", days: 31 },
-  { label: "3M", words: "three months", days: 92 },
+  { label: "1 mo", words: "one month", days: 31 },
+  { label: "3 mo", words: "three months", days: 92 },
   { label: "1Y", words: "one year", days: 366 },
   { label: "All", words: "the whole run", days: Number.POSITIVE_INFINITY },
 ] as const;
@@ -102,7 +102,7 @@ export function spanOfRange(days: number, visible: Span, bounds: Span): Span {
 }
 
 /** Return a span moved by a share of its width. */
-export function moved({ from, to }: Span, share: number): Span {
+export function shiftSpan({ from, to }: Span, share: number): Span {
   const by = Math.round((to - from) * share);
   return { from: from + by, to: to + by };
 }
@@ -110,15 +110,13 @@ export function moved({ from, to }: Span, share: number): Span {
 const NARROWEST = 3600;
 
 /** Return a span widened (or narrowed) by a factor about its middle, within its bounds. */
-export function zoomed(span: Span, factor: number, bounds: Span): Span {
+export function zoomSpan(span: Span, factor: number, bounds: Span): Span {
   const middle = (span.from + span.to) / 2;
   const half = Math.max(NARROWEST, width(span) * factor) / 2;
   return { from: Math.round(Math.max(bounds.from, middle - half)), to: Math.round(Math.min(bounds.to, middle + half)) };
 }
 
-/** Return the timeframe that suits a span: about a hundred bars or more, and never more than can be told apart. */
+/** Return the timeframe that suits a span. */
 export function timeframeFor(span: Span): Timeframe {
-  const days = width(span) / DAY;
-  if (days <= 14) return "1M";
-  return days <= 120 ? "1H" : "1D";
+  return timeframeForDays(width(span) / DAY);
 }

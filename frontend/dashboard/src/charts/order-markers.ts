@@ -16,7 +16,7 @@ export interface TimedOrder extends OrderRow {
   buy: boolean;
 }
 
-export interface Mark {
+export interface OrderMarker {
   time: number;
   buy: boolean;
   orders: number;
@@ -24,8 +24,8 @@ export interface Mark {
 }
 
 /** Markers that still tell something apart; below so many they are lettered. */
-export const MOST_MARKS = 320;
-const LETTERED = 40;
+export const MAX_MARKERS = 320;
+const MAX_LABELLED = 40;
 
 /** Return the orders that have a time, by time. */
 export function timedOrders(rows: readonly OrderRow[] | null | undefined): TimedOrder[] {
@@ -38,8 +38,13 @@ export function timedOrders(rows: readonly OrderRow[] | null | undefined): Timed
 }
 
 /** Return one mark for each bar and side within a span; none at all where there would be too many to tell apart. */
-export function marksOf(orders: readonly TimedOrder[], bars: ArrayLike<number>, from: number, to: number): Mark[] {
-  const marks = new Map<string, Mark & { last: TimedOrder }>();
+export function orderMarkers(
+  orders: readonly TimedOrder[],
+  bars: ArrayLike<number>,
+  from: number,
+  to: number,
+): OrderMarker[] {
+  const marks = new Map<string, OrderMarker & { last: TimedOrder }>();
   const times = orders.map((order) => order.time);
   for (let index = Math.max(0, lastIndexAtOrBefore(times, from)); index < orders.length; index += 1) {
     const order = orders[index];
@@ -50,13 +55,13 @@ export function marksOf(orders: readonly TimedOrder[], bars: ArrayLike<number>, 
     const mark = marks.get(key);
     if (mark) mark.orders += 1;
     else marks.set(key, { time: bar, buy: order.buy, orders: 1, text: "", last: order });
-    if (marks.size > MOST_MARKS) return [];
+    if (marks.size > MAX_MARKERS) return [];
   }
-  const lettered = marks.size <= LETTERED;
-  return [...marks.values()].map(({ last, ...mark }) => ({ ...mark, text: lettered ? letters(mark, last) : "" }));
+  const lettered = marks.size <= MAX_LABELLED;
+  return [...marks.values()].map(({ last, ...mark }) => ({ ...mark, text: lettered ? labelOf(mark, last) : "" }));
 }
 
-function letters(mark: Mark, order: TimedOrder): string {
+function labelOf(mark: OrderMarker, order: TimedOrder): string {
   const side = mark.buy ? "B" : "S";
   return mark.orders > 1 ? `${side} ×${mark.orders}` : `${side} ${count(order.quantity)} @ ${price(order.price)}`;
 }

@@ -56,7 +56,7 @@ export class PlaybackChart {
     const changed = book.changed();
     if (whole) this.drawAll(changed);
     else for (const candle of changed) this.update(candle);
-    if (whole || changed.some((candle) => candle.buys + candle.sells > 0)) this.mark(book);
+    if (whole || changed.some((candle) => candle.buys + candle.sells > 0)) this.drawMarkers(book);
   }
 
   recolour(): void {
@@ -82,14 +82,14 @@ export class PlaybackChart {
     if (candle.equity !== undefined) this.equity.update({ time: utc(candle.time), value: candle.equity });
   }
 
-  private mark(book: CandleBook): void {
-    const marks = book.candles.slice(-MARKED_BARS).flatMap((candle) => this.marksOf(candle));
+  private drawMarkers(book: CandleBook): void {
+    const marks = book.candles.slice(-MARKED_BARS).flatMap((candle) => this.markersOf(candle));
     if (marks.length === 0 && this.marked === 0) return;
     this.marked = marks.length;
     this.markers.setMarkers(marks);
   }
 
-  private marksOf({ time, buys, sells }: Candle) {
+  private markersOf({ time, buys, sells }: Candle) {
     const text = (orders: number) => (orders > 1 ? `×${orders}` : "");
     return [
       ...(buys

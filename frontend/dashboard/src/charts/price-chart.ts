@@ -14,7 +14,7 @@ import {
 } from "lightweight-charts";
 import { candleColours, makeChart, recolour, utc } from "./base.ts";
 import type { Beyond, Span } from "./chart-window.ts";
-import { marksOf, type TimedOrder } from "./order-markers.ts";
+import { orderMarkers, type TimedOrder } from "./order-markers.ts";
 import type { Palette } from "./palette.ts";
 import { indexAt, timeAt } from "./scale.ts";
 
@@ -46,7 +46,7 @@ export interface PriceChartEvents {
 }
 
 /** Bars without which an edge of the view does not yet count as empty. */
-const SLACK = 3;
+const EMPTY_EDGE_BARS = 3;
 const EMPTY: Columns = { t: [], o: [], h: [], l: [], c: [], v: [] };
 
 export class PriceChart {
@@ -76,8 +76,8 @@ export class PriceChart {
     this.candles = this.chart.addSeries(CandlestickSeries, { ...candleColours(this.palette), priceLineVisible: false });
     this.candles.priceScale().applyOptions({ scaleMargins: { top: 0.08, bottom: 0.22 } });
     this.markers = createSeriesMarkers(this.candles, []);
-    this.chart.timeScale().subscribeVisibleLogicalRangeChange(this.moved);
-    this.chart.subscribeCrosshairMove(this.pointed);
+    this.chart.timeScale().subscribeVisibleLogicalRangeChange(this.onRange);
+    this.chart.subscribeCrosshairMove(this.onCrosshair);
   }
 
   /**
@@ -101,7 +101,7 @@ export class PriceChart {
 
   setOrders(orders: readonly TimedOrder[]): void {
     this.orders = orders;
-    this.mark();
+    this.drawMarkers();
   }
 
   /** Make a span visible. Parts whose bars are not loaded are left empty; a closed market takes no room. */
@@ -121,13 +121,13 @@ export class PriceChart {
   }
 
   /** Put the marks where the visible part of the orders is. */
-  mark(): void {
-    this.events.marks(this.drawMarks());
+  drawMarkers(): void {
+    this.events.marks(this.updateMarkers());
   }
 
-  private drawMarks(): number {
+  private updateMarkers(): number {
     const seen = this.visible();
-    const marks = seen ? marksOf(this.orders, this.columns.t, seen.from, seen.to) : [];
+    const marks = seen ? orderMarkers(this.orders, this.columns.t, seen.from, seen.to) : [];
     this.markers.setMarkers(
       marks.map((mark) => ({
         time: utc(mark.time),
@@ -147,7 +147,7 @@ export class PriceChart {
     const seen = this.visible();
     this.fill();
     if (seen) this.show(seen);
-    this.mark();
+    this.drawMarkers();
   }
 
   dispose(): void {
@@ -184,16 +184,16 @@ export class PriceChart {
     return columns.t[found] === time ? found - index : undefined;
   }
 
-  private readonly moved = (range: LogicalRange | null): void => {
+  private readonly onRange = (range: LogicalRange | null): void => {
     const span = range && this.spanOf(range);
     const beyond = {
-      left: Boolean(range && range.from < -SLACK),
-      right: Boolean(range && range.to > this.columns.t.length + SLACK),
+      left: Boolean(range && range.from < -EMPTY_EDGE_BARS),
+      right: Boolean(range && range.to > this.columns.t.length + EMPTY_EDGE_BARS),
     };
     if (span) this.events.range(span, beyond);
   };
 
-  private readonly pointed = (event: MouseEventParams): void => {
+  private readonly onCrosshair = (event: MouseEventParams): void => {
     const last = this.columns.t.length - 1;
     this.events.bar(this.barAt(event.logical === undefined ? last : Math.min(last, Math.max(0, event.logical))));
   };

@@ -2,13 +2,15 @@
 
 import { lastIndexAtOrBefore } from "bff-client/lib/search";
 
-const LONELY = 60;
+const SINGLE_BAR_SECONDS = 60;
 
 /** Return the mean distance of bars in seconds. */
-function pitch(times: readonly number[]): number {
+function meanSpacing(times: readonly number[]): number {
   const first = times[0];
   const last = times.at(-1);
-  return first === undefined || last === undefined || times.length < 2 ? LONELY : (last - first) / (times.length - 1);
+  return first === undefined || last === undefined || times.length < 2
+    ? SINGLE_BAR_SECONDS
+    : (last - first) / (times.length - 1);
 }
 
 /** Return the time at an index; beyond the bars it goes on at their mean distance. */
@@ -16,8 +18,8 @@ export function timeAt(times: readonly number[], index: number): number | undefi
   const first = times[0];
   const last = times.at(-1);
   if (first === undefined || last === undefined) return undefined;
-  if (index <= 0) return first + index * pitch(times);
-  if (index >= times.length - 1) return last + (index - times.length + 1) * pitch(times);
+  if (index <= 0) return first + index * meanSpacing(times);
+  if (index >= times.length - 1) return last + (index - times.length + 1) * meanSpacing(times);
   const below = Math.floor(index);
   const low = times[below] ?? first;
   return low + (index - below) * ((times[below + 1] ?? low) - low);
@@ -28,8 +30,8 @@ export function indexAt(times: readonly number[], time: number): number | undefi
   const first = times[0];
   const last = times.at(-1);
   if (first === undefined || last === undefined) return undefined;
-  if (time <= first) return (time - first) / pitch(times);
-  if (time >= last) return times.length - 1 + (time - last) / pitch(times);
+  if (time <= first) return (time - first) / meanSpacing(times);
+  if (time >= last) return times.length - 1 + (time - last) / meanSpacing(times);
   const low = lastIndexAtOrBefore(times, time);
   const high = low + 1;
   const start = times[low] ?? first;

@@ -1,18 +1,13 @@
 /** What the address says: which view, of which run, where. A link reproduces the view. Pure. */
 
-export const TIMEFRAMES = ["1M", "1H", "1D"] as const;
-export type Timeframe = (typeof TIMEFRAMES)[number];
+import type { Timeframe } from "bff-client";
+import { LISTED_METRICS } from "./metrics.ts";
+import { DEFAULT_TIMEFRAME, formatTimeframe, parseTimeframe } from "./timeframes.ts";
+
 export const STATUSES = ["QUEUED", "RUNNING", "DONE", "ERROR", "CANCELLED"] as const;
-export const SORT_KEYS = [
-  "created_at",
-  "symbol",
-  "status",
-  "run_from",
-  "total_return",
-  "sharpe_ratio",
-  "max_drawdown",
-  "win_rate",
-] as const;
+const RUN_SORT_KEYS = ["created_at", "symbol", "status", "run_from"] as const;
+export type RunSortKey = (typeof RUN_SORT_KEYS)[number];
+const SORT_KEYS = [...RUN_SORT_KEYS, ...LISTED_METRICS.map(({ key }) => key)] as const;
 export type SortKey = (typeof SORT_KEYS)[number];
 /** Minutes of a bar in playback; 390 is a session. 0 lets the speed decide. */
 export const BAR_MINUTES = [0, 1, 5, 15, 60, 390] as const;
@@ -63,7 +58,7 @@ export const LIST: ListRoute = {
 export const runRoute = (run: string): RunRoute => ({
   view: "run",
   run,
-  timeframe: "1D",
+  timeframe: DEFAULT_TIMEFRAME,
   from: undefined,
   to: undefined,
 });
@@ -108,7 +103,7 @@ export function parseRoute(search: string): Route {
   return {
     view: "run",
     run,
-    timeframe: oneOf(TIMEFRAMES, query.get("tf"), "1D"),
+    timeframe: parseTimeframe(query.get("tf")),
     from: known ? from : undefined,
     to: known ? to : undefined,
   };
@@ -141,7 +136,7 @@ export function formatRoute(route: Route): string {
     set("page", route.page, 1);
   } else if (route.view === "run") {
     set("run", route.run);
-    set("tf", route.timeframe, "1D");
+    set("tf", formatTimeframe(route.timeframe), formatTimeframe(DEFAULT_TIMEFRAME));
     set("from", route.from === undefined ? undefined : writeTime(route.from));
     set("to", route.to === undefined ? undefined : writeTime(route.to));
   } else {

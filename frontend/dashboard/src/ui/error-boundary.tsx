@@ -2,7 +2,7 @@ import { Component, type ReactNode } from "react";
 import { Failure } from "./notice.tsx";
 
 /** Code of the page that cannot be loaded: the network is away, or a deployment has replaced it. */
-export class CodeMissing extends Error {
+export class ChunkLoadError extends Error {
   override readonly name = "CodeMissing";
 
   constructor(cause: unknown) {
@@ -28,7 +28,7 @@ async function reloadOnce(): Promise<void> {
 }
 
 /** Keeps what fails in a part of the page inside it, and says what it was. */
-export class Boundary extends Component<{ what: string; children: ReactNode }, { error?: unknown }> {
+export class ErrorBoundary extends Component<{ what: string; children: ReactNode }, { error?: unknown }> {
   override state: { error?: unknown } = {};
 
   static getDerivedStateFromError(error: unknown): { error: unknown } {
@@ -36,14 +36,14 @@ export class Boundary extends Component<{ what: string; children: ReactNode }, {
   }
 
   override componentDidCatch(error: unknown): void {
-    if (error instanceof CodeMissing) void reloadOnce();
+    if (error instanceof ChunkLoadError) void reloadOnce();
   }
 
   override render(): ReactNode {
     const { error } = this.state;
     if (error === undefined) return this.props.children;
     // What could not be loaded is not asked for again by the same page.
-    const retry = () => (error instanceof CodeMissing ? location.reload() : this.setState({ error: undefined }));
+    const retry = () => (error instanceof ChunkLoadError ? location.reload() : this.setState({ error: undefined }));
     return <Failure error={error} what={this.props.what} retry={retry} />;
   }
 }

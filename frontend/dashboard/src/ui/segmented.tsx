@@ -1,4 +1,4 @@
-import { onIntent } from "./prefetch-on-hover.ts";
+import { prefetchOnHover } from "./prefetch-on-hover.ts";
 
 /** A row of buttons of which one is on. */
 export function Segmented<T extends string | number>(props: {
@@ -7,7 +7,7 @@ export function Segmented<T extends string | number>(props: {
   value: T | undefined;
   choose: (value: T) => void;
   /** Called with what somebody is about to choose, perhaps more than once. */
-  intended?: (value: T) => void;
+  prefetch?: (value: T) => void;
 }) {
   return (
     // biome-ignore lint/a11y/useSemanticElements: a fieldset cannot be laid out as a row of a toolbar in every browser
@@ -19,7 +19,7 @@ export function Segmented<T extends string | number>(props: {
           aria-pressed={value === props.value}
           aria-label={words && `${label}, ${words}`}
           onClick={() => props.choose(value)}
-          {...(props.intended && onIntent(() => props.intended?.(value)))}
+          {...(props.prefetch && prefetchOnHover(() => props.prefetch?.(value)))}
         >
           {label}
         </button>

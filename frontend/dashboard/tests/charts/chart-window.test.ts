@@ -1,50 +1,56 @@
 import { describe, expect, test } from "vitest";
 import {
   clamp,
-  daysFor,
-  moved,
-  nextDays,
+  daysAround,
+  daysToLoad,
   RANGES,
-  spanOf,
+  shiftSpan,
+  spanOfDays,
   spanOfRange,
   timeframeFor,
-  zoomed,
+  zoomSpan,
 } from "../../src/charts/chart-window.ts";
 import { indexAt, timeAt } from "../../src/charts/scale.ts";
 
 const at = (text: string) => Date.parse(text) / 1000;
 const span = (from: string, to: string) => ({ from: at(from), to: at(to) });
-const YEAR = spanOf({ from: "2024-01-01", to: "2024-12-31" });
+const YEAR = spanOfDays({ from: "2024-01-01", to: "2024-12-31" });
 
 describe("days to load", () => {
   test("cover what is visible and half as much on either side, inside the run", () => {
-    expect(daysFor(span("2024-06-10", "2024-06-14"), YEAR)).toEqual({ from: "2024-06-08", to: "2024-06-16" });
-    expect(daysFor(YEAR, YEAR)).toEqual({ from: "2024-01-01", to: "2024-12-31" });
+    expect(daysAround(span("2024-06-10", "2024-06-14"), YEAR)).toEqual({ from: "2024-06-08", to: "2024-06-16" });
+    expect(daysAround(YEAR, YEAR)).toEqual({ from: "2024-01-01", to: "2024-12-31" });
   });
 
   test("stay as they are while they serve", () => {
     const loaded = { from: "2024-06-08", to: "2024-06-16", decimated: false };
-    expect(nextDays(span("2024-06-11", "2024-06-13"), loaded, YEAR)).toBeUndefined();
-    expect(nextDays(span("2024-06-09", "2024-06-15"), loaded, YEAR)).toBeUndefined();
+    expect(daysToLoad(span("2024-06-11", "2024-06-13"), loaded, YEAR)).toBeUndefined();
+    expect(daysToLoad(span("2024-06-09", "2024-06-15"), loaded, YEAR)).toBeUndefined();
   });
 
   test("become others when the view leaves them", () => {
     const loaded = { from: "2024-06-08", to: "2024-06-16", decimated: false };
-    expect(nextDays(span("2024-06-18", "2024-06-20"), loaded, YEAR)).toEqual({ from: "2024-06-17", to: "2024-06-21" });
+    expect(daysToLoad(span("2024-06-18", "2024-06-20"), loaded, YEAR)).toEqual({
+      from: "2024-06-17",
+      to: "2024-06-21",
+    });
   });
 
   test("become fewer, and so finer, when the view is much narrower than decimated bars were loaded for", () => {
     const loaded = { from: "2024-01-01", to: "2024-12-31", decimated: true };
-    expect(nextDays(span("2024-06-10", "2024-06-14"), loaded, YEAR)).toEqual({ from: "2024-06-08", to: "2024-06-16" });
-    expect(nextDays(span("2024-06-10", "2024-06-14"), { ...loaded, decimated: false }, YEAR)).toBeUndefined();
+    expect(daysToLoad(span("2024-06-10", "2024-06-14"), loaded, YEAR)).toEqual({
+      from: "2024-06-08",
+      to: "2024-06-16",
+    });
+    expect(daysToLoad(span("2024-06-10", "2024-06-14"), { ...loaded, decimated: false }, YEAR)).toBeUndefined();
   });
 
   test("reach over a weekend where the view runs out of bars", () => {
     const loaded = { from: "2024-06-10", to: "2024-06-12", decimated: false };
     const seen = span("2024-06-10T12:00Z", "2024-06-11T12:00Z");
-    const next = nextDays(seen, loaded, YEAR, { left: true, right: false });
+    const next = daysToLoad(seen, loaded, YEAR, { left: true, right: false });
     expect(next?.from).toBe("2024-06-06");
-    expect(nextDays(seen, loaded, spanOf(loaded), { left: true, right: false })).toBeUndefined();
+    expect(daysToLoad(seen, loaded, spanOfDays(loaded), { left: true, right: false })).toBeUndefined();
   });
 });
 
@@ -75,14 +81,14 @@ describe("steps", () => {
   const june = span("2024-06-10", "2024-06-14");
 
   test("move by a share of what is visible", () => {
-    expect(moved(june, -0.5)).toEqual(span("2024-06-08", "2024-06-12"));
-    expect(moved(moved(june, 0.25), -0.25)).toEqual(june);
+    expect(shiftSpan(june, -0.5)).toEqual(span("2024-06-08", "2024-06-12"));
+    expect(shiftSpan(shiftSpan(june, 0.25), -0.25)).toEqual(june);
   });
 
   test("zoom about the middle, down to an hour and up to the run", () => {
-    expect(zoomed(june, 0.5, YEAR)).toEqual(span("2024-06-11", "2024-06-13"));
-    expect(zoomed(june, 1e6, YEAR)).toEqual(YEAR);
-    expect(zoomed(june, 1e-6, YEAR)).toEqual(span("2024-06-11T23:30Z", "2024-06-12T00:30Z"));
+    expect(zoomSpan(june, 0.5, YEAR)).toEqual(span("2024-06-11", "2024-06-13"));
+    expect(zoomSpan(june, 1e6, YEAR)).toEqual(YEAR);
+    expect(zoomSpan(june, 1e-6, YEAR)).toEqual(span("2024-06-11T23:30Z", "2024-06-12T00:30Z"));
   });
 });
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { MOST_MARKS, marksOf, timedOrders } from "../../src/charts/order-markers.ts";
+import { MAX_MARKERS, orderMarkers, timedOrders } from "../../src/charts/order-markers.ts";
 
 describe("marks", () => {
   const bars = [0, 60, 120, 180];
@@ -11,7 +11,7 @@ describe("marks", () => {
   });
 
   test("stand at the bar that their orders fall in, one for each side", () => {
-    const marks = marksOf(timedOrders([order(130, "SELL"), order(65, "BUY"), order(70, "BUY")]), bars, 0, 180);
+    const marks = orderMarkers(timedOrders([order(130, "SELL"), order(65, "BUY"), order(70, "BUY")]), bars, 0, 180);
     expect(marks).toEqual([
       { time: 60, buy: true, orders: 2, text: "B ×2" },
       { time: 120, buy: false, orders: 1, text: "S 100 @ 1.50" },
@@ -19,7 +19,7 @@ describe("marks", () => {
   });
 
   test("are left out where they would be too many to tell apart", () => {
-    const many = Array.from({ length: MOST_MARKS + 2 }, (_, index) => index * 60);
-    expect(marksOf(timedOrders(many.map((time) => order(time, "BUY"))), many, 0, 1e9)).toEqual([]);
+    const many = Array.from({ length: MAX_MARKERS + 2 }, (_, index) => index * 60);
+    expect(orderMarkers(timedOrders(many.map((time) => order(time, "BUY"))), many, 0, 1e9)).toEqual([]);
   });
 });

@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { onIntent } from "../../src/ui/prefetch-on-hover.ts";
+import { prefetchOnHover } from "../../src/ui/prefetch-on-hover.ts";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
 test("a pointer that rests means something, one that passes over does not", () => {
   const act = vi.fn();
-  const { onPointerEnter, onPointerLeave } = onIntent(act);
+  const { onPointerEnter, onPointerLeave } = prefetchOnHover(act);
   onPointerEnter();
   vi.advanceTimersByTime(30);
   onPointerLeave();
@@ -19,7 +19,7 @@ test("a pointer that rests means something, one that passes over does not", () =
 
 test("a press means it at once", () => {
   const act = vi.fn();
-  const { onPointerEnter, onPointerDown } = onIntent(act);
+  const { onPointerEnter, onPointerDown } = prefetchOnHover(act);
   onPointerEnter();
   onPointerDown();
   expect(act).toHaveBeenCalledTimes(1);
@@ -29,9 +29,9 @@ test("a press means it at once", () => {
 
 test("a focus that goes on from link to link means only the last", () => {
   const [first, second] = [vi.fn(), vi.fn()];
-  onIntent(first).onFocus();
+  prefetchOnHover(first).onFocus();
   vi.advanceTimersByTime(30);
-  onIntent(second).onFocus();
+  prefetchOnHover(second).onFocus();
   vi.advanceTimersByTime(1000);
   expect(first).not.toHaveBeenCalled();
   expect(second).toHaveBeenCalledTimes(1);

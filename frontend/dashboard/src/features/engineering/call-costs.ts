@@ -4,7 +4,7 @@ export type Side = "bff" | "legacy";
 export type View = "list" | "run" | "play";
 
 /** As much of the client's report as is shown. */
-export interface Reported {
+export interface CallReport {
   call: string;
   side: Side;
   requests: number;
@@ -31,7 +31,7 @@ export const NO_COSTS: Costs = { list: {}, run: {}, play: {} };
 export const NO_COST: Cost = { calls: 0, bytes: 0, ms: 0, cache: "", fallbacks: 0, errors: 0 };
 
 /** Add a report to what a view has cost so far. */
-export function addReport(cost: Cost, report: Reported): Cost {
+export function addReport(cost: Cost, report: CallReport): Cost {
   return {
     calls: cost.calls + report.requests,
     bytes: cost.bytes + report.bytes,
@@ -43,7 +43,7 @@ export function addReport(cost: Cost, report: Reported): Cost {
 }
 
 /** Return the costs with a report added to those of its view and side. */
-export function charge(costs: Costs, view: View, report: Reported): Costs {
+export function addToView(costs: Costs, view: View, report: CallReport): Costs {
   return {
     ...costs,
     [view]: { ...costs[view], [report.side]: addReport(costs[view][report.side] ?? NO_COST, report) },
@@ -51,6 +51,6 @@ export function charge(costs: Costs, view: View, report: Reported): Costs {
 }
 
 /** Return how much less the BFF needs, as a share of what legacy needs; undefined where there is nothing to compare. */
-export function saved(legacy: number | undefined, bff: number | undefined): number | undefined {
+export function reduction(legacy: number | undefined, bff: number | undefined): number | undefined {
   return legacy && bff !== undefined ? 1 - bff / legacy : undefined;
 }

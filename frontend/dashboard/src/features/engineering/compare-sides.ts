@@ -1,13 +1,25 @@
 /** What the present view costs over each side, measured by loading its data once over each. */
 
-import type { Client, Report } from "bff-client";
+import { type Client, createClient, type FlagSource, type Report } from "bff-client";
 import { CHART_POINTS, LIST_LIMIT } from "../../api/queries.ts";
-import { clientOf } from "../../api/session.ts";
-import { boundsOf, daysFor } from "../../charts/chart-window.ts";
+import { daysAround, runBounds } from "../../charts/chart-window.ts";
 import type { Route } from "../../lib/route.ts";
 import { addReport, type Cost, NO_COST, type Side } from "./call-costs.ts";
 
 const STREAM_MS = 15_000;
+
+/** A client that stays on one side, to measure it; its calls are charged to nobody. */
+function fixedSideClient(side: "bff" | "legacy", onReport: (report: Report) => void): Client {
+  const fixed: FlagSource = {
+    side: () => side,
+    details: () => [],
+    override: () => undefined,
+    subscribe: () => () => undefined,
+    start: () => Promise.resolve(),
+    close: () => undefined,
+  };
+  return createClient({ flags: fixed, fallback: false, onReport });
+}
 
 /** Resolve when the first frame of a run has come, or reject after a while. */
 function firstFrame(client: Client, id: string): Promise<void> {
@@ -34,35 +46,35 @@ async function loadRun(client: Client, route: Extract<Route, { view: "run" }>): 
   }
   const { run } = await client.getRun(route.run);
   if (!run.symbol || !run.run_from || !run.run_to) return;
-  const bounds = boundsOf(run);
+  const bounds = runBounds(run);
   const seen = { from: route.from ?? bounds.from, to: route.to ?? bounds.to };
   await client.getChart({
     symbol: run.symbol,
     timeframe: route.timeframe,
-    ...daysFor(seen, bounds),
+    ...daysAround(seen, bounds),
     targetPoints: CHART_POINTS,
   });
 }
 
-async function load(client: Client, route: Route): Promise<void> {
+async function loadView(client: Client, route: Route): Promise<void> {
   if (route.view === "run") await loadRun(client, route);
   else if (route.view === "play") await firstFrame(client, route.run);
   else await client.listRuns({ limit: LIST_LIMIT, order: "-created_at" });
 }
 
-async function cost(side: Side, route: Route): Promise<Cost> {
+async function measureSide(side: Side, route: Route): Promise<Cost> {
   let sum = NO_COST;
   let tell = () => {};
   const told = new Promise<void>((resolve) => {
     tell = resolve;
   });
-  const client = clientOf(side, (report: Report) => {
+  const client = fixedSideClient(side, (report: Report) => {
     sum = addReport(sum, report);
     tell();
   });
   const began = performance.now();
   try {
-    await load(client, route);
+    await loadView(client, route);
     const ms = performance.now() - began;
     // A view is reported a moment after its parts are there.
     if (route.view === "run") await told;
@@ -73,7 +85,7 @@ async function cost(side: Side, route: Route): Promise<Cost> {
 }
 
 /** Load what a view shows over legacy, then over the BFF. */
-export async function measureView(route: Route): Promise<Record<Side, Cost>> {
-  const legacy = await cost("legacy", route);
-  return { legacy, bff: await cost("bff", route) };
+export async function compareSides(route: Route): Promise<Record<Side, Cost>> {
+  const legacy = await measureSide("legacy", route);
+  return { legacy, bff: await measureSide("bff", route) };
 }

@@ -2,12 +2,12 @@ import { useMutation } from "@tanstack/react-query";
 import type { FlagDetails, FlagKey } from "bff-client";
 import { useEffect, useRef } from "react";
 import { useFlags, useSession } from "../../api/context.ts";
-import { costs, useCosts, useFallbacks } from "../../api/session.ts";
 import { bytes, count, milliseconds, percent } from "../../lib/format.ts";
 import { currentRoute, useRoute } from "../../lib/navigation.ts";
 import { Failure } from "../../ui/notice.tsx";
-import { type Cost, NO_COSTS, type Side, saved, type View } from "./call-costs.ts";
-import { measureView } from "./compare-sides.ts";
+import { type Cost, reduction, type Side, type View } from "./call-costs.ts";
+import { compareSides } from "./compare-sides.ts";
+import { resetCosts, useCosts, useFallbacks } from "./visit-costs.ts";
 
 const NAMES: Record<View, string> = { list: "List of runs", run: "Run", play: "Playback" };
 const FLAG_WORDS: Record<string, string> = {
@@ -46,8 +46,8 @@ function Flag({ flag }: { flag: FlagDetails }) {
   );
 }
 
-type Figure = readonly [string, (cost: Cost) => number, (value: number | undefined) => string];
-const FIGURES: readonly Figure[] = [
+type CostRow = readonly [string, (cost: Cost) => number, (value: number | undefined) => string];
+const COST_ROWS: readonly CostRow[] = [
   ["Calls", (cost) => cost.calls, count],
   ["Bytes", (cost) => cost.bytes, bytes],
   ["Time", (cost) => cost.ms, milliseconds],
@@ -74,10 +74,10 @@ function Comparison({ title, of }: { title: string; of: Partial<Record<Side, Cos
         </tr>
       </thead>
       <tbody>
-        {FIGURES.map(([label, read, show]) => {
+        {COST_ROWS.map(([label, read, show]) => {
           const legacy = of.legacy && read(of.legacy);
           const bff = of.bff && read(of.bff);
-          const less = saved(legacy, bff);
+          const less = reduction(legacy, bff);
           return (
             <tr key={label} data-figure={label.toLowerCase()}>
               <th scope="row">{label}</th>
@@ -104,12 +104,12 @@ function cacheInWords(status: string): string {
   return said[0] ?? (status || "none");
 }
 
-export function EngineersPanel({ close }: { close: () => void }) {
+export function EngineeringPanel({ close }: { close: () => void }) {
   const route = useRoute();
   const flags = useFlags();
   const measured = useCosts();
   const fallbacks = useFallbacks();
-  const trial = useMutation({ mutationFn: () => measureView(currentRoute()) });
+  const comparison = useMutation({ mutationFn: () => compareSides(currentRoute()) });
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => heading.current?.focus(), []);
   return (
@@ -132,11 +132,11 @@ export function EngineersPanel({ close }: { close: () => void }) {
 
       <h3>{NAMES[route.view]}: legacy and BFF</h3>
       <p className="note small">Loads this view's data once over either side, one after the other, and compares.</p>
-      <button type="button" className="primary" disabled={trial.isPending} onClick={() => trial.mutate()}>
-        {trial.isPending ? "Measuring…" : "Measure both"}
+      <button type="button" className="primary" disabled={comparison.isPending} onClick={() => comparison.mutate()}>
+        {comparison.isPending ? "Measuring…" : "Measure both"}
       </button>
-      {trial.error && <Failure error={trial.error} what="It could not be measured" />}
-      {trial.data && <Comparison title="Measured just now" of={trial.data} />}
+      {comparison.error && <Failure error={comparison.error} what="It could not be measured" />}
+      {comparison.data && <Comparison title="Measured just now" of={comparison.data} />}
 
       <h3>This visit, all calls</h3>
       {(Object.keys(NAMES) as View[])
@@ -144,7 +144,7 @@ export function EngineersPanel({ close }: { close: () => void }) {
         .map((view) => (
           <Comparison key={view} title={NAMES[view]} of={measured[view]} />
         ))}
-      <button type="button" className="small" onClick={() => costs.set(NO_COSTS)}>
+      <button type="button" className="small" onClick={resetCosts}>
         Count anew
       </button>
 

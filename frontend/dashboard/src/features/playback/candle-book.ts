@@ -38,7 +38,7 @@ export interface Frame {
 }
 
 /** Candles kept; a chart shows some hundreds, and an endless playback must not grow. */
-export const MOST_CANDLES = 6000;
+export const MAX_CANDLES = 6000;
 
 export class CandleBook {
   readonly minutes: number;
@@ -60,23 +60,23 @@ export class CandleBook {
     if (last && time < last.time) return;
     const candle = last && last.time === time ? last : this.open(frame, time, last);
     if (!candle) return;
-    if (candle === last) grow(candle, frame.ohlc);
-    note(candle, frame);
+    if (candle === last) extendCandle(candle, frame.ohlc);
+    addEquityAndOrders(candle, frame);
     this.firstChanged = Math.min(this.firstChanged, this.candles.length - 1);
   }
 
   /** Put what came before in front: bars older than the first candle there is. */
-  precede(bars: readonly (Ohlcv & { time: number })[], before: number): void {
+  prepend(bars: readonly (Ohlcv & { time: number })[], before: number): void {
     const limit = this.candles[0]?.time ?? barStart(before, this.minutes);
     const older = new CandleBook(this.minutes);
     for (const bar of bars) {
       const time = barStart(bar.time, this.minutes);
       if (time >= limit) break;
       const last = older.candles.at(-1);
-      if (last?.time === time) grow(last, bar);
+      if (last?.time === time) extendCandle(last, bar);
       else older.candles.push({ ...bar, time, equity: undefined, buys: 0, sells: 0 });
     }
-    this.candles = [...older.candles, ...this.candles].slice(-MOST_CANDLES);
+    this.candles = [...older.candles, ...this.candles].slice(-MAX_CANDLES);
     this.rebuilt = true;
   }
 
@@ -105,15 +105,15 @@ export class CandleBook {
       sells: 0,
     };
     this.candles.push(candle);
-    if (this.candles.length > MOST_CANDLES) {
-      this.candles.splice(0, this.candles.length - MOST_CANDLES / 2);
+    if (this.candles.length > MAX_CANDLES) {
+      this.candles.splice(0, this.candles.length - MAX_CANDLES / 2);
       this.rebuilt = true;
     }
     return candle;
   }
 }
 
-function grow(candle: Candle, ohlc: Ohlcv | null | undefined): void {
+function extendCandle(candle: Candle, ohlc: Ohlcv | null | undefined): void {
   if (!ohlc) return;
   candle.h = Math.max(candle.h, ohlc.h);
   candle.l = Math.min(candle.l, ohlc.l);
@@ -121,7 +121,7 @@ function grow(candle: Candle, ohlc: Ohlcv | null | undefined): void {
   candle.v += ohlc.v;
 }
 
-function note(candle: Candle, frame: Frame): void {
+function addEquityAndOrders(candle: Candle, frame: Frame): void {
   if (typeof frame.equity?.value === "number") candle.equity = frame.equity.value;
   for (const { side } of frame.orders ?? []) {
     if (String(side).toUpperCase() === "SELL") candle.sells += 1;
@@ -136,7 +136,7 @@ export function barMinutesFor(speed: number, fps: number): number {
 }
 
 /** What came through a stream, and whether all of it did. */
-export interface Tally {
+export interface FrameCounts {
   frames: number;
   /** Source frames that the frames covered. */
   covered: number;
@@ -146,30 +146,31 @@ export interface Tally {
   /** Index before the first frame counted: -1 from the start of the run. */
   base: number;
   /** Frames whose `seq` was not above the one before, or did not follow from `n`. */
-  broken: number;
+  gaps: number;
 }
 
-export const emptyTally = (base = -1): Tally => ({
+export const emptyCounts = (base = -1): FrameCounts => ({
   frames: 0,
   covered: 0,
   orders: 0,
   dropped: 0,
   seq: base,
   base,
-  broken: 0,
+  gaps: 0,
 });
 
-/** Count a frame; the tally is changed in place, for it is counted thirty times a second. */
-export function countFrame(tally: Tally, frame: Frame): void {
-  tally.frames += 1;
-  tally.orders += frame.orders?.length ?? 0;
-  tally.dropped = frame.dropped ?? tally.dropped;
+/** Count a frame; the counts is changed in place, for it is counted thirty times a second. */
+export function countFrame(counts: FrameCounts, frame: Frame): void {
+  counts.frames += 1;
+  counts.orders += frame.orders?.length ?? 0;
+  counts.dropped = frame.dropped ?? counts.dropped;
   if (frame.seq === undefined || frame.n === undefined) return;
-  if (tally.frames === 1 && tally.covered === 0 && frame.seq - frame.n !== tally.base) tally.base = frame.seq - frame.n;
-  if (frame.seq !== tally.seq + frame.n && tally.covered > 0) tally.broken += 1;
-  tally.covered += frame.n;
-  tally.seq = frame.seq;
+  if (counts.frames === 1 && counts.covered === 0 && frame.seq - frame.n !== counts.base)
+    counts.base = frame.seq - frame.n;
+  if (frame.seq !== counts.seq + frame.n && counts.covered > 0) counts.gaps += 1;
+  counts.covered += frame.n;
+  counts.seq = frame.seq;
 }
 
 /** Frames that are missing (above 0) or came twice (below 0) between the first one counted and the last. */
-export const imbalance = (tally: Tally) => tally.seq - tally.base - tally.covered;
+export const imbalance = (counts: FrameCounts) => counts.seq - counts.base - counts.covered;

@@ -8,10 +8,11 @@ import { currentRoute, navigate } from "../../lib/navigation.ts";
 import { BAR_MINUTES, LIST, type PlayRoute, RATES, runRoute, SPEEDS } from "../../lib/route.ts";
 import { onTheme } from "../../lib/theme.ts";
 import { dayInWords, endOfDay } from "../../lib/time.ts";
+import { barSizeInWords } from "../../lib/timeframes.ts";
 import { Link } from "../../ui/link.tsx";
 import { Failure, Notice } from "../../ui/notice.tsx";
 import { Player, type Snapshot } from "./player.ts";
-import { STEPS } from "./seek-bar.ts";
+import { SEEK_STEPS } from "./seek-bar.ts";
 
 const CONNECTIONS: Record<Snapshot["connection"], { kind: string; words: string }> = {
   connecting: { kind: "live", words: "connecting" },
@@ -54,7 +55,7 @@ function Connection({ shot }: { shot: Snapshot }) {
 function SeekBar({ player }: { player: Player }) {
   const [hint, setHint] = useState("");
   const bar = useRef<HTMLInputElement>(null);
-  const fraction = () => Number(bar.current?.value ?? 0) / STEPS;
+  const fraction = () => Number(bar.current?.value ?? 0) / SEEK_STEPS;
   const hold = () => {
     if (bar.current) bar.current.dataset["held"] = "yes";
     setHint(player.placeInWords(fraction()));
@@ -75,7 +76,7 @@ function SeekBar({ player }: { player: Player }) {
         type="range"
         aria-label="Position in the run"
         min={0}
-        max={STEPS}
+        max={SEEK_STEPS}
         step={1}
         defaultValue={0}
         onInput={hold}
@@ -155,7 +156,7 @@ function Controls({ player, shot, route }: { player: Player; shot: Snapshot; rou
         >
           {BAR_MINUTES.map((minutes) => (
             <option key={minutes} value={minutes}>
-              {minutes === 0 ? `auto (${barInWords(shot.minutes)})` : barInWords(minutes)}
+              {minutes === 0 ? `auto (${barSizeInWords(shot.minutes)})` : barSizeInWords(minutes)}
             </option>
           ))}
         </select>
@@ -163,8 +164,6 @@ function Controls({ player, shot, route }: { player: Player; shot: Snapshot; rou
     </div>
   );
 }
-
-const barInWords = (minutes: number) => (minutes >= 390 ? "1d" : minutes === 60 ? "1h" : `${minutes}m`);
 
 const READOUTS = [
   ["price", "Price"],
@@ -251,7 +250,7 @@ function Playing({ data, route }: { data: CompleteRun; route: PlayRoute }) {
       fps,
       bar,
       at,
-      moved: (position) => {
+      onPosition: (position) => {
         const now = currentRoute();
         if (now.view === "play") navigate({ ...now, at: position }, true);
       },

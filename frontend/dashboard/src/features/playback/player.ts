@@ -10,8 +10,9 @@ import type { PlaybackChart } from "../../charts/playback-chart.ts";
 import { barTime } from "../../charts/session-times.ts";
 import { count, money, percent, price } from "../../lib/format.ts";
 import { newYork, utcDay } from "../../lib/time.ts";
-import { barMinutesFor, CandleBook, countFrame, emptyTally, imbalance, type Tally } from "./candle-book.ts";
-import { type Extent, fractionOf, type Position, STEPS, seekTarget } from "./seek-bar.ts";
+import { timeframeForBars } from "../../lib/timeframes.ts";
+import { barMinutesFor, CandleBook, countFrame, emptyCounts, type FrameCounts, imbalance } from "./candle-book.ts";
+import { type Extent, fractionOf, type Position, SEEK_STEPS, seekTarget } from "./seek-bar.ts";
 
 export interface Snapshot extends StreamState {
   /** Why the last control was refused, or why the stream is over. */
@@ -29,13 +30,13 @@ export interface PlayerOptions {
   bar: number;
   at: number | undefined;
   /** The position changed and stands, or has moved on for a while. */
-  moved: (at: number) => void;
+  onPosition: (at: number) => void;
 }
 
 /** Elements with `data-live="…"` under the attached root get these texts. */
-type Live = "price" | "equity" | "drawdown" | "time" | "seq" | "orders" | "dropped" | "covered" | "rate";
+type LiveText = "price" | "equity" | "drawdown" | "time" | "seq" | "orders" | "dropped" | "covered" | "rate";
 
-const TELL_MS = 2000;
+const REPORT_POSITION_MS = 2000;
 const SETTLE_MS = 250;
 const READ_MS = 250;
 /** Longest wait for the candles before the position; what comes later is put in front then. */
@@ -47,7 +48,7 @@ export class Player {
   readonly stream: RunStream;
   readonly subscribe: (listener: () => void) => () => void;
   readonly snapshot: () => Snapshot;
-  tally: Tally = emptyTally();
+  counts: FrameCounts = emptyCounts();
   private readonly client: Client;
   private readonly options: PlayerOptions;
   private book: CandleBook;
@@ -55,9 +56,9 @@ export class Player {
   private bar: number;
   private chart: PlaybackChart | undefined;
   private root: HTMLElement | undefined;
-  private live = new Map<Live, HTMLElement>();
+  private live = new Map<LiveText, HTMLElement>();
   private seekbar: HTMLInputElement | undefined;
-  private asked = 0;
+  private animationFrame = 0;
   private at: number | undefined;
   private lastFrame: Frame | undefined;
   private peak = Number.NEGATIVE_INFINITY;
@@ -67,10 +68,10 @@ export class Player {
   private holdUntil = 0;
   private history: AbortController | undefined;
   private settling: ReturnType<typeof setTimeout> | undefined;
-  private told = 0;
+  private lastReported = 0;
   private read = 0;
   private rateFrames = 0;
-  private readonly off: (() => void)[];
+  private readonly unsubscribe: (() => void)[];
 
   constructor(client: Client, options: PlayerOptions) {
     this.client = client;
@@ -81,14 +82,14 @@ export class Player {
     this.state = new Store<Snapshot>({ ...this.stream.state, failure: undefined, minutes: this.book.minutes });
     this.subscribe = this.state.subscribe;
     this.snapshot = this.state.get;
-    this.off = [
-      this.stream.on("frame", (frame) => this.frame(frame)),
+    this.unsubscribe = [
+      this.stream.on("frame", (onFrame) => this.frame(onFrame)),
       this.stream.on("state", (state) => this.publish({ ...this.snapshot(), ...state })),
       this.stream.on("end", () => this.redraw()),
       this.stream.on("error", ({ code, message }) =>
         this.publish({ ...this.snapshot(), failure: `${code}: ${message}` }),
       ),
-      this.stream.on("hello", ({ epoch, seq }) => this.hello(epoch, seq)),
+      this.stream.on("hello", ({ epoch, seq }) => this.onHello(epoch, seq)),
     ];
     if (options.at !== undefined) this.seek(isoTime(options.at));
   }
@@ -99,7 +100,7 @@ export class Player {
     this.root = root;
     this.seekbar = root.querySelector<HTMLInputElement>("input[type=range]") ?? undefined;
     for (const element of root.querySelectorAll<HTMLElement>("[data-live]")) {
-      this.live.set(element.dataset["live"] as Live, element);
+      this.live.set(element.dataset["live"] as LiveText, element);
     }
     this.book.rebuilt = true;
     this.redraw();
@@ -110,15 +111,15 @@ export class Player {
     this.root = undefined;
     this.seekbar = undefined;
     this.live.clear();
-    cancelAnimationFrame(this.asked);
+    cancelAnimationFrame(this.animationFrame);
     clearTimeout(this.settling);
-    this.asked = 0;
+    this.animationFrame = 0;
   }
 
   close(): void {
     this.detach();
     this.history?.abort();
-    for (const stop of this.off) stop();
+    for (const stop of this.unsubscribe) stop();
     this.stream.close();
     this.state.close();
   }
@@ -126,7 +127,7 @@ export class Player {
   toggle(): void {
     if (this.snapshot().playing) {
       this.stream.pause();
-      this.moved();
+      this.reportPosition();
       return;
     }
     if (this.snapshot().ended) this.jumping = true;
@@ -144,23 +145,23 @@ export class Player {
   }
 
   step(by: 1 | -1): void {
-    this.jumping = by < 0 || this.tally.frames === 0;
+    this.jumping = by < 0 || this.counts.frames === 0;
     this.stream.step(by);
   }
 
   setSpeed(speed: number): void {
     this.stream.speed(speed);
-    this.fit(speed, this.snapshot().fps);
+    this.chooseBarSize(speed, this.snapshot().fps);
   }
 
   setFps(fps: number): void {
     this.stream.fps(fps);
-    this.fit(this.snapshot().speed, fps);
+    this.chooseBarSize(this.snapshot().speed, fps);
   }
 
   setBar(bar: number): void {
     this.bar = bar;
-    this.fit(this.snapshot().speed, this.snapshot().fps);
+    this.chooseBarSize(this.snapshot().speed, this.snapshot().fps);
   }
 
   /** Where a place on the bar is, in words. */
@@ -181,25 +182,25 @@ export class Player {
   }
 
   private position(): Position {
-    return { seq: this.tally.frames ? this.tally.seq : undefined, at: this.at };
+    return { seq: this.counts.frames ? this.counts.seq : undefined, at: this.at };
   }
 
-  private hello(epoch: string | null, seq: number): void {
+  private onHello(epoch: string | null, seq: number): void {
     // Another reading of the run counts anew: what was covered before stays balanced.
-    if (epoch && this.epoch && epoch !== this.epoch && this.tally.frames > 0) {
-      this.tally.base += seq - this.tally.seq;
-      this.tally.seq = seq;
+    if (epoch && this.epoch && epoch !== this.epoch && this.counts.frames > 0) {
+      this.counts.base += seq - this.counts.seq;
+      this.counts.seq = seq;
     }
     this.epoch = epoch ?? this.epoch;
   }
 
   private frame(frame: Frame): void {
-    const follows = frame.seq === this.tally.seq + frame.n;
+    const follows = frame.seq === this.counts.seq + frame.n;
     if (this.jumping && !follows) this.restart(frame);
-    else if (this.tally.frames === 0 && frame.seq !== frame.n - 1) this.restart(frame);
+    else if (this.counts.frames === 0 && frame.seq !== frame.n - 1) this.restart(frame);
     // Steps of one frame are what follows a jump, however many were already on their way before it.
     if (this.jumping && (frame.n === 1 || !follows)) this.jumping = false;
-    countFrame(this.tally, frame);
+    countFrame(this.counts, frame);
     this.book.add(frame);
     this.lastFrame = frame;
     this.at = parseTime(frame.ts) ?? this.at;
@@ -209,7 +210,7 @@ export class Player {
 
   /** Begin a new book at a frame that does not follow on the last one, with the candles before it in front. */
   private restart(frame: Frame): void {
-    this.tally = emptyTally(frame.seq - frame.n);
+    this.counts = emptyCounts(frame.seq - frame.n);
     this.peak = Number.NEGATIVE_INFINITY;
     this.newBook(parseTime(frame.ts));
   }
@@ -222,7 +223,7 @@ export class Player {
     void this.fetchHistory(this.book, at);
   }
 
-  private fit(speed: number, fps: number): void {
+  private chooseBarSize(speed: number, fps: number): void {
     this.publish({ ...this.snapshot(), speed, fps });
     const minutes = this.bar || barMinutesFor(speed, fps);
     if (minutes === this.book.minutes) return;
@@ -241,7 +242,7 @@ export class Player {
       const { columns } = await this.client.getChart(
         {
           symbol: this.options.symbol,
-          timeframe: minutes >= 390 ? "1D" : minutes === 60 ? "1H" : "1M",
+          timeframe: timeframeForBars(minutes),
           from: utcDay(first),
           to: utcDay(at),
           targetPoints: 20_000,
@@ -257,7 +258,7 @@ export class Player {
         c: c[index] ?? 0,
         v: v[index] ?? 0,
       }));
-      if (book === this.book) book.precede(bars, at);
+      if (book === this.book) book.prepend(bars, at);
     } catch {
       // Without the candles before it the playback still is what it is.
     } finally {
@@ -273,21 +274,21 @@ export class Player {
     this.redraw();
   }
 
-  private moved(): void {
-    this.told = performance.now();
-    if (this.at !== undefined) this.options.moved(this.at);
+  private reportPosition(): void {
+    this.lastReported = performance.now();
+    if (this.at !== undefined) this.options.onPosition(this.at);
   }
 
   /** Say where it stands once it stands: a seek bar that is drawn along passes many places. */
-  private settle(): void {
+  private reportPositionSoon(): void {
     clearTimeout(this.settling);
-    this.settling = setTimeout(() => this.moved(), SETTLE_MS);
+    this.settling = setTimeout(() => this.reportPosition(), SETTLE_MS);
   }
 
   private redraw(): void {
-    if (this.asked || !this.chart) return;
-    this.asked = requestAnimationFrame((now) => {
-      this.asked = 0;
+    if (this.animationFrame || !this.chart) return;
+    this.animationFrame = requestAnimationFrame((now) => {
+      this.animationFrame = 0;
       this.draw(now);
     });
   }
@@ -299,14 +300,14 @@ export class Player {
       return;
     }
     this.chart.draw(this.book);
-    this.write(now);
-    if (this.tally.frames === 0) return;
-    if (!this.snapshot().playing) this.settle();
-    else if (now - this.told > TELL_MS) this.moved();
+    this.writeTexts(now);
+    if (this.counts.frames === 0) return;
+    if (!this.snapshot().playing) this.reportPositionSoon();
+    else if (now - this.lastReported > REPORT_POSITION_MS) this.reportPosition();
   }
 
-  private write(now: number): void {
-    const { tally, lastFrame: frame } = this;
+  private writeTexts(now: number): void {
+    const { counts, lastFrame: frame } = this;
     this.text("time", this.at === undefined ? "–" : `${newYork(this.at, "full")} ET`);
     this.text("price", price(this.book.candles.at(-1)?.c));
     const equity = frame?.equity?.value;
@@ -316,10 +317,10 @@ export class Player {
       this.text("drawdown", percent(this.peak > 0 ? (this.peak - equity) / this.peak : 0));
     }
     const total = this.snapshot().total;
-    this.text("seq", `${count(tally.seq + 1)}${total ? ` / ${count(total)}` : ""}`);
-    this.text("orders", count(tally.orders));
-    this.text("dropped", count(tally.dropped));
-    this.text("covered", `${count(tally.covered)} of ${count(tally.seq - tally.base)}`);
+    this.text("seq", `${count(counts.seq + 1)}${total ? ` / ${count(total)}` : ""}`);
+    this.text("orders", count(counts.orders));
+    this.text("dropped", count(counts.dropped));
+    this.text("covered", `${count(counts.covered)} of ${count(counts.seq - counts.base)}`);
     this.seekbarTo(fractionOf(this.position(), this.extent()), now);
     if (now - this.read > 1000) {
       this.text(
@@ -331,12 +332,12 @@ export class Player {
     }
     if (this.root) {
       Object.assign(this.root.dataset, {
-        seq: tally.seq,
-        covered: tally.covered,
-        base: tally.base,
-        broken: tally.broken,
-        imbalance: imbalance(tally),
-        frames: tally.frames,
+        seq: counts.seq,
+        covered: counts.covered,
+        base: counts.base,
+        broken: counts.gaps,
+        imbalance: imbalance(counts),
+        frames: counts.frames,
         at: this.at === undefined ? "" : isoTime(this.at),
         candles: this.book.candles.length,
       });
@@ -346,12 +347,12 @@ export class Player {
   private seekbarTo(fraction: number, now: number): void {
     const bar = this.seekbar;
     if (!bar || bar.dataset["held"]) return;
-    bar.value = String(Math.round(fraction * STEPS));
+    bar.value = String(Math.round(fraction * SEEK_STEPS));
     if (now - this.read > READ_MS || !this.snapshot().playing)
       bar.ariaValueText = this.live.get("time")?.textContent ?? "";
   }
 
-  private text(name: Live, text: string): void {
+  private text(name: LiveText, text: string): void {
     const element = this.live.get(name);
     if (element && element.textContent !== text) element.textContent = text;
   }

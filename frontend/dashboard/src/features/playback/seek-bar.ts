@@ -15,7 +15,7 @@ export interface Position {
   at: number | undefined;
 }
 
-export const STEPS = 1000;
+export const SEEK_STEPS = 1000;
 
 /** Return where a position stands on the bar, from 0 to 1. */
 export function fractionOf(position: Position, extent: Extent): number {

@@ -1,28 +1,12 @@
-import type { CompleteRun, RunMetrics } from "bff-client";
+import type { CompleteRun } from "bff-client";
 import type { ReactNode } from "react";
-import { compact, count, percent, price, ratio, tone } from "../../lib/format.ts";
-
-type Maybe = number | null | undefined;
-
-const KNOWN: readonly [keyof RunMetrics & string, string, (value: Maybe) => string][] = [
-  ["total_return", "Total return", (value) => percent(value, true)],
-  ["cagr", "CAGR", (value) => percent(value, true)],
-  ["max_drawdown", "Max drawdown", (value) => percent(value)],
-  ["sharpe_ratio", "Sharpe ratio", ratio],
-  ["sortino_ratio", "Sortino ratio", ratio],
-  ["win_rate", "Win rate", (value) => percent(value)],
-  ["total_trades", "Trades", count],
-  ["avg_win", "Average win", price],
-  ["avg_loss", "Average loss", price],
-  ["turnover", "Turnover", compact],
-  ["fees_paid", "Fees paid", price],
-];
-const SIGNED = new Set(["total_return", "cagr", "avg_win", "avg_loss"]);
+import { tone } from "../../lib/format.ts";
+import { METRIC_KEYS, METRICS, type Metric } from "../../lib/metrics.ts";
 
 export function MetricsPanel({ data, mark }: { data: CompleteRun; mark: ReactNode }) {
   const { metrics } = data;
   const computed = new Set(data.metadata.computed);
-  const shown = KNOWN.filter(([key]) => metrics && typeof metrics[key] === "number");
+  const shown = METRIC_KEYS.filter((key) => metrics && typeof metrics[key] === "number");
   return (
     <section className="card metrics" aria-labelledby="metrics">
       <header>
@@ -31,17 +15,19 @@ export function MetricsPanel({ data, mark }: { data: CompleteRun; mark: ReactNod
       </header>
       {metrics ? (
         <dl>
-          {shown.map(([key, label, format]) => (
-            <div key={key} title={computed.has(key) ? "computed from equity and orders" : undefined}>
-              <dt>
-                {label}
-                {computed.has(key) && <span aria-hidden="true"> *</span>}
-              </dt>
-              <dd className={SIGNED.has(key) ? tone(metrics[key] as number) : undefined}>
-                {format(metrics[key] as number)}
-              </dd>
-            </div>
-          ))}
+          {shown.map((key) => {
+            const { label, format, signed }: Metric = METRICS[key];
+            const value = metrics[key] as number;
+            return (
+              <div key={key} title={computed.has(key) ? "computed from equity and orders" : undefined}>
+                <dt>
+                  {label}
+                  {computed.has(key) && <span aria-hidden="true"> *</span>}
+                </dt>
+                <dd className={signed && tone(value)}>{format(value)}</dd>
+              </div>
+            );
+          })}
         </dl>
       ) : (
         <p className="note">There are no figures.</p>

@@ -10,7 +10,7 @@ const WORDS: Record<PartReport["state"], string> = {
 };
 
 /** How a part of a run fared, with a way to ask for it again. */
-export function PartMark(props: { part: Part; report: PartReport; retry: () => void; retrying: boolean }) {
+export function PartStatus(props: { part: Part; report: PartReport; retry: () => void; retrying: boolean }) {
   const { state, error } = props.report;
   if (state === "ok") return null;
   const reason = typeof error?.["message"] === "string" ? error["message"] : undefined;

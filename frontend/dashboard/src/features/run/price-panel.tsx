@@ -1,30 +1,31 @@
-import type { Chart, Order, Run } from "bff-client";
+import type { Chart, Order, Run, Timeframe } from "bff-client";
 import { type KeyboardEvent, type RefObject, useCallback, useEffect, useMemo, useRef, useState } from "react";
-import { useChart, useChartIntent } from "../../api/queries.ts";
+import { useChart, usePrefetchChart } from "../../api/queries.ts";
 import {
   type Beyond,
-  boundsOf,
   type Days,
-  daysFor,
-  moved,
-  nextDays,
+  daysAround,
+  daysToLoad,
   RANGES,
+  runBounds,
   type Span,
-  spanOf,
+  shiftSpan,
+  spanOfDays,
   spanOfRange,
   timeframeFor,
-  zoomed,
+  zoomSpan,
 } from "../../charts/chart-window.ts";
 import { timedOrders } from "../../charts/order-markers.ts";
 import { type Bar, PriceChart } from "../../charts/price-chart.ts";
 import { compact, count, percent, price, tone } from "../../lib/format.ts";
 import { navigate } from "../../lib/navigation.ts";
-import type { RunRoute, Timeframe } from "../../lib/route.ts";
+import type { RunRoute } from "../../lib/route.ts";
 import { onTheme } from "../../lib/theme.ts";
 import { newYork } from "../../lib/time.ts";
+import { barSizeInWords, TIMEFRAMES } from "../../lib/timeframes.ts";
 import { afterPaint } from "../../ui/after-paint.ts";
 import { Failure } from "../../ui/notice.tsx";
-import { onIntent } from "../../ui/prefetch-on-hover.ts";
+import { prefetchOnHover } from "../../ui/prefetch-on-hover.ts";
 import { Segmented } from "../../ui/segmented.tsx";
 
 const SETTLE_MS = 160;
@@ -32,26 +33,15 @@ const SETTLE_MS = 160;
 const MOVES: Record<string, number> = { ArrowLeft: -0.25, ArrowRight: 0.25 };
 const ZOOMS: Record<string, number> = { "+": 0.5, "=": 0.5, "-": 2 };
 const STEPS: readonly { label: string; words: string; to: (span: Span, bounds: Span) => Span }[] = [
-  { label: "‹", words: "Earlier", to: (span) => moved(span, -0.5) },
-  { label: "›", words: "Later", to: (span) => moved(span, 0.5) },
-  { label: "+", words: "Zoom in", to: (span, bounds) => zoomed(span, 0.5, bounds) },
-  { label: "−", words: "Zoom out", to: (span, bounds) => zoomed(span, 2, bounds) },
+  { label: "‹", words: "Earlier", to: (span) => shiftSpan(span, -0.5) },
+  { label: "›", words: "Later", to: (span) => shiftSpan(span, 0.5) },
+  { label: "+", words: "Zoom in", to: (span, bounds) => zoomSpan(span, 0.5, bounds) },
+  { label: "−", words: "Zoom out", to: (span, bounds) => zoomSpan(span, 2, bounds) },
 ];
-const FRAMES: readonly { value: Timeframe; label: string; words: string }[] = [
-  { value: "1M", label: "1m", words: "minutes" },
-  { value: "1H", label: "1h", words: "hours" },
-  { value: "1D", label: "1d", words: "days" },
-];
-
-/** Return the words for bars of so many minutes of trading. */
-function strideInWords(minutes: number): string {
-  if (minutes % 390 === 0) return minutes === 390 ? "1 session" : `${minutes / 390} sessions`;
-  return minutes % 60 === 0 ? `${minutes / 60} h` : `${minutes} min`;
-}
 
 /** Return what decimated bars are: their size, and out of how many others they were made. */
 function originInWords({ decimation_stride, source_bars, total_bars, source_timeframe }: Chart["metadata"]): string {
-  const size = ` of ${strideInWords(decimation_stride)}`;
+  const size = ` of ${barSizeInWords(decimation_stride)}`;
   if (source_bars <= total_bars) return size;
   return `${size}, from ${count(source_bars)}${source_timeframe === "1H" ? " hours" : ""}`;
 }
@@ -94,16 +84,16 @@ export function PricePanel(props: {
 }) {
   const { route, run, orders, painted } = props;
   const { run_from, run_to } = run;
-  const bounds = useMemo(() => boundsOf({ run_from, run_to }), [run_from, run_to]);
+  const bounds = useMemo(() => runBounds({ run_from, run_to }), [run_from, run_to]);
   const opening = useRef<Span>(
     route.from !== undefined && route.to !== undefined ? { from: route.from, to: route.to } : bounds,
   );
-  const [days, setDays] = useState<Days>(() => daysFor(opening.current, bounds));
+  const [days, setDays] = useState<Days>(() => daysAround(opening.current, bounds));
   const [bar, setBar] = useState<Bar>();
   const [marks, setMarks] = useState(0);
   const [visible, setVisible] = useState<Span>(opening.current);
   const chart = useChart(run.symbol, route.timeframe, run.run_from ? days : undefined);
-  const intend = useChartIntent(run.symbol);
+  const prefetch = usePrefetchChart(run.symbol);
   // A request that fails takes nothing off the screen.
   const kept = useRef(chart.data);
   if (chart.data) kept.current = chart.data;
@@ -120,13 +110,13 @@ export function PricePanel(props: {
   /** The view came to rest: load what it lacks, and let the address say where it is. */
   const settle = useCallback((span: Span, beyond: Beyond) => {
     const now = latest.current;
-    drawn.current?.mark();
+    drawn.current?.drawMarkers();
     // Bars for another place are on their way: the place was set by whoever asked for them.
     if (wanted.current) return;
     setVisible(span);
     if (now.data) {
       const { from_date: from, to_date: to, metadata } = now.data;
-      const next = nextDays(span, { from, to, decimated: metadata.decimated }, now.bounds, beyond);
+      const next = daysToLoad(span, { from, to, decimated: metadata.decimated }, now.bounds, beyond);
       if (next) setDays(next);
     }
     const whole = span.from <= now.bounds.from + 86_400 && span.to >= now.bounds.to - 2 * 86_400;
@@ -162,10 +152,10 @@ export function PricePanel(props: {
     drawn.current.setBars(
       data.columns,
       data.metadata.decimation_stride,
-      spanOf({ from: data.from_date, to: data.to_date }),
+      spanOfDays({ from: data.from_date, to: data.to_date }),
       wanted.current,
     );
-    drawn.current.mark();
+    drawn.current.drawMarkers();
     if (chart.isPlaceholderData) return;
     wanted.current = undefined;
     performance.mark("chart-drawn");
@@ -177,7 +167,7 @@ export function PricePanel(props: {
 
   /** Go to a span: at once with the bars there are, and with better ones as they come. */
   const go = (span: Span, timeframe: Timeframe = route.timeframe) => {
-    const next = daysFor(span, bounds);
+    const next = daysAround(span, bounds);
     const same = timeframe === route.timeframe && next.from === days.from && next.to === days.to;
     wanted.current = same ? undefined : span;
     drawn.current?.show(span);
@@ -188,7 +178,7 @@ export function PricePanel(props: {
     navigate({ ...route, timeframe, from: whole ? undefined : span.from, to: whole ? undefined : span.to }, true);
   };
   /** Have the bars of a span come that somebody is about to go to. */
-  const ahead = (span: Span, timeframe: Timeframe = route.timeframe) => intend(timeframe, daysFor(span, bounds));
+  const ahead = (span: Span, timeframe: Timeframe = route.timeframe) => prefetch(timeframe, daysAround(span, bounds));
   const ranged = (length: number): [Span, Timeframe] => {
     const span = spanOfRange(length, visible, bounds);
     return [span, timeframeFor(span)];
@@ -196,7 +186,7 @@ export function PricePanel(props: {
   const pressed = (event: KeyboardEvent) => {
     const by = MOVES[event.key];
     const factor = ZOOMS[event.key];
-    const span = by ? moved(visible, by) : factor ? zoomed(visible, factor, bounds) : undefined;
+    const span = by ? shiftSpan(visible, by) : factor ? zoomSpan(visible, factor, bounds) : undefined;
     if (!span || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     go(span);
@@ -214,17 +204,17 @@ export function PricePanel(props: {
         <h2 id="price">{run.symbol}</h2>
         <Segmented
           label="Timeframe"
-          options={FRAMES}
+          options={TIMEFRAMES}
           value={route.timeframe}
           choose={(timeframe) => navigate({ ...route, timeframe }, true)}
-          intended={(timeframe) => intend(timeframe, days)}
+          prefetch={(timeframe) => prefetch(timeframe, days)}
         />
         <Segmented
           label="Range"
           options={RANGES.map(({ label, words, days: length }) => ({ value: length, label, words }))}
           value={undefined}
           choose={(length) => go(...ranged(length))}
-          intended={(length) => ahead(...ranged(length))}
+          prefetch={(length) => ahead(...ranged(length))}
         />
         {/* biome-ignore lint/a11y/useSemanticElements: as Segmented */}
         <div className="segmented" role="group" aria-label="View">
@@ -234,7 +224,7 @@ export function PricePanel(props: {
               type="button"
               aria-label={words}
               onClick={() => go(to(visible, bounds))}
-              {...onIntent(() => ahead(to(visible, bounds)))}
+              {...prefetchOnHover(() => ahead(to(visible, bounds)))}
             >
               {label}
             </button>

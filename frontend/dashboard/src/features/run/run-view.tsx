@@ -1,7 +1,7 @@
 import { type CompleteRun, isOver, type Part } from "bff-client";
 import { parseTime } from "bff-client/lib/time";
 import { useEffect, useMemo, useRef } from "react";
-import { useHead, useRetryPart, useRun } from "../../api/queries.ts";
+import { useRetryPart, useRun, useRunHead } from "../../api/queries.ts";
 import { LIST, playRoute, type RunRoute } from "../../lib/route.ts";
 import { dayInWords, newYork } from "../../lib/time.ts";
 import { useAfterPaint } from "../../ui/after-paint.ts";
@@ -11,7 +11,7 @@ import { Status } from "../../ui/status.tsx";
 import { EquityPanel } from "./equity-panel.tsx";
 import { MetricsPanel } from "./metrics-panel.tsx";
 import { OrdersPanel } from "./orders-panel.tsx";
-import { PartMark } from "./part-status.tsx";
+import { PartStatus } from "./part-status.tsx";
 import { PricePanel } from "./price-panel.tsx";
 
 function Head({ data }: { data: CompleteRun }) {
@@ -93,7 +93,7 @@ export default function RunView({ route }: { route: RunRoute }) {
   // The candles are drawn first; what takes hundreds of elements and another chart comes in the next frame.
   const painted = useRef(false);
   const later = useAfterPaint(data, painted);
-  const head = useHead(route.run);
+  const head = useRunHead(route.run);
   const name = data ? `${data.run.symbol} ${data.run.strategy_id}` : "Run";
   useEffect(() => {
     document.title = `${name} · Backtests`;
@@ -101,7 +101,7 @@ export default function RunView({ route }: { route: RunRoute }) {
   const mark = useMemo(() => {
     if (!later) return () => null;
     return (part: Part) => (
-      <PartMark
+      <PartStatus
         report={later.metadata.parts[part]}
         part={part}
         retry={() => void retry(part)}

@@ -5,7 +5,7 @@ import { useSession } from "../../api/context.ts";
 import { navigate } from "../../lib/navigation.ts";
 import { runRoute } from "../../lib/route.ts";
 import { Failure } from "../../ui/notice.tsx";
-import { RequestKeys } from "./idempotency-keys.ts";
+import { IdempotencyKeys } from "./idempotency-keys.ts";
 
 const text = (form: FormData, name: string) => String(form.get(name) ?? "").trim();
 
@@ -28,7 +28,7 @@ export function CreateRun({ close }: { close: () => void }) {
   const { client } = useSession();
   const queries = useQueryClient();
   const dialog = useRef<HTMLDialogElement>(null);
-  const [keys] = useState(() => new RequestKeys());
+  const [keys] = useState(() => new IdempotencyKeys());
   const create = useMutation({
     mutationFn: (request: RunRequest) => client.createRun(request, { idempotencyKey: keys.keyOf(request) }),
     onSuccess: ({ run_id }) => {

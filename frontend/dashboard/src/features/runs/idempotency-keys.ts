@@ -2,7 +2,7 @@
 
 import { randomId } from "bff-client/lib/random-id";
 
-export class RequestKeys {
+export class IdempotencyKeys {
   private sent = "";
   private key = "";
 

@@ -13,7 +13,7 @@ const idle = () =>
   });
 
 /** Have a run's view come and its charts drawn once out of sight; once in a page. */
-export async function prepareRunView(): Promise<void> {
+export async function preloadRunView(): Promise<void> {
   if (begun) return;
   begun = true;
   try {

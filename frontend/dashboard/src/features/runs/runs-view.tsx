@@ -1,36 +1,26 @@
 import type { ListedRun } from "bff-client";
-import { parseTime } from "bff-client/lib/time";
 import { useEffect, useMemo, useRef, useState } from "react";
-import { LIST_LIMIT, MOST_LISTED, useHeadStart, useRuns } from "../../api/queries.ts";
-import { percent, ratio, tone } from "../../lib/format.ts";
+import { LIST_LIMIT, MAX_LISTED, useRuns } from "../../api/queries.ts";
 import { navigate } from "../../lib/navigation.ts";
-import { type ListRoute, playRoute, runRoute, type SortKey, STATUSES } from "../../lib/route.ts";
-import { dayInWords, newYork } from "../../lib/time.ts";
+import { type ListRoute, playRoute, type SortKey, STATUSES } from "../../lib/route.ts";
 import { Link } from "../../ui/link.tsx";
 import { Failure, Notice } from "../../ui/notice.tsx";
-import { Status } from "../../ui/status.tsx";
+import { COLUMNS, type Column, METRIC_COLUMNS, RUN_COLUMNS } from "./columns.tsx";
 import { CreateRun } from "./create-run.tsx";
-import { prepareRunView } from "./preload-run-view.ts";
-import { lackingOf, listed, pageOf, pagesOf, readFor } from "./run-list.ts";
+import { preloadRunView } from "./preload-run-view.ts";
+import { filterAndSort, missingMetrics, pageCount, pageSlice, runsNeedingMetrics } from "./run-list.ts";
 
-const COLUMNS: readonly { key: SortKey; label: string; number?: true }[] = [
-  { key: "created_at", label: "Created (ET)" },
-  { key: "symbol", label: "Symbol" },
-  { key: "status", label: "Status" },
-  { key: "run_from", label: "Window" },
-  { key: "total_return", label: "Return", number: true },
-  { key: "sharpe_ratio", label: "Sharpe", number: true },
-  { key: "max_drawdown", label: "Max drawdown", number: true },
-  { key: "win_rate", label: "Win rate", number: true },
-];
-
-function Heading({ route, column }: { route: ListRoute; column: (typeof COLUMNS)[number] }) {
+function Heading({ route, column }: { route: ListRoute; column: Column }) {
   const sorted = route.sort === column.key;
   const sort = () =>
     navigate({ ...route, sort: column.key, descending: sorted ? !route.descending : true, page: 1 }, true);
   const direction = route.descending ? "descending" : "ascending";
   return (
-    <th scope="col" className={column.number && "number"} aria-sort={sorted ? direction : undefined}>
+    <th
+      scope="col"
+      className={column.className === "number" ? "number" : undefined}
+      aria-sort={sorted ? direction : undefined}
+    >
       <button type="button" className="sort" onClick={sort}>
         {column.label}
         <span aria-hidden="true">{sorted ? (route.descending ? "↓" : "↑") : ""}</span>
@@ -39,55 +29,39 @@ function Heading({ route, column }: { route: ListRoute; column: (typeof COLUMNS)
   );
 }
 
-function Figures({ run }: { run: ListedRun }) {
+function MetricCells({ run }: { run: ListedRun }) {
   if (run.metrics_state === "pending") {
     return (
-      <td colSpan={4} className="number muted">
+      <td colSpan={METRIC_COLUMNS.length} className="number muted">
         figures are coming
       </td>
     );
   }
-  const { total_return, sharpe_ratio, max_drawdown, win_rate } = run.metrics ?? {};
-  return (
-    <>
-      <td data-label="Return" className={`number ${tone(total_return) ?? ""}`}>
-        {percent(total_return, true)}
-      </td>
-      <td data-label="Sharpe" className="number">
-        {ratio(sharpe_ratio)}
-      </td>
-      <td data-label="Drawdown" className="number">
-        {percent(max_drawdown)}
-      </td>
-      <td data-label="Win rate" className="number">
-        {percent(win_rate)}
-      </td>
-    </>
-  );
+  return METRIC_COLUMNS.map(({ key, short, cell, toneOf }) => (
+    <td key={key} data-label={short} className={`number ${toneOf(run) ?? ""}`}>
+      {cell(run)}
+    </td>
+  ));
 }
 
 function Row({ run }: { run: ListedRun }) {
-  const id = run.run_id ?? "";
-  const ahead = useHeadStart();
-  const created = parseTime(run.created_at);
   return (
     <tr>
-      <td className="when">{created === undefined ? "–" : newYork(created, "full")}</td>
-      <th scope="row">
-        <Link to={runRoute(id)} className="run-link" intended={() => ahead.intend(run)} before={() => ahead.open(run)}>
-          {run.symbol ?? "?"} <span className="muted">{run.strategy_id}</span>
-        </Link>
-      </th>
-      <td>
-        <Status status={run.status} />
-      </td>
-      <td className="window">
-        {dayInWords(run.run_from)} – {dayInWords(run.run_to)}
-      </td>
-      <Figures run={run} />
+      {RUN_COLUMNS.map(({ key, className, cell }) =>
+        key === "symbol" ? (
+          <th key={key} scope="row">
+            {cell(run)}
+          </th>
+        ) : (
+          <td key={key} className={className}>
+            {cell(run)}
+          </td>
+        ),
+      )}
+      <MetricCells run={run} />
       <td className="act">
         {run.status === "DONE" && (
-          <Link to={playRoute(id)} className="button small">
+          <Link to={playRoute(run.run_id ?? "")} className="button small">
             Play
             <span className="unseen">
               {" "}
@@ -178,18 +152,18 @@ function Pager({ route, pages }: { route: ListRoute; pages: number }) {
 
 export function RunsView({ route }: { route: ListRoute }) {
   const [limit, setLimit] = useState(LIST_LIMIT);
-  const onScreen = useRef((all: readonly ListedRun[]) => readFor(all, route));
+  const onScreen = useRef((all: readonly ListedRun[]) => runsNeedingMetrics(all, route));
   const runs = useRuns(route.symbol, route.strategy, limit, (all) => onScreen.current(all));
   const [creating, setCreating] = useState(false);
-  const items = useMemo(() => listed(runs.data?.items ?? [], route), [runs.data, route]);
-  const pages = pagesOf(items.length);
-  const shown = pageOf(items, route.page);
+  const items = useMemo(() => filterAndSort(runs.data?.items ?? [], route), [runs.data, route]);
+  const pages = pageCount(items.length);
+  const shown = pageSlice(items, route.page);
   const total = runs.data?.total ?? items.length;
   useEffect(() => {
-    onScreen.current = (all) => readFor(all, route);
+    onScreen.current = (all) => runsNeedingMetrics(all, route);
   }, [route]);
   // Legacy has read the metrics of what was on the screen when it was asked.
-  const lacking = lackingOf(readFor(items, route));
+  const lacking = missingMetrics(runsNeedingMetrics(items, route));
   const { refetch } = runs;
   useEffect(() => {
     if (lacking) void refetch({ cancelRefetch: false });
@@ -199,7 +173,7 @@ export function RunsView({ route }: { route: ListRoute }) {
   }, []);
   const there = runs.data !== undefined;
   useEffect(() => {
-    if (there) void prepareRunView();
+    if (there) void preloadRunView();
   }, [there]);
   return (
     <section aria-labelledby="title" data-view="list">
@@ -210,7 +184,7 @@ export function RunsView({ route }: { route: ListRoute }) {
           {total > limit && ` of the newest ${limit}; there are ${total}`}
         </span>
         {total > limit &&
-          (limit < MOST_LISTED ? (
+          (limit < MAX_LISTED ? (
             <button
               type="button"
               className="small"

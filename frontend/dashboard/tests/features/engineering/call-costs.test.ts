@@ -1,12 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { addReport, charge, NO_COST, NO_COSTS, saved } from "../../../src/features/engineering/call-costs.ts";
+import { addReport, addToView, NO_COST, NO_COSTS, reduction } from "../../../src/features/engineering/call-costs.ts";
 
 describe("costs", () => {
   const report = { call: "getChart", side: "bff", requests: 1, bytes: 100, ms: 5, cache: "bff; hit" } as const;
 
   test("add up by view and side", () => {
-    const once = charge(NO_COSTS, "run", report);
-    const twice = charge(once, "run", {
+    const once = addToView(NO_COSTS, "run", report);
+    const twice = addToView(once, "run", {
       ...report,
       ms: 3,
       fallback: true,
@@ -19,6 +19,11 @@ describe("costs", () => {
   });
 
   test("compare as the share that is saved", () => {
-    expect([saved(8, 2), saved(0, 2), saved(undefined, 1), saved(4, 0)]).toEqual([0.75, undefined, undefined, 1]);
+    expect([reduction(8, 2), reduction(0, 2), reduction(undefined, 1), reduction(4, 0)]).toEqual([
+      0.75,
+      undefined,
+      undefined,
+      1,
+    ]);
   });
 });

@@ -3,10 +3,10 @@ import {
   barMinutesFor,
   CandleBook,
   countFrame,
-  emptyTally,
+  emptyCounts,
   type Frame,
   imbalance,
-  MOST_CANDLES,
+  MAX_CANDLES,
 } from "../../../src/features/playback/candle-book.ts";
 
 const start = Date.parse("2024-07-02T13:30Z") / 1000;
@@ -56,16 +56,16 @@ describe("candles", () => {
     const book = new CandleBook(5);
     book.add(frame(10));
     const bars = [0, 1, 5, 9, 10, 11].map((index) => ({ time: start + index * 60, o: 1, h: 1, l: 1, c: 1, v: 1 }));
-    book.precede(bars, start + 600);
+    book.prepend(bars, start + 600);
     expect(book.candles.map((candle) => candle.time - start)).toEqual([0, 300, 600]);
     expect(book.rebuilt).toBe(true);
   });
 
   test("stay within their bound", () => {
     const book = new CandleBook(1);
-    for (let index = 0; index < MOST_CANDLES * 2; index += 1) book.add(frame(index));
-    expect(book.candles.length).toBeLessThanOrEqual(MOST_CANDLES);
-    expect(book.candles.at(-1)?.o).toBe(MOST_CANDLES * 2 - 1);
+    for (let index = 0; index < MAX_CANDLES * 2; index += 1) book.add(frame(index));
+    expect(book.candles.length).toBeLessThanOrEqual(MAX_CANDLES);
+    expect(book.candles.at(-1)?.o).toBe(MAX_CANDLES * 2 - 1);
   });
 
   test.each([
@@ -79,26 +79,26 @@ describe("candles", () => {
   });
 });
 
-describe("the tally", () => {
+describe("the counts", () => {
   const count = (frames: Frame[], base = -1) => {
-    const tally = emptyTally(base);
-    for (const one of frames) countFrame(tally, one);
-    return tally;
+    const counts = emptyCounts(base);
+    for (const one of frames) countFrame(counts, one);
+    return counts;
   };
 
   test("balances while each frame covers what follows on the last one", () => {
-    const tally = count([frame(4, { n: 5 }), frame(5), frame(9, { n: 4, dropped: 3 })]);
-    expect([imbalance(tally), tally.broken, tally.covered, tally.dropped]).toEqual([0, 0, 10, 3]);
+    const counts = count([frame(4, { n: 5 }), frame(5), frame(9, { n: 4, dropped: 3 })]);
+    expect([imbalance(counts), counts.gaps, counts.covered, counts.dropped]).toEqual([0, 0, 10, 3]);
   });
 
   test("begins where playback began", () => {
-    const tally = count([frame(100), frame(101)]);
-    expect([imbalance(tally), tally.base, tally.broken]).toEqual([0, 99, 0]);
+    const counts = count([frame(100), frame(101)]);
+    expect([imbalance(counts), counts.base, counts.gaps]).toEqual([0, 99, 0]);
   });
 
   test("shows a frame that is missing, and one that came twice", () => {
     expect(imbalance(count([frame(0), frame(2)]))).toBe(1);
-    expect(count([frame(0), frame(2)]).broken).toBe(1);
+    expect(count([frame(0), frame(2)]).gaps).toBe(1);
     expect(imbalance(count([frame(0), frame(1), frame(1)]))).toBe(-1);
   });
 });

@@ -1,7 +1,7 @@
 import { BffError, type ListedRun } from "bff-client";
 import { describe, expect, test } from "vitest";
 import { pollMs } from "../../../src/api/queries.ts";
-import { lackingOf, listed, pagesOf, readFor } from "../../../src/features/runs/run-list.ts";
+import { filterAndSort, missingMetrics, pageCount, runsNeedingMetrics } from "../../../src/features/runs/run-list.ts";
 import { LIST } from "../../../src/lib/route.ts";
 
 const run = (index: number, state: ListedRun["metrics_state"] = "skipped"): ListedRun => ({
@@ -21,16 +21,16 @@ const run = (index: number, state: ListedRun["metrics_state"] = "skipped"): List
 const runs = Array.from({ length: 60 }, (_, index) => run(index));
 
 test("a list needs the metrics of what is on its page, or of all where they decide what that is", () => {
-  expect(readFor(runs, { ...LIST, page: 2 }).map(({ run_id: id }) => id)).toEqual(
+  expect(runsNeedingMetrics(runs, { ...LIST, page: 2 }).map(({ run_id: id }) => id)).toEqual(
     Array.from({ length: 25 }, (_, index) => `r${index + 25}`),
   );
-  expect(readFor(runs, { ...LIST, page: 9 })).toHaveLength(10);
-  expect(readFor(runs, { ...LIST, sort: "total_return" })).toHaveLength(60);
+  expect(runsNeedingMetrics(runs, { ...LIST, page: 9 })).toHaveLength(10);
+  expect(runsNeedingMetrics(runs, { ...LIST, sort: "total_return" })).toHaveLength(60);
 });
 
 test("a page of finished runs without metrics lacks them until they have been asked for", () => {
   const running = { ...run(3), status: "RUNNING" };
-  expect(lackingOf([run(1), run(2, "missing"), running, run(4, "ok"), run(5)])).toBe("r1 r5");
+  expect(missingMetrics([run(1), run(2, "missing"), running, run(4, "ok"), run(5)])).toBe("r1 r5");
 });
 
 test("after a failure nothing is polled faster than the list, nor before the answer allows", () => {
@@ -45,7 +45,7 @@ describe("the list", () => {
     ({ symbol, status: "DONE", metrics: total_return === null ? null : { total_return } }) as unknown as ListedRun;
   const runs = [run("A", 0.1), run("B", null), run("C", 0.3)];
   const names = (descending: boolean) =>
-    listed(runs, { ...LIST, sort: "total_return", descending }).map(({ symbol }) => symbol);
+    filterAndSort(runs, { ...LIST, sort: "total_return", descending }).map(({ symbol }) => symbol);
 
   test("is sorted in both directions, what has no figure last in either", () => {
     expect(names(true)).toEqual(["C", "A", "B"]);
@@ -53,7 +53,7 @@ describe("the list", () => {
   });
 
   test("is filtered by status and paged", () => {
-    expect(listed(runs, { ...LIST, status: "ERROR" })).toEqual([]);
-    expect([pagesOf(0), pagesOf(25), pagesOf(26)]).toEqual([1, 1, 2]);
+    expect(filterAndSort(runs, { ...LIST, status: "ERROR" })).toEqual([]);
+    expect([pageCount(0), pageCount(25), pageCount(26)]).toEqual([1, 1, 2]);
   });
 });

@@ -1,0 +1,25 @@
+import react from "@vitejs/plugin-react";
+import { defineConfig } from "vitest/config";
+
+// A guard against hanging, not a measure: the machine may be busy.
+const testTimeout = 20_000;
+
+export default defineConfig({
+  plugins: [react()],
+  test: {
+    pool: "threads",
+    projects: [
+      { extends: true, test: { name: "pure", include: ["tests/**/*.test.ts"], testTimeout } },
+      {
+        extends: true,
+        test: {
+          name: "components",
+          include: ["tests/**/*.test.tsx"],
+          environment: "happy-dom",
+          setupFiles: ["tests/support/setup.ts"],
+          testTimeout,
+        },
+      },
+    ],
+  },
+});
