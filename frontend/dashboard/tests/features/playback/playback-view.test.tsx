@@ -1,0 +1,115 @@
+import { screen, within } from "@testing-library/react";
+import { expect, test } from "vitest";
+import { defect } from "../../support/data.ts";
+import { FakeStream, fakeClient, openPage } from "../../support/page.tsx";
+
+/** Open the playback of a run; returns its stream as well. */
+async function opened(address = "/?run=a&view=play") {
+  const streams: FakeStream[] = [];
+  const client = fakeClient({
+    openStream: (id, options) => {
+      const stream = new FakeStream(id, options);
+      streams.push(stream);
+      return stream;
+    },
+  });
+  const shown = openPage(address, client);
+  await screen.findByText(/^connecting/);
+  return { ...shown, stream: streams.at(-1) as FakeStream };
+}
+
+const connection = () => screen.getByRole("status", { name: "" }).textContent;
+
+test("a run that cannot be read says why, and can be asked for again", async () => {
+  const client = fakeClient();
+  client.getRun.mockRejectedValueOnce(defect("so it is"));
+  const { user } = openPage("/?run=a&view=play", client);
+  const alert = await screen.findByRole("alert");
+  expect(alert.textContent).toContain("The run could not be read: so it is");
+  expect(client.openStream).not.toHaveBeenCalled();
+  await user.click(within(alert).getByRole("button", { name: "Retry" }));
+  expect(await screen.findByRole("button", { name: "Play" })).toBeDefined();
+});
+
+test("the connection is told in words, with its side, and when the next try comes", async () => {
+  const { stream } = await opened();
+  const said: (string | null)[] = [connection()];
+  for (const change of [
+    { connection: "live" },
+    { connection: "waiting" },
+    { connection: "reconnecting", retryMs: 1200 },
+    { connection: "draining" },
+    { connection: "live", side: "legacy" },
+    { ended: true },
+  ] as const) {
+    stream.becomes({ retryMs: null, ...change });
+    said.push(connection());
+  }
+  expect(said).toEqual([
+    "connecting · BFF",
+    "connected · BFF",
+    "waiting for the run · BFF",
+    "reconnecting, next try in 2 s · BFF",
+    "moving over · BFF",
+    "connected · legacy",
+    "at the end · legacy",
+  ]);
+});
+
+test("one button plays, pauses, and begins again at the end", async () => {
+  const { stream, user } = await opened();
+  await user.click(screen.getByRole("button", { name: "Play" }));
+  expect(stream.play).toHaveBeenCalledOnce();
+  stream.becomes({ connection: "live", playing: true });
+  await user.click(screen.getByRole("button", { name: "Pause" }));
+  expect(stream.pause).toHaveBeenCalledOnce();
+  stream.becomes({ playing: false, ended: true });
+  expect(screen.getByRole("button", { name: "Again" })).toBeDefined();
+});
+
+test("keys play and step, but not while somebody types or chooses", async () => {
+  const { stream, user } = await opened();
+  await user.keyboard(" {ArrowRight}{ArrowLeft}");
+  expect(stream.play).toHaveBeenCalledOnce();
+  expect(stream.step.mock.calls).toEqual([[1], [-1]]);
+  screen.getByLabelText("Speed").focus();
+  await user.keyboard(" {ArrowRight}");
+  expect(stream.play).toHaveBeenCalledOnce();
+  expect(stream.step).toHaveBeenCalledTimes(2);
+});
+
+test("speed, rate and bars are told to the stream and the address", async () => {
+  const { stream, user } = await opened();
+  await user.selectOptions(screen.getByLabelText("Speed"), "240");
+  await user.selectOptions(screen.getByLabelText("Frames/s"), "60");
+  await user.selectOptions(screen.getByLabelText("Bars"), "15 min");
+  expect(stream.speed).toHaveBeenCalledWith(240);
+  expect(stream.fps).toHaveBeenCalledWith(60);
+  expect(location.search).toBe("?run=a&view=play&speed=240&fps=60&bar=15");
+});
+
+test("a refused control is a warning, which the next start takes away", async () => {
+  const { stream } = await opened();
+  stream.becomes({ connection: "live" });
+  stream.fails({ code: "RANGE", message: "pos is outside the run", fatal: false });
+  expect(screen.getByText("RANGE: pos is outside the run")).toBeDefined();
+  expect(screen.queryByRole("alert")).toBeNull();
+  stream.becomes({ playing: true });
+  expect(screen.queryByText(/RANGE/)).toBeNull();
+});
+
+test("a stream that is over for good says why", async () => {
+  const { stream } = await opened();
+  stream.fails({ code: "RUN_NOT_FOUND", message: "run not found", fatal: true });
+  stream.becomes({ connection: "closed" });
+  expect(screen.getByRole("alert").textContent).toContain("RUN_NOT_FOUND: run not found");
+  expect(connection()).toBe("closed · BFF");
+});
+
+test("an address with a place in it seeks there, and the stream is closed with the view", async () => {
+  const { stream, unmount } = await opened("/?run=a&view=play&speed=15&at=2024-01-10T15:00");
+  expect(stream.state.speed).toBe(15);
+  expect(stream.seek).toHaveBeenCalledWith("2024-01-10T15:00:00Z");
+  unmount();
+  expect(stream.close).toHaveBeenCalled();
+});
