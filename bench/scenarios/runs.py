@@ -27,7 +27,8 @@ from bench.lib.servers import TOKEN, Client, in_turns, median_ms, memory_mb, ser
 
 from bff_aggregator import answers, curves, equity, sections
 from bff_aggregator.answers import Shape
-from bff_aggregator.sections import Part, State, Whole
+from bff_aggregator.part import Part, State, skipped_part
+from bff_aggregator.sections import Whole
 
 # A backend with one worker that needs 4 s for 50 runs, nearly all of them for the curves.
 WORK = {"": 0.002, "/metrics": 0.005, "/equity": 0.065, "/orders": 0.008}
@@ -178,7 +179,7 @@ def many_at_a_slow_backend(backend: Client, redis_url: str, run: str, count: int
                 found = client.all([f"/api/v1/runs/{run}/complete" for run in runs])
                 taken = (time.perf_counter() - begun) * 1000
                 told = [json.loads(content)["metadata"]["parts"] for status, content, _ in found if status == 200]
-                parts = {part: Counter(each[part]["state"] for each in told) for part in ("run", *sections.PARTS)}
+                parts = {part: Counter(each[part]["state"] for each in told) for part in PARTS}
                 failed = Counter(status for status, *_ in found if status != 200)
                 print(
                     f"  {name}: {taken:.0f} ms,", {part: dict(states) for part, states in parts.items()}, dict(failed)
@@ -223,7 +224,7 @@ def read_whole(text: bytes) -> None:
     """Read, thin out and encode a curve, as one answer does."""
     curve, _ = curves.parse_curve(text)
     part = Part("equity", State.OK, curve, count=len(curve))
-    rest = {name: sections.skipped(name) for name in ("metrics", "orders")}
+    rest = {name: skipped_part(name) for name in ("metrics", "orders")}
     sighting = sections.sight({"run_id": "r", "status": "DONE"}, None, 0.0)
     answers.encode_sections(Whole(sighting, {**rest, "equity": part}), Shape())
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bff_aggregator import curves
+from bff_aggregator.curve import Curve
 from bff_aggregator.curves import Scanner, parse_curve
-from bff_aggregator.equity import Curve
 from bff_aggregator.times import iso_times
 from bff_aggregator.vocabulary import UnexpectedShape
 

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bff_aggregator.equity import Curve, decimate, drawdowns, landmarks, make_curve
+from bff_aggregator.curve import Curve, drawdowns, make_curve
+from bff_aggregator.equity import decimate, landmarks
 
 MINUTE = 60_000_000
 

@@ -5,7 +5,7 @@ import pytest
 
 from bff_aggregator import listing
 from bff_aggregator.listing import Page, page_body, read_page
-from bff_aggregator.sections import Part, State
+from bff_aggregator.part import Part, State
 from bff_aggregator.vocabulary import UnexpectedShape
 
 DONE = {"run_id": "a", "status": "COMPLETED", "created_at": "2025-01-02T00:00:00Z", "duration_ms": 2000, "note": 1}

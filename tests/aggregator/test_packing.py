@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from bff_aggregator import packing, sections
-from bff_aggregator.equity import make_curve
+from bff_aggregator.curve import make_curve
 from bff_aggregator.packing import Packed, data_of
-from bff_aggregator.sections import Part, State
+from bff_aggregator.part import Part, State, failed_part
 
 CURVE = make_curve(
     np.arange(5, dtype=np.int64), np.array([1.0, 2.0, np.pi, 1e-300, 7.0]), None, [{"n": i} for i in range(5)]
@@ -36,7 +36,7 @@ def test_curve_goes_both_ways_without_being_copied() -> None:
 
 
 def test_missing_part_has_no_data() -> None:
-    part = sections.failed("equity", State.MISSING, {"code": "ARTIFACT_MISSING"}, 1.0, 2.0)
+    part = failed_part("equity", State.MISSING, {"code": "ARTIFACT_MISSING"}, 1.0, 2.0)
     back = packing.unpack_part(packing.pack_part(part))
     assert back is not None
     assert (back.state, data_of(back), back.error) == (State.MISSING, None, {"code": "ARTIFACT_MISSING"})

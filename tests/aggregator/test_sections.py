@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 
 from bff_aggregator import sections
-from bff_aggregator.sections import HOUR, Part, State, belongs, lifetime, revision_of, sight
+from bff_aggregator.part import Part, State, failed_part, skipped_part
+from bff_aggregator.sections import HOUR, belongs, lifetime, revision_of, sight
 
 CREATED = "2026-01-01T00:00:00+00:00"
 T0 = 1_767_225_600.0  # CREATED
@@ -78,7 +79,7 @@ def test_lifetime_follows_the_status(status: str, age: float, state: State, seco
 
 def test_whole_is_settled_only_if_nothing_can_change() -> None:
     sighting = sight(run(), None, T0)
-    good = {"metrics": part(T0), "equity": part(T0, State.MISSING), "orders": sections.skipped("orders")}
+    good = {"metrics": part(T0), "equity": part(T0, State.MISSING), "orders": skipped_part("orders")}
     assert sections.Whole(sighting, good).settled
     for state in (State.FAILED, State.TIMEOUT, State.STALE):
         assert not sections.Whole(sighting, {**good, "metrics": part(T0, state)}).settled
@@ -86,11 +87,9 @@ def test_whole_is_settled_only_if_nothing_can_change() -> None:
 
 
 def test_report_says_state_age_source_and_error() -> None:
-    late = sections.failed("equity", State.TIMEOUT, {"code": "BACKEND_TIMEOUT", "message": "late"}, T0, T0)
+    late = failed_part("equity", State.TIMEOUT, {"code": "BACKEND_TIMEOUT", "message": "late"}, T0, T0)
     kept = Part("metrics", State.OK, at=T0 - 2, source="cache", extra={"unit": "USD"}, rejected=3)
-    whole = sections.Whole(
-        sight(run(), None, T0), {"metrics": kept, "equity": late, "orders": sections.skipped("orders")}
-    )
+    whole = sections.Whole(sight(run(), None, T0), {"metrics": kept, "equity": late, "orders": skipped_part("orders")})
     assert sections.report(whole, T0 + 1) == {
         "run": {"state": "ok", "age_ms": 1000, "source": "backend"},
         "metrics": {"state": "ok", "age_ms": 3000, "source": "cache", "extra": {"unit": "USD"}, "rejected": 3},

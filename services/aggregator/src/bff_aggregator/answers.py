@@ -14,8 +14,9 @@ import orjson
 from numpy.typing import NDArray
 
 from bff_aggregator import equity, figures, sections
-from bff_aggregator.equity import Curve
+from bff_aggregator.curve import Curve
 from bff_aggregator.packing import data_of
+from bff_aggregator.part import PARTS
 from bff_aggregator.sections import Whole
 from bff_aggregator.times import MICROSECONDS, NOWHEN, iso_times, parse_times, unix_seconds
 from bff_aggregator.vocabulary import ORDER_FIELDS, Json
@@ -78,7 +79,7 @@ def metadata_text(body: Body, whole: Whole, now: float, load_time_ms: float) -> 
         "load_time_ms": round(load_time_ms, 2),
         "cache_hit": whole.cache_hit,
         "backend_calls": whole.calls,
-        "data_sources": [name for name in ("run", *sections.PARTS) if name == "run" or whole.parts[name].usable],
+        "data_sources": [name for name in ("run", *PARTS) if name == "run" or whole.parts[name].usable],
         "partial_data": whole.partial,
         "failed_sources": whole.failed_sources,
         "stale": whole.stale,

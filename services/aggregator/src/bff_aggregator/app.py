@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from bff_aggregator import chart_routes, runs, view_routes
+from bff_aggregator import chart_routes, figures, runs, view_routes
 from bff_aggregator.cache import Link, Remote
 from bff_aggregator.cache_metrics import CacheMetrics
+from bff_aggregator.call_metrics import CallMetrics
 from bff_aggregator.chart_routes import ChartEndpoint
 from bff_aggregator.charts import NAMESPACE, Charts
 from bff_aggregator.claims import Claims
@@ -18,6 +19,7 @@ from bff_aggregator.kept import Kept
 from bff_aggregator.loading import Loader
 from bff_aggregator.memory import Memory
 from bff_aggregator.parts import RunSource
+from bff_aggregator.refusal import Refused
 from bff_aggregator.replies import Replies
 from bff_aggregator.run_list import RunList
 from bff_aggregator.run_metrics import RunMetrics
@@ -27,6 +29,7 @@ from bff_aggregator.settings import AggregatorSettings
 from bff_aggregator.store import Store
 from bff_aggregator.view_routes import Sources
 from bff_shared.app import create_app as create_common_app
+from bff_shared.errors import BffError
 from bff_shared.settings import load
 from bff_shared.telemetry.metrics import Metrics
 from bff_shared.upstream.client import Upstream
@@ -40,7 +43,7 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
     budget = ResponseBudget(settings.response_total_bytes, settings.response_client_bytes, metrics.registry)
 
     run_metrics = RunMetrics.create(metrics.registry)
-    run_source = RunSource(upstream, settings, run_metrics)
+    run_source = RunSource(upstream, settings, CallMetrics.create(metrics.registry), figures.trade_figures)
     cache_metrics = CacheMetrics.create(metrics.registry)
     memory = Memory(settings.cache_bytes, cache_metrics.evictions.inc)
     remote = Remote(Link(settings.redis_url, cache_metrics, time.monotonic))
@@ -51,7 +54,7 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
         cache_metrics,
         budget=settings.cache_client_bytes,
     )
-    loader = Loader(store, cache_metrics)
+    loader = Loader(store, cache_metrics, expected=(BffError, Refused))
     kept = Kept(settings.chart_answer_bytes, time.time)
     store.on_purge(lambda namespace, subject: kept.purge(subject) if namespace == NAMESPACE else None)
     store.on_clear(kept.clear)

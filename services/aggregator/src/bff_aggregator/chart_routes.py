@@ -17,7 +17,7 @@ from bff_aggregator.charts import NAMESPACE, Chart, Charts
 from bff_aggregator.heads import Asked
 from bff_aggregator.kept import Answer, Kept
 from bff_aggregator.query import SYMBOL_PATTERN, ChartQuery, parse, parse_symbol
-from bff_aggregator.sources import Refused
+from bff_aggregator.refusal import Refused
 from bff_aggregator.store import Store
 from bff_shared.admin_access import require_admin
 from bff_shared.errors import MethodNotAllowed

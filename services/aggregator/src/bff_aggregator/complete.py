@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from bff_aggregator import sections
 from bff_aggregator.claims import Claims
 from bff_aggregator.flights import Errands, Flight, Flights
+from bff_aggregator.part import ASKED, PARTS, RUN, Part, State, failed_part, skipped_part
 from bff_aggregator.parts import RunSource, User, describe
+from bff_aggregator.refusal import Refused
 from bff_aggregator.run_metrics import RunMetrics
 from bff_aggregator.runcache import RunCache, Shelf
-from bff_aggregator.sections import PARTS, RUN, Part, Sighting, State, Whole
-from bff_aggregator.sources import Refused
+from bff_aggregator.sections import Sighting, Whole
 from bff_shared.errors import BackendTimeout, BffError, Internal, RunNotFound
 
 log = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ class Runs:
         """
         shelf = await self._cache.look(user, run_id)
         margin = min(MARGIN, max(0.0, deadline - time.monotonic()) / 10)
-        asked = [name for name in sections.ASKED if name in wanted]
+        asked = [name for name in ASKED if name in wanted]
         request = Request(user, run_id, shelf, asked, deadline - margin, shelf.sighting)
         missing = self._missing(request)
         if missing:  # The look at the run need not wait for this, the parts do.
@@ -111,7 +112,7 @@ class Runs:
                 self._flights.release(flight, request)
             if missing and not self._errands.send(lambda: self._wind_up(request, BEHIND)):
                 await self._give_back(request)
-        shown = {name: sections.skipped(name) for name in PARTS} | {part.name: part for part in parts}
+        shown = {name: skipped_part(name) for name in PARTS} | {part.name: part for part in parts}
         whole = Whole(sighting, shown, request.calls)
         self._metrics.parts.labels(RUN, State.STALE if sighting.error else State.OK, sighting.source).inc()
         for part in parts:
@@ -233,7 +234,7 @@ class Runs:
         if known is not None and self._clock() < known.fresh_until:
             return known
         if sighting.error is not None and not sighting.finished:
-            part = sections.failed(name, State.FAILED, sighting.error, 0.0, 0.0)
+            part = failed_part(name, State.FAILED, sighting.error, 0.0, 0.0)
         else:
             part = await self._fetch(request, name, sighting)
             if sighting.finished:  # It needs no confirmation, and whoever comes from now on shall find it.
@@ -283,7 +284,7 @@ class Runs:
             self._flights.release(flight, follower)
             await self._claims.give_back(request.shelf.scope, follower)
         error = BackendTimeout("the backend did not answer within the deadline")
-        return sections.failed(flight.key[2], State.TIMEOUT, describe(error), flight.began, self._clock())
+        return failed_part(flight.key[2], State.TIMEOUT, describe(error), flight.began, self._clock())
 
     def _start(self, request: Request, name: str, not_before: float) -> Flight[Part]:
         """Return the call that the request has for a part, or join or begin one; it is held until the request ends."""
@@ -349,4 +350,4 @@ def _doubtful(part: Part) -> Part:
     if part.source != "backend" or part.state is not State.OK:
         return part
     error = BackendTimeout("the run's state could not be read again after this part")
-    return sections.failed(part.name, State.TIMEOUT, describe(error), part.began, part.at)
+    return failed_part(part.name, State.TIMEOUT, describe(error), part.began, part.at)

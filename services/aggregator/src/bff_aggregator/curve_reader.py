@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 
 from bff_aggregator import curves
+from bff_aggregator.curve import Curve
 from bff_aggregator.curves import Columns, Scanner
-from bff_aggregator.equity import Curve
 from bff_aggregator.vocabulary import Json
 from bff_shared.upstream.client import Answer, Call, Upstream
 

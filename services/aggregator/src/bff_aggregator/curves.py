@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from bff_aggregator.equity import Curve, make_curve
+from bff_aggregator.curve import Curve, make_curve
 from bff_aggregator.times import NOWHEN, ROW, parse_rows, parse_times
 from bff_aggregator.vocabulary import POINT_TIMES, POINT_VALUES, UnexpectedShape, is_number, read_json
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bff_aggregator.equity import drawdowns
+from bff_aggregator.curve import drawdowns
 from bff_aggregator.vocabulary import is_number
 
 Floats = NDArray[np.float64]

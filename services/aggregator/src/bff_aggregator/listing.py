@@ -12,7 +12,8 @@ import orjson
 
 from bff_aggregator import sections, vocabulary
 from bff_aggregator.packing import data_of
-from bff_aggregator.sections import HOUR, Part, State
+from bff_aggregator.part import Part, State
+from bff_aggregator.sections import HOUR
 from bff_aggregator.vocabulary import FINISHED, Json, instant
 from bff_shared.http.ids import is_run_id
 

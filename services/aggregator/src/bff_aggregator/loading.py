@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from bff_aggregator import entries
 from bff_aggregator.cache_metrics import CacheMetrics
 from bff_aggregator.entries import Entry, Made, Scope, State
-from bff_aggregator.sources import Refused
 from bff_aggregator.store import Claim, Store, Ticket
 from bff_shared.errors import BackendTimeout, BffError, Busy, Internal, UpstreamError
 
@@ -80,11 +79,13 @@ class Loader:
         store: Store,
         metrics: CacheMetrics,
         *,
+        expected: tuple[type[Exception], ...] = (BffError,),
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        self._store, self._metrics = store, metrics
+        """Take the exceptions by which a fill reports a failure; any other one is a defect of ours."""
+        self._store, self._metrics, self._expected = store, metrics, expected
         self._clock, self._monotonic, self._draw = clock, monotonic, draw
         self._flights: dict[tuple[Scope, str], _Flight] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -246,7 +247,7 @@ class Loader:
         except TimeoutError:
             flight.made = dict.fromkeys(flight.keys, BackendTimeout("the backend did not answer in time"))
         except Exception as error:  # noqa: BLE001  logged there; whoever waits must not take it for a time-out
-            flight.made = dict.fromkeys(flight.keys, _defect(error, scope))
+            flight.made = dict.fromkeys(flight.keys, self._failure(error, scope))
         finally:
             self._end(scope, flight)
         try:
@@ -301,12 +302,14 @@ class Loader:
         try:
             made = await fill(keys)
         except Exception as error:  # noqa: BLE001  every waiter gets it, whatever it is
-            return dict.fromkeys(keys, _defect(error, scope))
+            return dict.fromkeys(keys, self._failure(error, scope))
         cost = self._monotonic() - begun
         self._metrics.fill_seconds.labels(scope.namespace).observe(cost)
         now = self._clock()
         failures = {id(item): item for item in made.values() if isinstance(item, Exception)}
-        told = {known: _defect(item, scope) for known, item in failures.items()}  # many keys may share one failure
+        told = {
+            known: self._failure(item, scope) for known, item in failures.items()
+        }  # many keys may share one failure
         outcomes: dict[str, Outcome] = {}
         for key, item in made.items():
             outcomes[key] = entries.entry(item, now, cost, self._draw()) if isinstance(item, Made) else told[id(item)]
@@ -344,13 +347,12 @@ class Loader:
             if scope.namespace == namespace and scope.subject == subject:
                 del self._flights[scope, key]
 
-
-def _defect(error: Exception, scope: Scope) -> Exception:
-    """Return an error that can be answered as it is; anything else is a defect of ours, which is logged."""
-    if isinstance(error, BffError | Refused):
-        return error
-    log.error("making cache entries failed", exc_info=error, extra={"namespace": scope.namespace})
-    return Internal("the service failed to make a cache entry")
+    def _failure(self, error: Exception, scope: Scope) -> Exception:
+        """Return an expected error as it is; log any other one, and return Internal in its place."""
+        if isinstance(error, self._expected):
+            return error
+        log.error("making cache entries failed", exc_info=error, extra={"namespace": scope.namespace})
+        return Internal("the service failed to make a cache entry")
 
 
 def newest(items: Sequence[Entry | None]) -> Entry:

@@ -10,8 +10,9 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from bff_aggregator.equity import Curve
-from bff_aggregator.sections import Part, Sighting, State
+from bff_aggregator.curve import Curve
+from bff_aggregator.part import Part, State
+from bff_aggregator.sections import Sighting
 
 VERSION: Final = 2
 _ALIGNMENT: Final = 16

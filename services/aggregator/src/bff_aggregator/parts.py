@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from bff_aggregator import figures, listing, sections, vocabulary
+from bff_aggregator import vocabulary
+from bff_aggregator.call_metrics import CallMetrics
 from bff_aggregator.curve_reader import CurveReader
 from bff_aggregator.lanes import Lane, Lanes
-from bff_aggregator.run_metrics import RunMetrics
-from bff_aggregator.sections import Part, State
+from bff_aggregator.part import RUN, Part, State, failed_part
+from bff_aggregator.refusal import Refused
 from bff_aggregator.settings import AggregatorSettings
-from bff_aggregator.sources import Refused
 from bff_aggregator.vocabulary import Json, UnexpectedShape
 from bff_shared.errors import BackendMalformed, BackendTimeout, BackendUnavailable, BffError, Internal, RunNotFound
 from bff_shared.http.headers import Header
@@ -33,6 +33,7 @@ LOOKS, SMALL_PARTS, CURVES = 0, 1, 2
 LOOKS_AT_ONCE, SMALL_PARTS_AT_ONCE = 64, 32
 PATIENCE = (0.3, 0.5, 1.0)
 Read = tuple[Answer, Json | None]
+OrderFacts = Callable[[list[Json]], Json]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +54,13 @@ class RunSource:
         self,
         upstream: Upstream,
         settings: AggregatorSettings,
-        metrics: RunMetrics,
+        metrics: CallMetrics,
+        order_facts: OrderFacts,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Take a clock in seconds since the Unix epoch."""
+        """Take what computes the facts of orders, and a clock in seconds since the Unix epoch."""
         self._upstream, self._metrics, self._clock = upstream, metrics, clock
+        self._order_facts = order_facts
         self._patience = settings.run_late_timeout
         self._heavy = Gate(settings.equity_calls, 1024, self._patience)
         widths = (LOOKS_AT_ONCE, SMALL_PARTS_AT_ONCE, settings.equity_calls)
@@ -74,7 +77,7 @@ class RunSource:
         Raises RunNotFound, Refused for another error of the client's, or an UpstreamError or Busy.
         """
         async with self._lanes.enter(LOOKS):
-            answer, _ = await self._get(user, sections.RUN, path(run_id), self._whole)
+            answer, _ = await self._get(user, RUN, path(run_id), self._whole)
         if answer.status in ABSENT:
             raise RunNotFound(f"there is no run {run_id}", {"run_id": run_id})
         check(answer)
@@ -84,16 +87,12 @@ class RunSource:
             raise BackendMalformed(f"the backend's answer is not a run: {error}") from error
 
     async def list(self, user: User, query: str) -> bytes:
-        """Return the text of a page of the list of runs, which `listing` can read; raise as `look` does."""
+        """Return the text of a page of the list of runs; raise as `look` does."""
         async with self._lanes.enter(LOOKS):
             answer, _ = await self._get(user, "list", b"/backtests?" + query.encode(), self._whole)
         if answer.status != 200:
             check(answer)
             raise Refused(answer)
-        try:
-            listing.read_page(answer.content)
-        except UnexpectedShape as error:
-            raise BackendMalformed(f"the backend's answer is not a list of runs: {error}") from error
         return answer.content
 
     async def part(self, user: User, run_id: str, name: str) -> Part:
@@ -103,10 +102,10 @@ class RunSource:
             return await self._part(user, run_id, name, began)
         except BffError as error:
             state = State.TIMEOUT if isinstance(error, BackendTimeout) else State.FAILED
-            return sections.failed(name, state, describe(error), began, self._clock())
+            return failed_part(name, state, describe(error), began, self._clock())
         except Exception:  # whatever one part holds, the others are there
             log.exception("a part of a run could not be read", extra={"run_id": run_id, "part": name})
-            return sections.failed(name, State.FAILED, describe(Internal(UNREADABLE)), began, self._clock())
+            return failed_part(name, State.FAILED, describe(Internal(UNREADABLE)), began, self._clock())
         finally:
             self._metrics.seconds.labels(name).observe(time.monotonic() - begun)
 
@@ -114,13 +113,19 @@ class RunSource:
         try:
             answer, read = await (self._curve(user, run_id) if name == "equity" else self._small(user, run_id, name))
             if answer.status in ABSENT:
-                return sections.failed(name, State.MISSING, explain(answer), began, self._clock())
+                return failed_part(name, State.MISSING, explain(answer), began, self._clock())
             if answer.status != 200:
-                return sections.failed(name, State.FAILED, explain(answer), began, self._clock())
-            told = await _read(name, answer.content) if read is None else read
+                return failed_part(name, State.FAILED, explain(answer), began, self._clock())
+            told = await self._read(name, answer.content) if read is None else read
         except UnexpectedShape as error:
             raise BackendMalformed(f"the backend's answer is not what it should be: {error}") from error
         return Part(name, State.OK, began=began, at=self._clock(), **told)
+
+    async def _read(self, name: str, text: bytes) -> Json:
+        """Read a part, in a thread if it is large enough to hold up other requests."""
+        if len(text) < SMALL:
+            return read_part(name, text, self._order_facts)
+        return await asyncio.to_thread(read_part, name, text, self._order_facts)
 
     async def _small(self, user: User, run_id: str, name: str) -> Read:
         async with self._lanes.enter(SMALL_PARTS):
@@ -145,24 +150,19 @@ class RunSource:
         return await fetch(call)
 
 
-async def _read(name: str, text: bytes) -> Json:
-    """Read a part, beside the event loop if it is large enough to hold up other requests."""
-    return read_part(name, text) if len(text) < SMALL else await asyncio.to_thread(read_part, name, text)
-
-
 def path(run_id: str) -> bytes:
     """Return the backend's path of a run; an id of dots alone would mean another one (RFC 3986 section 5.2.4)."""
     return b"/backtests/" + quote(run_id, safe="").encode()
 
 
-def read_part(name: str, text: bytes) -> Json:
+def read_part(name: str, text: bytes, order_facts: OrderFacts) -> Json:
     """Return the fields of a Part, metrics or orders, that an answer's text gives. Raises UnexpectedShape."""
     answer = vocabulary.read_json(text)
     if name == "metrics":
         return {"data": vocabulary.metrics_of(answer)}
     orders = vocabulary.orders_of(answer)
     rest = {key: value for key, value in answer.items() if key != "orders"} if isinstance(answer, dict) else {}
-    return {"data": orders, "extra": rest or None, "count": len(orders), "facts": figures.trade_figures(orders)}
+    return {"data": orders, "extra": rest or None, "count": len(orders), "facts": order_facts(orders)}
 
 
 def check(answer: Answer) -> None:

@@ -12,12 +12,13 @@ from typing import Final
 import orjson
 from fastapi.responses import Response
 
-from bff_aggregator import answers, codings, sections, splicing
+from bff_aggregator import answers, codings, splicing
 from bff_aggregator.answers import Body, Shape
 from bff_aggregator.flights import Flights
+from bff_aggregator.part import Part, State, failed_part, skipped_part
 from bff_aggregator.parts import User, describe
 from bff_aggregator.run_metrics import RunMetrics
-from bff_aggregator.sections import Part, State, Whole
+from bff_aggregator.sections import Whole
 from bff_aggregator.sending import PartsResponse
 from bff_aggregator.splicing import Opened
 from bff_shared.errors import Internal
@@ -150,7 +151,7 @@ def encode(whole: Whole, shape: Shape, coding: str) -> Encoded:
             raise
         log.exception("parts of a run could not be encoded", extra={"parts": [part.name for part in failed]})
         error = describe(Internal("the service failed to show this part"))
-        failed = tuple(sections.failed(part.name, State.FAILED, error, part.began, part.at) for part in failed)
+        failed = tuple(failed_part(part.name, State.FAILED, error, part.began, part.at) for part in failed)
         body = answers.encode_sections(with_parts(whole, failed), shape)
     worth = coding != codings.IDENTITY and len(body.text) >= codings.MIN_BYTES
     return Encoded(body, splicing.begin(body.text, coding) if worth else None, failed)
@@ -163,7 +164,7 @@ def with_parts(whole: Whole, parts: Sequence[Part]) -> Whole:
 
 def _can_be_encoded(whole: Whole, part: Part, shape: Shape) -> bool:
     """Tell whether a part can be encoded on its own."""
-    alone = {name: sections.skipped(name) for name in whole.parts} | {part.name: part}
+    alone = {name: skipped_part(name) for name in whole.parts} | {part.name: part}
     try:
         answers.encode_sections(replace(whole, parts=alone), shape)
     except Exception as error:

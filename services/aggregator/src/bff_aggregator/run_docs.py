@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from bff_aggregator.sections import State
+from bff_aggregator.part import State
 from bff_shared.http.responses import JSON
 
 _RUN: dict[str, Any] = {

@@ -19,12 +19,12 @@ from bff_aggregator.entries import State as Freshness
 from bff_aggregator.flights import Flights
 from bff_aggregator.listing import Page, Row
 from bff_aggregator.loading import Loader
+from bff_aggregator.part import State
 from bff_aggregator.parts import RunSource, User, describe
-from bff_aggregator.sections import State
-from bff_aggregator.sources import Refused
+from bff_aggregator.refusal import Refused
 from bff_aggregator.store import Store
-from bff_aggregator.vocabulary import Json
-from bff_shared.errors import BackendUnavailable, BffError, Internal, UpstreamError
+from bff_aggregator.vocabulary import Json, UnexpectedShape
+from bff_shared.errors import BackendMalformed, BackendUnavailable, BffError, Internal, UpstreamError
 
 log = logging.getLogger(__name__)
 NAMESPACE: Final = "run-lists"
@@ -125,9 +125,12 @@ class RunList:
         ticket = self._store.ticket()
         try:
             text = await self._source.list(user, query)
+            listing.read_page(text)
         except Refused:
             await self._store.drop(scope, (query,))
             raise
+        except UnexpectedShape as error:
+            raise BackendMalformed(f"the backend's answer is not a list of runs: {error}") from error
         made = Made(text, FRESH, keep=STALE_IF_ERROR)
         self._store.keep(scope, {query: entries.entry(made, self._clock(), 0.0, 0.0)}, ticket)
         return text

@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
-
-from bff_shared.telemetry.metrics import SECONDS
+from prometheus_client import CollectorRegistry, Counter
 
 
 @dataclass(frozen=True)
@@ -12,9 +10,7 @@ class RunMetrics:
     """Collectors by `part`: run, metrics, equity, orders; of views chart and run."""
 
     parts: Counter
-    seconds: Histogram
     late: Counter
-    retries: Counter
     restarts: Counter
     bodies: Counter
     view_parts: Counter
@@ -24,13 +20,9 @@ class RunMetrics:
         """Register the collectors."""
         return cls(
             parts=Counter("bff_run_parts_total", "Parts of answers", ("part", "state", "source"), registry=registry),
-            seconds=Histogram(
-                "bff_run_part_seconds", "To ask for a part and read it", ("part",), buckets=SECONDS, registry=registry
-            ),
             late=Counter(
                 "bff_run_late_parts_total", "Parts kept that missed their answer", ("part",), registry=registry
             ),
-            retries=Counter("bff_run_part_retries_total", "Calls for parts made again", ("part",), registry=registry),
             restarts=Counter(
                 "bff_run_restarts_total", "Answers begun anew because the run moved on", registry=registry
             ),

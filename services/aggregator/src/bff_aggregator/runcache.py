@@ -8,8 +8,9 @@ from typing import Final
 from bff_aggregator import entries, packing, sections
 from bff_aggregator.entries import STALE_IF_ERROR, Entry, Made, Scope, State
 from bff_aggregator.flights import Errands
+from bff_aggregator.part import PARTS, RUN, Part
 from bff_aggregator.parts import User
-from bff_aggregator.sections import PARTS, RUN, Part, Sighting
+from bff_aggregator.sections import Sighting
 from bff_aggregator.store import Store, Ticket
 
 NAMESPACE: Final = "runs"

@@ -15,15 +15,16 @@ from bff_aggregator.answers import Shape
 from bff_aggregator.complete import Runs
 from bff_aggregator.head_routes import answer_head
 from bff_aggregator.listing import page_body
+from bff_aggregator.part import PARTS, State
 from bff_aggregator.parts import User
+from bff_aggregator.refusal import Refused
 from bff_aggregator.replies import Preferences, Replies
 from bff_aggregator.run_docs import CompleteRun, Purged, RunPage, RunStatus
 from bff_aggregator.run_list import NAMESPACE as LISTS
 from bff_aggregator.run_list import RunList
 from bff_aggregator.runcache import NAMESPACE
-from bff_aggregator.sections import PARTS, State, Whole
+from bff_aggregator.sections import Whole
 from bff_aggregator.settings import AggregatorSettings
-from bff_aggregator.sources import Refused
 from bff_aggregator.store import Store
 from bff_aggregator.vocabulary import FINISHED, is_number
 from bff_shared.admin_access import require_admin

@@ -12,6 +12,7 @@ import httpx
 
 from bff_aggregator import wire
 from bff_aggregator.bars import empty
+from bff_aggregator.refusal import Refused
 from bff_aggregator.wire import Parsed
 from bff_shared.errors import BackendMalformed, BackendUnavailable
 from bff_shared.http.headers import Header
@@ -19,7 +20,6 @@ from bff_shared.upstream.client import Answer, Call, Upstream, credentials_and_i
 
 log = logging.getLogger(__name__)
 PASSED_ON = frozenset((401, 403, 429))
-_KEPT_HEADERS = ("content-type", "www-authenticate", "retry-after")
 _THREAD_BYTES = 64 * 1024
 
 
@@ -29,16 +29,6 @@ class Source(StrEnum):
     DAILY = "daily"
     HOUR = "hour"
     MINUTE = "minute"
-
-
-class Refused(Exception):
-    """The backend will not answer this user (401, 403) or not now (429); its answer is passed on as it is."""
-
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(f"the backend answered {answer.status}")
-        self.status, self.content = answer.status, answer.content
-        kept = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
-        self.headers = {name: value for name, value in kept.items() if value.isascii()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,13 @@ from bff_aggregator.answers import Shape
 from bff_aggregator.chart_routes import ChartEndpoint
 from bff_aggregator.complete import Runs
 from bff_aggregator.head_routes import answer_head
+from bff_aggregator.part import PARTS
 from bff_aggregator.parts import User
+from bff_aggregator.refusal import Refused
 from bff_aggregator.replies import UNKNOWN_SIZE, Replies
 from bff_aggregator.runs import MOST, RunId, Timeout, light, pass_on
-from bff_aggregator.sections import PARTS, Sighting, Whole
+from bff_aggregator.sections import Sighting, Whole
 from bff_aggregator.sending import Held, ResponseBudget
-from bff_aggregator.sources import Refused
 from bff_aggregator.store import Store
 from bff_shared.errors import BffError, DatasetNotFound, Internal
 from bff_shared.http.context import correlation_id
