@@ -25,9 +25,10 @@ import numpy as np
 from bench.lib.figures import figure
 from bench.lib.processes import free_port
 
-from bff_aggregator import chunks, codings
-from bff_aggregator.bars import Bars
-from bff_aggregator.decimate import Clock, decimate
+from bff_aggregator.backend.bars import Bars
+from bff_aggregator.charts import chunk_codec
+from bff_aggregator.charts.resample import Clock, decimate
+from bff_aggregator.http import content_coding
 from bff_demo.market import SYMBOLS, TICKS, build_market
 from bff_tools.servers import find_nginx, find_valkey
 
@@ -171,7 +172,7 @@ def measure_throughput(charts: Charts, base: str, folder: Path, seconds: int) ->
         line("warm requests per second", "wrk is not installed")
         return
     query = str(httpx.QueryParams(CHART))
-    for coding in codings.CODINGS:
+    for coding in content_coding.CODINGS:
         headers = {"accept-encoding": coding}
         with charts.aggregator.stream("GET", PATH, params=CHART, headers=headers) as answer:
             (folder / f"chart.{coding}").write_bytes(b"".join(answer.iter_raw()))
@@ -185,7 +186,7 @@ def measure_throughput(charts: Charts, base: str, folder: Path, seconds: int) ->
     )
     command = [find_nginx(), "-c", str(folder / "nginx.conf"), "-p", str(folder)]
     with process(command, f"http://127.0.0.1:{port}/chart.gzip"):
-        for coding in codings.CODINGS:
+        for coding in content_coding.CODINGS:
             file = wrk(f"http://127.0.0.1:{port}/chart.{coding}", coding, seconds)
             ours = wrk(f"{base}{PATH}?{query}", coding, seconds)
             line(f"warm requests per second, {coding}", f"{ours:.0f} of nginx's {file:.0f}")
@@ -216,8 +217,8 @@ def measure_chunks() -> None:
     first = date(2024, 1, 1)
     for days in (1, 7, 31):
         starts = [(first + timedelta(days=n) - date(1970, 1, 1)).days * 86_400 for n in range(0, 366, days)]
-        values = chunks.split(bars, [(start, start + days * 86_400) for start in starts], 0)
-        times = [timed(lambda values=values: chunks.join(values)) for _ in range(20)]  # type: ignore[misc]
+        values = chunk_codec.split(bars, [(start, start + days * 86_400) for start in starts], 0)
+        times = [timed(lambda values=values: chunk_codec.join(values)) for _ in range(20)]  # type: ignore[misc]
         size = sum(map(len, values)) / len(values)
         line(f"a year of minutes from chunks of {days} days ({size / 1024:.1f} KiB)", spread(times))
 
@@ -226,7 +227,7 @@ def measure_bytes(charts: Charts) -> None:
     """Print bytes on the wire by format and coding."""
     for form in ("rows", "columns", "points", "arrow"):
         sizes = []
-        for coding in (codings.IDENTITY, *codings.CODINGS):
+        for coding in (content_coding.IDENTITY, *content_coding.CODINGS):
             query = {**CHART, "format": form}
             with charts.aggregator.stream("GET", PATH, params=query, headers={"accept-encoding": coding}) as answer:
                 sizes.append(f"{coding} {sum(map(len, answer.iter_raw())):,}")

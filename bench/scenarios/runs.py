@@ -25,10 +25,11 @@ from bench.lib.processes import free_port
 from bench.lib.recorded_backend import PARTS, record
 from bench.lib.servers import TOKEN, Client, in_turns, median_ms, memory_mb, server, settings, valkey
 
-from bff_aggregator import answers, curves, equity, sections
-from bff_aggregator.answers import Shape
-from bff_aggregator.part import Part, State, skipped_part
-from bff_aggregator.sections import Whole
+from bff_aggregator.backend import equity_reader
+from bff_aggregator.backend.part import Part, State, skipped_part
+from bff_aggregator.runs import downsample, encode, revision
+from bff_aggregator.runs.encode import Shape
+from bff_aggregator.runs.revision import Whole
 
 # A backend with one worker that needs 4 s for 50 runs, nearly all of them for the curves.
 WORK = {"": 0.002, "/metrics": 0.005, "/equity": 0.065, "/orders": 0.008}
@@ -222,11 +223,11 @@ async def largest_gap(work: Callable[[], Any]) -> tuple[float, float]:
 
 def read_whole(text: bytes) -> None:
     """Read, thin out and encode a curve, as one answer does."""
-    curve, _ = curves.parse_curve(text)
+    curve, _ = equity_reader.parse_curve(text)
     part = Part("equity", State.OK, curve, count=len(curve))
     rest = {name: skipped_part(name) for name in ("metrics", "orders")}
-    sighting = sections.sight({"run_id": "r", "status": "DONE"}, None, 0.0)
-    answers.encode_sections(Whole(sighting, {**rest, "equity": part}), Shape())
+    sighting = revision.sight({"run_id": "r", "status": "DONE"}, None, 0.0)
+    encode.encode_sections(Whole(sighting, {**rest, "equity": part}), Shape())
 
 
 def hold_ups(text: bytes, times: int) -> None:
@@ -243,8 +244,8 @@ def hold_ups(text: bytes, times: int) -> None:
         gap, taken = (statistics.median(values) for values in zip(*found, strict=True))
         worst = max(found)[0]
         print(f"  {name}: {taken:.0f} ms, the loop stood still for {gap:.1f} ms (worst of {times}: {worst:.1f})")
-    curve, _ = curves.parse_curve(text)
-    thin = median_ms(times, lambda: equity.decimate(curve, 2000))
+    curve, _ = equity_reader.parse_curve(text)
+    thin = median_ms(times, lambda: downsample.decimate(curve, 2000))
     print(f"  decimating {len(curve):,} points to 2,000: {thin:.2f} ms")
 
 

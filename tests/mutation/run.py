@@ -69,11 +69,14 @@ class Subject:
 
 
 SUBJECTS = [
-    Subject("bff_aggregator.decimate", ["tests/aggregator/test_decimate.py"]),
-    Subject("bff_aggregator.figures", ["tests/aggregator/test_figures.py"]),
-    Subject("bff_aggregator.flights", ["tests/aggregator/test_flights.py"]),
-    Subject("bff_aggregator.lanes", ["tests/aggregator/test_lanes.py"]),
-    Subject("bff_aggregator.loading", ["tests/aggregator/test_loading.py", "tests/aggregator/test_chart_cache.py"]),
+    Subject("bff_aggregator.charts.resample", ["tests/aggregator/charts/test_resample.py"]),
+    Subject("bff_aggregator.runs.performance", ["tests/aggregator/runs/test_performance.py"]),
+    Subject("bff_aggregator.cache.single_flight", ["tests/aggregator/cache/test_single_flight.py"]),
+    Subject("bff_aggregator.backend.priority", ["tests/aggregator/backend/test_priority.py"]),
+    Subject(
+        "bff_aggregator.cache.loader",
+        ["tests/aggregator/cache/test_loader.py", "tests/aggregator/charts/test_chunk_cache.py"],
+    ),
     Subject("bff_proxy.flag_rules", ["tests/proxy/test_flags.py", "tests/proxy/test_flag_definitions.py"]),
     Subject("bff_proxy.flags", ["tests/proxy/test_flags.py", "tests/proxy/test_flag_definitions.py"]),
     Subject("bff_shared.upstream.concurrency_limit", ["tests/shared/upstream/test_concurrency_limit.py"]),

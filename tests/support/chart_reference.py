@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from bff_aggregator.decimate import Size, Span
+from bff_aggregator.charts.resample import Size, Span
 
 NEW_YORK = ZoneInfo("America/New_York")
 Bar = dict[str, Any]

@@ -7,27 +7,30 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from bff_aggregator import chart_routes, figures, runs, view_routes
-from bff_aggregator.cache import Link, Remote
-from bff_aggregator.cache_metrics import CacheMetrics
-from bff_aggregator.call_metrics import CallMetrics
-from bff_aggregator.chart_routes import ChartEndpoint
-from bff_aggregator.charts import NAMESPACE, Charts
-from bff_aggregator.claims import Claims
-from bff_aggregator.complete import Runs
-from bff_aggregator.kept import Kept
-from bff_aggregator.loading import Loader
-from bff_aggregator.memory import Memory
-from bff_aggregator.parts import RunSource
-from bff_aggregator.refusal import Refused
-from bff_aggregator.replies import Replies
-from bff_aggregator.run_list import RunList
-from bff_aggregator.run_metrics import RunMetrics
-from bff_aggregator.runcache import RunCache
-from bff_aggregator.sending import BoundedResponses, HttpProtocol, ResponseBudget
+from bff_aggregator.backend.metrics import CallMetrics
+from bff_aggregator.backend.refusal import Refused
+from bff_aggregator.backend.run_calls import RunSource
+from bff_aggregator.cache.lease import Claims
+from bff_aggregator.cache.loader import Loader
+from bff_aggregator.cache.lru import Memory
+from bff_aggregator.cache.metrics import CacheMetrics
+from bff_aggregator.cache.redis_tier import Link, Remote
+from bff_aggregator.cache.store import Store
+from bff_aggregator.charts import routes as chart_routes
+from bff_aggregator.charts.response_cache import Kept
+from bff_aggregator.charts.routes import ChartEndpoint
+from bff_aggregator.charts.service import NAMESPACE, Charts
+from bff_aggregator.http.response_budget import BoundedResponses, HttpProtocol, ResponseBudget
+from bff_aggregator.runs import performance
+from bff_aggregator.runs import routes as run_routes
+from bff_aggregator.runs.list_service import RunList
+from bff_aggregator.runs.metrics import RunMetrics
+from bff_aggregator.runs.response import Replies
+from bff_aggregator.runs.run_cache import RunCache
+from bff_aggregator.runs.service import Runs
 from bff_aggregator.settings import AggregatorSettings
-from bff_aggregator.store import Store
-from bff_aggregator.view_routes import Sources
+from bff_aggregator.view import routes as view_routes
+from bff_aggregator.view.routes import Sources
 from bff_shared.app import create_app as create_common_app
 from bff_shared.errors import BffError
 from bff_shared.settings import load
@@ -43,7 +46,7 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
     budget = ResponseBudget(settings.response_total_bytes, settings.response_client_bytes, metrics.registry)
 
     run_metrics = RunMetrics.create(metrics.registry)
-    run_source = RunSource(upstream, settings, CallMetrics.create(metrics.registry), figures.trade_figures)
+    run_source = RunSource(upstream, settings, CallMetrics.create(metrics.registry), performance.trade_figures)
     cache_metrics = CacheMetrics.create(metrics.registry)
     memory = Memory(settings.cache_bytes, cache_metrics.evictions.inc)
     remote = Remote(Link(settings.redis_url, cache_metrics, time.monotonic))
@@ -88,7 +91,7 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
     direct = BoundedResponses(endpoint, budget, settings.response_stuck_seconds)
     app.serve_directly(direct, lambda path: path == chart_routes.PATH)
     app.include_router(chart_routes.make_router(endpoint, store))
-    app.include_router(runs.make_router(run_loader, replies, run_list, store, settings))
+    app.include_router(run_routes.make_router(run_loader, replies, run_list, store, settings))
     parts = Sources(
         run_loader, replies, endpoint, store, settings.run_timeout, run_metrics.view_parts, metrics.outcomes, budget
     )

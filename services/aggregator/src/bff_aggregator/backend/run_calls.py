@@ -1,0 +1,195 @@
+"""The parts of a run as the backend gives them: one call each, read into our vocabulary. I/O.
+
+Under pressure looks at runs go before metrics and orders, and these before equity curves, which take megabytes.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from bff_aggregator.backend import schema
+from bff_aggregator.backend.equity_stream import CurveReader
+from bff_aggregator.backend.metrics import CallMetrics
+from bff_aggregator.backend.part import RUN, Part, State, failed_part
+from bff_aggregator.backend.priority import Lane, Lanes
+from bff_aggregator.backend.refusal import Refused
+from bff_aggregator.backend.schema import Json, UnexpectedShape
+from bff_aggregator.settings import AggregatorSettings
+from bff_shared.errors import BackendMalformed, BackendTimeout, BackendUnavailable, BffError, Internal, RunNotFound
+from bff_shared.http.headers import Header
+from bff_shared.upstream.client import Answer, Call, Upstream, credentials_and_ids
+from bff_shared.upstream.concurrency_limit import Gate
+
+log = logging.getLogger(__name__)
+TRANSIENT = frozenset((500, 502, 503, 504))
+ABSENT = frozenset((404, 410))
+MAX_TEXT = 500
+UNREADABLE = "the service failed to read this part"
+SMALL = 64 * 1024
+LOOKS, SMALL_PARTS, CURVES = 0, 1, 2
+LOOKS_AT_ONCE, SMALL_PARTS_AT_ONCE = 64, 32
+PATIENCE = (0.3, 0.5, 1.0)
+Read = tuple[Answer, Json | None]
+OrderFacts = Callable[[list[Json]], Json]
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """On whose behalf the backend is asked: the credentials as they came, and a digest that may stand in keys."""
+
+    credentials: tuple[Header, ...]
+    digest: str
+
+
+class RunSource:
+    """Asks the backend for runs. Each call has `run_late_timeout` seconds, and one retry within a budget.
+
+    At most `equity_calls` equity curves are read at once, since each takes megabytes. `aclose` ends reading.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        settings: AggregatorSettings,
+        metrics: CallMetrics,
+        order_facts: OrderFacts,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Take what computes the facts of orders, and a clock in seconds since the Unix epoch."""
+        self._upstream, self._metrics, self._clock = upstream, metrics, clock
+        self._order_facts = order_facts
+        self._patience = settings.run_late_timeout
+        self._heavy = Gate(settings.equity_calls, 1024, self._patience)
+        widths = (LOOKS_AT_ONCE, SMALL_PARTS_AT_ONCE, settings.equity_calls)
+        self._lanes = Lanes([Lane(width, patience) for width, patience in zip(widths, PATIENCE, strict=True)])
+        self._curves = CurveReader(upstream)
+
+    def aclose(self) -> None:
+        """Read no more curves."""
+        self._curves.close()
+
+    async def look(self, user: User, run_id: str) -> Json:
+        """Return a run's detail in our vocabulary.
+
+        Raises RunNotFound, Refused for another error of the client's, or an UpstreamError or Busy.
+        """
+        async with self._lanes.enter(LOOKS):
+            answer, _ = await self._get(user, RUN, path(run_id), self._whole)
+        if answer.status in ABSENT:
+            raise RunNotFound(f"there is no run {run_id}", {"run_id": run_id})
+        check(answer)
+        try:
+            return schema.run_of(schema.read_json(answer.content))
+        except UnexpectedShape as error:
+            raise BackendMalformed(f"the backend's answer is not a run: {error}") from error
+
+    async def list(self, user: User, query: str) -> bytes:
+        """Return the text of a page of the list of runs; raise as `look` does."""
+        async with self._lanes.enter(LOOKS):
+            answer, _ = await self._get(user, "list", b"/backtests?" + query.encode(), self._whole)
+        if answer.status != 200:
+            check(answer)
+            raise Refused(answer)
+        return answer.content
+
+    async def part(self, user: User, run_id: str, name: str) -> Part:
+        """Return a part of a run, whatever became of it."""
+        began, begun = self._clock(), time.monotonic()
+        try:
+            return await self._part(user, run_id, name, began)
+        except BffError as error:
+            state = State.TIMEOUT if isinstance(error, BackendTimeout) else State.FAILED
+            return failed_part(name, state, describe(error), began, self._clock())
+        except Exception:  # whatever one part holds, the others are there
+            log.exception("a part of a run could not be read", extra={"run_id": run_id, "part": name})
+            return failed_part(name, State.FAILED, describe(Internal(UNREADABLE)), began, self._clock())
+        finally:
+            self._metrics.seconds.labels(name).observe(time.monotonic() - begun)
+
+    async def _part(self, user: User, run_id: str, name: str, began: float) -> Part:
+        try:
+            answer, read = await (self._curve(user, run_id) if name == "equity" else self._small(user, run_id, name))
+            if answer.status in ABSENT:
+                return failed_part(name, State.MISSING, explain(answer), began, self._clock())
+            if answer.status != 200:
+                return failed_part(name, State.FAILED, explain(answer), began, self._clock())
+            told = await self._read(name, answer.content) if read is None else read
+        except UnexpectedShape as error:
+            raise BackendMalformed(f"the backend's answer is not what it should be: {error}") from error
+        return Part(name, State.OK, began=began, at=self._clock(), **told)
+
+    async def _read(self, name: str, text: bytes) -> Json:
+        """Read a part, in a thread if it is large enough to hold up other requests."""
+        if len(text) < SMALL:
+            return read_part(name, text, self._order_facts)
+        return await asyncio.to_thread(read_part, name, text, self._order_facts)
+
+    async def _small(self, user: User, run_id: str, name: str) -> Read:
+        async with self._lanes.enter(SMALL_PARTS):
+            return await self._get(user, name, path(run_id) + b"/" + name.encode(), self._whole)
+
+    async def _curve(self, user: User, run_id: str) -> Read:
+        await self._heavy.enter()
+        try:
+            async with self._lanes.enter(CURVES):
+                return await self._get(user, "equity", path(run_id) + b"/equity", self._curves.fetch)
+        finally:
+            self._heavy.leave()
+
+    async def _whole(self, call: Call) -> Read:
+        return await self._upstream.fetch(call), None
+
+    async def _get(self, user: User, kind: str, target: bytes, fetch: Callable[[Call], Awaitable[Read]]) -> Read:
+        """Make a call, once more if it failed in passing and the budget of all retries allows it."""
+        headers = credentials_and_ids(user.credentials)
+        call = Call("GET", target, headers, deadline=time.monotonic() + self._patience, circuit=kind)
+        call.attempts, call.repeat_statuses, call.on_repeat = 2, TRANSIENT, self._metrics.retries.labels(kind).inc
+        return await fetch(call)
+
+
+def path(run_id: str) -> bytes:
+    """Return the backend's path of a run; an id of dots alone would mean another one (RFC 3986 section 5.2.4)."""
+    return b"/backtests/" + quote(run_id, safe="").encode()
+
+
+def read_part(name: str, text: bytes, order_facts: OrderFacts) -> Json:
+    """Return the fields of a Part, metrics or orders, that an answer's text gives. Raises UnexpectedShape."""
+    answer = schema.read_json(text)
+    if name == "metrics":
+        return {"data": schema.metrics_of(answer)}
+    orders = schema.orders_of(answer)
+    rest = {key: value for key, value in answer.items() if key != "orders"} if isinstance(answer, dict) else {}
+    return {"data": orders, "extra": rest or None, "count": len(orders), "facts": order_facts(orders)}
+
+
+def check(answer: Answer) -> None:
+    """Raise what a backend's answer other than 200 amounts to where the answer is needed."""
+    if answer.status == 200:
+        return
+    if 400 <= answer.status < 500:
+        raise Refused(answer)
+    raise BackendUnavailable(f"the backend answered {answer.status}", {"backend_status": answer.status})
+
+
+def describe(error: BffError) -> Json:
+    """Return an error of ours as a part shows it."""
+    return {"code": error.code, "message": error.message, **error.details}
+
+
+def explain(answer: Answer) -> Json:
+    """Return an error of the backend's as a part shows it: its own code and message where it has them."""
+    try:
+        body = schema.read_json(answer.content)
+    except UnexpectedShape:
+        body = None
+    error = body.get("error") if isinstance(body, dict) else None
+    if isinstance(error, dict) and isinstance(error.get("code"), str):
+        told = {"code": error["code"][:MAX_TEXT], "message": str(error.get("message", ""))[:MAX_TEXT]}
+    else:
+        detail = body.get("detail") if isinstance(body, dict) else None
+        text = detail[:MAX_TEXT] if isinstance(detail, str) else f"the backend answered {answer.status}"
+        told = {"code": "NOT_FOUND" if answer.status in ABSENT else "BACKEND_UNAVAILABLE", "message": text}
+    return {**told, "status": answer.status}

@@ -1,0 +1,121 @@
+"""Makes the cache's chart entries from the backend: chunks of bars, and the dates that a symbol has bars for."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+
+import orjson
+
+from bff_aggregator.backend import bar_calls
+from bff_aggregator.backend.bar_calls import Range, Source
+from bff_aggregator.backend.bars_reader import Parsed
+from bff_aggregator.cache.entry import Made, Scope
+from bff_aggregator.cache.loader import Loader
+from bff_aggregator.charts import chunk_codec as chunks
+from bff_aggregator.charts import chunk_plan
+from bff_aggregator.charts.chunk_plan import Chunk
+from bff_shared.errors import DatasetNotFound
+from bff_shared.http.headers import Header
+from bff_shared.upstream.client import Upstream
+
+EXTENT = "extent"
+UNKNOWN = b""
+CALLS = 8
+_DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The first and last date that a symbol has daily bars for."""
+
+    first: date
+    last: date
+
+
+@dataclass(slots=True)
+class Filler:
+    """Makes entries for one request: `calls` of them went to the backend, which took `seconds` of waiting in all."""
+
+    upstream: Upstream
+    loader: Loader
+    scope: Scope
+    credentials: Sequence[Header]
+    deadline: float
+    today: date
+    calls: int = 0
+    gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CALLS))
+
+    async def chunks(
+        self, source: Source, rth_only: bool | None, wanted: Mapping[str, Chunk]
+    ) -> Mapping[str, Made | Exception]:
+        """Return new entries for chunks by their keys: one call for neighbours, distant ones concurrently."""
+        keys = {chunk: key for key, chunk in wanted.items()}
+        groups = chunk_plan.runs(source, list(wanted.values()))
+        made = await asyncio.gather(*(self._group(source, rth_only, group) for group in groups))
+        return {keys[chunk]: item for part in made for chunk, item in part.items()}
+
+    async def extent(self, until: float | None = None) -> Extent | None:
+        """Return the dates that the symbol has bars for, None if it is unknown; kept for a while either way.
+
+        Waits until a moment at most, by default the deadline of the calls; a call that takes longer goes on.
+        """
+        loaded = await self.loader.load(self.scope, [EXTENT], self._extent, until or self.deadline)
+        return read_extent(loaded.entries[EXTENT].value)
+
+    async def _group(
+        self, source: Source, rth_only: bool | None, group: Sequence[Chunk]
+    ) -> Mapping[Chunk, Made | Exception]:
+        """Fetch neighbouring chunks with one call; whatever goes wrong is the outcome of each."""
+        wanted = Range(self.scope.subject, source, rth_only, group[0].first, group[-1].last)
+        try:
+            async with self.gate:
+                parsed = await self._fetch(wanted)
+            if (parsed is None or not len(parsed.bars)) and await self.extent() is None:
+                return dict.fromkeys(group, unknown_symbol(self.scope.subject))
+            return await self._entries(source, group, parsed)
+        except Exception as error:  # noqa: BLE001  every one who waits for these chunks gets it, whatever it is
+            return dict.fromkeys(group, error)
+
+    async def _entries(self, source: Source, group: Sequence[Chunk], parsed: Parsed | None) -> Mapping[Chunk, Made]:
+        known_empty = parsed is None
+        parsed = parsed or bar_calls.nothing(source)
+        bounds = [(_seconds(chunk.first), _seconds(chunk.last) + _DAY) for chunk in group]
+        values = chunks.split(parsed.bars, bounds, parsed.rejected)
+        lives = [chunk_plan.lifetime(chunk, self.today, known_empty=known_empty) for chunk in group]
+        return {
+            chunk: Made(value, life.fresh, life.swr, life.keep)
+            for chunk, value, life in zip(group, values, lives, strict=True)
+        }
+
+    async def _extent(self, keys: Sequence[str]) -> Mapping[str, Made | Exception]:
+        parsed = await self._fetch(Range(self.scope.subject, Source.DAILY, None))
+        if parsed is None or not len(parsed.bars):
+            return dict.fromkeys(keys, Made(UNKNOWN, chunk_plan.EMPTY_SECONDS))
+        ends = [int(parsed.bars.t[row]) // _DAY * _DAY for row in (0, -1)]
+        value = orjson.dumps([datetime.fromtimestamp(end, UTC).date() for end in ends])
+        return dict.fromkeys(keys, Made(value, chunk_plan.OPEN_SECONDS, chunk_plan.MINUTE))
+
+    async def _fetch(self, wanted: Range) -> Parsed | None:
+        self.calls += 1
+        return await bar_calls.fetch(self.upstream, wanted, self.credentials, self.deadline)
+
+
+def read_extent(value: bytes) -> Extent | None:
+    """Return what `Filler` has kept of a symbol's extent."""
+    return None if value == UNKNOWN else Extent(*(date.fromisoformat(day) for day in orjson.loads(value)))
+
+
+def unknown_symbol(symbol: str) -> DatasetNotFound:
+    """Return the error for a symbol that the backend has no bars of."""
+    return DatasetNotFound("the backend has no bars of this symbol", {"symbol": symbol, "known": None})
+
+
+def outside(symbol: str, extent: Extent) -> DatasetNotFound:
+    """Return the error for a window before or after everything that there is."""
+    known = {"from_date": extent.first.isoformat(), "to_date": extent.last.isoformat()}
+    return DatasetNotFound("the backend has no bars in this range", {"symbol": symbol, "known": known})
+
+
+def _seconds(day: date) -> int:
+    return (day.toordinal() - date(1970, 1, 1).toordinal()) * _DAY

@@ -1,0 +1,88 @@
+"""Which chunks of time a window of dates is made of, how long each is good for, and which calls fetch them. Pure.
+
+A chunk is a whole number of UTC dates, because that is how the backend is asked. Sizes are measured (docs/charts.md has
+the figures): a day of minutes, a week of hours and a month of days are small enough that a window's edges hardly ask
+for more than the window, and large enough that years of them are put together in milliseconds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from bff_aggregator.backend.bar_calls import Source
+from bff_aggregator.cache.entry import STALE_IF_ERROR
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
+OPEN_SECONDS, RECENT_SECONDS, OLD_SECONDS, EMPTY_SECONDS = 5 * MINUTE, HOUR, DAY, MINUTE
+OLD_DAYS = 7
+# One call's answer stays far below what the client of the backend accepts: 84 MB of a day's 36 kB of minutes.
+MAX_CALL_DAYS = {Source.MINUTE: 800, Source.HOUR: 40_000, Source.DAILY: 40_000}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Chunk:
+    """Bars of the UTC dates `first` to `last`, both included."""
+
+    first: date
+    last: date
+
+    @property
+    def key(self) -> str:
+        """The chunk's part of a cache key."""
+        return self.first.strftime("%Y%m%d")
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """Seconds that an entry is fresh, then served while it is refreshed, then kept for when the backend fails."""
+
+    fresh: float
+    swr: float
+    keep: float
+
+
+def chunk_of(source: Source, day: date) -> Chunk:
+    """Return the chunk that holds a date."""
+    if source is Source.MINUTE:
+        return Chunk(day, day)
+    if source is Source.HOUR:
+        monday = day - timedelta(days=day.weekday())
+        return Chunk(monday, monday + timedelta(days=6))
+    first = day.replace(day=1)
+    return Chunk(first, (first + timedelta(days=31)).replace(day=1) - timedelta(days=1))
+
+
+def chunks(source: Source, first: date, last: date) -> list[Chunk]:
+    """Return the chunks that the dates `first` to `last` touch, in order."""
+    found = [chunk_of(source, first)]
+    while found[-1].last < last:
+        found.append(chunk_of(source, found[-1].last + timedelta(days=1)))
+    return found
+
+
+def runs(source: Source, wanted: Sequence[Chunk]) -> list[list[Chunk]]:
+    """Return chunks in groups to be fetched with one call each: neighbours together, up to a limit."""
+    groups: list[list[Chunk]] = []
+    for chunk in sorted(wanted):
+        if groups and _follows(chunk, groups[-1]) and (chunk.last - groups[-1][0].first).days < MAX_CALL_DAYS[source]:
+            groups[-1].append(chunk)
+        else:
+            groups.append([chunk])
+    return groups
+
+
+def _follows(chunk: Chunk, group: Sequence[Chunk]) -> bool:
+    return (chunk.first - group[-1].last).days == 1
+
+
+def lifetime(chunk: Chunk, today: date, *, known_empty: bool) -> Lifetime:
+    """Return how long a chunk's bars are good for; `known_empty` is an answer of the backend that it has none.
+
+    What may still grow is asked for often, what was closed a week ago once a day.
+    """
+    if known_empty:
+        return Lifetime(EMPTY_SECONDS, 0.0, 0.0)
+    if chunk.last >= today:
+        return Lifetime(OPEN_SECONDS, MINUTE, STALE_IF_ERROR)
+    fresh = OLD_SECONDS if (today - chunk.last).days > OLD_DAYS else RECENT_SECONDS
+    return Lifetime(fresh, OPEN_SECONDS, STALE_IF_ERROR)

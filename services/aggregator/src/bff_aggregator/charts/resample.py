@@ -1,0 +1,169 @@
+"""Fewer bars that tell the same: first open, highest high, lowest low, last close, summed volume. Pure, NumPy only.
+
+Sessions are cut into equal buckets anchored at their open, in sizes from one ladder, so that neighbouring zooms agree
+and no bucket crosses a session; the last one of a session is what is left. The finest size that fits the target is
+taken. A size below a session is possible only where whole source bars fit into it, and from 60 minutes on all are whole
+hours, so that they can be made from hours as well.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bff_aggregator.backend.bars import Bars, Ints
+from bff_aggregator.charts import sessions
+
+MINUTES = (1, 2, 3, 5, 10, 13, 15, 26, 30, 39, 60, 120, 180)
+_MINUTE = 60
+
+
+class Span(Enum):
+    """Bucket sizes of whole sessions; the value is the nominal number of session minutes in one.
+
+    Quarters and years are the way out when even months are more than the target.
+    """
+
+    SESSION = 390
+    WEEK = 390 * 5
+    MONTH = 390 * 21
+    QUARTER = 390 * 63
+    YEAR = 390 * 252
+
+
+Size = int | Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decimated:
+    """Bars after decimation; `stride` is minutes of trading per bucket."""
+
+    bars: Bars
+    decimated: bool
+    stride: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clock:
+    """What the bars of one source mean: their length in minutes, and whether they are stamped by date or by moment.
+
+    With `extended` hours a session reaches from midnight to midnight in New York; regular ones from 09:30 to the close.
+    """
+
+    minutes: int
+    daily: bool = False
+    extended: bool = False
+
+
+def decimate(bars: Bars, target: int, clock: Clock) -> Decimated:
+    """Return at most `target` bars, 100 or more over at most 50 years.
+
+    Raises ValueError where not even years are few enough.
+    """
+    if len(bars) <= target:
+        return Decimated(bars, decimated=False, stride=clock.minutes)
+    days = _Days(bars.t, clock)
+    for size in sizes(clock):
+        # A bucket of s minutes holds at most s / minutes bars, so most sizes are ruled out without a look at the data.
+        if isinstance(size, int) and len(bars) * clock.minutes > target * size:
+            continue
+        first, stamps = days.cut(size)
+        if len(first) <= target:
+            stride = size.value if isinstance(size, Span) else size
+            return Decimated(merge(bars, first, stamps), decimated=True, stride=stride)
+    raise ValueError(f"{len(bars)} bars do not fit {target} points in any size")
+
+
+def sizes(clock: Clock) -> list[Size]:
+    """Return the ladder for bars of one source, finest first."""
+    inner: list[Size] = [] if clock.daily else [m for m in MINUTES if m > clock.minutes and m % clock.minutes == 0]
+    return [*inner, *(span for span in Span if not (clock.daily and span is Span.SESSION))]
+
+
+def bucket(bars: Bars, size: Size, clock: Clock) -> Bars:
+    """Return the buckets of one size; cut where buckets begin, parts have the buckets of the whole."""
+    return merge(bars, *_Days(bars.t, clock).cut(size)) if len(bars) else bars
+
+
+def merge(bars: Bars, first: Ints, stamps: Ints) -> Bars:
+    """Return one bar for each run of rows that begins at `first`, stamped `stamps`."""
+    last = np.append(first[1:], len(bars)) - 1
+    return Bars(
+        stamps,
+        bars.o[first],
+        np.maximum.reduceat(bars.h, first),
+        np.minimum.reduceat(bars.l, first),
+        bars.c[last],
+        np.add.reduceat(bars.v, first),
+        None if bars.n is None else np.add.reduceat(bars.n, first),
+    )
+
+
+class _Days:
+    """The sessions of ascending moments `t`, and where buckets of any size begin in them."""
+
+    def __init__(self, t: Ints, clock: Clock) -> None:
+        self._t, self._clock = t, clock
+        self._sessions = sessions.of_dates(t) if clock.daily else sessions.find(t)
+        self._minute: NDArray[np.int32] | None = None
+
+    def cut(self, size: Size) -> tuple[Ints, Ints]:
+        """Return the first row of each bucket and its stamp, UTC seconds of its nominal start."""
+        return self._cut_days(size) if isinstance(size, Span) else self._cut_minutes(size)
+
+    def _cut_days(self, span: Span) -> tuple[Ints, Ints]:
+        start = _span_start(self._sessions.day, span)
+        rows = np.flatnonzero(np.diff(start, prepend=start[0] - 1))
+        return self._sessions.first[rows], self._day_stamp(start[rows])
+
+    def _day_stamp(self, day: Ints) -> Ints:
+        if self._clock.daily:
+            return day * sessions.DAY
+        midnight, opened = sessions.starts(day)
+        return midnight if self._clock.extended else opened
+
+    def _cut_minutes(self, size: int) -> tuple[Ints, Ints]:
+        """Count buckets from the open, backwards before it, and anew from an early close that falls within one.
+
+        Bars that do not begin at that close, as hours do not, are counted anew from the first one after it.
+        """
+        if self._minute is None:
+            counts = np.diff(self._sessions.first, append=len(self._t))
+            self._minute = ((self._t - np.repeat(self._sessions.open, counts)) // _MINUTE).astype(np.int32)
+        index = self._minute // np.int32(size)
+        starts = np.empty(len(index), np.bool_)
+        np.not_equal(index[1:], index[:-1], out=starts[1:])
+        starts[self._sessions.first] = True
+        offset = index * np.int32(size)
+        for row in np.flatnonzero(self._sessions.minutes != sessions.REGULAR_MINUTES).tolist():
+            self._restart_at_close(row, size, starts, offset)
+        first = np.flatnonzero(starts)
+        session = np.searchsorted(self._sessions.first, first, side="right") - 1
+        stamps = self._sessions.open[session] + offset[first].astype(np.int64) * _MINUTE
+        # The first bucket of a day that trades around the clock begins with the day, not in the one before.
+        return first, np.maximum(stamps, self._sessions.midnight[session])
+
+    def _restart_at_close(self, row: int, size: int, starts: NDArray[np.bool_], offset: NDArray[np.int32]) -> None:
+        """Anchor the minutes after one session's early close at that close, in place."""
+        assert self._minute is not None  # noqa: S101  the caller computed it
+        begin = int(self._sessions.first[row])
+        end = int(self._sessions.first[row + 1]) if row + 1 < len(self._sessions.first) else len(self._t)
+        close = np.int32(-(-self._sessions.minutes[row] // self._clock.minutes) * self._clock.minutes)
+        late = begin + int(np.searchsorted(self._minute[begin:end], close))
+        if late == end:
+            return
+        offset[late:end] = (self._minute[late:end] - close) // np.int32(size) * np.int32(size) + close
+        starts[late] = True
+        starts[late + 1 : end] = offset[late + 1 : end] != offset[late : end - 1]
+
+
+def _span_start(day: Ints, span: Span) -> Ints:
+    """Return the first day of the week (Monday), month, quarter or year that each day (since the epoch) lies in."""
+    if span is Span.SESSION:
+        return day
+    if span is Span.WEEK:
+        return (day + 3) // 7 * 7 - 3  # 1970-01-01 was a Thursday
+    months = {Span.MONTH: 1, Span.QUARTER: 3, Span.YEAR: 12}[span]
+    month = day.astype("M8[D]").astype("M8[M]").astype(np.int64) // months * months
+    return month.astype("M8[M]").astype("M8[D]").astype(np.int64)

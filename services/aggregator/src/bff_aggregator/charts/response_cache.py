@@ -1,0 +1,122 @@
+"""Encoded answers that are kept in this process, each in the codings that were asked for."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bff_aggregator.charts.query import ChartQuery
+from bff_aggregator.http import cache_headers, content_coding
+from bff_shared.http.headers import Header
+
+OVERHEAD = 2048
+_THREAD_BYTES = 64 * 1024
+# For the last tenth of its time, half a minute at most, an answer is put together anew, so that chunks refresh early.
+_EARLY, _EARLIEST = 0.1, 30.0
+
+
+@dataclass(eq=False, slots=True)
+class Coded:
+    """An answer's bytes in a coding, and the headers that stay the same."""
+
+    body: bytes
+    headers: list[Header]
+
+
+@dataclass(eq=False, slots=True)
+class Answer:
+    """A body in its format, digests of what it says and of how it was come by, and, once asked for, its codings."""
+
+    body: bytes
+    content: str
+    edition: str
+    media_type: str
+    fresh_until: float
+    coded: dict[str, Coded] = field(default_factory=dict)
+    _aged: tuple[int, list[Header]] = (-1, [])
+
+    def tag(self, coding: str) -> str:
+        """Return the entity tag in a coding."""
+        return content_coding.entity_tag(self.content, self.edition, coding)
+
+    async def in_coding(self, coding: str) -> Coded:
+        """Return the answer in a coding."""
+        found = self.coded.get(coding)
+        return found if found is not None else await self._code(coding)
+
+    def hit(self, now: float) -> list[Header]:
+        """Return the headers of a cached answer that change with time, which is once a second."""
+        ttl = int(self.fresh_until - now)
+        if self._aged[0] != ttl:
+            self._aged = ttl, cache_headers.aging(ttl)
+        return self._aged[1]
+
+    async def _code(self, coding: str) -> Coded:
+        if coding == content_coding.IDENTITY:
+            body = self.body
+        elif len(self.body) < _THREAD_BYTES:
+            body = content_coding.compress(self.body, coding)
+        else:
+            body = await asyncio.to_thread(content_coding.compress, self.body, coding)
+        headers = cache_headers.lasting(self.media_type, self.tag(coding), coding, len(body))
+        made = self.coded[coding] = Coded(body, headers)
+        return made
+
+    @property
+    def size(self) -> int:
+        """Bytes that the answer takes, allowing for the codings still to come."""
+        return OVERHEAD + len(self.body) + len(self.body) // 4
+
+
+class Kept:
+    """At most `limit` bytes of answers by owner and query, least recently used out first."""
+
+    def __init__(self, limit: int, clock: Callable[[], float]) -> None:
+        self._limit, self._clock = limit, clock
+        self._answers: OrderedDict[tuple[str, str], tuple[Answer, float, str]] = OrderedDict()
+        self.size = 0
+
+    def __len__(self) -> int:
+        """Return the number of answers."""
+        return len(self._answers)
+
+    def get(self, owner: str, query: ChartQuery) -> Answer | None:
+        """Return the answer to a query while it is good."""
+        key = owner, query.key
+        found = self._answers.get(key)
+        if found is None:
+            return None
+        answer, until, _ = found
+        if self._clock() >= until:
+            self._drop(key)
+            return None
+        self._answers.move_to_end(key)
+        return answer
+
+    def put(self, owner: str, query: ChartQuery, answer: Answer) -> None:
+        """Keep an answer, unless it alone is more than a quarter of the limit."""
+        key = owner, query.key
+        self._drop(key)
+        left = answer.fresh_until - self._clock()
+        if answer.size > self._limit // 4 or left <= 0:
+            return
+        until = answer.fresh_until - min(_EARLIEST, left * _EARLY)
+        self._answers[key] = answer, until, query.symbol
+        self.size += answer.size
+        while self.size > self._limit:
+            self._drop(next(iter(self._answers)))
+
+    def purge(self, symbol: str) -> None:
+        """Forget the answers of a symbol."""
+        for key in [key for key, (_, _, of) in self._answers.items() if of == symbol]:
+            self._drop(key)
+
+    def clear(self) -> None:
+        """Forget all answers."""
+        self._answers.clear()
+        self.size = 0
+
+    def _drop(self, key: tuple[str, str]) -> None:
+        found = self._answers.pop(key, None)
+        if found is not None:
+            self.size -= found[0].size

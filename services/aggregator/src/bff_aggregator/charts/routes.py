@@ -1,0 +1,161 @@
+"""The routes of chart data."""
+
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime
+from functools import lru_cache
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from starlette.types import Receive, Send
+from starlette.types import Scope as ASGIScope
+
+from bff_aggregator.backend.refusal import Refused
+from bff_aggregator.cache.metrics import CacheMetrics
+from bff_aggregator.cache.store import Store
+from bff_aggregator.charts import openapi
+from bff_aggregator.charts.encode import MEDIA_TYPES
+from bff_aggregator.charts.query import SYMBOL_PATTERN, ChartQuery, parse, parse_symbol
+from bff_aggregator.charts.response_cache import Answer, Kept
+from bff_aggregator.charts.service import NAMESPACE, Chart, Charts
+from bff_aggregator.http import cache_headers, content_coding
+from bff_aggregator.http import deadline as deadlines
+from bff_aggregator.http.cache_headers import Asked
+from bff_shared.admin_access import require_admin
+from bff_shared.errors import MethodNotAllowed
+from bff_shared.http.context import current
+from bff_shared.http.headers import Header
+from bff_shared.http.responses import JsonResponse
+
+PATH = "/api/v1/chart-data"
+METHODS = frozenset(("GET", "HEAD"))
+Reply = tuple[int, list[Header], bytes]
+"""Status, headers and body of an answer."""
+
+
+def utc_today() -> date:
+    """Return the date it is in UTC."""
+    return datetime.now(UTC).date()
+
+
+class ChartEndpoint:
+    """Answers chart requests: from kept answers, from chunks, or with 304 where the client has the answer already.
+
+    It is a plain ASGI application, because a warm answer costs less than a framework's way to it. It raises what is no
+    answer of its own; whoever stands around it observes requests and answers errors.
+    """
+
+    def __init__(
+        self, charts: Charts, kept: Kept, metrics: CacheMetrics, timeout: float, today: Callable[[], date]
+    ) -> None:
+        self._charts, self._kept, self._timeout, self.today = charts, kept, timeout, today
+        self._hits = metrics.hits.labels("answer", "memory")
+        self._parse = lru_cache(maxsize=1024)(parse)
+
+    async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:  # noqa: ARG002  ASGI's signature
+        """Answer as an ASGI application."""
+        if context := current():
+            context.route = PATH
+        if scope["method"] not in METHODS:
+            raise MethodNotAllowed("the resource does not support this method", ", ".join(sorted(METHODS)))
+        status, headers, body = await self._reply(scope["query_string"], scope["headers"])
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def respond(self, request: Request) -> Response:
+        """Answer as a route of the framework."""
+        status, headers, body = await self._reply(request.scope["query_string"], request.headers.raw)
+        response = Response(body, status)
+        response.raw_headers = headers
+        return response
+
+    def check(self, query_string: bytes) -> None:
+        """Raise InvalidRequest unless a query is acceptable."""
+        self._parse(query_string, self.today())
+
+    async def plain(self, query_string: bytes, asked: Asked, begun: float) -> tuple[bytes, str]:
+        """Return the body of an answer in no coding, and the entity tag that it would have in the client's.
+
+        For a request that came at `begun` (monotonic seconds). Raises Refused too.
+        """
+        deadline = deadlines.deadline(begun, self._timeout, asked.timeout)
+        query = self._parse(query_string, self.today())
+        owner = await self._charts.owner(asked.credentials)
+        answer = self._kept.get(owner, query)
+        if answer is None:
+            with self._charts.answering():
+                _, answer = await self._make(asked, query, owner, deadline.at)
+        else:
+            self._hits.inc()
+        return answer.body, answer.tag(content_coding.choose(asked.encoding, len(answer.body)))
+
+    async def _reply(self, query_string: bytes, headers: Iterable[Header]) -> Reply:
+        begun = time.perf_counter()
+        asked = cache_headers.read(headers)
+        deadline = deadlines.deadline(time.monotonic(), self._timeout, asked.timeout)
+        query = self._parse(query_string, self.today())
+        owner = await self._charts.owner(asked.credentials)
+        answer = self._kept.get(owner, query)
+        if answer is not None:
+            self._hits.inc()
+            return await _told(asked, answer, answer.hit(time.time()), "", begun)
+        with self._charts.answering():
+            return await self._made(asked, query, owner, deadline.at, begun)
+
+    async def _made(self, asked: Asked, query: ChartQuery, owner: str, deadline: float, begun: float) -> Reply:
+        """Return an answer out of chunks."""
+        try:
+            chart, answer = await self._make(asked, query, owner, deadline)
+        except Refused as refused:
+            passed = Response(refused.content, refused.status, {**refused.headers, "cache-control": "no-store"})
+            return refused.status, passed.raw_headers, refused.content
+        aging = cache_headers.aging(int(chart.fresh_until - time.time()), cache_status(chart))
+        steps = f"load;dur={chart.timings.load:.2f}, make;dur={chart.timings.make:.2f}, "
+        return await _told(asked, answer, aging, steps, begun)
+
+    async def _make(self, asked: Asked, query: ChartQuery, owner: str, deadline: float) -> tuple[Chart, Answer]:
+        """Return a chart and what answers with it, which is kept where it is good for the next request too."""
+        chart = await self._charts.chart(query, owner, asked.credentials, deadline)
+        encoded = chart.encoded
+        answer = Answer(encoded.body, encoded.content, encoded.edition, MEDIA_TYPES[query.format], chart.fresh_until)
+        if chart.facts.hit and not chart.facts.stale:
+            self._kept.put(owner, query, answer)
+        return chart, answer
+
+
+async def _told(asked: Asked, answer: Answer, aging: list[Header], steps: str, begun: float) -> Reply:
+    """Return an answer in the client's favourite coding, or 304 if the client has it."""
+    coding = content_coding.choose(asked.encoding, len(answer.body))
+    if asked.conditions and (known := content_coding.matching_tag(asked.conditions, answer.tag(coding))):
+        headers = [*cache_headers.unchanged(known), *aging, cache_headers.timing(steps, time.perf_counter() - begun)]
+        return 304, headers, b""
+    coded = await answer.in_coding(coding)
+    return 200, [*coded.headers, *aging, cache_headers.timing(steps, time.perf_counter() - begun)], coded.body
+
+
+def cache_status(chart: Chart) -> str:
+    """Return what the `Cache-Status` of an answer out of chunks says of it (RFC 9211)."""
+    loaded = chart.loaded
+    if loaded.error is not None:
+        return "fwd=stale; detail=backend-failed"
+    if not loaded.made:
+        return "hit"
+    forwarded = "partial" if loaded.hits else "miss"
+    return f"fwd={forwarded}; {'stored' if chart.facts.backend_calls else 'collapsed'}"
+
+
+def make_router(endpoint: ChartEndpoint, store: Store) -> APIRouter:
+    """Return the routes of chart data; the purge is there only where an admin token is set."""
+    router = APIRouter(prefix="/api/v1", tags=["charts"])
+    router.add_api_route("/chart-data", endpoint.respond, methods=["GET"], **openapi.CHART_DATA)
+
+    @router.delete("/cache/chart-data", **openapi.PURGE)
+    async def purge(
+        request: Request, symbol: str = Query(description="what to forget", pattern=SYMBOL_PATTERN, max_length=15)
+    ) -> Response:
+        require_admin(request)
+        wanted = parse_symbol(symbol)
+        everywhere = await store.purge(NAMESPACE, wanted)
+        return JsonResponse({"symbol": wanted, "purged": True, "everywhere": everywhere})
+
+    return router

@@ -1,0 +1,226 @@
+"""Chart answers: the bars of a window out of cached chunks, decimated, with what is to be told about them."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import date
+
+from bff_aggregator.backend.bar_calls import Source
+from bff_aggregator.cache.entry import Entry, Made, Scope, State
+from bff_aggregator.cache.loader import Loaded, Loader
+from bff_aggregator.cache.store import Store
+from bff_aggregator.charts import chunk_codec, chunk_fetcher, chunk_plan, hourly_source
+from bff_aggregator.charts.chunk_fetcher import Filler
+from bff_aggregator.charts.encode import Encoded, Facts, encode
+from bff_aggregator.charts.query import ChartQuery, Timeframe
+from bff_aggregator.charts.resample import Clock, decimate
+from bff_shared.errors import BackendMalformed
+from bff_shared.http.headers import Header
+from bff_shared.upstream.client import Upstream
+
+NAMESPACE = "chart"
+SOURCES = {
+    Timeframe.DAY: Source.DAILY,
+    Timeframe.HOUR: Source.HOUR,
+    Timeframe.MINUTE: Source.MINUTE,
+    Timeframe.DECIMATED: Source.MINUTE,
+}
+_MINUTES = {Source.DAILY: 390, Source.HOUR: 60, Source.MINUTE: 1}
+_TIMEFRAMES = {Source.DAILY: Timeframe.DAY, Source.HOUR: Timeframe.HOUR, Source.MINUTE: Timeframe.MINUTE}
+_DAY = 86_400
+_THREAD_BYTES = 256 * 1024
+
+
+def clock_of(query: ChartQuery, source: Source) -> Clock:
+    """Return what the bars that a query is answered from mean."""
+    return Clock(_MINUTES[source], daily=source is Source.DAILY, extended=not query.rth_only)
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Milliseconds that the steps of an answer took."""
+
+    load: float
+    make: float
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """An answer in its format, not yet compressed; `fresh_until` is the Unix time when the first of its chunks ends."""
+
+    encoded: Encoded
+    facts: Facts
+    loaded: Loaded
+    fresh_until: float
+    timings: Timings
+
+
+@dataclass(slots=True)
+class _Work:
+    """A query being answered; `begun` is a time of `perf_counter`, `in_vain` counts chunks made that were of no use."""
+
+    query: ChartQuery
+    scope: Scope
+    filler: Filler
+    deadline: float
+    begun: float = field(default_factory=time.perf_counter)
+    in_vain: int = 0
+
+
+class Charts:
+    """Answers chart queries; a backend call may take `timeout` seconds, whoever waits for it.
+
+    With `by_hours` long charts of minutes are made from hours where these stand in for them.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        store: Store,
+        loader: Loader,
+        timeout: float,
+        today: Callable[[], date],
+        *,
+        by_hours: bool,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._upstream, self._store, self._loader = upstream, store, loader
+        self._timeout, self._today, self._clock = timeout, today, clock
+        self._by_hours = by_hours
+
+    def answering(self) -> AbstractContextManager[None]:
+        """Return a context in which an answer is made, ahead of what nobody waits for."""
+        return self._loader.answering()
+
+    async def owner(self, credentials: Sequence[Header]) -> str:
+        """Return what stands for a user's credentials in keys."""
+        return await self._store.owner(credentials)
+
+    async def chart(self, query: ChartQuery, owner: str, credentials: Sequence[Header], deadline: float) -> Chart:
+        """Return the answer to a query. Raises DatasetNotFound, Refused, an UpstreamError or Busy."""
+        scope = Scope(NAMESPACE, query.symbol, owner)
+        work = _Work(query, scope, self._filler(scope, credentials), deadline)
+        self._deny_unknown(scope)
+        chart = (
+            await self._from_hours(work)
+            if self._by_hours and hourly_source.may_stand_in(query, self._today())
+            else None
+        )
+        if chart is None:
+            source = SOURCES[query.timeframe]
+            chart = await self._make(work, source, await self._load(work, source))
+        if not chart.facts.source_bars:
+            await self._require_extent(query, scope, credentials, deadline)
+        return chart
+
+    async def _from_hours(self, work: _Work) -> Chart | None:
+        """Return a chart of minutes made from hours; None where these make no sense, or do not stand in for minutes.
+
+        A backend that is away is not asked for the minutes as well.
+        """
+        try:
+            loaded = await self._load(work, Source.HOUR)
+        except BackendMalformed:
+            work.in_vain = 1
+            return None
+        try:
+            return await self._make(work, Source.HOUR, loaded)
+        except hourly_source.Unfit:
+            work.in_vain = loaded.made
+            return None
+
+    def _filler(self, scope: Scope, credentials: Sequence[Header]) -> Filler:
+        limit = time.monotonic() + self._timeout
+        return Filler(self._upstream, self._loader, scope, credentials, limit, self._today())
+
+    def _deny_unknown(self, scope: Scope) -> None:
+        """Spare the backend the question for a symbol that it has just denied."""
+        known = self._store.recall(scope, [chunk_fetcher.EXTENT]).get(chunk_fetcher.EXTENT)
+        if known is not None and known.value == chunk_fetcher.UNKNOWN and known.state(self._clock()) is State.FRESH:
+            raise chunk_fetcher.unknown_symbol(scope.subject)
+
+    async def _load(self, work: _Work, source: Source) -> Loaded:
+        query, filler = work.query, work.filler
+        rth_only = None if source is Source.DAILY else query.rth_only
+        prefix = f"{source}{'' if rth_only is None else '-rth' if rth_only else '-all'}"
+        wanted = {f"{prefix}:{chunk.key}": chunk for chunk in chunk_plan.chunks(source, query.first, query.last)}
+
+        async def fill(keys: Sequence[str]) -> Mapping[str, Made | Exception]:
+            return await filler.chunks(source, rth_only, {key: wanted[key] for key in keys})
+
+        loaded = await self._loader.load(work.scope, list(wanted), fill, work.deadline)
+        loaded.made += work.in_vain
+        return loaded
+
+    async def _make(self, work: _Work, source: Source, loaded: Loaded) -> Chart:
+        """Return the chart made from what was loaded; raise hours.Unfit."""
+        found = [loaded.entries[key] for key in sorted(loaded.entries)]
+        begun = time.perf_counter()
+        load_ms = (begun - work.begun) * 1000
+        origin = _Origin(source, loaded, work.filler.calls, load_ms)
+        if sum(len(item.value) for item in found) < _THREAD_BYTES:
+            encoded, told = assemble(work.query, found, origin)
+        else:  # Many thousands of bars would hold up every other request of this process.
+            encoded, told = await asyncio.to_thread(assemble, work.query, found, origin)
+        timings = Timings(load_ms, (time.perf_counter() - begun) * 1000)
+        fresh_until = min(item.fresh_until for item in found)
+        return Chart(encoded, told, loaded, fresh_until, timings)
+
+    async def _require_extent(
+        self, query: ChartQuery, scope: Scope, credentials: Sequence[Header], deadline: float
+    ) -> None:
+        """Raise DatasetNotFound for an empty window that is not within what the backend has of the symbol."""
+        filler = self._filler(scope, credentials)
+        extent = await filler.extent(min(filler.deadline, deadline))
+        if extent is None:
+            raise chunk_fetcher.unknown_symbol(query.symbol)
+        if query.last < extent.first or query.first > extent.last:
+            raise chunk_fetcher.outside(query.symbol, extent)
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Where the chunks of an answer came from."""
+
+    source: Source
+    loaded: Loaded
+    calls: int
+    load_ms: float
+
+    @property
+    def name(self) -> str:
+        """The `data_source` of an answer."""
+        if not self.loaded.made:
+            return "cache"
+        return "mixed" if self.loaded.hits or self.loaded.error else "backend"
+
+
+def assemble(query: ChartQuery, found: Sequence[Entry], origin: _Origin) -> tuple[Encoded, Facts]:
+    """Return an answer in its format, and its facts; raise hours.Unfit. Pure."""
+    source = origin.source
+    piece = chunk_codec.join([item.value for item in found])
+    bars = piece.bars.between(_seconds(query.first), _seconds(query.last) + _DAY)
+    stands_in = source is not SOURCES[query.timeframe]
+    if stands_in:
+        hourly_source.require_fit(bars, piece.rejected, query.target)
+    done = decimate(bars, query.target, clock_of(query, source))
+    facts = Facts(
+        total_bars=len(done.bars),
+        source_bars=len(bars),
+        source_timeframe=_TIMEFRAMES[source],
+        decimated=done.decimated or stands_in,
+        stride=done.stride,
+        rejected_bars=piece.rejected,
+        source=origin.name,
+        hit=not origin.loaded.made,
+        stale=origin.loaded.stale > 0,
+        backend_calls=origin.calls,
+        load_ms=origin.load_ms,
+    )
+    return encode(query, done.bars, facts), facts
+
+
+def _seconds(day: date) -> int:
+    return (day.toordinal() - date(1970, 1, 1).toordinal()) * _DAY

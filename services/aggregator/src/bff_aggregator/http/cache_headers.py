@@ -1,0 +1,64 @@
+"""What the heads of chart requests ask for, and what those of answers say. Pure; headers are pairs of bytes."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from bff_aggregator.http import content_coding, deadline
+from bff_shared.http.headers import Header
+
+CACHE = "bff-aggregator"
+_VARY = (b"vary", b"Accept-Encoding, Authorization, Cookie")
+_ENCODING, _CONDITION, _TIMEOUT = b"accept-encoding", b"if-none-match", deadline.HEADER.encode()
+_CREDENTIALS = frozenset((b"authorization", b"cookie"))
+
+
+@dataclass(slots=True)
+class Asked:
+    """The headers of a request that an answer depends on; a list of entity tags may come in several lines."""
+
+    encoding: str | None = None
+    timeout: str | None = None
+    conditions: list[str] = field(default_factory=list)
+    credentials: list[Header] = field(default_factory=list)
+
+
+def read(headers: Iterable[Header]) -> Asked:
+    """Return what the headers of a request, their names in lower case, ask for."""
+    asked = Asked()
+    for header in headers:
+        name = header[0]
+        if name == _ENCODING:
+            more = header[1].decode("latin-1")
+            asked.encoding = f"{asked.encoding}, {more}" if asked.encoding else more
+        elif name in _CREDENTIALS:
+            asked.credentials.append(header)
+        elif name == _CONDITION:
+            asked.conditions.append(header[1].decode("latin-1"))
+        elif name == _TIMEOUT:
+            asked.timeout = header[1].decode("latin-1")
+    return asked
+
+
+def lasting(media_type: str, tag: str, coding: str, size: int) -> list[Header]:
+    """Return the headers of an answer that stay the same for as long as it is good."""
+    headers = [(b"content-type", media_type.encode()), (b"content-length", b"%d" % size)]
+    if coding != content_coding.IDENTITY:
+        headers.append((b"content-encoding", coding.encode()))
+    return [*headers, _VARY, (b"etag", tag.encode())]
+
+
+def unchanged(tag: str) -> list[Header]:
+    """Return the headers of a 304 that stay the same (RFC 9110 section 15.4.5)."""
+    return [_VARY, (b"etag", tag.encode())]
+
+
+def aging(ttl: int, status: str = "hit") -> list[Header]:
+    """Return the headers that tell how long an answer is still good, in seconds, and where it came from (RFC 9211)."""
+    what, _, detail = status.partition("; detail=")
+    told = f"{CACHE}; {what}; ttl={ttl}" + (f"; detail={detail}" if detail else "")
+    return [(b"cache-control", b"private, max-age=%d" % max(0, ttl)), (b"cache-status", told.encode())]
+
+
+def timing(steps: str, seconds: float) -> Header:
+    """Return `Server-Timing`: what the steps took, and the whole."""
+    return b"server-timing", f"{steps}total;dur={seconds * 1000:.2f}".encode()

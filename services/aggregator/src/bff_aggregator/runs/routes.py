@@ -1,0 +1,221 @@
+"""The routes for runs: a complete run, its status, the list. I/O."""
+
+import time
+from datetime import date
+from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Header, Path, Query, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import AfterValidator
+from pydantic.json_schema import SkipJsonSchema, WithJsonSchema
+
+from bff_aggregator.backend.part import PARTS, State
+from bff_aggregator.backend.refusal import Refused
+from bff_aggregator.backend.run_calls import User
+from bff_aggregator.backend.schema import FINISHED, is_number
+from bff_aggregator.cache.store import Store
+from bff_aggregator.http import content_coding
+from bff_aggregator.http import deadline as deadlines
+from bff_aggregator.http.head_routes import answer_head
+from bff_aggregator.runs import openapi
+from bff_aggregator.runs.encode import Shape
+from bff_aggregator.runs.list_page import page_body
+from bff_aggregator.runs.list_service import NAMESPACE as LISTS
+from bff_aggregator.runs.list_service import RunList
+from bff_aggregator.runs.openapi import CompleteRun, Purged, RunPage, RunStatus
+from bff_aggregator.runs.response import Preferences, Replies
+from bff_aggregator.runs.revision import Whole
+from bff_aggregator.runs.run_cache import NAMESPACE
+from bff_aggregator.runs.service import Runs
+from bff_aggregator.settings import AggregatorSettings
+from bff_shared.admin_access import require_admin
+from bff_shared.errors import ArtifactMissing, BackendTimeout, BackendUnavailable, InvalidRequest
+from bff_shared.http.headers import credentials
+from bff_shared.http.ids import MAX_RUN_ID, is_run_id
+from bff_shared.http.responses import JSON, JsonResponse
+
+REQUIRE = r"^((run|metrics|equity|orders)(,(run|metrics|equity|orders))*)?$"
+ERRORS, LIST_ERRORS, PURGE_ERRORS = (openapi.answers(one_run=one) for one in (True, False, True))
+DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+DATE: dict[str, Any] = {"format": "date"}
+MOST = 10_000_000
+FRESH = {"cache-control": "private, no-cache", "vary": "Authorization, Cookie"}
+PAGE = {**FRESH, "vary": "Authorization, Cookie, Accept-Encoding"}
+
+
+def _run_id(text: str) -> str:
+    if not is_run_id(text):
+        raise ValueError("no id of a run: it needs 1 to 256 printable characters, and may not be . or ..")
+    return text
+
+
+Day = str | SkipJsonSchema[None]
+AnyRunId = Annotated[
+    str,
+    AfterValidator(_run_id),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_RUN_ID,
+            "description": "printable characters, and neither `.` nor `..`",
+            "examples": ["05a0b0f6e429450f95d2598db225778b"],
+        }
+    ),
+]
+RunId = Annotated[AnyRunId, Path()]
+Timeout = Annotated[
+    str | None,
+    Header(alias=deadlines.HEADER),
+    WithJsonSchema(
+        {
+            "type": "number",
+            "description": "seconds the answer may take; only shortens the service's own limit",
+            "examples": [1.5],
+            "exclusiveMinimum": 0,
+            "minimum": 0.1,
+            "maximum": deadlines.MOST,
+        }
+    ),
+]
+
+
+def make_router(
+    runs: Runs, replies: Replies, run_list: RunList, store: Store, settings: AggregatorSettings
+) -> APIRouter:
+    """Return the routes; an answer may take `run_timeout` seconds.
+
+    The models and the class of answers are for OpenAPI: every route returns its bytes itself.
+    """
+    router = APIRouter(prefix="/api/v1", tags=["runs"], default_response_class=JSONResponse)
+
+    async def whose(request: Request) -> User:
+        given = tuple(credentials(request.headers.raw))
+        return User(given, await store.owner(given))
+
+    @router.get(
+        "/runs/{run_id}/complete",
+        summary="A run with its metrics, equity and orders",
+        response_model=CompleteRun,
+        responses=ERRORS,
+    )
+    async def complete(
+        request: Request,
+        run_id: RunId,
+        *,
+        include_metrics: bool = True,
+        include_equity: bool = True,
+        include_orders: bool = True,
+        equity_points: Annotated[int, Query(ge=0, le=MOST, description="most points of equity; 0: all")] = 2000,
+        orders_limit: Annotated[int, Query(ge=0, le=MOST, description="most orders")] = MOST,
+        orders_offset: Annotated[int, Query(ge=0, le=MOST, description="orders to leave out before")] = 0,
+        require: Annotated[str, Query(pattern=REQUIRE, description="parts without which the answer is an error")] = "",
+        format: Annotated[Literal["rows", "columns"], Query()] = "rows",  # noqa: A002  the parameter's name
+        x_request_timeout: Timeout = None,
+    ) -> Response:
+        begun = time.monotonic()
+        limit = deadlines.deadline(begun, settings.run_timeout, x_request_timeout)
+        required = set(require.split(","))
+        included = dict(zip(PARTS, (include_metrics, include_equity, include_orders), strict=True))
+        wanted = [name for name in PARTS if included[name] or name in required]
+        try:
+            user = await whose(request)
+            whole = await runs.load(user, run_id, wanted, limit.at)
+        except Refused as refused:
+            return pass_on(refused)
+        demand(whole, required)
+        shape = Shape(equity_points, orders_limit, orders_offset, format == "columns")
+        wishes = Preferences(request.headers.get("accept-encoding"), request.headers.getlist("if-none-match"))
+        return await replies.answer(user, whole, shape, wishes, begun)
+
+    @router.get("/runs/{run_id}/status", summary="Where a run is", response_model=RunStatus, responses=ERRORS)
+    async def status(request: Request, run_id: RunId, x_request_timeout: Timeout = None) -> Response:
+        limit = deadlines.deadline(time.monotonic(), settings.run_timeout, x_request_timeout)
+        try:
+            whole = await runs.load(await whose(request), run_id, (), limit.at)
+        except Refused as refused:
+            return pass_on(refused)
+        return JsonResponse(light(whole), headers=FRESH)
+
+    @router.get(
+        "/runs",
+        summary="The list of runs",
+        response_model=RunPage,
+        responses=LIST_ERRORS,
+    )
+    async def list_runs(
+        request: Request,
+        symbol: Annotated[str, Query(max_length=64)] = "",
+        strategy_id: Annotated[str, Query(max_length=128)] = "",
+        from_: Annotated[Day, Query(alias="from", pattern=DAY, json_schema_extra=DATE)] = None,
+        to: Annotated[Day, Query(pattern=DAY, json_schema_extra=DATE)] = None,
+        limit: Annotated[int, Query(ge=1, le=500)] = 20,
+        offset: Annotated[int, Query(ge=0, le=MOST)] = 0,
+        order: Annotated[Literal["created_at", "-created_at"], Query()] = "-created_at",
+        x_request_timeout: Timeout = None,
+    ) -> Response:
+        begun = time.monotonic()
+        deadline = deadlines.deadline(begun, settings.run_timeout, x_request_timeout)
+        given = {"symbol": symbol, "strategy_id": strategy_id, "from": day("from", from_), "to": day("to", to)}
+        fields = {name: value for name, value in given.items() if value}
+        query = urlencode({**fields, "limit": limit, "offset": offset, "order": order})
+        try:
+            page = await run_list.load(await whose(request), query, deadline.at)
+        except Refused as refused:
+            return pass_on(refused)
+        body = page_body(page, (time.monotonic() - begun) * 1000)
+        coding = content_coding.choose(request.headers.get("accept-encoding"), len(body))
+        coded = {} if coding == content_coding.IDENTITY else {"content-encoding": coding}
+        return Response(content_coding.compress(body, coding), 200, {**PAGE, **coded}, JSON)
+
+    @router.delete("/cache/runs", summary="Forget a run for every user", response_model=Purged, responses=PURGE_ERRORS)
+    async def purge(request: Request, run_id: Annotated[AnyRunId, Query()]) -> Response:
+        require_admin(request)
+        everywhere = await store.purge(NAMESPACE, run_id)
+        everywhere &= await store.purge(LISTS, "")
+        return JsonResponse({"run_id": run_id, "purged": True, "everywhere": everywhere})
+
+    answer_head(router)
+    return router
+
+
+def day(name: str, text: str | None) -> str:
+    """Return a date YYYY-MM-DD, or nothing, as it is. Raises InvalidRequest where there is no such day."""
+    try:
+        return date.fromisoformat(text).isoformat() if text else ""
+    except ValueError as error:
+        raise InvalidRequest(f"invalid: {name}", {name: "expected a date YYYY-MM-DD"}) from error
+
+
+def pass_on(refused: Refused) -> Response:
+    """Return the backend's own refusal unchanged."""
+    return Response(refused.content, refused.status, {**refused.headers, "cache-control": "no-store"})
+
+
+def demand(whole: Whole, required: set[str]) -> None:
+    """Raise what the first required part that did not come amounts to."""
+    for name, part in whole.parts.items():
+        if name not in required or part.usable:
+            continue
+        details = {"part": name, "error": part.error}
+        if part.state is State.MISSING:
+            raise ArtifactMissing(f"the run has no {name}", details)
+        if part.state is State.TIMEOUT:
+            raise BackendTimeout(f"the run's {name} did not come in time", details)
+        raise BackendUnavailable(f"the run's {name} cannot be had", details)
+
+
+def light(whole: Whole) -> dict[str, Any]:
+    """Return a run's status, window, and progress (0 to 1, null when the backend does not say)."""
+    run = whole.sighting.run
+    told = run.get("extra", {}).get("progress")
+    progress = 1.0 if run["status"] == "DONE" else told if is_number(told) else None
+    names = ("run_id", "status", "symbol", "strategy_id", "created_at", "run_from", "run_to", "duration_ms")
+    return {
+        **{name: run[name] for name in names},
+        "finished": run["status"] in FINISHED,
+        "progress": progress,
+        "revision": whole.sighting.revision,
+        "stale": whole.stale,
+    }

@@ -1,0 +1,1 @@
+"""A run and its chart in one NDJSON stream."""

@@ -1,0 +1,139 @@
+import json
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bff_aggregator.backend import bars_reader
+from bff_aggregator.backend.bars_reader import Malformed, parse
+
+BAR = {"t": "2024-01-02T14:30:00Z", "o": 1.5, "h": 2.0, "l": 1.0, "c": 1.25, "v": 10}
+
+
+def bar(minute: int, **changes: Any) -> dict[str, Any]:
+    return {**BAR, "t": f"2024-01-02T14:{minute:02}:00Z", **changes}
+
+
+def body(*bars: Any) -> bytes:
+    return json.dumps({"symbol": "X", "bars": bars}).encode()
+
+
+def minutes(parsed: bars_reader.Parsed) -> list[int]:
+    return [t // 60 % 60 for t in parsed.bars.t.tolist()]
+
+
+def test_bars_out_of_order_are_put_right_and_counted() -> None:
+    parsed = parse(body(bar(31), bar(30), bar(32)), trades=False)
+    assert minutes(parsed) == [30, 31, 32]
+    assert parsed.rejected == 1
+
+
+def test_last_of_two_bars_with_one_time_is_kept_and_the_other_counted() -> None:
+    parsed = parse(body(bar(30), bar(31, c=1.1), bar(31, c=1.2)), trades=False)
+    assert parsed.bars.c.tolist() == [1.25, 1.2]
+    assert parsed.rejected == 1
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        None,
+        7,
+        {},
+        bar(31, o=None),
+        bar(31, v=None),
+        bar(31, h=float("nan")),
+        bar(31, l=float("-inf")),
+        bar(31, c="1.5"),
+        bar(31, o=True),
+        bar(31, t=None),
+        bar(31, t="yesterday"),
+        bar(31, v=1e300),
+    ],
+)
+def test_unusable_bars_are_left_out_and_counted(bad: Any) -> None:
+    parsed = parse(body(bar(30), bad, bar(32)), trades=False)
+    assert minutes(parsed) == [30, 32]
+    assert parsed.rejected == 1
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b'{"bars":{}}', b'{"items":[]}', b"<html>", b"[" * 10_000]
+)
+def test_bodies_that_are_not_bars_are_malformed(content: bytes) -> None:
+    with pytest.raises(Malformed):
+        parse(content, trades=False)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"bars":[1,2,3,4,5,6,7,8,9,10,11,12,13]}',
+        b'{"bars":["a","b","c","d","e","f","g","h","i","j"]}',
+        b'{"bars":[[1,2,3],[4,5,6],[7,8,9],{"t":[]}]}',
+    ],
+)
+def test_lists_of_other_things_have_no_bars(content: bytes) -> None:
+    parsed = parse(content, trades=False)
+    assert not len(parsed.bars)
+    assert parsed.rejected == len(json.loads(content)["bars"])
+
+
+def outcome(read: Callable[[bytes], bars_reader.Parsed], content: bytes) -> Any:
+    try:
+        parsed = read(content)
+    except Malformed:
+        return "malformed"
+    return parsed.rejected, [column.tolist() for column in parsed.bars.columns]
+
+
+@pytest.mark.parametrize("replacement", list(b'019.,:{}[]"-+eTZ \\n'))
+def test_damage_to_a_compact_body_never_goes_unseen(replacement: int) -> None:
+    bars = [bar(30), bar(31, v=123456789012), bar(32, o=1234.56789)]
+    whole = orjson.dumps({"symbol": "X", "bars": bars})
+    for place in range(len(whole)):
+        content = whole[:place] + bytes([replacement]) + whole[place + 1 :]
+        by_parser = outcome(
+            lambda text: bars_reader.tidy(*bars_reader._columns(bars_reader._rows(text), trades=False)), content
+        )
+        assert outcome(lambda text: parse(text, trades=False), content) == by_parser
+
+
+@pytest.mark.parametrize("end", [b"]}", b"}]}", b":::::::}]}", b'"}],"x":[]}'])
+def test_body_that_breaks_off_never_reads_as_another(end: bytes) -> None:
+    whole = orjson.dumps({"symbol": "X", "bars": [bar(30), bar(31)]})
+    for place in range(len(whole)):
+        content = whole[:place] + end
+        by_parser = outcome(
+            lambda text: bars_reader.tidy(*bars_reader._columns(bars_reader._rows(text), trades=False)), content
+        )
+        assert outcome(lambda text: parse(text, trades=False), content) == by_parser
+
+
+def test_volume_is_whole_even_where_it_came_as_a_float() -> None:
+    parsed = parse(body(bar(30, v=12.0)), trades=False)
+    assert parsed.bars.v.tolist() == [12]
+    assert parsed.bars.v.dtype.kind == "i"
+
+
+prices = st.floats(0, 1e6, allow_nan=False) | st.integers(0, 10**7).map(lambda n: n / 100) | st.integers(0, 5000)
+counts = st.integers(0, 2**53)
+
+
+@given(st.lists(st.tuples(prices, prices, prices, prices, counts, counts), max_size=30), st.booleans(), st.booleans())
+def test_compact_bodies_read_the_same_as_any_other(rows: list[Any], trades: bool, spaced: bool) -> None:
+    names = "ohlcvn" if trades else "ohlcv"
+    bars = [{"t": bar(n)["t"], **dict(zip(names, row, strict=False))} for n, row in enumerate(rows)]
+    document = {"symbol": 'q"\\', "bars": bars}
+    content = json.dumps(document).encode() if spaced else orjson.dumps(document)
+    parsed = parse(content, trades=trades)
+    assert parsed.rejected == 0
+    columns = [parsed.bars.o, parsed.bars.h, parsed.bars.l, parsed.bars.c, parsed.bars.v]
+    columns += [parsed.bars.n] if parsed.bars.n is not None else []
+    assert [list(row) for row in zip(*(c.tolist() for c in columns), strict=True)] == [
+        [float(x) if i < 4 else x for i, x in enumerate(row[: len(names)])] for row in rows
+    ]
+    assert minutes(parsed) == list(range(len(rows)))

@@ -1,0 +1,110 @@
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+
+from bff_aggregator.backend import priority
+from bff_aggregator.backend.priority import Lane, Lanes
+
+LONG = 60.0
+
+
+class Traffic:
+    """Calls in lanes that go on until they are told to end, and the order in which they began."""
+
+    def __init__(self, group: asyncio.TaskGroup, *widths: int, crowd: int, patience: float = LONG) -> None:
+        self.lanes = Lanes([Lane(width, patience) for width in widths], crowd)
+        self.begun: list[str] = []
+        self._group = group
+        self._ends: dict[str, asyncio.Event] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def call(self, name: str, lane: int) -> None:
+        self._ends[name] = asyncio.Event()
+        self._tasks[name] = self._group.create_task(self._run(name, lane))
+        await self.settle()
+
+    async def end(self, name: str) -> None:
+        self._ends[name].set()
+        await self.settle()
+
+    async def cancel(self, name: str) -> None:
+        self._tasks[name].cancel()
+        await self.settle()
+
+    async def settle(self) -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    def end_all(self) -> None:
+        for event in self._ends.values():
+            event.set()
+
+    async def _run(self, name: str, lane: int) -> None:
+        async with self.lanes.enter(lane):
+            self.begun.append(name)
+            await self._ends[name].wait()
+
+
+async def test_a_few_calls_of_all_kinds_go_at_once() -> None:
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        traffic = Traffic(group, 9, 9, 9, crowd=3)
+        for name, lane in (("curve", 2), ("orders", 1), ("look", 0)):
+            await traffic.call(name, lane)
+        assert traffic.begun == ["curve", "orders", "look"]
+        traffic.end_all()
+
+
+async def test_crowded_lane_holds_those_after_it_but_none_before_it() -> None:
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        traffic = Traffic(group, 9, 9, 9, crowd=2)
+        for name, lane in (("a", 1), ("b", 1), ("curve", 2), ("c", 1), ("look", 0)):
+            await traffic.call(name, lane)
+        assert traffic.begun == ["a", "b", "c", "look"]
+        for name in ("a", "b"):
+            await traffic.end(name)
+        assert traffic.begun[4:] == []
+        await traffic.end("c")
+        assert traffic.begun[4:] == ["curve"]
+        traffic.end_all()
+
+
+async def test_those_who_wait_go_in_the_order_in_which_they_came() -> None:
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        traffic = Traffic(group, 1, crowd=9)
+        for name in "abcd":
+            await traffic.call(name, 0)
+        await traffic.cancel("c")
+        for name in "abd":
+            assert traffic.begun[-1] == name
+            await traffic.end(name)
+        assert traffic.begun == ["a", "b", "d"]
+
+
+async def test_nobody_waits_for_longer_than_the_lanes_patience() -> None:
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        traffic = Traffic(group, 1, crowd=9, patience=0.01)
+        await traffic.call("a", 0)
+        await traffic.call("b", 0)
+        while traffic.begun != ["a", "b"]:
+            await asyncio.sleep(0.001)
+        traffic.end_all()
+
+
+async def test_call_that_hangs_holds_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(priority, "HANGS", 0.01)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        traffic = Traffic(group, 1, 1, crowd=1)
+        await traffic.call("hanging", 0)
+        await traffic.call("curve", 1)
+        while traffic.begun != ["hanging", "curve"]:
+            await asyncio.sleep(0.001)
+        traffic.end_all()
+
+
+async def test_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(priority, "QUEUE", 0)
+    places = Lanes([Lane(1, LONG)])
+    async with asyncio.timeout(10), AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(places.enter(0))

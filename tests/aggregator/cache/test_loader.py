@@ -1,0 +1,205 @@
+"""The life of an entry: fresh, stale while refreshed, stale when the backend fails, gone."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from bff_aggregator.cache.entry import Made, Scope, pack, unpack
+from bff_aggregator.cache.entry import entry as make_entry
+from bff_aggregator.cache.loader import Loaded, Loader
+from bff_aggregator.cache.lru import OVERHEAD, Memory
+from bff_aggregator.cache.metrics import CacheMetrics
+from bff_aggregator.cache.redis_tier import Link, Remote
+from bff_aggregator.cache.store import Store
+from bff_shared.errors import BackendTimeout, BackendUnavailable, NotFound
+
+SCOPE = Scope("chart", "AAPL", "somebody")
+
+
+class Bench:
+    """A loader without Redis, with a clock that the test moves, and a backend that it scripts."""
+
+    def __init__(self) -> None:
+        metrics = CacheMetrics.create(CollectorRegistry())
+        memory = Memory(1_000_000, lambda _: None)
+        link = Link("", metrics, time.monotonic)
+        self.now, self.draw, self.calls = 1_000_000.0, 0.0, 0
+        self.failure: Exception | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.store = Store(memory, Remote(link), b"secret", metrics, lambda: self.now)
+        self.loader = Loader(self.store, metrics, clock=lambda: self.now, draw=lambda: self.draw)
+
+    async def fill(self, keys: Sequence[str]) -> Mapping[str, Made | Exception]:
+        """Answer the number of the call, or fail."""
+        self.calls += 1
+        number = self.calls
+        await self.gate.wait()
+        await asyncio.sleep(0.001)
+        if self.failure:
+            raise self.failure
+        return dict.fromkeys(keys, Made(b"%d" % number, 100.0, 50.0, 1000.0))
+
+    async def load(self, *keys: str, seconds: float = 5.0) -> Loaded:
+        """Load keys."""
+        return await self.loader.load(SCOPE, keys or ("a",), self.fill, time.monotonic() + seconds)
+
+    async def settle(self) -> None:
+        """Let flights in the background end."""
+        while self.loader._tasks:
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+async def test_fresh_entry_is_served_without_a_call(bench: Bench) -> None:
+    await bench.load()
+    bench.now += 99
+    loaded = await bench.load()
+    assert (loaded.hits, loaded.made, loaded.stale, bench.calls) == (1, 0, 0, 1)
+
+
+async def test_stale_entry_is_refreshed_and_the_fresh_one_served_without_redis_at_hand(bench: Bench) -> None:
+    await bench.load()
+    bench.now += 120
+    loaded = await bench.load()
+    assert (loaded.entries["a"].value, loaded.stale) == (b"1", 1)
+    await bench.settle()
+    assert bench.calls == 2
+    assert (await bench.load()).entries["a"].value == b"2"
+
+
+async def test_expired_entry_stands_in_for_a_failed_backend_and_says_so(bench: Bench) -> None:
+    await bench.load()
+    bench.now += 500
+    bench.failure = BackendUnavailable("gone")
+    loaded = await bench.load()
+    assert (loaded.entries["a"].value, loaded.stale, loaded.error) == (b"1", 1, bench.failure)
+    bench.failure = None
+    assert (await bench.load()).entries["a"].value == b"3"
+
+
+async def test_nothing_stands_in_for_a_refusal_and_the_entry_is_forgotten(bench: Bench) -> None:
+    await bench.load()
+    bench.now += 500
+    bench.failure = NotFound("not yours any more")
+    with pytest.raises(NotFound):
+        await bench.load()
+    await bench.settle()
+    bench.failure = BackendUnavailable("gone")
+    with pytest.raises(BackendUnavailable):
+        await bench.load()
+
+
+async def test_entry_that_is_gone_stands_in_for_nothing(bench: Bench) -> None:
+    await bench.load()
+    bench.now += 5000
+    bench.failure = BackendUnavailable("gone")
+    with pytest.raises(BackendUnavailable):
+        await bench.load()
+
+
+async def test_errors_are_never_kept(bench: Bench) -> None:
+    bench.failure = BackendUnavailable("gone")
+    with pytest.raises(BackendUnavailable):
+        await bench.load()
+    bench.failure = None
+    assert (await bench.load()).entries["a"].value == b"2"
+
+
+async def test_late_draw_refreshes_early_in_the_background(bench: Bench) -> None:
+    await bench.load()
+    bench.now += 99.9999999
+    bench.draw = 1 - 1e-12
+    loaded = await bench.load()
+    assert (loaded.hits, loaded.stale) == (1, 0)
+    bench.draw = 0.0
+    await bench.settle()
+    assert bench.calls == 2
+
+
+async def test_request_does_not_wait_past_its_deadline_and_the_flight_goes_on(bench: Bench) -> None:
+    bench.gate.clear()
+    with pytest.raises(BackendTimeout):
+        await bench.load(seconds=0.05)
+    bench.gate.set()
+    await bench.settle()
+    assert (await bench.load()).hits == 1
+    assert bench.calls == 1
+
+
+async def test_purge_ends_entries_and_keeps_flights_from_before_out(bench: Bench) -> None:
+    await bench.load()
+    bench.gate.clear()
+    waiting = asyncio.create_task(bench.load("b"))
+    while bench.calls < 2:
+        await asyncio.sleep(0)
+    await bench.store.purge("chart", "AAPL")
+    bench.gate.set()
+    await waiting
+    await bench.settle()
+    assert bench.store.recall(SCOPE, ["a", "b"]) == {}
+
+
+def test_entry_survives_redis_and_fits_one_key_generation_and_version_only() -> None:
+    item = make_entry(Made(b"value", 100, 50, 10), 1000.0, 0.5, 0.5)
+    assert item.fresh_until == 1095.0
+    data = pack(item, "key", b"generation"[:8])
+    assert unpack(data, "key", b"generation"[:8]) == item
+    assert unpack(data, "other", b"generation"[:8]) is None
+    assert unpack(data, "key", bytes(8)) is None
+    assert unpack(b"BFC\x02" + data[4:], "key", b"generation"[:8]) is None
+    for place in range(len(data)):
+        damaged = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+        assert unpack(damaged, "key", b"generation"[:8]) is None
+        assert unpack(data[:place], "key", b"generation"[:8]) is None
+
+
+def test_memory_keeps_to_its_limit_and_drops_the_least_recently_used() -> None:
+    gone: list[int] = []
+    memory = Memory(4 * (OVERHEAD + 100), gone.append)
+    item = make_entry(Made(b"x" * 100, 100), 1000.0, 0.5, 0.0)
+    for key in "abcd":
+        memory.put(SCOPE, key, item)
+    memory.get(SCOPE, "a")
+    memory.put(SCOPE, "e", item)
+    assert [key for key in "abcde" if memory.get(SCOPE, key)] == ["a", "c", "d", "e"]
+    assert gone == [1]
+    memory.put(SCOPE, "huge", make_entry(Made(b"x" * 10_000, 100), 1000.0, 0.5, 0.0))
+    assert memory.get(SCOPE, "huge") is None
+    assert memory.size == 4 * (OVERHEAD + 100)
+    memory.purge("chart", "AAPL")
+    assert (len(memory), memory.size) == (0, 0)
+
+
+async def test_what_nobody_waits_for_comes_after_the_answer(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = asyncio.Event()
+
+    async def share(*_: object) -> None:
+        shared.set()
+
+    monkeypatch.setattr(bench.store, "share", share)
+    monkeypatch.setattr("bff_aggregator.cache.loader.PATIENCE", 60.0)
+    with bench.loader.answering():
+        await bench.load()
+        with bench.loader.answering():
+            await bench.load("b")
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not shared.is_set()
+    async with asyncio.timeout(5):
+        await shared.wait()
+
+
+async def test_what_nobody_waits_for_does_not_wait_for_ever(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bff_aggregator.cache.loader.PATIENCE", 0.001)
+    with bench.loader.answering():
+        await bench.load()
+        async with asyncio.timeout(5):
+            await bench.settle()

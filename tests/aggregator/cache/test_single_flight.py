@@ -1,0 +1,87 @@
+import asyncio
+
+import pytest
+
+from bff_aggregator.cache.single_flight import Errands, Flights
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Work:
+    """Counts how often it was begun; each time it goes on until it is told to end."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.end = asyncio.Event()
+
+    async def __call__(self) -> int:
+        self.begun += 1
+        mine = self.begun
+        await self.end.wait()
+        return mine
+
+
+async def test_those_who_want_the_same_share_one_flight() -> None:
+    flights, work = Flights[int](Clock()), Work()
+    (first, begun), (second, joined) = (flights.join("k", holder, work) for holder in ("a", "b"))
+    assert (first is second, begun, joined) == (True, True, False)
+    work.end.set()
+    assert await first.task == 1
+    again, begun = flights.join("k", "c", work)
+    assert (again is first, begun) == (False, True)
+    assert await again.task == 2
+
+
+async def test_flight_that_began_too_early_is_not_joined() -> None:
+    clock = Clock()
+    flights, work = Flights[int](clock), Work()
+    early, _ = flights.join("k", "a", work)
+    clock.now = 101.0
+    late, begun = flights.join("k", "b", work, not_before=100.5)
+    assert (late is early, begun) == (False, True)
+    assert flights.join("k", "c", work)[0] is late
+    await flights.aclose()
+
+
+async def test_flight_that_hangs_is_not_joined() -> None:
+    clock = Clock()
+    flights, work = Flights[int](clock, joinable=1.0), Work()
+    hanging, _ = flights.join("k", "a", work)
+    clock.now = 100.9
+    assert flights.join("k", "b", work)[0] is hanging
+    clock.now = 101.1
+    assert flights.join("k", "c", work)[0] is not hanging
+    await flights.aclose()
+
+
+async def test_flight_that_nobody_wants_any_more_is_cancelled() -> None:
+    flights, work = Flights[int](Clock()), Work()
+    flight, _ = flights.join("k", "a", work)
+    flights.join("k", "b", work)
+    flights.release(flight, "a")
+    await asyncio.sleep(0)
+    assert not flight.task.cancelling()
+    flights.release(flight, "b")
+    with pytest.raises(asyncio.CancelledError):
+        await flight.task
+    assert flights.join("k", "c", work)[1] is True
+    await flights.aclose()
+
+
+async def test_errands_are_bounded_and_end_with_their_owner() -> None:
+    errands, work = Errands(2), Work()
+
+    async def job() -> None:
+        await work()
+
+    assert [errands.send(job) for _ in range(3)] == [True, True, False]
+    await asyncio.sleep(0)
+    assert (len(errands), work.begun) == (2, 2)
+    await errands.aclose()
+    assert len(errands) == 0

@@ -1,0 +1,144 @@
+"""Chart data over HTTP, beside the backend's own answers."""
+
+import random
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from bff_aggregator.charts.query import ChartQuery, Timeframe
+from bff_aggregator.charts.resample import sizes
+from bff_aggregator.charts.service import SOURCES, clock_of
+from tests.aggregator.conftest import Demo, StartAggregator
+from tests.support import chart_reference as reference
+
+PATH = "/api/v1/chart-data"
+ENDPOINTS = {"1D": "daily", "1H": "hour", "1M": "minute", "1M_DECIMATED": "minute"}
+
+
+def closes_early(day: date) -> bool:
+    return day in {
+        date(2024, 7, 3),
+        date(2024, 11, 29),
+        date(2024, 12, 24),
+        date(2025, 7, 3),
+        date(2025, 11, 28),
+        date(2025, 12, 24),
+    }
+
+
+def direct(demo: Demo, query: ChartQuery) -> list[dict[str, Any]]:
+    """Compute the bars of an answer from the backend's own, the obvious way."""
+    asked: dict[str, Any] = {"symbol": query.symbol, "from": query.first, "to": query.last}
+    if query.timeframe is not Timeframe.DAY:
+        asked["rth_only"] = query.rth_only
+    answer = demo.get(f"/bars/{ENDPOINTS[query.timeframe]}", **asked)
+    bars: list[dict[str, Any]] = answer.json()["bars"] if answer.status_code == 200 else []
+    if len(bars) <= query.target:
+        return bars
+    clock = clock_of(query, SOURCES[query.timeframe])
+    how = {"daily": clock.daily, "extended": clock.extended, "early": closes_early, "minutes": clock.minutes}
+    merged = (reference.buckets(bars, size, **how) for size in sizes(clock))
+    return next(buckets for buckets in merged if len(buckets) <= query.target)
+
+
+def as_rows(bars: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    names = {"t": "timestamp", "o": "open", "h": "high", "l": "low", "c": "close", "v": "volume", "n": "trades"}
+    return [{names[key]: value for key, value in bar.items()} for bar in bars]
+
+
+def parameters(query: ChartQuery) -> dict[str, Any]:
+    return {
+        "symbol": query.symbol,
+        "timeframe": query.timeframe,
+        "from_date": query.first,
+        "to_date": query.last,
+        "target_points": query.target,
+        "rth_only": query.rth_only,
+        "format": query.format,
+    }
+
+
+def random_query(rng: random.Random) -> ChartQuery:
+    timeframe = rng.choice([*Timeframe])
+    longest = {"1D": 800, "1H": 400}.get(timeframe, 40)
+    first = date(2023, 12, 20) + timedelta(days=rng.randrange(740))
+    last = first + timedelta(days=rng.randrange(longest))
+    symbol = rng.choice(["AAPL", "SPY"])
+    return ChartQuery(symbol, timeframe, first, last, rng.choice([100, 250, 1000, 10_000]), rng.random() < 0.7)
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_answer_is_the_one_computed_from_direct_calls(
+    demo: Demo, start_aggregator: StartAggregator, seed: int
+) -> None:
+    client = await start_aggregator(backend_url=demo.url, chart_timeout=30)
+    query = random_query(random.Random(seed))  # noqa: S311  repeatable windows, no secret
+    answer = await client.get(PATH, params=parameters(query))
+    expected = direct(demo, query)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["bars"] == as_rows(expected)
+    assert answer.json()["metadata"]["total_bars"] == len(expected)
+
+
+async def test_bad_fields_are_all_named(demo: Demo, start_aggregator: StartAggregator) -> None:
+    client = await start_aggregator(backend_url=demo.url, chart_timeout=30)
+    answer = await client.get(
+        PATH, params={"symbol": "A B", "timeframe": "2D", "from": "x", "target": 99, "format": "csv"}
+    )
+    error = answer.json()["error"]
+    assert answer.status_code == 422
+    assert error["code"] == "VALIDATION"
+    assert error["details"]["fields"].keys() == {
+        "symbol",
+        "timeframe",
+        "from_date",
+        "to_date",
+        "target_points",
+        "format",
+    }
+    assert demo.seen() == []
+
+
+async def test_unknown_symbol_is_not_found(demo: Demo, start_aggregator: StartAggregator) -> None:
+    client = await start_aggregator(backend_url=demo.url, chart_timeout=30)
+    for timeframe in Timeframe:
+        answer = await client.get(
+            PATH, params={"symbol": "NOPE", "timeframe": timeframe, "from": "2024-01-01", "to": "2024-01-31"}
+        )
+        assert answer.status_code == 404
+        assert answer.json()["error"]["code"] == "DATASET_NOT_FOUND"
+        assert answer.json()["error"]["details"]["known"] is None
+
+
+async def test_window_outside_of_the_data_is_not_found_and_tells_what_there_is(
+    demo: Demo, start_aggregator: StartAggregator
+) -> None:
+    client = await start_aggregator(backend_url=demo.url, chart_timeout=30)
+    answer = await client.get(
+        PATH, params={"symbol": "AAPL", "timeframe": "1H", "from": "2019-01-01", "to": "2019-02-01"}
+    )
+    assert answer.status_code == 404
+    assert answer.json()["error"]["details"]["known"] == {"from_date": "2024-01-02", "to_date": "2025-12-31"}
+
+
+async def test_weekend_inside_of_the_data_has_no_bars(demo: Demo, start_aggregator: StartAggregator) -> None:
+    client = await start_aggregator(backend_url=demo.url, chart_timeout=30)
+    for timeframe in Timeframe:
+        answer = await client.get(
+            PATH, params={"symbol": "AAPL", "timeframe": timeframe, "from": "2024-07-06", "to": "2024-07-07"}
+        )
+        assert answer.status_code == 200
+        assert answer.json()["bars"] == []
+
+
+async def test_daily_bars_keep_the_number_of_trades(demo: Demo, start_aggregator: StartAggregator) -> None:
+    client = await start_aggregator(backend_url=demo.url, chart_timeout=30)
+    answer = await client.get(
+        PATH, params={"symbol": "aapl ", "timeframe": "1d", "from": "2024-02-01", "to": "2024-02-02"}
+    )
+    assert answer.json()["symbol"] == "AAPL"
+    assert [bar["trades"] for bar in answer.json()["bars"]] == [
+        bar["n"]
+        for bar in demo.get("/bars/daily", symbol="AAPL", **{"from": "2024-02-01", "to": "2024-02-02"}).json()["bars"]
+    ]

@@ -1,0 +1,82 @@
+import itertools
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bff_aggregator.backend.bar_calls import Source
+from bff_aggregator.backend.bars import Bars
+from bff_aggregator.charts import chunk_codec, chunk_plan
+from bff_aggregator.charts.chunk_codec import Unreadable
+
+TODAY = date(2025, 6, 30)
+EXTREME = [0.0, -0.0, 1e-9, 0.1 + 0.2, 214748.3647, 214748.3648, 1e300]
+
+
+@given(
+    st.lists(st.sampled_from(EXTREME) | st.integers(0, 10**8).map(lambda n: n / 10_000), max_size=60),
+    st.sampled_from([0, 7, 2**32 - 1, 2**32, 2**60]),
+    st.sampled_from([60, 61]),
+    st.booleans(),
+)
+def test_bars_come_out_of_chunks_to_the_last_bit(prices: list[float], count: int, step: int, trades: bool) -> None:
+    size = len(prices)
+    t, column = np.arange(size, dtype=np.int64) * step, np.array(prices, np.float64)
+    counts = np.full(size, count, np.int64)
+    bars = Bars(t, column, column[::-1].copy(), column, column, counts, counts if trades else None)
+    bounds = [(start, start + 600) for start in range(0, size * step + 1, 600)]
+    piece = chunk_codec.join(chunk_codec.split(bars, bounds, 3))
+    assert piece.rejected == 3
+    assert piece.bars.equals(bars)
+    assert np.array_equal(np.signbit(piece.bars.o), np.signbit(bars.o))
+
+
+def test_narrow_and_wide_chunks_join() -> None:
+    def bar(t: int, price: float) -> Bars:
+        p = np.array([price])
+        return Bars(np.array([t], np.int64), p, p, p, p, np.array([1], np.int64))
+
+    values = chunk_codec.split(bar(60, 1.5), [(0, 120)], 0) + chunk_codec.split(bar(180, 1 / 3), [(120, 240)], 1)
+    piece = chunk_codec.join(values)
+    assert piece.bars.t.tolist() == [60, 180]
+    assert piece.bars.o.tolist() == [1.5, 1 / 3]
+
+
+@pytest.mark.parametrize("data", [b"", b"\x01", b"\x02" + bytes(9), b"\x01\x00\x05" + bytes(7)])
+def test_other_bytes_are_unreadable(data: bytes) -> None:
+    with pytest.raises(Unreadable):
+        chunk_codec.join([data])
+
+
+@given(st.dates(date(1970, 1, 1), date(2040, 1, 1)), st.integers(0, 400), st.sampled_from([*Source]))
+def test_chunks_cover_a_window_without_gaps(first: date, days: int, source: Source) -> None:
+    last = first + timedelta(days=days)
+    found = chunk_plan.chunks(source, first, last)
+    assert found[0].first <= first <= found[0].last
+    assert found[-1].first <= last <= found[-1].last
+    assert all((b.first - a.last).days == 1 for a, b in itertools.pairwise(found))
+    assert all(chunk_plan.chunk_of(source, day) == chunk for chunk in found for day in (chunk.first, chunk.last))
+    if source is Source.MINUTE:
+        assert (found[0].first, found[-1].last) == (first, last)
+    assert chunk_plan.runs(source, found[::-1]) == [found]
+
+
+def test_distant_chunks_are_separate_calls() -> None:
+    found = chunk_plan.chunks(Source.MINUTE, date(2024, 1, 1), date(2024, 1, 9))
+    groups = chunk_plan.runs(Source.MINUTE, [found[0], found[1], found[4], found[8], found[7]])
+    assert groups == [found[0:2], found[4:5], found[7:9]]
+
+
+@pytest.mark.parametrize(("age", "fresh"), [(-3, 300), (0, 300), (1, 3600), (7, 3600), (8, 86_400), (1000, 86_400)])
+def test_time_to_live_follows_the_age_of_the_data(age: int, fresh: float) -> None:
+    chunk = chunk_plan.chunk_of(Source.MINUTE, TODAY - timedelta(days=age))
+    assert chunk_plan.lifetime(chunk, TODAY, known_empty=False).fresh == fresh
+    assert chunk_plan.lifetime(chunk, TODAY, known_empty=False).keep == 86_400
+    assert chunk_plan.lifetime(chunk, TODAY, known_empty=True).fresh == 60
+
+
+def test_month_of_days_with_today_in_it_is_open() -> None:
+    chunk = chunk_plan.chunk_of(Source.DAILY, date(2025, 6, 1))
+    assert chunk_plan.lifetime(chunk, TODAY, known_empty=False).fresh == 300

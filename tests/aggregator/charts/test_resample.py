@@ -1,0 +1,217 @@
+import json
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import holidays
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bff_aggregator.backend import bars_reader
+from bff_aggregator.backend.bars import Bars
+from bff_aggregator.charts import sessions
+from bff_aggregator.charts.resample import MINUTES, Clock, Size, Span, bucket, decimate, sizes
+from bff_demo.market import Bars as DemoBars
+from bff_demo.market import build_market
+from tests.support import chart_reference as reference
+
+MINUTE = Clock(1)
+EXTENDED = Clock(1, extended=True)
+HOUR = Clock(60)
+DAILY = Clock(390, daily=True)
+EPOCH = date(1970, 1, 1)
+EARLY = {
+    day
+    for day, name in holidays.financial_holidays("NYSE", years=range(2014, 2031), categories=("half_day",)).items()
+    if name
+}
+
+
+def closes_early(day: date) -> bool:
+    return day in EARLY
+
+
+def from_demo(bars: DemoBars) -> Bars:
+    o, h, low, c = (column / 10_000 for column in (bars.o, bars.h, bars.l, bars.c))
+    return Bars(bars.minute.astype(np.int64) * 60, o, h, low, c, bars.v, bars.n)
+
+
+def as_dicts(bars: Bars) -> list[dict[str, Any]]:
+    stamps = [datetime.fromtimestamp(t, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for t in bars.t.tolist()]
+    names = ("t", "o", "h", "l", "c", "v", "n")
+    values = [stamps, *(column.tolist() for column in bars.columns[1:])]
+    return [dict(zip(names, row, strict=False)) for row in zip(*values, strict=True)]
+
+
+def by_reference(bars: Bars, size: Size, clock: Clock) -> list[dict[str, Any]]:
+    how = {"daily": clock.daily, "extended": clock.extended, "early": closes_early, "minutes": clock.minutes}
+    return reference.buckets(as_dicts(bars), size, **how)
+
+
+def finest(bars: Bars, target: int, clock: Clock) -> Size | None:
+    """Try the ladder from its finest size on."""
+    return next((size for size in sizes(clock) if len(by_reference(bars, size, clock)) <= target), None)
+
+
+def check_window(whole: Bars, bars: Bars) -> None:
+    """Check what decimation keeps to the last digit."""
+    assert bars.o[0] == whole.o[0]
+    assert bars.h.max() == whole.h.max()
+    assert bars.l.min() == whole.l.min()
+    assert bars.c[-1] == whole.c[-1]
+    assert bars.v.sum() == whole.v.sum()
+    assert bool(np.all(np.diff(bars.t) > 0))
+
+
+@st.composite
+def generated(draw: st.DrawFn, *, extended: bool = False, daily: bool = False) -> Bars:
+    """Draw sessions with holes, over any dates, clock changes and early closes included."""
+    first = draw(st.dates(date(2014, 1, 1), date(2030, 6, 1)) | st.sampled_from([date(2024, 3, 7), date(2024, 11, 27)]))
+    days = [day for n in range(draw(st.integers(1, 12))) if (day := first + timedelta(days=n)).weekday() < 5]
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    t: list[int] = []
+    for day in days:
+        if daily:
+            t.append((day - EPOCH).days * 86_400)
+            continue
+        opened = int(reference.at(day, 9, 30).timestamp())
+        begin, end = (-570, 870) if extended else (0, 210 if closes_early(day) else 390)
+        minutes = np.flatnonzero(rng.random(end - begin) < rng.choice([0.02, 0.6, 1.0])) + begin
+        t += (opened + minutes * 60).tolist()
+    prices = np.round(100 + rng.normal(0, 3, (4, len(t))), 2)
+    counts = rng.integers(0, 10**7, (2, len(t)))
+    low, high = prices.min(axis=0), prices.max(axis=0)
+    return Bars(np.array(t, np.int64), prices[0], high, low, prices[1], counts[0], counts[1] if daily else None)
+
+
+@settings(max_examples=40)
+@given(generated(), st.sampled_from([*MINUTES, *Span]))
+def test_regular_buckets_are_those_of_the_reference(bars: Bars, size: Size) -> None:
+    assert as_dicts(bucket(bars, size, MINUTE)) == by_reference(bars, size, MINUTE)
+
+
+@settings(max_examples=40)
+@given(generated(extended=True), st.sampled_from([*MINUTES, *Span]))
+def test_extended_buckets_are_those_of_the_reference(bars: Bars, size: Size) -> None:
+    assert as_dicts(bucket(bars, size, EXTENDED)) == by_reference(bars, size, EXTENDED)
+
+
+@settings(max_examples=40)
+@given(generated(daily=True), st.sampled_from([Span.WEEK, Span.MONTH, Span.QUARTER, Span.YEAR]))
+def test_daily_buckets_are_those_of_the_reference(bars: Bars, size: Size) -> None:
+    assert as_dicts(bucket(bars, size, DAILY)) == by_reference(bars, size, DAILY)
+
+
+@settings(max_examples=40)
+@given(generated(), st.integers(100, 2000))
+def test_finest_size_that_fits_is_taken_and_nothing_is_lost(bars: Bars, target: int) -> None:
+    done = decimate(bars, target, MINUTE)
+    assert len(done.bars) <= target
+    if len(bars) <= target:
+        assert done.bars is bars
+        assert not done.decimated
+        return
+    size = finest(bars, target, MINUTE)
+    assert size is not None
+    assert done.stride == (size.value if isinstance(size, Span) else size)
+    assert as_dicts(done.bars) == by_reference(bars, size, MINUTE)
+    check_window(bars, done.bars)
+
+
+@settings(max_examples=40)
+@given(generated(extended=True), st.sampled_from(MINUTES), st.data())
+def test_part_cut_between_sessions_has_the_buckets_of_the_whole(bars: Bars, size: int, data: st.DataObject) -> None:
+    if not len(bars):
+        return
+    first = sessions.find(bars.t).first
+    row = int(first[data.draw(st.integers(0, len(first) - 1))])
+    cut = int(bars.t[row])
+    whole = bucket(bars, size, EXTENDED)
+    part = bucket(bars.take(slice(row, None)), size, EXTENDED)
+    assert part.equals(whole.take(slice(len(whole) - len(part), None)))
+    assert len(part) == int(np.count_nonzero(whole.t >= sessions.find(bars.t[row:]).midnight[0])), cut
+
+
+@pytest.mark.parametrize("target", [100, 500, 1_000, 10_000, 50_000])
+@pytest.mark.parametrize("clock", [MINUTE, EXTENDED])
+def test_two_years_of_the_demo_fit_every_target(target: int, clock: Clock) -> None:
+    minutes = build_market(42).minutes["AAPL"]
+    bars = from_demo(minutes if clock.extended else minutes.take(np.flatnonzero(minutes.rth)))
+    done = decimate(bars, target, clock)
+    size: Size = done.stride if done.stride in MINUTES else Span(done.stride)
+    assert len(done.bars) <= target
+    check_window(bars, done.bars)
+    finer = sizes(clock)[: sizes(clock).index(size)]
+    assert all(len(bucket(bars, other, clock)) > target for other in finer[-2:])
+    if target in {500, 10_000}:
+        quarter = bars.between(
+            int(reference.at(date(2024, 10, 1), 0, 0).timestamp()),
+            int(reference.at(date(2025, 1, 1), 0, 0).timestamp()),
+        )
+        assert as_dicts(bucket(quarter, size, clock)) == by_reference(quarter, size, clock)
+
+
+def test_clock_changes_of_the_demo_move_the_open_and_nothing_else() -> None:
+    minutes = build_market(42).minutes["SPY"]
+    bars = from_demo(minutes.take(np.flatnonzero(minutes.rth)))
+    half_hours = bucket(bars, 30, MINUTE)
+    opens = {datetime.fromtimestamp(t, reference.NEW_YORK).strftime("%H:%M") for t in half_hours.t.tolist()}
+    assert opens == {f"{h:02}:{m:02}" for h in range(9, 16) for m in (0, 30) if (h, m) != (9, 0)}
+    counts = np.unique(sessions.find(half_hours.t).first, return_counts=False)
+    assert set(np.diff(counts).tolist()) == {13, 7}
+
+
+@pytest.mark.parametrize(
+    ("name", "clock"),
+    [
+        ("bars_minute_AAPL_2024-10-31_to_11-04.json", MINUTE),
+        ("bars_hour_AAPL_2024-10.json", HOUR),
+        ("bars_daily_AAPL_2024-10.json", DAILY),
+    ],
+)
+def test_recorded_bars_merge_as_the_reference_merges_them(name: str, clock: Clock) -> None:
+    content = (Path(__file__).parents[1] / "samples" / name).read_bytes()
+    bars = bars_reader.parse(content, trades=clock.daily).bars
+    assert as_dicts(bars) == json.loads(content)["bars"]
+    for size in sizes(clock):
+        assert as_dicts(bucket(bars, size, clock)) == by_reference(bars, size, clock)
+
+
+def test_recorded_minutes_merge_into_the_recorded_half_hours_of_the_backend() -> None:
+    folder = Path(__file__).parents[1] / "samples"
+    minutes = bars_reader.parse((folder / "bars_minute_AAPL_2024-10-31_to_11-04.json").read_bytes(), trades=False).bars
+    theirs = orjson.loads((folder / "bars_minute_decimated_AAPL_2024-10.json").read_bytes())["bars"]
+    last_day = [bar for bar in theirs if bar["t"].startswith("2024-10-31")]
+    assert as_dicts(bucket(minutes, 30, MINUTE))[: len(last_day)] == last_day
+
+
+def test_hours_are_merged_whole() -> None:
+    assert sizes(HOUR) == [120, 180, *Span]
+
+
+def test_sizes_from_an_hour_on_are_whole_hours() -> None:
+    assert [size % 60 for size in MINUTES if size >= 60] == [0, 0, 0]
+    assert max(size for size in MINUTES if size < 60) == 39
+
+
+def test_fifty_years_of_days_fit_the_smallest_target() -> None:
+    t = np.arange(0, 50 * 366) * 86_400
+    ones = np.ones(len(t))
+    done = decimate(Bars(t, ones, ones, ones, ones, ones.astype(np.int64)), 100, DAILY)
+    assert len(done.bars) <= 51
+    assert done.stride == Span.YEAR.value
+
+
+@pytest.mark.parametrize("year", range(2014, 2031))
+def test_early_closes_are_those_of_the_exchange(year: int) -> None:
+    days = [date(year, 1, 1) + timedelta(days=n) for n in range(365)]
+    trading = [day for day in days if day.weekday() < 5]
+    closed = set(holidays.financial_holidays("NYSE", years=year, categories=("public",)))
+    t = np.array([int(reference.at(day, 12, 0).timestamp()) for day in trading if day not in closed], np.int64)
+    found = sessions.find(t)
+    early: Sequence[int] = found.day[found.minutes == sessions.EARLY_MINUTES].tolist()
+    assert {EPOCH + timedelta(days=number) for number in early} == {day for day in EARLY if day.year == year}

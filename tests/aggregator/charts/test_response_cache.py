@@ -1,0 +1,95 @@
+import gzip
+from datetime import date
+
+import pytest
+
+from bff_aggregator.charts.query import ChartQuery, Timeframe
+from bff_aggregator.charts.response_cache import OVERHEAD, Answer, Kept
+
+NOW = 1000.0
+
+
+class Clock:
+    """A clock that is set."""
+
+    now = NOW
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def query(symbol: str = "AAPL", target: int = 1000) -> ChartQuery:
+    return ChartQuery(symbol, Timeframe.MINUTE, date(2024, 1, 2), date(2024, 1, 3), target)
+
+
+def answer(body: bytes = b"{}", seconds: float = 1000.0) -> Answer:
+    return Answer(body, "c", "e", "application/json", NOW + seconds)
+
+
+def test_answer_is_the_owners_and_the_queries(clock: Clock) -> None:
+    kept, mine = Kept(100_000, clock), answer()
+    kept.put("me", query(), mine)
+    assert kept.get("me", query()) is mine
+    assert kept.get("you", query()) is None
+    assert kept.get("me", query(target=1001)) is None
+
+
+def test_answer_goes_shortly_before_its_time(clock: Clock) -> None:
+    kept = Kept(100_000, clock)
+    kept.put("me", query(), answer(seconds=100.0))
+    kept.put("me", query("SPY"), answer(seconds=1000.0))
+    clock.now = NOW + 89
+    assert kept.get("me", query())
+    clock.now = NOW + 91
+    assert kept.get("me", query()) is None
+    clock.now = NOW + 969
+    assert kept.get("me", query("SPY"))
+    clock.now = NOW + 971
+    assert kept.get("me", query("SPY")) is None
+    assert (len(kept), kept.size) == (0, 0)
+
+
+def test_least_recently_used_answers_make_room(clock: Clock) -> None:
+    kept = Kept(5 * OVERHEAD, clock)
+    for symbol in "ABCD":
+        kept.put("me", query(symbol), answer())
+    assert kept.get("me", query("A"))
+    kept.put("me", query("E"), answer())
+    assert {symbol for symbol in "ABCDE" if kept.get("me", query(symbol))} == set("ACDE")
+    assert kept.size <= 5 * OVERHEAD
+    kept.put("me", query("F"), answer(bytes(2 * OVERHEAD)))
+    assert kept.get("me", query("F")) is None
+
+
+def test_purge_is_of_a_symbol_for_all_owners(clock: Clock) -> None:
+    kept = Kept(100_000, clock)
+    for owner in ("me", "you"):
+        kept.put(owner, query(), answer())
+        kept.put(owner, query("SPY"), answer())
+    kept.purge("AAPL")
+    assert [kept.get(owner, query()) for owner in ("me", "you")] == [None, None]
+    assert len(kept) == 2
+    kept.clear()
+    assert (len(kept), kept.size) == (0, 0)
+
+
+async def test_coding_is_made_once_and_described() -> None:
+    made = answer(b"abc" * 30_000)
+    coded = await made.in_coding("gzip")
+    assert gzip.decompress(coded.body) == made.body
+    assert await made.in_coding("gzip") is coded
+    assert dict(coded.headers)[b"etag"] == made.tag("gzip").encode() == b'"c-e-gzip"'
+    assert (await made.in_coding("identity")).body is made.body
+
+
+def test_age_is_told_anew_each_second() -> None:
+    made = answer(seconds=100.0)
+    first = made.hit(NOW + 0.1)
+    assert made.hit(NOW + 0.9) is first
+    assert dict(made.hit(NOW + 1.1))[b"cache-control"] == b"private, max-age=98"

@@ -1,0 +1,163 @@
+"""Large responses: in pieces of one copy, within a budget for each client address and for all, and not for ever."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry
+
+from bff_aggregator.app import create_app
+from bff_aggregator.http.response_budget import PIECE_BYTES, BoundedResponses, ResponseBudget
+from bff_aggregator.settings import AggregatorSettings
+from bff_shared.errors import Busy, ClientBusy
+from tests.support.foreign import GOOD, ForeignBackend
+
+StartApp = Callable[[Any], Awaitable[str]]
+ORDER = {"ts": "2024-01-02T14:30:00Z", "symbol": "AAPL", "side": "BUY", "quantity": 1, "price": 2, "note": "x" * 200}
+ORDERS = json.dumps({"orders": [{"order_id": str(number), **ORDER} for number in range(6000)]}).encode()
+"""More than the sockets between two ends hold."""
+
+COMPLETE = "/api/v1/runs/r/complete"
+VIEW = "/api/v1/runs/r/view?from_date=2024-01-01&to_date=2024-01-05"
+PLAIN = {"Accept-Encoding": "identity"}
+OTHER = {"X-Forwarded-For": "192.0.2.7"}
+WAIT_S = 20.0
+
+
+@pytest.fixture
+async def backend(start_app: StartApp) -> str:
+    return await start_app(ForeignBackend(bodies={**GOOD, "/backtests/r/orders": ORDERS}))
+
+
+@asynccontextmanager
+async def reading_nothing(url: str, path: str) -> AsyncIterator[asyncio.StreamReader]:
+    """Ask for something, read the head, and read nothing more."""
+    own, place = socket.socket(), urlsplit(url)
+    own.setblocking(False)
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    await asyncio.get_running_loop().sock_connect(own, (place.hostname, place.port))
+    reader, writer = await asyncio.open_connection(sock=own, limit=2048)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    async with asyncio.timeout(WAIT_S):
+        assert b"200" in await reader.readuntil(b"\r\n")
+    yield reader
+    writer.transport.abort()
+
+
+async def metric(client: httpx.AsyncClient, name: str) -> float:
+    text = (await client.get("/metrics")).text
+    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name))
+
+
+async def becomes(client: httpx.AsyncClient, name: str, value: float) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while await metric(client, name) != value:
+            await asyncio.sleep(0.02)
+
+
+async def start(start_app: StartApp, backend: str, **settings: Any) -> tuple[Any, str]:
+    app = create_app(AggregatorSettings(backend_url=backend, run_timeout=30, chart_timeout=30, **settings))
+    return app, await start_app(app)
+
+
+async def test_a_client_that_reads_nothing_is_refused_more_and_others_are_not(
+    start_app: StartApp, backend: str
+) -> None:
+    app, url = await start(start_app, backend, response_client_bytes=1_000_000)
+    app.state.service.metrics.outcomes.enable(60.0, app.state.service.settings.trusted_proxies)
+    async with httpx.AsyncClient(base_url=url, timeout=WAIT_S, headers=PLAIN) as client:
+        async with reading_nothing(url, COMPLETE):
+            assert await metric(client, "bff_response_bytes_in_flight") > 1_000_000
+            refused = await client.get(COMPLETE)
+            assert refused.status_code == 503
+            assert refused.json()["error"]["code"] == "BUSY"
+            assert int(refused.headers["retry-after"]) >= 1
+            assert (await client.get(COMPLETE, headers=OTHER)).status_code == 200
+            assert (await client.get(f"{COMPLETE}?orders_limit=5")).status_code == 200
+            assert (await client.head(COMPLETE)).status_code == 200
+        await becomes(client, "bff_response_bytes_in_flight", 0)
+        assert (await client.get(COMPLETE)).status_code == 200
+        assert await metric(client, 'bff_responses_refused_total{limit="client"}') == 1
+    assert app.state.service.metrics.outcomes.take()["run_data"].errors == 0, "the client's own doing"
+
+
+async def test_all_clients_together_have_a_budget(start_app: StartApp, backend: str) -> None:
+    _, url = await start(start_app, backend, response_total_bytes=1_000_000)
+    async with httpx.AsyncClient(base_url=url, timeout=WAIT_S, headers=PLAIN) as client, reading_nothing(url, COMPLETE):
+        problem = {"Accept": "application/problem+json"}
+        refused = await client.get(COMPLETE, headers={**OTHER, **problem})
+        assert (refused.status_code, refused.json()["code"]) == (503, "BUSY")
+        assert await metric(client, 'bff_responses_refused_total{limit="process"}') == 1
+
+
+async def test_a_part_of_a_view_that_is_too_much_fails_alone(start_app: StartApp, backend: str) -> None:
+    app, url = await start(start_app, backend, response_client_bytes=1_000_000)
+    app.state.service.metrics.outcomes.enable(60.0, app.state.service.settings.trusted_proxies)
+    async with httpx.AsyncClient(base_url=url, timeout=WAIT_S, headers=PLAIN) as client, reading_nothing(url, VIEW):
+        async with asyncio.timeout(WAIT_S):
+            while not await metric(client, "bff_response_bytes_in_flight"):
+                await asyncio.sleep(0.02)
+        lines = [json.loads(line) for line in (await client.get(VIEW)).text.splitlines()]
+        assert {line["name"]: line["status"] for line in lines} == {"head": 200, "chart": 200, "run": 503}
+    assert app.state.service.metrics.outcomes.take()["run_data"].errors == 0
+
+
+@pytest.mark.parametrize("path", [COMPLETE, VIEW])
+async def test_a_client_that_takes_nothing_is_cut_off(start_app: StartApp, backend: str, path: str) -> None:
+    _, url = await start(start_app, backend, response_stuck_seconds=0.3)
+    async with (
+        httpx.AsyncClient(base_url=url, timeout=WAIT_S, headers=PLAIN) as client,
+        reading_nothing(url, path) as reader,
+    ):
+        await becomes(client, "bff_responses_cut_total", 1)
+        assert await metric(client, "bff_response_bytes_in_flight") == 0
+        with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+            async with asyncio.timeout(WAIT_S):
+                await reader.readexactly(len(ORDERS))
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+async def test_a_large_response_is_whole(start_app: StartApp, backend: str, coding: str) -> None:
+    _, url = await start(start_app, backend)
+    async with httpx.AsyncClient(base_url=url, timeout=WAIT_S, headers={"Accept-Encoding": coding}) as client:
+        for _ in range(2):
+            answer = await client.get(COMPLETE)
+            assert answer.headers.get("content-encoding", "identity") == coding
+            assert [order["order_id"] for order in answer.json()["orders"]] == [str(n) for n in range(6000)]
+
+
+async def test_pieces_are_views_of_the_one_body() -> None:
+    body, sent = bytes(300_000), list[Any]()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001  ASGI's signature
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"300000")]})
+        await send({"type": "http.response.body", "body": body})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    budget = ResponseBudget(1 << 20, 1 << 20, CollectorRegistry())
+    await BoundedResponses(app, budget, 1)({"type": "http", "method": "GET", "headers": []}, send, send)  # type: ignore[arg-type]
+    _, *pieces = sent
+    assert all(piece["body"].obj is body and len(piece["body"]) <= PIECE_BYTES for piece in pieces)
+    assert sum(len(piece["body"]) for piece in pieces) == len(body)
+    assert [piece["more_body"] for piece in pieces] == [True, True, False]
+
+
+def test_one_body_of_any_size_may_be_sent_to_who_has_none() -> None:
+    budget = ResponseBudget(100, 50, CollectorRegistry())
+    budget.acquire("a", 1000)
+    with pytest.raises(ClientBusy):
+        budget.acquire("a", 1)
+    with pytest.raises(Busy) as refused:
+        budget.acquire("b", 1)
+    assert not refused.value.excused
+    budget.release("a", 1000)
+    budget.acquire("b", 1)
+    assert budget.in_flight == 1

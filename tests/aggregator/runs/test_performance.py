@@ -1,0 +1,88 @@
+import itertools
+import math
+import statistics
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bff_aggregator.runs import performance
+from bff_aggregator.runs.performance import max_drawdown, sharpe_ratio, total_return, trade_profits, win_rate
+
+
+def order(side: str, quantity: float, price: float, minute: int = 0, **fields: Any) -> dict[str, Any]:
+    made = {"ts": f"2025-01-02T14:{minute:02}:00Z", "side": side, "quantity": quantity, "price": price}
+    return {"symbol": "A", "status": "FILLED", "commission": None, **made, **fields}
+
+
+def test_total_return() -> None:
+    assert total_return(np.array([100.0, 90.0, 125.0])) == 0.25
+    assert total_return(np.array([])) is None
+    assert total_return(np.array([0.0, 1.0])) is None
+
+
+def test_max_drawdown() -> None:
+    assert max_drawdown(np.array([100.0, 80.0, 160.0, 40.0])) == 0.75
+    assert max_drawdown(np.array([1.0, 2.0])) == 0.0
+    assert max_drawdown(np.array([])) is None
+    assert max_drawdown(np.array([-1.0])) is None
+
+
+def test_sharpe_is_that_of_minute_returns_annualised() -> None:
+    value = [100.0, 101.0, 99.0, 104.0, 103.5]
+    returns = [b / a - 1 for a, b in itertools.pairwise(value)]
+    expected = statistics.fmean(returns) / statistics.pstdev(returns) * math.sqrt(252 * 390)
+    assert sharpe_ratio(np.array(value)) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("value", [[], [1.0], [1.0, 2.0], [5.0, 5.0, 5.0], [0.0, 1.0, 2.0]])
+def test_sharpe_is_undefined_where_returns_do_not_vary(value: list[float]) -> None:
+    assert sharpe_ratio(np.array(value)) is None
+
+
+def test_trades_are_round_trips() -> None:
+    orders = [order("BUY", 10, 5.0, 1), order("SELL", 4, 6.0, 2), order("SELL", 6, 4.0, 3), order("BUY", 1, 9.0, 4)]
+    assert trade_profits(orders) == [pytest.approx(-50 + 24 + 24)]
+
+
+def test_short_trades_and_reversals_count() -> None:
+    orders = [order("SELL", 2, 10.0, 1), order("BUY", 5, 8.0, 2), order("SELL", 3, 9.0, 3)]
+    assert trade_profits(orders) == [pytest.approx(4.0), pytest.approx(3.0)]
+
+
+def test_commissions_reduce_profits() -> None:
+    orders = [order("BUY", 1, 10.0, 1, commission=0.3), order("SELL", 1, 10.5, 2, commission=0.3)]
+    assert trade_profits(orders) == [pytest.approx(-0.1)]
+
+
+def test_orders_are_taken_by_their_times_and_per_symbol() -> None:
+    by_time = [order("BUY", 1, 10.0, 1), order("SELL", 1, 12.0, 2), order("SELL", 1, 9.0, 3), order("BUY", 1, 8.0, 4)]
+    other = order("BUY", 1, 1.0, 2, symbol="B")
+    # As they come here, they would be one trade with a profit of 3.
+    orders = [by_time[3], by_time[0], other, by_time[2], by_time[1]]
+    assert trade_profits(orders) == [pytest.approx(2.0), pytest.approx(1.0)]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"status": "REJECTED"}, {"price": None}, {"quantity": 0}, {"side": "HOLD"}, {"quantity": True}]
+)
+def test_orders_that_were_not_filled_do_not_count(fields: dict[str, Any]) -> None:
+    assert trade_profits([order("BUY", 1, 10.0, 1), {**order("SELL", 1, 12.0, 2), **fields}]) == []
+
+
+def test_win_rate() -> None:
+    assert win_rate([1.0, -1.0, 0.0, 2.0]) == 0.5
+    assert win_rate([]) is None
+
+
+def test_only_what_is_lacking_is_computed() -> None:
+    metrics = {"total_return": 0.1, "max_drawdown": None, "win_rate": None, "total_trades": None}
+    trades = performance.trade_figures([order("BUY", 1, 5.0, 1), order("SELL", 1, 6.0, 2)])
+    found = performance.complete(metrics, np.array([100.0, 50.0, 80.0]), trades)
+    assert set(found) == {"max_drawdown", "sharpe_ratio", "total_trades", "win_rate"}
+    assert (found["max_drawdown"], found["total_trades"], found["win_rate"]) == (0.5, 1, 1.0)
+
+
+def test_nothing_is_computed_without_its_part() -> None:
+    assert performance.complete({}, None, None) == {}
+    assert set(performance.complete({}, None, performance.trade_figures([]))) == {"total_trades"}

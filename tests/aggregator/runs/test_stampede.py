@@ -1,0 +1,133 @@
+"""Parts of a cold run are shared from the moment they have come: one call for each, however many ask meanwhile."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from bff_aggregator.cache.store import Store
+from bff_aggregator.charts.routes import utc_today
+from bff_aggregator.runs.run_cache import RunCache
+from tests.support.foreign import RUN, ForeignBackend
+
+StartAggregator = Callable[..., Awaitable[httpx.AsyncClient]]
+StartApp = Callable[[Any], Awaitable[str]]
+PARTS = ("metrics", "equity", "orders")
+VIEW = "/api/v1/runs/r/view?from_date=2024-01-01&to_date=2024-01-05"
+COMPLETE = "/api/v1/runs/r/complete"
+CHART = "/api/v1/chart-data?symbol=AAPL&timeframe=1D&from_date=2024-01-01&to_date=2024-01-05"
+SLOWEST = 1.2
+
+
+async def spread(client: httpx.AsyncClient, routes: list[str], seconds: float) -> list[httpx.Response]:
+    """Ask for the routes one after the other, spread evenly over so many seconds."""
+    tasks = []
+    for route in routes:
+        tasks.append(asyncio.create_task(client.get(route)))
+        await asyncio.sleep(seconds / len(routes))
+    return await asyncio.gather(*tasks)
+
+
+def states(answer: httpx.Response) -> list[str]:
+    documents = [json.loads(line) for line in answer.text.splitlines()]
+    body = next((line["body"] for line in documents if line.get("name") == "run"), documents[0])
+    return [body["metadata"]["parts"][part]["state"] for part in PARTS]
+
+
+@pytest.mark.parametrize("status", ["DONE", pytest.param("RUNNING", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("slowest", ["equity", *(pytest.param(part, marks=pytest.mark.slow) for part in PARTS[::2])])
+@pytest.mark.parametrize("routes", [[COMPLETE] * 20, [COMPLETE, VIEW] * 10], ids=["complete", "complete and view"])
+async def test_twenty_requests_over_the_slowest_part_make_one_call_for_each_part(
+    start_app: StartApp, start_aggregator: StartAggregator, slowest: str, routes: list[str], status: str
+) -> None:
+    backend = ForeignBackend(delays={f"/backtests/r/{slowest}": SLOWEST})
+    backend.bodies["/backtests/r"] = RUN.replace(b"DONE", status.encode())
+    client = await start_aggregator(backend_url=await start_app(backend), run_timeout=20)
+    answers = await spread(client, routes, SLOWEST * 0.9)
+    assert [states(answer) for answer in answers] == [["ok"] * 3] * len(routes)
+    assert {part: backend.calls[f"/backtests/r/{part}"] for part in PARTS} == dict.fromkeys(PARTS, 1)
+
+
+async def test_a_part_that_failed_is_not_shared_with_those_who_come_later(
+    start_app: StartApp, start_aggregator: StartAggregator
+) -> None:
+    backend = ForeignBackend(delays={"/backtests/r/equity": 0.6})
+    backend.statuses["/backtests/r/orders"] = 422
+    client = await start_aggregator(backend_url=await start_app(backend), run_timeout=20)
+    first = asyncio.create_task(client.get(COMPLETE))
+    async with asyncio.timeout(10):
+        while not backend.calls["/backtests/r/orders"]:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.2)
+    del backend.statuses["/backtests/r/orders"]
+    assert states(await client.get(COMPLETE)) == ["ok"] * 3
+    assert states(await first) == ["ok", "ok", "failed"]
+    assert backend.calls["/backtests/r/equity"] == 1
+
+
+def breaks(*_: Any, **__: Any) -> Any:
+    raise ValueError("a defect")
+
+
+async def test_a_defect_of_ours_is_500_and_logged_and_no_time_out_of_the_backend(
+    start_app: StartApp, start_aggregator: StartAggregator, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    client = await start_aggregator(backend_url=await start_app(ForeignBackend()))
+    with monkeypatch.context() as patch, caplog.at_level(logging.ERROR):
+        patch.setattr(Store, "keep", breaks)
+        answer = await client.get(CHART, headers={"x-request-id": "mine"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (500, "INTERNAL")
+        assert answer.json()["error"]["details"]["correlation_id"] == "mine"
+    assert "making cache entries failed" in caplog.text
+    assert "never retrieved" not in caplog.text
+    assert (await client.get(CHART)).status_code == 200
+
+
+async def test_stale_bars_stand_in_for_a_defect_of_ours_and_say_so(
+    start_app: StartApp, start_aggregator: StartAggregator, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    from bff_aggregator.charts import chunk_plan
+
+    today = CHART.replace("2024-01-05", utc_today().isoformat())
+    monkeypatch.setattr(chunk_plan, "OPEN_SECONDS", 0.0)
+    client = await start_aggregator(backend_url=await start_app(ForeignBackend()), chart_answer_bytes=0)
+    assert (await client.get(today)).status_code == 200
+    await asyncio.sleep(0.01)
+    monkeypatch.setattr("bff_aggregator.charts.chunk_fetcher.chunks.split", breaks)
+    with caplog.at_level(logging.ERROR):
+        answer = await client.get(today)
+    assert answer.status_code == 200
+    assert "making cache entries failed" in caplog.text or answer.json()["metadata"]["cache_hit"]
+
+
+async def test_a_run_that_cannot_be_kept_is_answered_all_the_same(
+    start_app: StartApp, start_aggregator: StartAggregator, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    client = await start_aggregator(backend_url=await start_app(ForeignBackend()))
+    monkeypatch.setattr(RunCache, "keep_part", breaks)
+    with caplog.at_level(logging.ERROR):
+        answer = await client.get(COMPLETE)
+    assert states(answer) == ["ok"] * 3
+    assert "could not be kept" in caplog.text
+    assert "never retrieved" not in caplog.text
+
+
+async def test_a_run_whose_look_breaks_is_500_and_stale_where_it_is_known(
+    start_app: StartApp, start_aggregator: StartAggregator, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    backend = ForeignBackend()
+    backend.bodies["/backtests/r"] = RUN.replace(b"DONE", b"RUNNING")
+    client = await start_aggregator(backend_url=await start_app(backend))
+    assert (await client.get(COMPLETE)).status_code == 200
+    monkeypatch.setattr("bff_aggregator.backend.run_calls.vocabulary.run_of", breaks)
+    monkeypatch.setattr("bff_aggregator.runs.revision.look_again_after", lambda _: 0.0)
+    with caplog.at_level(logging.ERROR):
+        known = await client.get(COMPLETE)
+        assert known.json()["metadata"]["parts"]["run"]["state"] == "stale"
+        other = await client.get(COMPLETE, headers={"authorization": "Bearer other"})
+    assert (other.status_code, other.json()["error"]["code"]) == (500, "INTERNAL")
+    assert "never retrieved" not in caplog.text
