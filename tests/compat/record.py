@@ -16,7 +16,7 @@ from bff_aggregator.settings import AggregatorSettings
 from bff_demo.options import Options
 from bff_demo.server import DemoServer
 from bff_proxy.app import create_app as create_proxy
-from bff_proxy.flag_store import HASH
+from bff_proxy.flags.redis_store import HASH
 from bff_proxy.settings import ProxySettings
 from tests.compat.golden import DIGEST_KEY, Recording, strings
 from tests.support.flags import SHIPPED, TOKEN, Api

@@ -77,8 +77,10 @@ SUBJECTS = [
         "bff_aggregator.cache.loader",
         ["tests/aggregator/cache/test_loader.py", "tests/aggregator/charts/test_chunk_cache.py"],
     ),
-    Subject("bff_proxy.flag_rules", ["tests/proxy/test_flags.py", "tests/proxy/test_flag_definitions.py"]),
-    Subject("bff_proxy.flags", ["tests/proxy/test_flags.py", "tests/proxy/test_flag_definitions.py"]),
+    Subject("bff_proxy.flags.rules", ["tests/proxy/flags/test_snapshot.py", "tests/proxy/flags/test_definitions.py"]),
+    Subject(
+        "bff_proxy.flags.snapshot", ["tests/proxy/flags/test_snapshot.py", "tests/proxy/flags/test_definitions.py"]
+    ),
     Subject("bff_shared.upstream.concurrency_limit", ["tests/shared/upstream/test_concurrency_limit.py"]),
     Subject("bff_shared.http.headers", ["tests/shared/http/test_headers.py"]),
     Subject("bff_shared.limits", ["tests/shared/test_limits.py"]),

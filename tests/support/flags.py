@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from bff_proxy.flag_definitions import KEYS
+from bff_proxy.flags.definitions import KEYS
 
 SHIPPED = Path(__file__).parents[2] / "deploy/flags/flags.json"
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -5,12 +5,13 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from bff_proxy import flag_routes
-from bff_proxy.counters import ProxyCounters
-from bff_proxy.flag_service import FlagService
+from bff_proxy.flags import api
+from bff_proxy.flags.service import FlagService
+from bff_proxy.forwarding.forwarder import Forward
+from bff_proxy.forwarding.http_server import Wire
+from bff_proxy.forwarding.metrics import ProxyCounters
+from bff_proxy.rollback.service import make_watch
 from bff_proxy.settings import ProxySettings
-from bff_proxy.stream import Forward
-from bff_proxy.wire import Wire
 from bff_shared.app import create_app as create_common_app
 from bff_shared.settings import load
 from bff_shared.telemetry.metrics import Metrics
@@ -23,11 +24,17 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
     metrics = Metrics()
     upstream = Upstream(settings, metrics)
     flags = FlagService(settings, metrics)
+    watch = make_watch(settings, flags)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await flags.start()
+        if watch is not None:
+            watch.start()
         yield
+        flags.events.close()
+        if watch is not None:
+            await watch.aclose()
         await flags.aclose()
         await upstream.aclose()
 
@@ -43,5 +50,5 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
     flags.add_to(app)
     forward = Forward(upstream, settings, ProxyCounters(metrics.registry))
     own = {getattr(route, "path", "") for route in app.routes}
-    app.serve_directly(forward, lambda path: path not in own and not flag_routes.is_path(path))
+    app.serve_directly(forward, lambda path: path not in own and not api.is_path(path))
     return app

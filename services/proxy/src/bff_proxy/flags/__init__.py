@@ -1,0 +1,1 @@
+"""Feature flags: definitions, overrides, evaluation, the routes, and the sync between proxies through Redis."""

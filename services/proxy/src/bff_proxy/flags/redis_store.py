@@ -1,0 +1,207 @@
+"""Changes of flags in Redis, where every replica finds them. I/O.
+
+One hash holds them all: a field for each flag, `VERSION JSON`, or `VERSION -ID` for one that was given back to the
+file, and the field `revision`, the highest version. A hash is one key, hence one slot of a cluster, and one script
+changes and announces it. Versions are milliseconds of Redis's clock, and higher than any before: they say which of two
+is the newer one even after Redis has lost what it held.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bff_proxy.flags.overrides import Entry, StoreAway, Stored, pack, unpack_entry
+from bff_shared.redis import FAILURES, Client, connect
+
+HASH = "bff:1:flags"
+CHANNEL = "bff:1:flags"
+REVISION = "revision"
+DEADLINE = 1.0
+SETTLE_DEADLINE = 3.0
+"""Seconds to find out what became of a write that was not confirmed."""
+
+CONNECTIONS = 4
+MAX_VERSION = 2**53 - 1
+"""Numbers of Lua are doubles; whatever is above was written by somebody else."""
+
+_GIVEN_UP_SECONDS = 86_400
+_PAUSE = 0.1
+
+_VERSION_OF = f"""
+local function version_of(text)
+  local number = tonumber(string.match(text or '', '^(%d+)')) or 0
+  return number <= {MAX_VERSION} and number or 0
+end
+"""
+
+# KEYS: the hash, the mark of a write that was given up. ARGV: flag, entry, the version it must have, id, the channel.
+# A flag that was given back may be expected to have the version 0, like one that was never changed.
+_WRITE = (
+    _VERSION_OF
+    + """
+if redis.call('exists', KEYS[2]) == 1 then return {0, '0'} end
+local before = redis.call('hget', KEYS[1], ARGV[1]) or ''
+local version = version_of(before)
+if string.find(before, ARGV[4], 1, true) then return {1, string.format('%d', version)} end
+local removed = string.match(before, '^%d+ %-')
+if tonumber(ARGV[3]) ~= version and not (removed and ARGV[3] == '0') then return {0, string.format('%d', version)} end
+local time = redis.call('time')
+local revision = version_of(redis.call('hget', KEYS[1], 'revision'))
+revision = math.max(revision + 1, version + 1, time[1] * 1000 + math.floor(time[2] / 1000))
+local number = string.format('%d', revision)
+redis.call('hset', KEYS[1], 'revision', number, ARGV[1], number .. ' ' .. ARGV[2])
+redis.call('publish', ARGV[5], number)
+return {1, number}
+"""
+)
+
+# KEYS: the hash, the mark. ARGV: flag, id, seconds. Says whether a write was made; if it was not, it never will be.
+_SETTLE = (
+    _VERSION_OF
+    + """
+local now = redis.call('hget', KEYS[1], ARGV[1]) or ''
+if string.find(now, ARGV[2], 1, true) then return {1, string.format('%d', version_of(now))} end
+redis.call('set', KEYS[2], '1', 'EX', ARGV[3])
+return {0, string.format('%d', version_of(now))}
+"""
+)
+
+# KEYS: the hash. ARGV: the revision that we know of, the channel, then flags, versions and entries, in turn.
+_RESTORE = (
+    _VERSION_OF
+    + """
+local changed = 0
+for i = 3, #ARGV, 3 do
+  if version_of(redis.call('hget', KEYS[1], ARGV[i])) < tonumber(ARGV[i + 1]) then
+    redis.call('hset', KEYS[1], ARGV[i], ARGV[i + 1] .. ' ' .. ARGV[i + 2])
+    changed = 1
+  end
+end
+if changed == 1 then
+  local revision = math.max(version_of(redis.call('hget', KEYS[1], 'revision')), tonumber(ARGV[1])) + 1
+  redis.call('hset', KEYS[1], 'revision', string.format('%d', revision))
+  redis.call('publish', ARGV[2], string.format('%d', revision))
+end
+return changed
+"""
+)
+
+
+class WriteUnconfirmed(StoreAway):
+    """A write was sent and not confirmed: it may have been made, or may still be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Whether a write was made, and the version that the flag has."""
+
+    done: bool
+    version: int
+
+
+class FlagStore:
+    """The commands; each raises StoreAway and nothing else. `aclose` ends the connections."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._client: Client | None = None
+        self._opening = asyncio.Lock()
+
+    async def read(self) -> Stored:
+        """Return what is stored; fields that are nothing of a flag are left out."""
+        fields: dict[bytes, bytes] = await self._run(lambda client: client.hgetall(HASH))
+        revision = _version(fields.pop(REVISION.encode(), b"0"))
+        found = {name.decode("utf-8", "replace"): value for name, value in fields.items()}
+        entries = {key: entry for key, value in found.items() if (entry := _entry(key, value)) is not None}
+        return Stored(revision or 0, entries)
+
+    async def write(self, key: str, entry: Entry, expected: int) -> Written:
+        """Store a flag's entry unless its version is another than expected; raises WriteUnconfirmed.
+
+        Given twice, as a connection that breaks may do, it is made once.
+        """
+        arguments = (key, pack(entry), expected, entry.id, CHANNEL)
+        try:
+            answer = await self._run(lambda client: client.eval(_WRITE, 2, HASH, _mark(entry.id), *arguments))
+        except StoreAway as error:
+            raise WriteUnconfirmed from error.__cause__
+        return _written(answer)
+
+    async def settle(self, key: str, change_id: str) -> Written:
+        """Find out whether a write was made; if it was not, it never will be, however late Redis hears of it."""
+        mark, arguments = _mark(change_id), (key, change_id, _GIVEN_UP_SECONDS)
+        deadline = asyncio.get_running_loop().time() + SETTLE_DEADLINE
+        while True:
+            left = deadline - asyncio.get_running_loop().time()
+            try:
+                return _written(await self._run(lambda client: client.eval(_SETTLE, 2, HASH, mark, *arguments), left))
+            except StoreAway:
+                if asyncio.get_running_loop().time() + _PAUSE >= deadline:
+                    raise
+            await asyncio.sleep(_PAUSE)
+
+    async def restore(self, revision: int, entries: Mapping[str, Entry]) -> bool:
+        """Give back what Redis has lost; what is newer there stays. False if it has lost nothing."""
+        words = (word for key, entry in entries.items() for word in (key, entry.version, pack(entry)))
+        arguments = (revision, CHANNEL, *words)
+        return bool(await self._run(lambda client: client.eval(_RESTORE, 1, HASH, *arguments)))
+
+    async def listen(self, heard: Callable[[], None]) -> None:
+        """Call `heard` once this begins and after each write by anybody, until the connection is lost: StoreAway."""
+        client = await self._open()
+        try:
+            async with client.pubsub(ignore_subscribe_messages=True) as channel:
+                await channel.subscribe(CHANNEL)
+                heard()
+                async for _ in channel.listen():
+                    heard()
+        except FAILURES as error:
+            raise StoreAway from error
+        raise StoreAway
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(*FAILURES):
+                async with asyncio.timeout(DEADLINE):
+                    await client.aclose()
+
+    async def _run(self, command: Callable[[Client], Any], deadline: float = DEADLINE) -> Any:
+        client = await self._open()
+        try:
+            async with asyncio.timeout(deadline):
+                return await command(client)
+        except FAILURES as error:
+            raise StoreAway from error
+
+    async def _open(self) -> Client:
+        async with self._opening:
+            if self._client is None:
+                try:
+                    self._client = await connect(self._url, connections=CONNECTIONS, deadline=DEADLINE)
+                except FAILURES as error:
+                    raise StoreAway from error
+            return self._client
+
+
+def _mark(change_id: str) -> str:
+    """Return the key that says that a write was given up; it lies in the slot of the hash."""
+    return f"{{{HASH}}}:given-up:{change_id}"
+
+
+def _written(answer: Any) -> Written:
+    done, version = answer
+    return Written(bool(done), _version(version) or 0)
+
+
+def _version(text: bytes) -> int | None:
+    return int(text) if text.isdigit() and len(text) <= 16 and int(text) <= MAX_VERSION else None
+
+
+def _entry(key: str, value: bytes) -> Entry | None:
+    text, _, data = value.partition(b" ")
+    version = _version(text)
+    return None if version is None else unpack_entry(key, version, data)

@@ -1,0 +1,1 @@
+"""Byte-transparent HTTP forwarding to the backend."""

@@ -1,0 +1,1 @@
+"""Turns a flag off by itself when its requests break their error or latency budget."""
