@@ -1,4 +1,4 @@
-"""Write the README's table of settings from the code, or check it: `python docs/settings_table.py [--check]`."""
+"""Write the table of settings into docs/settings.md, or check it: `python docs/settings_table.py [--check]`."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from bff_proxy.settings import ProxySettings
 from bff_shared.settings import PREFIX, Settings
 from bff_wsrelay.settings import RelaySettings
 
-README = Path(__file__).parent.parent / "README.md"
+DOCUMENT = Path(__file__).parent / "settings.md"
 BEGIN, END = "<!-- settings: begin -->\n", "<!-- settings: end -->"
 SERVICES: dict[str, type[Settings]] = {
     "proxy": ProxySettings,
@@ -49,14 +49,14 @@ def table() -> str:
 
 
 def main() -> int:
-    """Write the table into the README; with `--check` only tell whether it is up to date."""
-    text = README.read_text()
+    """Write the table into the document; with `--check` only tell whether it is up to date."""
+    text = DOCUMENT.read_text()
     begin, end = text.index(BEGIN) + len(BEGIN), text.index(END)
     updated = text[:begin] + table() + text[end:]
     if "--check" not in sys.argv[1:]:
-        README.write_text(updated)
+        DOCUMENT.write_text(updated)
     elif updated != text:
-        print("README.md: the table of settings is out of date; run `make docs`", file=sys.stderr)
+        print("docs/settings.md: the table of settings is out of date; run `make docs`", file=sys.stderr)
         return 1
     return 0
 
