@@ -125,7 +125,9 @@ def _assert_the_rest_is_there(route: str, answer: httpx.Response, place: str) ->
         assert answer.status_code == 200
 
 
-@pytest.mark.parametrize("odd", ["a lone surrogate", "an integer of 400 digits", "180 nested lists", "a list", "null"])
+@pytest.mark.parametrize(
+    "odd", ["a lone surrogate", "an integer of 400 digits", "180 nested lists", "300 nested lists", "a list", "null"]
+)
 async def test_an_odd_row_of_the_list_costs_no_other_row(
     start_app: StartApp, start_aggregator: StartAggregator, odd: str
 ) -> None:

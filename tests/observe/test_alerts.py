@@ -209,6 +209,34 @@ SITUATIONS = [
         30,
         one("bff_stream_resumes_total", "0x20 100x10", "wsrelay") | one("bff_stream_viewers", "100x30", "wsrelay"),
     ),
+    Situation(
+        "one address asks for more than its share, of streams and of responses",
+        30,
+        one("bff_stream_refused_total", "0+120x30", "wsrelay", ', reason="client"')
+        | one("bff_responses_refused_total", "0+120x30", "aggregator", ', limit="client"'),
+        [
+            Firing("BffClientsThrottled", RELAY, "2"),
+            Firing("BffClientsThrottled", {"service": "aggregator"}, "2"),
+        ],
+    ),
+    Situation(
+        "a page is refused a stream now and then",
+        30,
+        one("bff_stream_refused_total", "0+2x30", "wsrelay", ', reason="rate"')
+        | one("bff_stream_refused_total", "0x30", "wsrelay", ', reason="capacity"'),
+    ),
+    Situation(
+        "a relay has no room for another viewer",
+        30,
+        one("bff_stream_refused_total", "0+30x30", "wsrelay", ', reason="capacity"'),
+        [Firing("BffCapacityExhausted", RELAY, "500m")],
+    ),
+    Situation(
+        "a run of the backend's holds frames that nobody can read",
+        40,
+        one("bff_stream_malformed_frames_total", "0+60x40", "wsrelay"),
+        [Firing("BffMalformedFrames", RELAY, "1")],
+    ),
 ]
 
 

@@ -21,14 +21,14 @@ _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
 class MalformedJson(ValueError):
-    """A text is not JSON, or is nested deeper than `MAX_DEPTH`; the message says which, and nothing of the text."""
+    """A text is not JSON, or is nested too deeply to be read; the message says which, and nothing of the text."""
 
 
 def loads(text: bytes | str) -> Any:
     """Return the value of a JSON text, normalised so that it can be written as JSON again.
 
     Lone surrogates become U+FFFD, integers beyond 64 bits the nearest float, and what is no finite number (NaN,
-    Infinity, 1e400) null. The caller bounds the size of `text`. Raises MalformedJson.
+    Infinity, 1e400) or nested deeper than `MAX_DEPTH` null. The caller bounds the size of `text`. Raises MalformedJson.
     """
     try:
         return orjson.loads(text) if _openings(text) <= MAX_DEPTH else _shallow(text)
@@ -75,7 +75,7 @@ def _normalised(value: Any, levels: int) -> Any:
     if not isinstance(value, list | dict):
         return value
     if not levels:
-        raise MalformedJson("JSON is nested too deeply")
+        return None
     if isinstance(value, list):
         return [_normalised(item, levels - 1) for item in value]
     return {_normalised(name, 0): _normalised(item, levels - 1) for name, item in value.items()}

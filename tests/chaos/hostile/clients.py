@@ -207,8 +207,11 @@ def last_code(heard: bytes) -> int | None:
     return None
 
 
+FLOODS = ("controls to playback", "pings to playback", "controls to pass through", "pings to pass through")
+
+
 def flood(world: World, clients: int, told: Told) -> None:
-    """Let so many clients of each door say far too much at once: controls, and pings, without and with reading."""
+    """Let so many clients for each of FLOODS say far too much at once; their answers are counted as `KIND: CODE`."""
     hail = frame(TEXT, b'{"t":"ctrl","cmd":"pause"}') * 5_000
     pings = frame(PING, b"x" * 125) * 5_000
     playback, transparent = doors(world)
@@ -218,14 +221,15 @@ def flood(world: World, clients: int, told: Told) -> None:
         (transparent, hail, QUIET_S),
         (transparent, pings, QUIET_S),
     ]
-    asyncio.run(_gather(_flood(world, *each, told) for each in work for _ in range(clients)))
+    each_kind = list(zip(FLOODS, work, strict=True))
+    asyncio.run(_gather(_flood(world, kind, *each, told) for kind, each in each_kind for _ in range(clients)))
 
 
-async def _flood(world: World, path: str, said: bytes, within: float, told: Told) -> None:
+async def _flood(world: World, kind: str, path: str, said: bytes, within: float, told: Told) -> None:
     heard = await _talk(world, path, said, within=within)
     told.sent += 5_000
     told.look_for_leaks(said, heard)
-    told.answers[str(last_code(heard) or "none")] += 1
+    told.answers[f"{kind}: {last_code(heard) or 'none'}"] += 1
 
 
 # ── Connections that are held ──

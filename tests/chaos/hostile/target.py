@@ -109,6 +109,18 @@ class Target:
         return pid
 
 
+def longest_run(target: Target) -> tuple[str, str]:
+    """Return the finished run of the most days of all users, and whose it is."""
+    found = [
+        (_days(run), str(run["run_id"]), user)
+        for user in TOKENS
+        for run in target.get("/api/v1/backtests?limit=500", user).raise_for_status().json()["items"]
+        if run["status"] == "DONE"
+    ]
+    _, run_id, user = max(found)
+    return run_id, user
+
+
 def start_target(environment: Mapping[str, Mapping[str, str]] | None = None, **options: Any) -> Target:
     """Start a stack as delivered, with users, an admin's token and the rollback of flags; `stack.stop()` ends it.
 

@@ -7,12 +7,15 @@ import pytest
 
 from tests.chaos.hostile.attacker import Attacker, playback
 from tests.chaos.hostile.harness import honest, unharmed
-from tests.chaos.hostile.target import Target
+from tests.chaos.hostile.target import WAIT_S, Target, longest_run
 from tests.support.http1 import Message
+from tests.support.rfc6455 import CLOSE, Peer, Seen
 
 pytestmark = [pytest.mark.timing, pytest.mark.timeout(180)]
 
 ATTACK_S = 8.0
+IDLE = 47
+CLOSED = Seen(CLOSE, b"")
 
 
 async def test_runs_that_are_asked_for_and_left_at_once_disturb_nobody(target: Target) -> None:
@@ -25,6 +28,28 @@ async def test_runs_that_are_asked_for_and_left_at_once_disturb_nobody(target: T
             await asyncio.sleep(0.05)
             attacker.drop(writer)
         await asyncio.sleep(ATTACK_S)
+    await unharmed(target, witness)
+
+
+async def test_idle_viewers_with_a_cookie_each_leave_room_for_a_newcomer(target: Target) -> None:
+    run_id, user = await asyncio.to_thread(longest_run, target)
+    async with (
+        honest(target) as witness,
+        Attacker(target, user) as attacker,
+        Attacker(target, "alice", "127.0.0.4") as newcomer,
+    ):
+        idle = [
+            await attacker.websocket(playback(run_id), [(b"Cookie", b"visit=%d" % number)]) for number in range(IDLE)
+        ]
+        assert sum(isinstance(peer, Peer) for peer in idle) == IDLE
+        await asyncio.sleep(ATTACK_S)
+        new = [(b"Cookie", b"visit=new")]  # so that it is no viewer of the log that is there
+        peer = await newcomer.websocket(f"{playback(target.run_id)}?autoplay=1&speed=1", new)
+        assert isinstance(peer, Peer), peer.body
+        async with asyncio.timeout(WAIT_S):
+            while b'"frame"' not in (seen := await peer.frame() or CLOSED).payload:
+                assert seen.opcode != CLOSE, seen
+        print(f"relay {(await asyncio.to_thread(target.memory, 'wsrelay')) >> 20} MiB with {IDLE} idle viewers")
     await unharmed(target, witness)
 
 

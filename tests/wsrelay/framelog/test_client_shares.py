@@ -133,6 +133,7 @@ async def test_runs_beyond_those_that_one_address_may_have_read_at_once_wait_and
             assert_conserved(client.frames, backend.frames)
 
 
+@pytest.mark.slow
 async def test_one_address_with_many_credentials_leaves_room_for_another() -> None:
     tokens = {f"t{number}": 200 for number in range(40)} | {"honest": 200}
     backend = RunBackend(source(6000), tokens=tokens)

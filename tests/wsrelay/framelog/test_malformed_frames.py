@@ -223,6 +223,7 @@ async def test_a_failure_is_forgotten_after_a_while() -> None:
         assert backend.connections == 4
 
 
+@pytest.mark.slow
 async def test_one_malformed_run_among_twenty_good_ones_costs_their_viewers_nothing() -> None:
     run = source(600)
     backend = RunBackend(broken(run, *range(0, 600, 3)), more={f"good{number}": run for number in range(20)})

@@ -80,6 +80,7 @@ class Judge(dict[str, int]):
         return {"unauthorized": 401, "forbidden": 403}.get(token.partition("-")[0], 200)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "run", "endings"),
     [

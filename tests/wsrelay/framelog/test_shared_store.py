@@ -117,6 +117,7 @@ def shared_by(client: Deliberate) -> Replicas:
     return replicas
 
 
+@pytest.mark.slow
 async def test_a_log_of_many_parts_has_as_much_time_as_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bff_wsrelay.framelog.codec.PART", 512)
     monkeypatch.setattr("bff_wsrelay.framelog.shared_store.DEADLINE", 0.5)

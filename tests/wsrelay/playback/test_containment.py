@@ -94,6 +94,7 @@ OWED = 128 * 1024
 """More than a transport's high-water mark and one answer; a flood is owed several times as much."""
 
 
+@pytest.mark.slow
 async def test_a_viewer_that_sends_and_does_not_read_is_read_no_more_and_loses_nothing() -> None:
     count = 40_000
     options: dict[str, Any] = {"stream_max_controls": 10_000, "stream_controls_per_client": 1_000_000}

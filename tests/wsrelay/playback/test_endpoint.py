@@ -335,6 +335,7 @@ async def recording_of(relay: Relay, found: Callable[[dict[str, Any]], bool]) ->
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.slow
 async def test_an_outage_is_not_noticed_while_the_log_is_ahead() -> None:
     backend = RunBackend(source(600), lambda n: Fate(stall_after=400) if n == 0 else Fate())
     async with playing(backend, read_quiet_seconds=30) as relay, watching(relay.stream("?speed=5")) as client:
@@ -351,6 +352,7 @@ async def test_an_outage_is_not_noticed_while_the_log_is_ahead() -> None:
         assert_conserved(client.frames, backend.frames)
 
 
+@pytest.mark.slow
 async def test_nothing_is_left_of_viewers_that_come_and_go() -> None:
     backend = RunBackend(source(300))
     async with playing(backend, log_linger=0, stream_max_per_client=10_000) as relay:
