@@ -1,13 +1,23 @@
 """What one client address takes of the reading side: readings, turns, bytes of logs; and what nobody watches."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, ExitStack
 from typing import Any
 
 import pytest
 
+from bff_shared.telemetry.metrics import Metrics
+from bff_shared.upstream.client import Upstream
 from bff_wsrelay.framelog.fair_semaphore import FairSemaphore
-from bff_wsrelay.framelog.log_budget import Held, judge
+from bff_wsrelay.framelog.frame import take
+from bff_wsrelay.framelog.frame_log import FrameLog
+from bff_wsrelay.framelog.log_budget import Held, Ledger, Verdict
+from bff_wsrelay.framelog.registry import Shelf
+from bff_wsrelay.metrics import StreamMetrics
+from bff_wsrelay.settings import RelaySettings
+from bff_wsrelay.websocket.connector import Dialer, Patience
 from tests.support.playback import FAST, Relay, play_through, playing, watching
 from tests.support.runs import Fate, RunBackend, assert_conserved, source
 
@@ -18,10 +28,20 @@ def log(key: str, size: int, *clients: str, watched: bool = True, since: float =
     return Held(key, size, clients, watched, since)
 
 
+def judge(logs: Sequence[Held[str]], growing: str, limit: int, client_limit: int) -> Verdict[str]:
+    """Return the verdict of a ledger in which every log is booked, each after one that was smaller and another's."""
+    ledger: Ledger[str] = Ledger(limit, client_limit)
+    for each in logs:
+        ledger.book(log(each.key, each.size // 2, "nobody", watched=False))
+        ledger.book(each)
+    assert ledger.size == sum(each.size for each in logs)
+    return ledger.judge(growing)
+
+
 def test_where_there_is_space_nothing_goes() -> None:
     logs = [log("a", 40, "1"), log("b", 40, "1", watched=False)]
     assert judge(logs, "a", limit=100, client_limit=90) == judge(logs, "b", limit=100, client_limit=90)
-    assert judge(logs, "a", limit=100, client_limit=90).drop == []
+    assert judge(logs, "a", limit=100, client_limit=90).drop == ()
 
 
 def test_what_nobody_watches_goes_first_and_the_longest_left_before_others() -> None:
@@ -50,6 +70,46 @@ def test_the_greediest_address_makes_room_for_another_and_not_for_itself() -> No
     verdict = judge(logs, "b", limit=100, client_limit=1000)
     assert (list(verdict.drop), verdict.refused) == (["a3"], False)
     assert judge(logs, "a0", limit=100, client_limit=1000).refused
+
+
+async def test_a_log_that_grows_has_no_other_log_looked_at_while_all_keep_to_the_limits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings, metrics = RelaySettings(), Metrics()
+    upstream = Upstream(settings, metrics)
+    dialer = Dialer(settings.backend_url, Patience())
+    shelf = Shelf(settings, upstream, dialer, StreamMetrics(metrics.registry))
+    monkeypatch.setattr(Shelf, "_read", lambda *_: None)
+    looks, size = Counter[int](), vars(FrameLog)["size"]
+
+    def counted(log: FrameLog) -> int:
+        looks[id(log)] += 1
+        return int(size.fget(log))
+
+    with ExitStack() as stack:
+        opened = [
+            stack.enter_context(shelf.open(f"run{number}", [], f"192.0.2.{number % 250}")) for number in range(300)
+        ]
+        monkeypatch.setattr(FrameLog, "size", property(counted))
+        growing = opened[150]
+        for each in source(1_000):
+            growing.recording.log.append(take(each))
+            shelf._limit(growing)
+        assert set(looks) == {id(growing.recording.log)}
+        assert abs(shelf.size - shelf._ledger.size) < 256
+        assert shelf._ledger.size > 50_000
+    await shelf.aclose()
+    assert shelf._ledger.size == 0
+    await upstream.aclose()
+
+
+def test_at_the_limit_what_is_freed_lasts_for_a_while() -> None:
+    ledger: Ledger[str] = Ledger(16_000, 16_000)
+    for number in range(1601):
+        ledger.book(log(f"left{number}", 10, "1", watched=False, since=number))
+    ledger.book(log("growing", 0, "2"))
+    dropped = ledger.judge("growing").drop
+    assert list(dropped) == [f"left{number}" for number in range(101)]
 
 
 async def test_slots_go_round_between_clients_however_many_each_asks_for() -> None:

@@ -1,11 +1,13 @@
 """Which frame logs have to go when they take more bytes than they may, in all or for one client address. Pure."""
 
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
+SLACK = 16
+"""Once logs that nobody watches have to go, a sixteenth of the limit is freed, so that this is not so again at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,53 +37,85 @@ class Verdict(Generic[K]):
     refused: bool
 
 
-def shares(logs: Collection[Held[K]]) -> Counter[str]:
-    """Return the bytes that count for each address."""
-    total: Counter[str] = Counter()
-    for log in logs:
-        for client in log.clients:
-            total[client] += log.size // len(log.clients)
-    return total
+class Ledger(Generic[K]):
+    """The logs of a process with running totals of their bytes: `limit` in all, and `client_limit` for each address.
 
-
-def judge(logs: Collection[Held[K]], growing: K, limit: int, client_limit: int) -> Verdict[K]:
-    """Decide for a log that has grown, so that all logs keep to `limit` bytes and each address to `client_limit`.
-
-    Logs that nobody watches go first, the longest left first; where only one address has too much, its own. Then the
-    newest log of the address with the most bytes goes, unless the log that grows counts for that address itself.
+    What a booking costs depends on the addresses that watch that log and not on how many logs there are; only while a
+    total is above its limit are they looked at one by one.
     """
-    left = {log.key: log for log in logs}
-    grower = left[growing]
-    dropped: list[K] = []
-    taken = shares(logs)
-    size = sum(log.size for log in logs)
 
-    def remove(log: Held[K]) -> None:
-        nonlocal size
-        del left[log.key]
-        dropped.append(log.key)
-        size -= log.size
+    def __init__(self, limit: int, client_limit: int) -> None:
+        self._limit, self._client_limit = limit, client_limit
+        self._logs: dict[K, Held[K]] = {}
+        self._by_client: Counter[str] = Counter()
+        self.size = 0
+        """Bytes of all logs as they were booked last."""
+
+    def book(self, log: Held[K]) -> None:
+        """Take note of a log's size and of who watches it, in place of what was known of it."""
+        self.remove(log.key)
+        self._logs[log.key] = log
+        self.size += log.size
         for client in log.clients:
-            taken[client] -= log.size // len(log.clients)
+            self._by_client[client] += log.size // len(log.clients)
 
-    def is_greedy() -> bool:
-        return all(taken[client] > client_limit for client in grower.clients)
+    def remove(self, key: K) -> None:
+        """Forget a log, if it is known."""
+        log = self._logs.pop(key, None)
+        if log is None:
+            return
+        self.size -= log.size
+        _give_back(self._by_client, log)
 
-    for log in _unwatched(left.values(), growing):
-        if size > limit or (is_greedy() and not set(log.clients).isdisjoint(grower.clients)):
-            remove(log)
-    if is_greedy():
-        return Verdict(dropped, refused=True)
-    while size > limit:
-        client, most = max(taken.items(), key=lambda item: item[1])
-        own = max(taken[client] for client in grower.clients)
-        candidates = [log for log in left.values() if log.key != growing and set(log.clients) == {client}]
-        if most <= own or not candidates:
+    def judge(self, growing: K) -> Verdict[K]:
+        """Decide for a log that has grown and been booked; changes nothing.
+
+        Logs that nobody watches go first, the longest left first; where only one address has too much, its own.
+        Then the newest log of the address with the most bytes goes, unless the log that grows counts for that address.
+        """
+        grower, limit, client_limit = self._logs[growing], self._limit, self._client_limit
+        taken, size = self._by_client, self.size
+        if size <= limit and not _has_all(grower, taken, client_limit):
+            return Verdict((), refused=False)
+        taken, left = taken.copy(), self._logs.copy()
+        dropped: list[K] = []
+
+        def remove(log: Held[K]) -> None:
+            nonlocal size
+            del left[log.key]
+            dropped.append(log.key)
+            size -= log.size
+            _give_back(taken, log)
+
+        enough = limit - limit // SLACK if size > limit else limit
+        client_enough = client_limit - client_limit // SLACK
+        for log in _unwatched(self._logs.values(), growing):
+            is_own = not set(log.clients).isdisjoint(grower.clients)
+            if size > enough or (is_own and _has_all(grower, taken, client_enough)):
+                remove(log)
+        if _has_all(grower, taken, client_limit):
             return Verdict(dropped, refused=True)
-        remove(max(candidates, key=lambda log: log.since))
-    return Verdict(dropped, refused=False)
+        while size > limit:
+            client, most = max(taken.items(), key=lambda item: item[1])
+            own = max(taken[client] for client in grower.clients)
+            candidates = [log for log in left.values() if log.key != growing and set(log.clients) == {client}]
+            if most <= own or not candidates:
+                return Verdict(dropped, refused=True)
+            remove(max(candidates, key=lambda log: log.since))
+        return Verdict(dropped, refused=False)
 
 
-def _unwatched(logs: Collection[Held[K]], growing: K) -> Iterator[Held[K]]:
-    idle = [log for log in logs if not log.watched and log.key != growing]
-    return iter(sorted(idle, key=lambda log: log.since))
+def _has_all(log: Held[K], taken: Counter[str], limit: int) -> bool:
+    """Tell whether each address that a log counts for has more than a limit."""
+    return all(taken[client] > limit for client in log.clients)
+
+
+def _give_back(taken: Counter[str], log: Held[K]) -> None:
+    for client in log.clients:
+        taken[client] -= log.size // len(log.clients)
+        if not taken[client]:
+            del taken[client]
+
+
+def _unwatched(logs: Collection[Held[K]], growing: K) -> Sequence[Held[K]]:
+    return sorted((log for log in logs if not log.watched and log.key != growing), key=lambda log: log.since)

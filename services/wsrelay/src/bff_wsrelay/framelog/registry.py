@@ -23,7 +23,7 @@ from bff_wsrelay.framelog.failures import Failure, FailureReason
 from bff_wsrelay.framelog.fair_semaphore import FairSemaphore
 from bff_wsrelay.framelog.frame_log import ByteLru, FrameLog
 from bff_wsrelay.framelog.ingester import Equipment, Reader
-from bff_wsrelay.framelog.log_budget import Held, judge
+from bff_wsrelay.framelog.log_budget import Held, Ledger
 from bff_wsrelay.framelog.shared_store import Replicas, digest
 from bff_wsrelay.framelog.topic import Recording
 from bff_wsrelay.metrics import StreamMetrics
@@ -39,8 +39,8 @@ REFUSAL_SECONDS = 1.0
 """For so long a refusal that cost the backend one short answer is remembered."""
 MAX_REMEMBERED = 1_000
 """Failed runs that are remembered at once."""
-CHECK_BYTES = 16 * 1024
-"""A log that has grown by less is not held against the limits again."""
+BOOK_BYTES, MAX_BOOK_BYTES = 256, 16 * 1024
+"""A log that has grown by less for each address that watches it, or in all, is not held against the limits again."""
 Key = tuple[str, str]
 _CHEAP = frozenset(("UNAUTHORIZED", "FORBIDDEN", "RUN_NOT_FOUND"))
 
@@ -60,7 +60,7 @@ class Kept:
     client: str = ""
     """The address that its reading counts for, and its bytes while nobody watches."""
     since: float = 0.0
-    checked_bytes: int = -CHECK_BYTES
+    booked_bytes: int = 0
     timer: asyncio.TimerHandle | None = None
 
 
@@ -110,6 +110,7 @@ class Shelf:
         self._equipment = Equipment(settings, upstream, dialer, metrics.tally, readings, FairSemaphore(1, 1), replicas)
         self._secret = settings.digest_key.get_secret_value().encode() or secrets.token_bytes(32)
         self._kept: dict[Key, Kept] = {}
+        self._ledger: Ledger[Key] = Ledger(settings.log_total_bytes, settings.log_client_bytes)
         self._failures = Failures(settings.read_failure_seconds)
         self._past_connects = 0
         self.cache = ByteLru(CACHE_BYTES)
@@ -157,6 +158,7 @@ class Shelf:
             kept.timer.cancel()
             kept.timer = None
         kept.viewers[client] += 1
+        self._book(kept)
         self._read(kept)
         try:
             yield kept
@@ -167,6 +169,7 @@ class Shelf:
             if not kept.viewers:
                 kept.client, kept.since = client, time.monotonic()
                 self._leave(kept)
+            self._book(kept)
 
     async def verify(self, kept: Kept) -> None:
         """Have the backend judge the credentials, unless it just did. Raises Failure when it refuses them.
@@ -277,22 +280,17 @@ class Shelf:
         self._halt(kept)
         if kept.checking is not None:
             kept.checking.cancel()
-        if self._kept.get(kept.key) is kept:
-            del self._kept[kept.key]
-            self._past_connects += kept.recording.connects
+        self._drop_count(kept)
 
     def _limit(self, growing: Kept) -> None:
         """Make room for a log that grows. Raises Failure when there is none for it."""
-        size = growing.recording.log.size
-        if size - growing.checked_bytes < CHECK_BYTES or self._kept.get(growing.key) is not growing:
+        growth = growing.recording.log.size - growing.booked_bytes
+        if 0 <= growth < min(BOOK_BYTES * len(growing.viewers), MAX_BOOK_BYTES):
             return
-        growing.checked_bytes = size
-        logs = [
-            Held(key, kept.recording.log.size, tuple(kept.viewers) or (kept.client,), bool(kept.viewers), kept.since)
-            for key, kept in self._kept.items()
-        ]
-        settings = self._settings
-        verdict = judge(logs, growing.key, settings.log_total_bytes, settings.log_client_bytes)
+        if self._kept.get(growing.key) is not growing:
+            return
+        self._book(growing)
+        verdict = self._ledger.judge(growing.key)
         busy = Failure("BUSY", "the relay holds as many runs as it can", TRY_AGAIN_LATER)
         for key in verdict.drop:
             kept = self._kept[key]
@@ -302,8 +300,17 @@ class Shelf:
             self._drop_count(growing)
             raise busy
 
+    def _book(self, kept: Kept) -> None:
+        """Have the size of a recording's log count for those who watch it, unless it has been dropped."""
+        if self._kept.get(kept.key) is not kept:
+            return
+        size = kept.booked_bytes = kept.recording.log.size
+        watchers = tuple(kept.viewers) or (kept.client,)
+        self._ledger.book(Held(kept.key, size, watchers, bool(kept.viewers), kept.since))
+
     def _drop_count(self, kept: Kept) -> None:
-        """Count a recording no more, whose reader is about to fail."""
+        """Count a recording no more."""
         if self._kept.get(kept.key) is kept:
             del self._kept[kept.key]
+            self._ledger.remove(kept.key)
             self._past_connects += kept.recording.connects
