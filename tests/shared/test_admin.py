@@ -54,6 +54,23 @@ def test_guesses_of_many_clients_are_slowed_together_but_shut_out_nobody_who_had
     assert refused(gate, "sesame", "admin") is None
 
 
+def test_guesses_from_the_admins_own_address_do_not_shut_the_admin_out() -> None:
+    now = 0.0
+    gate = AdminGate("sesame", lambda: now)
+    assert refused(gate, "sesame", "office") is None
+    for _ in range(60):
+        now += 1
+        assert refused(gate, "guess", "office") in {Unauthorized, TooManyRequests}
+        assert refused(gate, "sesame", "office") is None
+
+
+def test_guesses_of_many_clients_do_not_shut_out_the_token_from_a_new_address() -> None:
+    gate = AdminGate("sesame", lambda: 0.0)
+    for n in range(200):
+        assert refused(gate, "guess", f"client {n}") in {Unauthorized, TooManyRequests}
+    assert refused(gate, "sesame", "new") is None
+
+
 def test_requests_without_any_token_are_no_guesses() -> None:
     gate = AdminGate("sesame", lambda: 0.0)
     for _ in range(1000):

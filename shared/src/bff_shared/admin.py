@@ -19,11 +19,19 @@ ALL_GUESSES, ALL_BURST = 5.0, 50.0
 """Wrong tokens a second, and at once, of all clients together."""
 
 MAX_KNOWN = 100
-"""Client addresses remembered for having had the token: the guesses of others do not shut them out."""
+"""Client addresses remembered for having had the token: no guess, of theirs or of others, shuts them out."""
+
+
+TOO_MANY = "too many wrong admin tokens; wait before you try again"
 
 
 class AdminGate:
-    """Checks the admin token for one process. A client that has guessed too often is refused without a comparison."""
+    """Checks the admin token for one process and slows guesses down.
+
+    An address that has guessed too often is refused without a comparison, unless it has had the token before: somebody
+    behind the admin's own address must not lock the admin out. The limit for all addresses together only changes what a
+    wrong token is answered; the right one passes.
+    """
 
     def __init__(self, token: str, clock: Callable[[], float]) -> None:
         self._token, self._clock = token, clock
@@ -43,13 +51,14 @@ class AdminGate:
             raise Unauthorized("the admin token is required")
         now = self._clock()
         wait = self._by_client.wait(client, now)
-        if client not in self._known:
-            wait = max(wait, self._all.wait(now))
-        if wait > 0:
-            raise TooManyRequests("too many wrong admin tokens; wait before you try again", wait)
+        if wait > 0 and client not in self._known:
+            raise TooManyRequests(TOO_MANY, wait)
         try:
             require_admin(authorization, self._token)
         except Unauthorized:
+            wait = max(wait, self._all.wait(now))
+            if wait > 0:
+                raise TooManyRequests(TOO_MANY, wait) from None
             self._by_client.take(client, now)
             self._all.take(now)
             log.warning("a wrong admin token", extra={"client": client})

@@ -53,6 +53,12 @@ def test_what_does_not_fit_its_coding_is_refused(data: bytes) -> None:
         decode(data)
 
 
+def test_empty_members_without_end_are_refused() -> None:
+    with pytest.raises(Undecodable, match="members"):
+        decode(gzip.compress(b"", mtime=0) * 100)
+    assert decode(gzip.compress(b"x", mtime=0) * 16) == b"x" * 16
+
+
 def test_a_bomb_is_stopped_at_the_limit_while_it_inflates() -> None:
     bomb = gzip.compress(bytes(200 << 20), 9)
     decoder = Decoder(ASKED, (b"gzip",), 1 << 20)

@@ -85,6 +85,26 @@ def test_what_never_became_a_response_opens_it_for_a_single_client_too() -> None
     assert subject.state is BreakerState.OPEN
 
 
+def test_one_clients_slow_calls_open_nothing_for_others() -> None:
+    subject = breaker()
+    for number in range(10):
+        call(subject, 1, Outcome.GOOD, f"honest {number}")
+    for _ in range(1000):
+        call(subject, 1, Outcome.BROKEN, "slow")
+    assert subject.state is BreakerState.CLOSED
+
+
+def test_no_connection_counts_whoever_asked() -> None:
+    subject = breaker()
+    for number in range(10):
+        call(subject, 1, Outcome.GOOD, f"honest {number}")
+    for _ in range(9):
+        call(subject, 1, Outcome.UNREACHABLE, "one")
+    assert subject.state is BreakerState.CLOSED
+    call(subject, 1, Outcome.UNREACHABLE, "one")
+    assert subject.state is BreakerState.OPEN
+
+
 def test_the_clients_told_apart_are_bounded() -> None:
     subject = breaker(min_calls=10**9)
     for number in range(20_000):

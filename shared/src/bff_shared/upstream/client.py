@@ -271,7 +271,9 @@ class Upstream:
         except UpstreamError as error:
             cause = error.__cause__
             reached = stage(cause) if isinstance(cause, httpx.TransportError) else Stage.SENT
-            if reached is Stage.CONNECT or call.uploaded():
+            if reached is Stage.CONNECT:
+                verdict.give(Outcome.UNREACHABLE)
+            elif call.uploaded():
                 verdict.give(Outcome.BROKEN)
             raise
         if response.status_code in OVERLOADED:

@@ -11,6 +11,9 @@ from bff_shared.http.headers import Header, tokens
 PIECE_BYTES = 64 * 1024
 """The most that is decoded at a time."""
 
+MAX_MEMBERS = 16
+"""A gzip file is a series of members (RFC 1952 section 2.2). Empty ones cost time and add nothing to the size."""
+
 GZIP = frozenset((b"gzip", b"x-gzip"))
 
 
@@ -28,7 +31,7 @@ class Decoder:
         accepted = tokens(value for name, value in asked if name.lower() == b"accept-encoding")
         if applied and not (len(applied) == 1 and applied[0] in GZIP and accepted & GZIP):
             raise Undecodable("the response has a content coding that was not asked for")
-        self._limit, self._size = limit, 0
+        self._limit, self._size, self._members = limit, 0, 1
         self._inflater = _inflater() if applied else None
         self._begun = False
 
@@ -38,7 +41,10 @@ class Decoder:
             yield self._count(data)
             return
         while data:
-            if self._inflater.eof:  # RFC 1952 section 2.2: a file is a series of members
+            if self._inflater.eof:
+                self._members += 1
+                if self._members > MAX_MEMBERS:
+                    raise Undecodable("the response has too many gzip members")
                 self._inflater = _inflater()
             self._begun = True
             try:

@@ -41,11 +41,12 @@ class BreakerState(Enum):
 
 
 class Outcome(Enum):
-    """How a call went: a response, one that says the backend is overloaded, or none that is whole."""
+    """How a call went: a response, one that says the backend is overloaded, none that is whole, or no connection."""
 
     GOOD = "good"
     OVERLOADED = "overloaded"
     BROKEN = "broken"
+    UNREACHABLE = "unreachable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,9 @@ class Ticket:
 class Breaker:
     """Opens when the share of failed calls over the window reaches a limit, and closes after a successful probe.
 
-    What one client alone brings about opens nothing: responses that say "overloaded" count only as far as the calls of
-    all the other clients fail as well. Calls without a whole response always count.
+    What one client alone brings about opens nothing for others: failures count only as far as the calls of all the other
+    clients fail as well. Two kinds count alone: calls that found no connection, which no request of a client brings
+    about, and calls without a whole response while one client is the only one there is.
 
     The probe is a request of our own, never a caller's, with a deadline after which the next caller starts another. It
     only finds out whether the backend responds. So a breaker that it closes is on probation for one window: a quarter
@@ -124,12 +126,14 @@ class Breaker:
 
     def _is_failing(self, now: float) -> bool:
         least = self._min_calls if now >= self._probation_until else max(1, self._min_calls // 4)
-        calls, failures, broken = self._calls.totals(now)
+        calls, failures, broken, unreachable = self._calls.totals(now)
         if calls < least or failures < self._share * calls:
             return False
-        if broken and broken >= self._share * calls:
+        if unreachable and unreachable >= self._share * calls:
             return True
         worst_calls, worst_failures = self._calls.of_the_worst(now)
+        if calls == worst_calls:
+            return broken > 0 and broken >= self._share * calls
         others = failures - worst_failures
         return others >= max(1, least / 4) and others >= self._share * (calls - worst_calls)
 
@@ -147,26 +151,27 @@ class _Calls:
     def add(self, now: float, client: str, outcome: Outcome) -> None:
         at = now // self._slice
         if not self._slices or self._slices[-1][0] != at:
-            self._slices.append((at, [0, 0, 0], {}))
+            self._slices.append((at, [0, 0, 0, 0], {}))
             self._expire(now)
         _, sums, clients = self._slices[-1]
-        for counts in (sums, clients.setdefault(hash(client) % self._KINDS, [0, 0, 0])):
+        for counts in (sums, clients.setdefault(hash(client) % self._KINDS, [0, 0, 0, 0])):
             counts[0] += 1
             counts[1] += outcome is not Outcome.GOOD
-            counts[2] += outcome is Outcome.BROKEN
+            counts[2] += outcome in {Outcome.BROKEN, Outcome.UNREACHABLE}
+            counts[3] += outcome is Outcome.UNREACHABLE
 
-    def totals(self, now: float) -> tuple[int, int, int]:
-        """Return calls, failed ones, and those without a whole response."""
+    def totals(self, now: float) -> tuple[int, int, int, int]:
+        """Return calls, failed ones, those without a whole response, and of these the ones that found no connection."""
         self._expire(now)
-        calls, failures, broken = (sum(sums[index] for _, sums, _ in self._slices) for index in range(3))
-        return calls, failures, broken
+        calls, failures, broken, unreachable = (sum(sums[index] for _, sums, _ in self._slices) for index in range(4))
+        return calls, failures, broken, unreachable
 
     def of_the_worst(self, now: float) -> tuple[int, int]:
         """Return calls and failed ones of the client that failed most; this looks at every client."""
         self._expire(now)
         by_client: dict[int, tuple[int, int]] = {}
         for _, _, clients in self._slices:
-            for client, (calls, failures, _) in clients.items():
+            for client, (calls, failures, *_) in clients.items():
                 known = by_client.get(client, (0, 0))
                 by_client[client] = known[0] + calls, known[1] + failures
         return max(by_client.values(), key=lambda counts: counts[1], default=(0, 0))
