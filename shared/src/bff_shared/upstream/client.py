@@ -186,16 +186,8 @@ class Upstream:
         Raises as `open` does, BackendMalformed for what cannot be decoded, and BackendTimeout past the deadline.
         """
         response = await self.open(call)
-        body = response.stream
         try:
-            async with asyncio.timeout(self._left(call)) as limited:
-                yield Reading(call, response, limit)
-        except TimeoutError as error:
-            if not limited.expired():
-                raise
-            if isinstance(body, _Body):
-                body.broke_off()
-            raise BackendTimeout("the backend's answer did not end within the deadline") from error
+            yield Reading(call, response, limit, lambda: self._left(call))
         except Undecodable as error:
             raise BackendMalformed(str(error)) from error
         finally:
@@ -397,19 +389,34 @@ class Upstream:
 class Reading:
     """A response that is being read: its status and headers, and by iteration its decoded content."""
 
-    def __init__(self, call: Call, response: httpx.Response, limit: int) -> None:
-        """Raise Undecodable for a coding that the call did not ask for."""
+    def __init__(self, call: Call, response: httpx.Response, limit: int, left: Callable[[], float | None]) -> None:
+        """Take how many seconds are `left` to wait; raise Undecodable for a coding that the call did not ask for."""
         self.status, self.headers = response.status_code, response.headers
-        self._stream = response.stream
+        self._stream, self._left = response.stream, left
         codings = [value for name, value in self.headers.raw if name.lower() == b"content-encoding"]
         self._decoder = Decoder(call.headers, codings, limit)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield the content in pieces; raises UpstreamError and Undecodable."""
-        async for data in self._stream:  # type: ignore[union-attr]  # a carrier's stream is always async
+        """Yield the content in pieces; raises UpstreamError and Undecodable.
+
+        The deadline bounds the waits for the backend alone: how long the caller takes for a piece is its own affair.
+        """
+        pieces = aiter(self._stream)  # type: ignore[arg-type]  # a transport's stream is always async
+        while (data := await self._next(pieces)) is not None:
             for content in self._decoder.feed(data):
                 yield content
         self._decoder.end()
+
+    async def _next(self, pieces: AsyncIterator[bytes]) -> bytes | None:
+        try:
+            async with asyncio.timeout(self._left()) as limited:
+                return await anext(pieces, None)
+        except TimeoutError as error:
+            if not limited.expired():
+                raise
+            if isinstance(self._stream, _Body):
+                self._stream.broke_off()
+            raise BackendTimeout("the backend's response did not end within the deadline") from error
 
 
 class _Place:

@@ -64,7 +64,7 @@ class Ticket:
 class Breaker:
     """Opens when the share of failed calls over the window reaches a limit, and closes after a successful probe.
 
-    What one client alone brings about opens nothing for others: failures count only as far as the calls of all the other
+    What one client alone brings about opens nothing for others: failures count only as far as the calls of all other
     clients fail as well. Two kinds count alone: calls that found no connection, which no request of a client brings
     about, and calls without a whole response while one client is the only one there is.
 
