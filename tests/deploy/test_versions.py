@@ -1,5 +1,6 @@
 """Each service has one version, wherever it is told."""
 
+import json
 import re
 import tomllib
 from collections.abc import Awaitable, Callable
@@ -49,6 +50,19 @@ def test_the_manifests_name_the_images_of_those_versions() -> None:
     images = yaml.safe_load((KUBERNETES / "base/kustomization.yaml").read_text())["images"]
     tags = {image["name"]: image["newTag"] for image in images}
     assert tags == {**{f"bff-{name}": declared(name) for name in SERVICES}, "bff-origin": declared("nginx")}
+
+
+def test_the_page_has_the_version_of_the_origin() -> None:
+    locked = json.loads((ROOT / "frontend/package-lock.json").read_text())["packages"]
+    page = json.loads((ROOT / "frontend/dashboard/package.json").read_text())
+    client = json.loads((ROOT / "frontend/client/package.json").read_text())
+    assert page["version"] == locked["dashboard"]["version"] == declared("nginx")
+    assert client["version"] == locked["client"]["version"]
+
+
+def test_the_changelog_begins_with_what_is_not_released_or_with_the_version_of_the_origin() -> None:
+    newest = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[0]
+    assert newest == "Unreleased" or re.fullmatch(rf"{re.escape(declared('nginx'))}, \d{{4}}-\d\d-\d\d", newest)
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
