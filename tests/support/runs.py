@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -101,6 +102,7 @@ class RunBackend:
     """Frames of further runs by id."""
     stall_over: asyncio.Event = field(default_factory=asyncio.Event)
     _server: Server | None = None
+    _kept: socket.socket | None = None
     port: int = 0
 
     @property
@@ -109,19 +111,33 @@ class RunBackend:
 
     async def start(self) -> None:
         """Listen, at the same port as before if it was started before."""
+        self._release()
         self._server = await serve(
             self._serve, "127.0.0.1", self.port, process_request=self._answer, compression=None, close_timeout=0.1
         )
         self.port = next(iter(self._server.sockets)).getsockname()[1]
 
-    async def stop(self) -> None:
-        """Stop listening and cut every connection."""
+    async def stop(self, *, keep_port: bool = False) -> None:
+        """Stop listening and cut every connection.
+
+        With `keep_port` nobody else gets the port until the next `start` or `stop`, and connections to it are refused.
+        """
+        self._release()
         if self._server is not None:
             for connection in list(self._server.connections):
                 connection.transport.abort()
             self._server.close()
             await self._server.wait_closed()
             self._server = None
+        if keep_port:
+            self._kept = socket.socket()
+            self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._kept.bind(("127.0.0.1", self.port))
+
+    def _release(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
     def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         del connection

@@ -132,7 +132,7 @@ async def test_a_backend_that_is_restarted_is_found_again_at_its_port() -> None:
     async with playing(backend, read_quiet_seconds=30) as relay, watching(relay.stream(FAST)) as client:
         await client.control(cmd="play")
         await client.until(lambda message: message["t"] == "frame" and message["seq"] == 499)
-        await backend.stop()
+        await backend.stop(keep_port=True)
         await client.until(lambda message: message.get("state") == "reconnecting")
         await backend.start()
         await client.until_type("end")
@@ -190,7 +190,7 @@ async def test_a_log_outlives_its_backend() -> None:
     backend = RunBackend(source(300))
     async with playing(backend, log_recheck_seconds=0) as relay, watching(relay.stream(FAST)) as client:
         await play_through(client)
-        await backend.stop()
+        await backend.stop(keep_port=True)
         async with watching(relay.stream(FAST)) as other:
             await play_through(other)
             assert_conserved(other.frames, backend.frames)
@@ -342,7 +342,7 @@ async def test_an_outage_is_not_noticed_while_the_log_is_ahead() -> None:
         await recording_of(relay, lambda one: one["frames"] == 400)
         await client.control(cmd="play")
         await client.until_type("frame")
-        await backend.stop()
+        await backend.stop(keep_port=True)
         await recording_of(relay, lambda one: one["state"] == "reconnecting")
         during = await client.until_type("frame")
         assert during["seq"] < 399
