@@ -108,3 +108,16 @@ async def test_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     async with asyncio.timeout(10), AsyncExitStack() as stack:
         for _ in range(3):
             await stack.enter_async_context(places.enter(0))
+
+
+async def test_a_call_that_is_cancelled_in_the_moment_of_its_turn_passes_it_on() -> None:
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        traffic = Traffic(group, 1, crowd=9)
+        for name in "abc":
+            await traffic.call(name, 0)
+        traffic._ends["a"].set()
+        await asyncio.sleep(0)  # "a" has left and let "b" in, which does not know yet
+        traffic._tasks["b"].cancel()
+        await traffic.settle()
+        assert traffic.begun == ["a", "c"]
+        traffic.end_all()

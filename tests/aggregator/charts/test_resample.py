@@ -215,3 +215,28 @@ def test_early_closes_are_those_of_the_exchange(year: int) -> None:
     found = sessions.find(t)
     early: Sequence[int] = found.day[found.minutes == sessions.EARLY_MINUTES].tolist()
     assert {EPOCH + timedelta(days=number) for number in early} == {day for day in EARLY if day.year == year}
+
+
+def test_the_ladder_of_sizes() -> None:
+    assert sizes(MINUTE) == [2, 3, 5, 10, 13, 15, 26, 30, 39, 60, 120, 180, *Span]
+    assert sizes(HOUR) == [120, 180, *Span]
+    assert sizes(DAILY) == [Span.WEEK, Span.MONTH, Span.QUARTER, Span.YEAR]
+    assert [span.value // 390 for span in Span] == [1, 5, 21, 63, 252]
+    assert all(span.value % 390 == 0 for span in Span)
+
+
+def session_of_minutes(count: int) -> Bars:
+    opened = int(reference.at(date(2024, 3, 6), 9, 30).timestamp())
+    prices, ones = np.arange(count, dtype=np.float64) + 100, np.ones(count, np.int64)
+    return Bars(opened + 60 * np.arange(count, dtype=np.int64), prices, prices, prices, prices, ones, None)
+
+
+def test_as_many_bars_as_asked_for_are_left_alone() -> None:
+    bars = session_of_minutes(120)
+    assert decimate(bars, 120, MINUTE).bars is bars
+    assert decimate(bars, 119, MINUTE).decimated
+
+
+def test_a_size_that_fits_exactly_is_taken() -> None:
+    done = decimate(session_of_minutes(300), 150, MINUTE)
+    assert (done.stride, len(done.bars)) == (2, 150)

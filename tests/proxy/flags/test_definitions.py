@@ -239,3 +239,15 @@ def test_variants_may_have_other_names() -> None:
     body = {"state": "ENABLED", "variants": {"new": True, "old": False}, "defaultVariant": "old"}
     assert parse(document({"bff": body})).flags["bff"].variant_of(True) == "new"
     assert VARIANTS == {"on": True, "off": False}
+
+
+@pytest.mark.parametrize("weights", [(1, 0), (2**31 - 2, 1), (0, 1)])
+def test_weights_may_add_up_to_all_that_flagd_divides_by(weights: tuple[int, int]) -> None:
+    FlagSet(parse(document({"bff": flag(targeting=percentage(*weights))})), {})
+
+
+def test_a_variant_without_a_weight_weighs_1() -> None:
+    found = FlagSet(parse(document({"bff": flag("off", targeting={"fractional": [["on"], ["off", 2**31 - 2]]})})), {})
+    assert found.evaluate("bff", {"targetingKey": "ann"}).reason == "SPLIT"
+    with pytest.raises(BadDefinition, match="add up"):
+        FlagSet(parse(document({"bff": flag("off", targeting={"fractional": [["on"], ["off", 2**31 - 1]]})})), {})

@@ -223,3 +223,17 @@ def test_of_two_replicas_the_newest_of_each_flag_counts() -> None:
     assert joined.revision == 9
     assert list(joined.changes) == ["chart_data"]
     assert other.joined(stale).entries == joined.entries
+
+
+def test_a_flag_has_the_version_of_its_change_and_0_without_one() -> None:
+    found = flags(replace(CHANGE, version=7))
+    assert (found.version("bff"), found.version("chart_data")) == (7, 0)
+    assert (found.source("bff"), found.source("chart_data")) == (CHANGE.source, "file")
+
+
+def test_what_tells_two_sets_apart_is_named_whichever_has_it() -> None:
+    before, after = flags(), flags(CHANGE, beta=flag("off"))
+    assert after.differences(before) == before.differences(after) == ["beta", "bff"]
+    assert after.differences(flags(CHANGE, beta=flag("off"))) == []
+    assert before.fingerprint("bff") != after.fingerprint("bff")
+    assert before.fingerprint("chart_data") == after.fingerprint("chart_data") != before.fingerprint("bff")

@@ -59,3 +59,10 @@ def test_peer_without_an_address_is_not_trusted() -> None:
 def test_credentials_are_authorization_and_cookie() -> None:
     given = [(b"Authorization", b"Bearer t"), (b"accept", b"*/*"), (b"cookie", b"a=1"), (b"cookie", b"b=2")]
     assert headers.credentials(given) == [given[0], given[2], given[3]]
+
+
+def test_a_peer_of_any_of_the_networks_is_trusted() -> None:
+    networks = (*LOCAL, ip_network("10.0.0.0/8"))
+    assert headers.is_trusted("10.1.2.3", networks)
+    assert headers.is_trusted("127.0.0.1", networks)
+    assert not headers.is_trusted("192.0.2.1", networks)

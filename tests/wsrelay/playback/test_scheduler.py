@@ -182,6 +182,24 @@ def test_a_closed_timer_gives_no_more_turns() -> None:
     assert len(member.turns) == count
 
 
+def test_one_timer_is_set_for_whoever_is_due_next() -> None:
+    clock = Clock()
+    ticker, late, soon = clock.ticker(), Member(clock), Member(clock)
+    ticker.schedule(late, clock.now + 2)
+    ticker.schedule(soon, clock.now + 1)
+    assert [timer.due for timer in clock.timers if not timer.is_cancelled] == [clock.now + 1]
+
+
+def test_a_turn_that_is_due_as_early_as_allowed_is_given_with_the_others() -> None:
+    clock = Clock(now=1024.0)
+    ticker, first, second = clock.ticker(), Member(clock), Member(clock)
+    ticker.schedule(first, clock.now)
+    ticker.schedule(second, clock.now + EARLY)
+    clock.run(0.0)
+    assert first.turns == [clock.now]
+    assert second.turns == [clock.now + EARLY]
+
+
 def test_members_that_are_forgotten_are_not_kept_until_their_turn_would_have_come() -> None:
     clock = Clock()
     ticker, members = clock.ticker(), [Member(clock) for _ in range(10)]
