@@ -13,7 +13,7 @@ const SINGLE = 'export { bff } from "./src/bff/adapter.ts"; export { BffFeed } f
 const BFF = `${SINGLE}; export { getView } from "./src/bff/view.ts"`;
 
 const SHARED =
-  '; export { Exchange, makeWire } from "./src/http/request-context.ts"; export { Calls } from "./src/calls.ts"';
+  '; export { makeHttpConfig, RequestContext } from "./src/http/request-context.ts"; export { Calls } from "./src/calls.ts"';
 
 async function bundled(contents, { minify, without }) {
   const apart = {

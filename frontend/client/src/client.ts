@@ -1,4 +1,4 @@
-/** The client: one owner of the calls and of the streams, and of who is told about them. */
+/** The client: owns the calls, the streams and the listeners of their reports. */
 
 import { Availability } from "./bff/availability.ts";
 import { validate } from "./bff/validate.ts";
@@ -19,7 +19,7 @@ declare const process: { env: { NODE_ENV?: string } };
 const RETURN_MS = 5000;
 const PROBE_MS = 3000;
 
-/** Return the checks of a development build. */
+/** Return the schema checks in a development build, undefined in production. */
 function checks(): typeof validate | undefined {
   try {
     // Bundlers know this to be false in a production build, and drop the checks and their schemas.
@@ -30,7 +30,7 @@ function checks(): typeof validate | undefined {
   return undefined;
 }
 
-/** Return a client. It asks `flags` before each call; whoever made the flags starts and closes them. */
+/** Return a client. It consults `flags` before each call; the caller starts and closes the flags. */
 export function createClient(options: ClientOptions): Client {
   const { flags, fallback = true, returnMs = RETURN_MS } = options;
   const check = options.validate === false ? undefined : checks();
@@ -50,7 +50,7 @@ export function createClient(options: ClientOptions): Client {
       return deferredFeed(loadLegacy().then(make), feed.host);
     },
   };
-  // When the BFF is down it may be too late to ask for it; a failure here is told by the call that needs it.
+  // Once the BFF is down it may be too late to load this code; a failure here is reported by the call that needs it.
   if (fallback) loadLegacy().catch(() => {});
   if (options.onReport) reports.subscribe(options.onReport);
   const unsubscribe = flags.subscribe(() => {

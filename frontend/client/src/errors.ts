@@ -1,4 +1,4 @@
-/** Errors of calls: one class, the canonical codes, whichever of the three shapes the answer had. */
+/** Errors of calls: one class with canonical codes, whichever of the three shapes the response had. */
 
 const CODES: Record<number, string> = {
   400: "BAD_REQUEST",
@@ -67,7 +67,7 @@ export function isBffFailure(error: BffError): boolean {
   return error.status === 0 || error.edge || (error.status >= 500 && error.code === "INTERNAL");
 }
 
-/** Tell whether nothing at all was heard of the service: every other call to it would fail in the same way. */
+/** Return whether the service was not reached at all, so that other calls to it would fail in the same way. */
 export function isUnreachable(error: BffError): boolean {
   return error.edge || (error.status === 0 && error.code !== "MALFORMED");
 }
@@ -92,14 +92,14 @@ interface ResponseInfo {
 }
 
 /** Return the error that an answer amounts to. */
-export function errorFromText(status: number, text: string, told: ResponseInfo): BffError {
+export function errorFromText(status: number, text: string, info: ResponseInfo): BffError {
   let body: unknown;
   try {
     body = JSON.parse(text);
   } catch {
     body = undefined;
   }
-  return errorFromBody(status, body, told);
+  return errorFromBody(status, body, info);
 }
 
 /** Return the error that an answer's body amounts to once it is read. */

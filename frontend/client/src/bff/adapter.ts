@@ -1,4 +1,4 @@
-/** Calls to the BFF: one request each, and answers that need no work. */
+/** Calls to the BFF: one request each, and responses that are returned as they are. */
 
 import { pathWithQuery, type RequestContext } from "../http/request-context.ts";
 import type {
@@ -15,7 +15,7 @@ import type {
   WireChart,
 } from "../types.ts";
 
-/** What both sides can do; a call's requests go through its own context. */
+/** The calls that both sides implement; all requests of one call go through its `RequestContext`. */
 export interface Adapter {
   listRuns(context: RequestContext, query: RunQuery, shown?: ListOptions["shown"]): Promise<RunPage>;
   createRun(context: RequestContext, request: RunRequest, idempotencyKey: string): Promise<CreatedRun>;

@@ -1,9 +1,9 @@
-/** Whether a service of the BFF is there: after it has been silent once, nobody else waits for it until a probe finds it. */
+/** Tracks whether a service of the BFF responds: after one timeout no further call waits for it until a probe succeeds. */
 
 import { type BffError, isUnreachable } from "../errors.ts";
 
 const MAX_PROBE_MS = 30_000;
-/** A failure that comes at once costs nobody time: a single one may be a connection that was just being closed. */
+/** Consecutive fast failures that mark the service as away; a single one may be a connection that was just closing. */
 const FAST_FAILURES = 2;
 
 export class Availability {
@@ -16,24 +16,24 @@ export class Availability {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
 
-  /** `probe` asks the service for something small and never rejects; the first probe comes after about `firstMs`. */
+  /** `probe` requests something small from the service and never rejects; the first probe runs after about `firstMs`. */
   constructor(probe: () => Promise<boolean>, firstMs: number) {
     this.#probe = probe;
     this.#firstMs = firstMs;
   }
 
-  /** What the service failed with, for as long as it counts as away. */
+  /** The failure that marked the service as away; undefined while it is available. */
   get failure(): BffError | undefined {
     return this.#failure;
   }
 
-  /** Be called, once, if the service is found to be silent while a request waits for it; returns how to stop. */
+  /** Call `expire` if the service times out while a request is waiting for it. Returns how to unsubscribe. */
   onUnavailable(expire: () => void): () => void {
     this.#waiting.add(expire);
     return () => this.#waiting.delete(expire);
   }
 
-  /** The service has answered a request, whatever it said. */
+  /** The service has responded, with whatever status. */
   recordSuccess(): void {
     this.#failures = 0;
     this.#probes = 0;
@@ -54,7 +54,7 @@ export class Availability {
     if (silent) for (const expire of [...this.#waiting]) expire();
   }
 
-  /** Count the service as there again, as far as anybody knows. */
+  /** Treat the service as available until the next failure. */
   reset(): void {
     this.#failure = undefined;
     clearTimeout(this.#timer);

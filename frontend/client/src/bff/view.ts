@@ -1,4 +1,4 @@
-/** All that a run's page shows: in one request where the BFF answers, else put together from single calls. */
+/** Everything a run's page shows: one streamed request to the BFF, or assembled from single calls. */
 
 import { type CallSpec, type Calls, chartSpec, runSpec } from "../calls.ts";
 import { BffError, errorFromBody, isObject } from "../errors.ts";
@@ -15,7 +15,7 @@ type SucceededLine = Extract<ViewLine, { status: 200 }>;
 const TARGET_POINTS = 2000;
 const CALL = { call: "getView", group: "run_data" } as const;
 
-/** Return a view at once; those who ask for the same share its request. */
+/** Return a view at once; concurrent callers of the same view share one request. */
 export function getView(calls: Calls, id: string, wanted: ViewQuery, { signal }: CallOptions = {}): View {
   if (signal?.aborted) return failed(signal.reason);
   // A chart by itself has more points where none are asked for.
@@ -46,15 +46,15 @@ function failed(reason: unknown): View {
   return { head: part, chart: part, run: part };
 }
 
-/** Resolve when each part is there or has failed; nobody else need hear of it then. */
+/** Resolve once every part has settled. */
 function allSettled({ head, chart, run }: View): Promise<unknown> {
   return Promise.allSettled([head, chart, run]);
 }
 
-/** A part that is there some time, or has failed. */
+/** A part that is resolved or rejected later. */
 class PendingPart<T> {
   readonly promise: Promise<T>;
-  /** Whether it is known whence it comes: nothing else need be asked for it. */
+  /** Whether its source is decided, so that nothing else has to be requested for it. */
   isAssigned = false;
   #resolve: (value: T | Promise<T>) => void = () => {};
 
@@ -70,7 +70,7 @@ class PendingPart<T> {
   }
 }
 
-/** Of what a run is. */
+/** The symbol and the window of a run. */
 type Window = Record<"symbol" | "from" | "to", string | null>;
 type Fetch = <T>(spec: CallSpec<T>) => Promise<T>;
 
@@ -86,7 +86,7 @@ class ViewLoader {
   readonly #chart = new PendingPart<Chart>();
   readonly #run = new PendingPart<CompleteRun>();
   readonly #parts = { head: this.#head, chart: this.#chart, run: this.#run };
-  /** What the first of the parts that failed failed with. */
+  /** The error of the first part that failed. */
   #firstError: BffError | undefined;
 
   constructor(calls: Calls, id: string, query: ViewQuery, signal: AbortSignal, shareAs: ShareAs) {
@@ -106,7 +106,7 @@ class ViewLoader {
     return this.#head.isAssigned && this.#chart.isAssigned && this.#run.isAssigned;
   }
 
-  /** Put the view together from a run and a chart, which waits for the run only if it has to. */
+  /** Assemble the view from single calls; the chart waits for the run only if the window is unknown. */
   compose(get: Fetch = (spec) => this.#calls.shared(spec, this.#signal)): void {
     const run = get(this.#runSpec());
     this.#run.assign(run);
@@ -114,7 +114,7 @@ class ViewLoader {
     this.#chart.assign(this.#loadChart(get));
   }
 
-  /** Ask for the whole in one request; a run or a chart of the same may be had from it as well. */
+  /** Request the whole view; callers of the same run or chart share the parts of it. */
   async load(): Promise<void> {
     this.#shareAs(this.#calls.requestKey(this.#runSpec()), this.#run.promise);
     if (this.#query.known) this.#shareChart(this.#query.known);
@@ -139,7 +139,7 @@ class ViewLoader {
     }
   }
 
-  /** Let every part fail that is not there. */
+  /** Reject every part that is not assigned yet. */
   reject(error: unknown): void {
     const { head, chart, run } = failed(error);
     if (!this.#head.isAssigned) this.#head.assign(head);
@@ -147,7 +147,7 @@ class ViewLoader {
     if (!this.#run.isAssigned) this.#run.assign(run);
   }
 
-  /** Take the parts as they come; return what kept any of them from coming. */
+  /** Assign the parts as they arrive; return the error that kept any of them from arriving. */
   async #read(): Promise<BffError | undefined> {
     let failure: BffError;
     try {
@@ -162,7 +162,7 @@ class ViewLoader {
     return lost;
   }
 
-  /** Have legacy answer for the BFF, which failed before there was any part. */
+  /** Load the view from legacy: the BFF failed before it sent any part. */
   async #fallBack(failure: BffError): Promise<void> {
     const contexts = [this.#context];
     this.compose((spec) => {
@@ -192,7 +192,7 @@ class ViewLoader {
     }
   }
 
-  /** Fill in a part; return the path of the GET that would have answered with it alone. */
+  /** Assign a part; return the path of the GET that would have returned it alone. */
   #assignPart({ name, body }: SucceededLine): string | undefined {
     const { check } = this.#calls.deps;
     if (name === "head") {
@@ -213,7 +213,7 @@ class ViewLoader {
     return undefined;
   }
 
-  /** Have legacy answer for a part that the BFF failed with, or let it fail. */
+  /** Load a part that failed at the BFF from legacy, or reject it. */
   #partFailed(name: "chart" | "run", error: BffError): void {
     this.#firstError ??= error;
     const get: Fetch = (spec) => this.#calls.once(spec, this.#signal, error);
@@ -238,7 +238,7 @@ class ViewLoader {
     throw new BffError("DATASET_NOT_FOUND", "the run has no symbol or no window", { status: 404, details });
   }
 
-  /** Return the spec of the view's chart, if the run has one. */
+  /** Return the call for the view's chart; undefined if the run has no symbol or no window. */
   #chartSpec(window: Window): CallSpec<Chart> | undefined {
     const { timeframe, targetPoints, rthOnly } = this.#query;
     const { symbol } = window;
@@ -260,10 +260,10 @@ function runWindow({ symbol, run_from: from, run_to: to }: RunHead): Window {
   return { symbol, from, to };
 }
 
-/** Return what the light answer about a run would say of it. */
+/** Return the head of a run, as `GET /runs/{id}/status` would. */
 function runHead({ run, metadata }: CompleteRun): RunHead {
   const { run_id, status, symbol, strategy_id, created_at, run_from, run_to, duration_ms } = run;
-  const told = run.extra?.["progress"];
+  const progress = run.extra?.["progress"];
   return {
     run_id,
     status,
@@ -274,7 +274,7 @@ function runHead({ run, metadata }: CompleteRun): RunHead {
     run_to,
     duration_ms,
     finished: isOver(status),
-    progress: status === "DONE" ? 1 : typeof told === "number" ? told : null,
+    progress: status === "DONE" ? 1 : typeof progress === "number" ? progress : null,
     revision: metadata.revision,
     stale: metadata.stale,
   };

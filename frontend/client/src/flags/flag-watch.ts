@@ -1,10 +1,10 @@
 /**
- * When to ask for the flags anew: on the server's event, else by polling. One tab of a browser holds the event stream for
- * all, because a browser has six connections of HTTP/1.1 to an origin, whatever the number of its tabs.
+ * Decides when flags are evaluated again: on the server's event, else by polling. One tab of a browser holds the event
+ * stream for all, because a browser opens six HTTP/1.1 connections to an origin, whatever the number of its tabs.
  */
 
 const SLOW_POLL_MS = 30_000;
-/** An event stream that was open for so long worked; the next failure is a new one. */
+/** An event stream that was open for this long was healthy: its next failure starts the backoff anew. */
 const HEALTHY_AFTER_MS = 10_000;
 
 /** What the tabs of a browser share. */
@@ -32,7 +32,7 @@ export function browserTabs(): Tabs | null {
   };
 }
 
-/** How asking for the flags went. */
+/** Outcome of an evaluation. */
 export interface RefreshResult {
   /** Whether the flags are known, changed or not. */
   ok: boolean;
@@ -46,7 +46,7 @@ export interface WatchOptions {
   tabs: Tabs | null;
   /** How long to wait for the first poll, in milliseconds; it doubles to 30 s. */
   pollMs: number;
-  /** Ask for the flags. Never rejects. */
+  /** Evaluate the flags. Never rejects. */
   refresh(): Promise<RefreshResult>;
 }
 
@@ -59,7 +59,7 @@ export class FlagWatch {
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** Polls since the event stream worked last. */
   #attempt = 0;
-  /** Gives up being the tab that holds the event stream, or waiting to be it; null while the tab is hidden. */
+  /** Aborting it resigns as leader, or leaves the election; null while the tab is hidden. */
   #candidacy: AbortController | null = null;
   #isLeader = false;
 
@@ -81,7 +81,7 @@ export class FlagWatch {
     this.#stop();
   }
 
-  /** Listen while this tab can be seen; tell whether that has just begun. */
+  /** Stand for election while this tab is visible; returns whether that has just begun. */
   #followVisibility(): boolean {
     if (this.#options.tabs?.isVisible() === false) {
       this.#stop();
@@ -93,7 +93,7 @@ export class FlagWatch {
     return true;
   }
 
-  /** Ask nothing and hold nothing: another tab may. */
+  /** Stop polling and listening, and resign as leader. */
   #stop(): void {
     clearTimeout(this.#timer);
     this.#candidacy?.abort();
@@ -103,7 +103,7 @@ export class FlagWatch {
     this.#events = null;
   }
 
-  /** Wait to be the one tab that listens for all; its lock goes to the next as soon as it is closed or hidden. */
+  /** Wait for the lock of the tab that listens for all; it passes on as soon as this tab is closed or hidden. */
   async #campaign(signal: AbortSignal): Promise<void> {
     const { tabs, url } = this.#options;
     const lead = (): Promise<void> | undefined => {
@@ -143,7 +143,7 @@ export class FlagWatch {
     };
   }
 
-  /** Plan the next poll: slowly while an event stream is open, here or in another tab, in case an event was lost. */
+  /** Schedule the next poll: slowly while an event stream is open, here or in another tab, in case an event was lost. */
   #schedulePoll(retryAfterMs: number | null = 0): void {
     clearTimeout(this.#timer);
     if (!this.#candidacy) return;

@@ -114,7 +114,7 @@ export class OfrepFlags implements FlagSource {
     return this.#stored.overrides?.[key] ?? this.#flags[key]?.value ?? false;
   }
 
-  /** Take over what another tab has switched. */
+  /** Apply overrides that another tab has stored. */
   #onStorage(): void {
     const { overrides } = this.#readStorage();
     if (JSON.stringify(overrides) === JSON.stringify(this.#stored.overrides)) return;
@@ -122,7 +122,7 @@ export class OfrepFlags implements FlagSource {
     this.#changed.emit();
   }
 
-  /** Ask now; who asks while another is asking is answered by one more round, which sees what changed meanwhile. */
+  /** Evaluate now; a call during an evaluation is answered by one more round, which sees what changed meanwhile. */
   async #refresh(): Promise<RefreshResult> {
     if (this.#refreshing) {
       this.#refreshAgain = true;
@@ -170,7 +170,7 @@ export class OfrepFlags implements FlagSource {
     }
   }
 
-  /** Take over what the flags are now; tell whether anything is different. */
+  /** Apply evaluated flags; returns whether any of them changed. */
   #apply(flags: Record<string, FlagState>): boolean {
     const before = JSON.stringify(this.#flags);
     this.#flags = flags;
@@ -189,7 +189,7 @@ export class OfrepFlags implements FlagSource {
     }
   }
 
-  /** Note a change; what other tabs have written besides stays. */
+  /** Store a change, on top of what other tabs have stored. */
   #writeStorage(change: StoredFlags): void {
     this.#stored = { ...this.#stored, ...this.#readStorage(), ...change };
     try {
@@ -207,14 +207,14 @@ function parseEvaluation(answer: unknown): Record<string, FlagState> {
   for (const flag of flags.filter(isObject)) {
     const { key, value, variant, reason, metadata } = flag;
     if (typeof key !== "string" || typeof value !== "boolean") continue;
-    const told = isObject(metadata) ? metadata : {};
+    const details = isObject(metadata) ? metadata : {};
     const evaluation = typeof reason === "string" ? reason : "UNKNOWN";
     known[key] = {
       value,
       variant: typeof variant === "string" ? variant : null,
-      reason: typeof told["reason"] === "string" ? told["reason"] : evaluation,
+      reason: typeof details["reason"] === "string" ? details["reason"] : evaluation,
       evaluation,
-      source: typeof told["source"] === "string" ? told["source"] : "file",
+      source: typeof details["source"] === "string" ? details["source"] : "file",
     };
   }
   return known;

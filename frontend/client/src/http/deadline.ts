@@ -1,6 +1,6 @@
-/** A limit on how long a request may stand still, joined with its caller's signal. */
+/** Idle and total timeout of a request, combined with its caller's abort signal. */
 
-/** Longest silence, and longest time in all, in milliseconds. */
+/** Longest time without a byte, and longest time in total, in milliseconds. */
 export interface Timeouts {
   idleMs: number;
   totalMs: number;

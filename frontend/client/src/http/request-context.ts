@@ -1,4 +1,4 @@
-/** One call's way over HTTP: ids, conditional requests, counting, and errors in one class. */
+/** The HTTP requests of one call: request ids, conditional requests, deadlines, accounting and error mapping. */
 
 import type { Availability } from "../bff/availability.ts";
 import { BffError, errorFromText, parseRetryAfter } from "../errors.ts";
@@ -8,10 +8,10 @@ import { readLines, readText } from "./body.ts";
 import { Deadline, type Timeouts } from "./deadline.ts";
 import { EtagCache } from "./etag-cache.ts";
 
-/** The services answer within 2 s, if only to say that the backend did not. */
+/** The services respond within 2 s, if only with an error about the backend. */
 const READ_IDLE_MS = 5000;
 const TOTAL_MS = 60_000;
-/** The backend thinks for as long as it likes: about a run that it has to load, or one that it makes. */
+/** The backend may take long to load a run, or to create one. */
 const BACKEND_TIMEOUTS: Timeouts = { idleMs: 30_000, totalMs: TOTAL_MS };
 const MAX_LINE_CHARS = 64_000_000;
 
@@ -21,9 +21,9 @@ export interface HttpConfig {
   fetch: typeof fetch;
   headers: () => Record<string, string>;
   etagCache: EtagCache;
-  /** How long a read of the BFF may stand still. */
+  /** Timeouts of reads from the BFF. */
   readTimeouts: Timeouts;
-  /** Whether the service behind the reads of the BFF is there, where legacy may stand in for it. */
+  /** Availability of the service behind the reads of the BFF; undefined where fallback is off. */
   availability?: Availability;
 }
 
@@ -40,19 +40,19 @@ export function makeHttpConfig(options: Pick<ClientOptions, "baseUrl" | "fetch" 
 
 export type Query = Record<string, string | number | boolean | null | undefined>;
 
-/** Return a path with the fields of a query that have a value. */
+/** Return a path with a query string of the fields that have a value. */
 export function pathWithQuery(path: string, query: Query = {}): string {
   const fields = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) if (value != null) fields.set(name, String(value));
   return fields.size ? `${path}?${fields}` : path;
 }
 
-/** A line of an answer. */
+/** A line of an NDJSON response. */
 export interface Line {
   value: unknown;
   /** Names the request in the logs. */
   correlationId: string;
-  /** Keep a part of the line as what the GET of another path would have answered. */
+  /** Cache a part of the line as the response to a GET of `path`. */
   keep(path: string, etag: string, value: unknown): void;
 }
 
@@ -60,7 +60,7 @@ function cacheKey(path: string, headers: Record<string, string>): string {
   return `${path} ${JSON.stringify(headers)}`;
 }
 
-/** Return how many bytes the last body from an address had before it was decoded, 0 where nobody can tell. */
+/** Return the encoded size in bytes of the last body from `url`; 0 where the browser does not report it. */
 async function encodedBytes(url: string): Promise<number> {
   // Browsers note it a moment after the body has ended.
   await new Promise((resolve) => setTimeout(resolve));
@@ -68,11 +68,11 @@ async function encodedBytes(url: string): Promise<number> {
   return timing?.encodedBodySize ?? 0;
 }
 
-/** The requests of one call, and what they took. */
+/** Sends the requests of one call and counts them. */
 export class RequestContext {
   readonly http: HttpConfig;
   readonly signal: AbortSignal;
-  /** Who is asked: how long that may take depends on it. */
+  /** The side that is called; timeouts depend on it. */
   side: Side;
   requests = 0;
   bytes = 0;
@@ -84,7 +84,7 @@ export class RequestContext {
     this.side = side;
   }
 
-  /** Return an answer's JSON. Raises BffError, or the signal's reason. `missing` is the code of a plain 404. */
+  /** GET JSON. Throws BffError, or the signal's reason once that is aborted. `missing` is the error code of a bare 404. */
   async get(path: string, query?: Query, missing?: string): Promise<unknown> {
     const { etagCache: kept } = this.http;
     const whole = pathWithQuery(path, query);
@@ -115,7 +115,7 @@ export class RequestContext {
     });
   }
 
-  /** Hand over each line of an answer as it comes; return the request's id. Raises BffError, or the signal's reason. */
+  /** GET NDJSON and pass on each line as it arrives; returns the request id. Throws BffError, or the signal's reason. */
   async lines(path: string, take: (line: Line) => void): Promise<string> {
     const own = this.http.headers();
     return this.#send("GET", path, null, { accept: "application/x-ndjson", ...own }, async (response, id, deadline) => {

@@ -1,4 +1,4 @@
-/** The BFF's playback door: the relay paces, merges, seeks and resumes, so there is little left to do. */
+/** Playback over the BFF: the relay paces, merges, seeks and resumes, so little is left to do here. */
 
 import { BffError, isObject } from "../errors.ts";
 import type { components } from "../generated/stream.ts";
@@ -6,7 +6,7 @@ import { pathWithQuery } from "../http/request-context.ts";
 import type { Frame, Position, StreamState } from "../types.ts";
 import { backoff, type Control, type Feed, type FeedOptions, socketUrl } from "./feed.ts";
 
-/** Close codes after which coming back is useless: docs/playback.md. */
+/** Close codes after which reconnecting is useless: docs/playback.md. */
 const FINAL_CLOSE_CODES: Record<number, string> = {
   1008: "VALIDATION",
   1009: "TOO_LARGE",
@@ -21,9 +21,9 @@ type Hello = Messages["Hello"];
 type Extent = Messages["Extent"];
 
 const HEARTBEAT_TIMEOUT_MS = 15_000;
-/** The relay greets within 2 s, whatever the backend does. */
+/** The relay sends its hello within 2 s, whatever the backend does. */
 const HELLO_TIMEOUT_MS = 5000;
-/** A connection that holds for so long, or brings a frame, is one that works: a greeting alone is not. */
+/** A connection is healthy once it has held for this long or delivered a frame; a hello alone proves nothing. */
 const HEALTHY_AFTER_MS = 5000;
 /** Names no reading: the relay then goes by the time. Without a name it could take `seq` for one of another reading. */
 const UNKNOWN_EPOCH = "unknown";
@@ -107,7 +107,7 @@ export class BffFeed implements Feed {
     };
   }
 
-  /** A connection that says nothing, not even its heartbeat of every 5 s, is given up. */
+  /** Drop a connection that sends nothing, not even its heartbeat every 5 s. */
   #restartWatchdog(): void {
     clearTimeout(this.#watchdog);
     this.#watchdog = setTimeout(
@@ -120,7 +120,7 @@ export class BffFeed implements Feed {
     );
   }
 
-  /** Count the tries anew: this connection works. */
+  /** This connection is healthy: reset the backoff. */
   #onHealthy(): void {
     clearTimeout(this.#healthyTimer);
     if (this.#isHealthy) return;

@@ -1,4 +1,4 @@
-/** What a stream needs of a side: frames after a position, controls that take effect, and to be told how it goes. */
+/** The interface between a stream and the side that feeds it: frames after a position, controls, and connection events. */
 
 import type { BffError } from "../errors.ts";
 import type { Frame, Position, StreamEvents, StreamState } from "../types.ts";
@@ -8,27 +8,27 @@ export type Control =
   | { cmd: "seek"; pos: number | string }
   | { cmd: "speed" | "fps" | "step"; val: number };
 
-/** Where frames come from: one connection at a time, kept up by itself until it is closed. */
+/** A source of frames: one connection at a time, re-established until the feed is closed. */
 export interface Feed {
-  /** Whether a control would take effect, or be kept, if it were sent now. */
+  /** Whether a control sent now would take effect or be queued. */
   readonly acceptsControls: boolean;
-  /** Hand over the frames after this position. Nothing is handed over before. */
+  /** Deliver the frames after this position; none is delivered before this call. */
   start(at: Position, playing: boolean): void;
   send(control: Control): void;
   close(): void;
 }
 
-/** Who takes the frames. */
+/** The receiver of a feed's frames and events. */
 export interface FeedHost {
-  /** The feed could go on from the stream's position now; said once for each connection. */
+  /** The feed can continue from the stream's position; called once per connection. */
   ready(hello: Omit<StreamEvents["hello"], "side" | "seq"> & { seq?: number }): void;
   frame(frame: Frame): void;
   status(change: Partial<StreamState>): void;
   end(): void;
   error(error: StreamEvents["error"]): void;
-  /** The feed is out of order; it goes on trying until it is closed. */
+  /** The feed has failed; it retries until it is closed. */
   failed(error: BffError): void;
-  /** Frames come, or a connection has held for a while: the feed is in order again. */
+  /** Frames arrive, or a connection has held for a while: the feed has recovered. */
   healthy(): void;
   /** The reading of the run that `seq` counts in is known now, or is another one. */
   epoch(epoch: string): void;
@@ -55,12 +55,12 @@ export function backoff(attempt: number): number {
   return 100 + Math.random() * Math.min(15_000, 250 * 2 ** attempt);
 }
 
-/** Return a feed whose code is still on its way; what it is told meanwhile waits. */
+/** Return a feed whose code is still loading; calls are queued until it has loaded. */
 export function deferredFeed(loading: Promise<() => Feed>, host: FeedHost): Feed {
   let feed: Feed | undefined;
   let closed = false;
   const waiting: ((feed: Feed) => void)[] = [];
-  const tell = (act: (feed: Feed) => void): void => {
+  const whenLoaded = (act: (feed: Feed) => void): void => {
     if (feed) act(feed);
     else waiting.push(act);
   };
@@ -74,8 +74,8 @@ export function deferredFeed(loading: Promise<() => Feed>, host: FeedHost): Feed
   );
   return {
     acceptsControls: true,
-    start: (at, playing) => tell((loaded) => loaded.start(at, playing)),
-    send: (control) => tell((loaded) => loaded.send(control)),
+    start: (at, playing) => whenLoaded((loaded) => loaded.start(at, playing)),
+    send: (control) => whenLoaded((loaded) => loaded.send(control)),
     close: () => {
       closed = true;
       feed?.close();

@@ -1,6 +1,6 @@
 /**
- * A run being played. It keeps its place while its frames come from one side or the other: the side that takes over is
- * made ready first, then goes on after the frame that was shown last.
+ * A run being played. It keeps its position while its frames come from one side or the other: the side that takes over
+ * connects first, then continues after the last frame shown.
  */
 
 import { BffError } from "../errors.ts";

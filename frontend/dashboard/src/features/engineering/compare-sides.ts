@@ -64,20 +64,20 @@ async function loadView(client: Client, route: Route): Promise<void> {
 
 async function measureSide(side: Side, route: Route): Promise<Cost> {
   let sum = NO_COST;
-  let tell = () => {};
-  const told = new Promise<void>((resolve) => {
-    tell = resolve;
+  let reported = () => {};
+  const firstReport = new Promise<void>((resolve) => {
+    reported = resolve;
   });
   const client = fixedSideClient(side, (report: Report) => {
     sum = addReport(sum, report);
-    tell();
+    reported();
   });
   const began = performance.now();
   try {
     await loadView(client, route);
     const ms = performance.now() - began;
     // A view is reported a moment after its parts are there.
-    if (route.view === "run") await told;
+    if (route.view === "run") await firstReport;
     return { ...sum, ms };
   } finally {
     client.close();

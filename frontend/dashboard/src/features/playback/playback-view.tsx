@@ -40,13 +40,14 @@ function keyAction(event: KeyboardEvent, player: Player): (() => void) | undefin
   }
 }
 
-function Connection({ shot }: { shot: Snapshot }) {
-  const { kind, words } = CONNECTIONS[shot.connection];
-  const retry = shot.retryMs && shot.connection !== "live" ? `, next try in ${Math.ceil(shot.retryMs / 1000)} s` : "";
+function Connection({ shot: snapshot }: { shot: Snapshot }) {
+  const { kind, words } = CONNECTIONS[snapshot.connection];
+  const retry =
+    snapshot.retryMs && snapshot.connection !== "live" ? `, next try in ${Math.ceil(snapshot.retryMs / 1000)} s` : "";
   return (
-    <span className={`badge ${kind}`} role="status" data-connection={shot.connection} data-side={shot.side}>
-      {shot.ended && shot.connection === "live" ? "at the end" : words}
-      {retry} · {shot.side === "bff" ? "BFF" : "legacy"}
+    <span className={`badge ${kind}`} role="status" data-connection={snapshot.connection} data-side={snapshot.side}>
+      {snapshot.ended && snapshot.connection === "live" ? "at the end" : words}
+      {retry} · {snapshot.side === "bff" ? "BFF" : "legacy"}
     </span>
   );
 }
