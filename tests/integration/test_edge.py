@@ -126,6 +126,8 @@ def test_unfinished_uploads_of_one_address_leave_its_reads_and_other_addresses_a
             assert edge.parts["proxy"].go_on.wait(WAIT_S)
         refused = edge.client.ask("/api/v1/backtests", from_address("192.0.2.3"), method="POST", body=b"{}")
         assert refused.status == 429
+        with_body = edge.client.ask("/api/v1/backtests", from_address("192.0.2.3"), "Content-Length: 2", method="GET")
+        assert with_body.status == 429
         assert edge.client.ask("/api/v1/backtests", from_address("192.0.2.3")).status == 200
         other = edge.client.ask("/api/v1/backtests", from_address("192.0.2.4"), method="POST", body=b"{}")
         assert other.status == 200
@@ -139,7 +141,10 @@ def test_requests_above_the_rate_of_one_address_are_refused_and_another_is_serve
     statuses = [client.ask("/api/v1/x", from_address("192.0.2.1")).status for _ in range(5)]
     assert statuses == [502, 502, 502, 429, 429]
     assert client.ask("/api/v1/x", from_address("192.0.2.2")).status == 502
-    assert client.ask("/", from_address("192.0.2.1")).status == 200
+    assert client.ask("/", from_address("192.0.2.1")).status == 429
+    statuses = [client.ask("/api/v1/x", from_address(f"2001:db8:0:1::{n:x}")).status for n in range(5)]
+    assert statuses == [502, 502, 502, 429, 429]
+    assert client.ask("/api/v1/x", from_address("2001:db8:0:2::1")).status == 502
 
 
 # ── Bodies ──
