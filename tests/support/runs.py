@@ -75,6 +75,8 @@ class Fate:
 
     kill_after: int | None = None
     stall_after: int | None = None
+    pause_seconds: float = 0.0
+    """Before each frame."""
 
 
 @dataclass
@@ -203,6 +205,8 @@ class RunBackend:
                     return
                 if index == fate.stall_after:
                     await self.stall_over.wait()
+                if fate.pause_seconds:
+                    await asyncio.sleep(fate.pause_seconds)
                 await connection.send(json.dumps(frame))
             if self.says_end:
                 await connection.send('{"t":"end"}')

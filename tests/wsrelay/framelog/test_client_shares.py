@@ -194,6 +194,26 @@ async def test_runs_beyond_those_that_one_address_may_have_read_at_once_wait_and
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("fate", [Fate(stall_after=0), Fate(pause_seconds=0.02)], ids=["silent", "trickling"])
+async def test_a_run_that_brings_little_keeps_no_other_of_its_address_waiting(
+    monkeypatch: pytest.MonkeyPatch, fate: Fate
+) -> None:
+    monkeypatch.setattr("bff_wsrelay.framelog.ingester.READING_SECONDS", 0.5)
+    backend = RunBackend(source(10_000), lambda n: fate if n == 0 else Fate(), more={"short": source(50)})
+    async with (
+        playing(backend, read_max_per_client=1, beat_seconds=1000, read_stall_seconds=1000) as relay,
+        watching(relay.stream(FAST)),
+    ):
+        async with asyncio.timeout(10):
+            while not backend.connections:
+                await asyncio.sleep(0.01)
+        async with watching(relay.stream("?speed=3600&autoplay=1", "short")) as other:
+            await other.until(lambda message: message.get("state") == "waiting" and "retry_ms" in message)
+            await other.until_type("end")
+            assert_conserved(other.frames, backend.more["short"])
+        assert relay.value("bff_stream_upstream_breaks_total") == 0
+
+
 async def test_one_address_with_many_credentials_leaves_room_for_another() -> None:
     tokens = {f"t{number}": 200 for number in range(40)} | {"honest": 200}
     backend = RunBackend(source(6000), tokens=tokens)

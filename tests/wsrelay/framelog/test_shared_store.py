@@ -222,6 +222,28 @@ async def test_a_relay_that_waits_too_long_for_another_reads_for_itself(redis_se
     await backend.stop()
 
 
+async def test_waiting_for_another_relay_keeps_no_other_run_of_the_address_from_being_read(
+    redis_server: RedisServer,
+) -> None:
+    backend = RunBackend(source(200), more={"other": source(50)})
+    await backend.start()
+    settings = RelaySettings(backend_url=backend.url, redis_url=redis_server.url, digest_key=SecretStr("slot"))
+    busy = Replicas(settings, lease=60)
+    assert await busy.claim("run", []) is True
+    options: dict[str, Any] = {"redis_url": redis_server.url, "digest_key": "slot", "log_claim_seconds": 1000}
+    async with (
+        relaying(backend.url, read_max_per_client=1, **options) as relay,
+        watching(relay.stream(FAST)) as waits,
+        watching(relay.stream(FAST, "other")) as other,
+    ):
+        await waits.until(lambda message: message.get("state") == "waiting" and "retry_ms" in message)
+        await other.until_type("end")
+        assert_conserved(other.frames, backend.more["other"])
+        assert waits.frames == []
+    await busy.aclose()
+    await backend.stop()
+
+
 async def test_other_credentials_do_not_find_what_was_shared(redis_server: RedisServer) -> None:
     backend = RunBackend(source(100), tokens={"a": 200, "b": 200, "c": 403})
     await backend.start()

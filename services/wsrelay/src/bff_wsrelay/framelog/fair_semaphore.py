@@ -29,9 +29,13 @@ class FairSemaphore:
         """How many wait for a slot."""
         return sum(not future.done() for queue in self._waiting.values() for future in queue)
 
+    def is_free(self, client: str) -> bool:
+        """Tell whether a client need not wait for a slot."""
+        return self._active < self._total and self._held[client] < self._per_client and client not in self._waiting
+
     async def acquire(self, client: str) -> None:
         """Take a slot, waiting for one; each needs one `release`."""
-        if self._active < self._total and self._held[client] < self._per_client and client not in self._waiting:
+        if self.is_free(client):
             self._take(client)
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

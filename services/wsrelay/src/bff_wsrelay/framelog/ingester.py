@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from bff_shared.errors import BffError
+from bff_shared.errors import BackendUnavailable, Busy, UpstreamError
 from bff_shared.http.context import upstream_headers
 from bff_shared.http.headers import Header
 from bff_shared.upstream.client import Call, Upstream, credentials_and_ids
@@ -35,6 +35,8 @@ SCHEDULE = (0.05, 0.25, 0.5, 1.0, 2.0, 4.0)
 SLICE = 64
 """Frames taken before viewers get their turn."""
 DETAIL_SECONDS = 10.0
+READING_SECONDS = 5.0
+"""A reading that takes longer keeps no other of its client address from beginning: a run may grow for hours."""
 CAUGHT_UP_SECONDS = 1.0
 """Without a frame for so long, a run that is being read counts as read so far as it goes."""
 ERRORS = 3
@@ -68,14 +70,14 @@ class Equipment:
 class Reader:
     """Fills one recording on behalf of one set of credentials, which it keeps in memory only.
 
-    `client` is the address that its work counts for.
+    `client` returns the address that its work counts for.
     """
 
     def __init__(
         self,
         recording: Recording,
         credentials: Sequence[Header],
-        client: str,
+        client: Callable[[], str],
         equipment: Equipment,
         on_growth: Callable[[], None],
     ) -> None:
@@ -88,7 +90,8 @@ class Reader:
         self._path = f"/backtests/{quote(recording.run_id, safe='')}"
         self._backoff, self._breaks = Backoff(SCHEDULE), Breaks()
         self._reading: Reading | None = None
-        self._is_reading = False
+        self._slot_client = ""
+        self._resting: asyncio.TimerHandle | None = None
         self._errors = self._left_out = 0
         self._doubted = -1
         self.identified = asyncio.Event()
@@ -114,8 +117,8 @@ class Reader:
     async def look(self, seconds: float = DETAIL_SECONDS) -> bool:
         """Ask the backend about the run, which also judges the credentials; tell whether it was run anew.
 
-        The recording's log is then another one, which has to be read from the beginning. Raises Failure, or BffError
-        for a while.
+        The recording's log is then another one, which has to be read from the beginning. Raises Failure; for a while,
+        UpstreamError, or Busy where this process has no room for the question.
         """
         headers = credentials_and_ids(self._credentials)
         call = Call("GET", self._path.encode(), headers, deadline=time.monotonic() + seconds)
@@ -123,7 +126,7 @@ class Reader:
         if answer.status in REFUSED_STATUSES:
             raise failure_of_status(answer.status)
         if answer.status != HTTPStatus.OK:
-            raise BffError(f"the backend answered {answer.status}")
+            raise BackendUnavailable(f"the backend answered {answer.status}")
         try:
             body = read(answer.content)
         except Malformed:
@@ -136,15 +139,26 @@ class Reader:
 
     async def _attempt(self) -> bool:
         """Make one pass; tell whether the run has ended. Waits after whatever went wrong."""
+        try:
+            return await self._attempt_now()
+        except Busy as busy:
+            # This process has no room for a question to the backend, which says nothing about the backend or the run.
+            self._rest()
+            delay = max(self._settings.read_poll_seconds, busy.retry_after or 0.0)
+            self._recording.enter("waiting", retry_ms=round(delay * 1000))
+            await asyncio.sleep(delay)
+            return False
+
+    async def _attempt_now(self) -> bool:
+        """Do what `_attempt` does; raises Busy too."""
         recording = self._recording
         finished, known, self._reading = True, len(recording.log), None
         try:
             await self.look()
             finished = recording.detail is None or recording.detail.finished
-            await self._readings.acquire(self._client)
-            self._is_reading = True
             if finished and await self._borrow():
                 return True
+            await self._take_slot()
             if await self._pass(finished=finished):
                 self._rest()
                 await self._sharing.lend()
@@ -157,7 +171,7 @@ class Reader:
             self._rest()
             await self._wait_until_ready(str(error), finished=finished)
             return False
-        except (BffError, Unreachable, LinkClosed, TimeoutError) as error:
+        except (UpstreamError, Unreachable, LinkClosed, TimeoutError) as error:
             self._rest()
             self._tally.upstream_breaks += 1
             log.info("reading broke off", extra={"run_id": recording.run_id, "reason": str(error)})
@@ -170,11 +184,20 @@ class Reader:
         await asyncio.sleep(delay)
         return False
 
+    async def _take_slot(self) -> None:
+        """Wait until the client address may have another run read; `_rest` follows, by itself after a while."""
+        client = self._slot_client = self._client()
+        if not self._readings.is_free(client):
+            self._recording.enter("waiting", retry_ms=round(self._settings.read_poll_seconds * 1000))
+        await self._readings.acquire(client)
+        self._resting = asyncio.get_running_loop().call_later(READING_SECONDS, self._rest)
+
     def _rest(self) -> None:
         """Let somebody else read."""
-        if self._is_reading:
-            self._is_reading = False
-            self._readings.release(self._client)
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
+            self._readings.release(self._slot_client)
 
     async def _is_hopeless(self) -> bool:
         """Tell whether readings that break off at one frame have had the run whole. Raises Failure if they never will.
@@ -234,7 +257,7 @@ class Reader:
         while True:
             batch = await self._receive(link)
             for start in range(0, len(batch), SLICE):
-                async with self._turns.slot(self._client):
+                async with self._turns.slot(self._client()):
                     said_end = self._take(batch[start : start + SLICE], reading, silence)
                     await asyncio.sleep(0)
                 if said_end or reading.is_complete:
@@ -271,7 +294,7 @@ class Reader:
             answer = await self._upstream.fetch(
                 Call("GET", f"{self._path}/equity".encode(), headers, deadline=deadline)
             )
-        except BffError:
+        except UpstreamError:
             return None
         return curve_end(answer.content) if answer.status == HTTPStatus.OK else None
 

@@ -16,7 +16,7 @@ from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bff_shared.errors import BffError
+from bff_shared.errors import ClientBusy, UpstreamError
 from bff_shared.http.headers import Header
 from bff_shared.upstream.client import Upstream
 from bff_wsrelay.framelog.failures import Failure, FailureReason
@@ -157,6 +157,8 @@ class Shelf:
         if kept.timer is not None:
             kept.timer.cancel()
             kept.timer = None
+        if not kept.viewers:
+            kept.client = client
         kept.viewers[client] += 1
         self._book(kept)
         self._read(kept)
@@ -169,12 +171,15 @@ class Shelf:
             if not kept.viewers:
                 kept.client, kept.since = client, time.monotonic()
                 self._leave(kept)
+            elif kept.client not in kept.viewers:
+                kept.client = next(iter(kept.viewers))
             self._book(kept)
 
     async def verify(self, kept: Kept) -> None:
         """Have the backend judge the credentials, unless it just did. Raises Failure when it refuses them.
 
-        A backend that cannot be asked does not keep out those whom it let in when the log was begun.
+        A backend that cannot be asked does not keep out those whom it let in when the log was begun. Raises Busy where
+        it is this process that has no room for the question: then nobody knows.
         """
         recording = kept.recording
         if kept.reader is not None and recording.failure is None:
@@ -184,7 +189,7 @@ class Shelf:
         if recording.failure is not None:
             raise Failure(*recording.failure)
         if time.monotonic() - recording.verified > self._settings.log_recheck_seconds and recording.detail is not None:
-            with contextlib.suppress(BffError):
+            with contextlib.suppress(UpstreamError):
                 await self._recheck(kept)
 
     async def aclose(self) -> None:
@@ -214,7 +219,9 @@ class Shelf:
         recording = kept.recording
         if kept.task is not None or recording.log.ended or recording.failure is not None:
             return
-        kept.reader = Reader(recording, kept.credentials, kept.client, self._equipment, lambda: self._limit(kept))
+        kept.reader = Reader(
+            recording, kept.credentials, lambda: kept.client, self._equipment, lambda: self._limit(kept)
+        )
         task = kept.task = asyncio.create_task(kept.reader.run(), name=f"read {recording.run_id!r}")
         task.add_done_callback(lambda _: self._ended(kept, task))
 
@@ -227,16 +234,23 @@ class Shelf:
             self._drop(kept)
 
     async def _recheck(self, kept: Kept) -> None:
-        """Ask about the run again, once for all who want to know; read it anew if it was run anew."""
-        if kept.reader is None:
-            return
-        if kept.checking is None or kept.checking.done():
-            kept.checking = asyncio.create_task(kept.reader.look(IDENTIFY_SECONDS), name="recheck a run")
-            kept.checking.add_done_callback(lambda task: self._checked(kept, task))
-        checking = kept.checking
-        await asyncio.wait((checking,))
-        if not checking.cancelled():
-            await checking
+        """Ask about the run again, once for all who want to know; read it anew if it was run anew.
+
+        A question counts for the client that asks first; where that one has no room for it, the next one asks itself.
+        """
+        while kept.reader is not None:
+            is_own = kept.checking is None or kept.checking.done()
+            if kept.checking is None or is_own:
+                kept.checking = asyncio.create_task(kept.reader.look(IDENTIFY_SECONDS), name="recheck a run")
+                kept.checking.add_done_callback(lambda task: self._checked(kept, task))
+            checking = kept.checking
+            await asyncio.wait((checking,))
+            if checking.cancelled():
+                return
+            error = checking.exception()
+            if is_own or not isinstance(error, ClientBusy):
+                checking.result()
+                return
 
     def _checked(self, kept: Kept, task: asyncio.Task[bool]) -> None:
         """Read a run from the beginning that was run anew."""
