@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bff_shared.upstream.resilience import Breaker, BreakerState, Outcome, RetryBudget, Window, backoff
+from bff_shared.upstream.resilience import Breaker, BreakerState, Outcome, RetryBudget, Ticket, Window, backoff
 
 
 def breaker(min_calls: int = 4) -> Breaker:
@@ -165,7 +165,7 @@ def test_after_a_quiet_window_the_usual_number_is_needed_again() -> None:
         call(subject, 0, Outcome.BROKEN)
     subject.probed(subject.admit(5), 5, responded=True)
     for _ in range(7):
-        call(subject, 16, Outcome.BROKEN)
+        call(subject, 15, Outcome.BROKEN)
     assert subject.state is BreakerState.CLOSED
 
 
@@ -218,3 +218,118 @@ def test_window_counts_what_is_at_most_that_old(events: list[tuple[float, bool]]
 @given(st.integers(0, 60), st.floats(0, 1, exclude_max=True))
 def test_backoff_is_below_its_ceiling(attempt: int, draw: float) -> None:
     assert 0 <= backoff(attempt, draw) <= min(1.0, 0.025 * 2**attempt)
+
+
+def calls_of(subject: Breaker, failed: dict[str, int], good: dict[str, int] | None = None, at: float = 1) -> None:
+    """Let clients make calls that are overloaded, or good; the good ones first."""
+    for client, count in (good or {}).items():
+        for _ in range(count):
+            call(subject, at, Outcome.GOOD, client)
+    for client, count in failed.items():
+        for _ in range(count):
+            call(subject, at, Outcome.OVERLOADED, client)
+
+
+@pytest.mark.parametrize(
+    ("least", "failed", "good", "state"),
+    [
+        (4, {"a": 3, "b": 1}, {}, BreakerState.OPEN),  # a single failure of the others', which are all they called
+        (4, {"a": 3, "b": 1}, {"b": 1}, BreakerState.OPEN),  # exactly the share of the others
+        (4, {"a": 3, "b": 1}, {"b": 2}, BreakerState.CLOSED),  # less than the share of the others
+        (8, {"a": 7, "b": 1}, {}, BreakerState.CLOSED),  # the others' failures are too few
+        (20, {"a": 16, "b": 4}, {}, BreakerState.CLOSED),
+        (20, {"a": 16, "b": 5}, {}, BreakerState.OPEN),
+        (4, {"a": 3, "b": 2}, {"a": 17, "b": 2}, BreakerState.CLOSED),  # less than the share of all
+        (2, {"a": 2}, {}, BreakerState.CLOSED),
+    ],
+)
+def test_the_other_clients_calls_have_to_fail_as_well(
+    least: int, failed: dict[str, int], good: dict[str, int], state: BreakerState
+) -> None:
+    subject = breaker(least)
+    calls_of(subject, failed, good)
+    assert subject.state is state
+
+
+def test_a_clients_calls_count_over_the_whole_window() -> None:
+    subject = breaker()
+    calls_of(subject, {}, {"a": 1}, at=1)
+    calls_of(subject, {"a": 3, "b": 1}, {"b": 1}, at=2)
+    assert subject.state is BreakerState.OPEN
+
+
+def test_exactly_the_share_without_a_whole_response_opens_it() -> None:
+    subject = breaker()
+    for outcome in (Outcome.GOOD, Outcome.GOOD, Outcome.BROKEN, Outcome.BROKEN):
+        call(subject, 1, outcome, "only")
+    assert subject.state is BreakerState.OPEN
+
+
+def test_a_broken_call_among_overloaded_ones_of_one_client_opens_nothing() -> None:
+    subject = breaker()
+    for outcome in (Outcome.OVERLOADED, Outcome.OVERLOADED, Outcome.OVERLOADED, Outcome.BROKEN):
+        call(subject, 1, outcome, "only")
+    assert subject.state is BreakerState.CLOSED
+
+
+@pytest.mark.parametrize(("at", "state"), [(4.9, BreakerState.OPEN), (5.0, BreakerState.CLOSED)])
+def test_a_failure_counts_for_one_window(at: float, state: BreakerState) -> None:
+    subject = Breaker(window=5, min_calls=4, failure_share=0.5, open_seconds=5)
+    for early in (0.2, 0.4, 0.4):
+        call(subject, early, Outcome.BROKEN)
+    call(subject, at, Outcome.BROKEN)
+    assert subject.state is state
+
+
+def test_it_is_open_from_the_last_failure_on_and_a_probe_has_one_second() -> None:
+    subject = Breaker(window=10, min_calls=4, failure_share=0.5, open_seconds=5)
+    for at in (0, 1, 2, 3):
+        call(subject, at, Outcome.BROKEN)
+    assert subject.admit(4).wait == pytest.approx(4)
+    assert subject.admit(8).probe
+    assert subject.admit(8).wait == pytest.approx(1)
+
+
+def test_on_probation_one_failed_call_is_enough_where_few_are_needed_anyway() -> None:
+    subject = opened()
+    subject.probed(subject.admit(5), 5, responded=True)
+    call(subject, 5, Outcome.BROKEN)
+    assert subject.state is BreakerState.OPEN
+
+
+def test_a_ticket_is_current_until_the_state_changes() -> None:
+    subject = breaker()
+    ticket = subject.admit(0)
+    assert subject.is_current(ticket)
+    assert subject.is_current(Ticket())
+    for _ in range(4):
+        call(subject, 0, Outcome.BROKEN)
+    assert not subject.is_current(ticket)
+
+
+def test_good_calls_alone_are_forgotten_too() -> None:
+    subject = breaker()
+    for at in range(1000):
+        call(subject, at)
+    assert len(subject._calls._slices) <= 11
+
+
+def test_states_are_told_as_numbers() -> None:
+    assert [state.value for state in BreakerState] == [0.0, 0.5, 1.0]
+
+
+def test_a_window_counts_both_kinds_until_it_has_passed() -> None:
+    window = Window(5)
+    window.add(0.2, 1, 0)
+    window.add(0.4, 0, 2)
+    assert window.totals(4.9) == (1, 2)
+    assert window.totals(5.0) == (0, 0)
+
+
+def test_three_retries_are_always_allowed_unless_said_otherwise() -> None:
+    budget = RetryBudget(0.2)
+    assert [budget.take(1) for _ in range(4)] == [True, True, True, False]
+
+
+def test_the_ceiling_of_the_backoff_doubles() -> None:
+    assert [backoff(attempt, 0.5, base=0.1, cap=1.0) for attempt in range(5)] == [0.05, 0.1, 0.2, 0.4, 0.5]
