@@ -19,7 +19,7 @@ from bench.lib.figures import Figure
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 SCENARIOS = {
-    "transports": "carriers",
+    "transports": "transports",
     "proxy": "proxy",
     "overload": "pressure",
     "charts": "charts",

@@ -2,10 +2,10 @@
 
 Usage: python -m bench.scenarios.transports [--seconds 3] [--rounds 3] [--only NAME ...]
 
-First in process: each carrier asks a bare ASGI backend on uvicorn, one request after the other (p50) and 16 at a time
-(requests/s, p99). Then, where `wrk` is installed, through a bare ASGI app that forwards by each carrier. Peers that are
-not installed are left out and named. Each figure is the median of the rounds, which take turns so that a busy machine
-is busy for all; CPU is that of the measured process alone, which other processes disturb least.
+First in process: each transport asks a bare ASGI backend on uvicorn, one request after the other (p50) and 16 at a time
+(requests/s, p99). Then, where `wrk` is installed, through a bare ASGI app that forwards by each transport. Peers
+that are not installed are left out and named. Each figure is the median of the rounds, which take turns so that a busy
+machine is busy for all; CPU is that of the measured process alone, which other processes disturb least.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from bench.lib.http_load import CONCURRENCY, Figures, medians, show, wrk
 from bench.lib.json_backend import BODY, Receive, Scope, Send
 from bench.lib.processes import serve_app, serving
 
-from bff_shared.upstream.transport.http_transport import Carrier
+from bff_shared.upstream.transport.http_transport import HttpTransport
 
 Call = Callable[[bytes], Awaitable[tuple[int, list[tuple[bytes, bytes]], AsyncIterator[bytes]]]]
 
@@ -34,9 +34,9 @@ TIMEOUT = {"connect": 5.0, "read": 30.0, "write": 30.0, "pool": 30.0}
 MODULE = "bench.scenarios.transports"
 
 
-def make_carrier() -> Carrier:
+def make_transport() -> HttpTransport:
     """Return the project's transport as the services configure it."""
-    return Carrier(
+    return HttpTransport(
         max_connections=100,
         max_idle=100,
         idle_seconds=4.0,
@@ -54,7 +54,7 @@ def httpx_transport(transport: httpx.AsyncBaseTransport, base: str) -> Call:
     async def call(target: bytes) -> tuple[int, list[tuple[bytes, bytes]], AsyncIterator[bytes]]:
         request = httpx.Request(
             "GET",
-            url.copy_with(raw_path=target) if not isinstance(transport, Carrier) else url,
+            url.copy_with(raw_path=target) if not isinstance(transport, HttpTransport) else url,
             headers=[(b"host", host), (b"accept", b"*/*")],
             stream=httpx.ByteStream(b""),
             extensions={"timeout": TIMEOUT, "target": target},
@@ -112,14 +112,14 @@ CARRIERS: dict[str, Callable[[str], Call]] = {
     "httpx transport": lambda base: httpx_transport(httpx.AsyncHTTPTransport(limits=LIMITS), base),
     "httpx-aiohttp transport": lambda base: httpx_transport(aiohttp_transport(), base),
     "aiohttp client": aiohttp_client,
-    "AsyncClient on Carrier": lambda base: httpx_client(make_carrier(), base),
-    "Carrier": lambda base: httpx_transport(make_carrier(), base),
+    "AsyncClient on HttpTransport": lambda base: httpx_client(make_transport(), base),
+    "HttpTransport": lambda base: httpx_transport(make_transport(), base),
 }
 NEEDS = {"httpx-aiohttp transport": "httpx_aiohttp", "aiohttp client": "aiohttp"}
 
 
 def forwarder(name: str, base: str) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-    """Return a bare ASGI app that forwards by one carrier."""
+    """Return a bare ASGI app that forwards by one transport."""
     calls: list[Call] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -157,7 +157,7 @@ async def load(call: Call, seconds: float, concurrency: int) -> list[float]:
 
 
 async def in_process(name: str, base: str, seconds: float) -> Figures:
-    """Measure one carrier in this process."""
+    """Measure one transport in this process."""
     call = CARRIERS[name](base)
     await load(call, 0.3, CONCURRENCY)
     single = await load(call, seconds, 1)
@@ -178,7 +178,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", nargs="*", help="names of carriers")
+    parser.add_argument("--only", nargs="*", help="names of transports")
     parser.add_argument("--serve", nargs="+", help=argparse.SUPPRESS)
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -219,14 +219,14 @@ def report(names: list[str], seconds: float, rounds: int) -> None:
 
 
 def compare(rows: dict[str, list[Figures]], where: str) -> None:
-    """Keep how our own carrier does beside each other one, by CPU, which other processes disturb least."""
-    if "Carrier" not in rows:
+    """Keep how our own transport does beside each other one, by CPU, which other processes disturb least."""
+    if "HttpTransport" not in rows:
         return
-    ours = medians(rows["Carrier"])
-    figure(f"Carrier, {where}: requests/s at c=16", ours.rate, "/s", better="higher")
+    ours = medians(rows["HttpTransport"])
+    figure(f"HttpTransport, {where}: requests/s at c=16", ours.rate, "/s", better="higher")
     for name, rounds in rows.items():
         if name in NEEDS or name == "httpx transport":
-            figure(f"Carrier, {where}: CPU of a request beside {name}", ours.cpu / medians(rounds).cpu, "x")
+            figure(f"HttpTransport, {where}: CPU of a request beside {name}", ours.cpu / medians(rounds).cpu, "x")
 
 
 def _measured_alone(name: str, base: str, seconds: float) -> Figures:

@@ -13,7 +13,7 @@ def test_every_scenario_is_run_by_make_bench() -> None:
 
 
 def test_the_sections_of_a_report_keep_their_names_so_that_older_reports_can_be_compared() -> None:
-    assert {"charts", "runs", "playback", "proxy", "door", "carriers", "frontend"} <= set(bench.SCENARIOS.values())
+    assert {"charts", "runs", "playback", "proxy", "door", "transports", "frontend"} <= set(bench.SCENARIOS.values())
 
 
 def test_a_scenario_that_does_not_exist_is_refused_by_name(

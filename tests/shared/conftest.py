@@ -1,14 +1,14 @@
-"""A carrier that is closed when its test ends."""
+"""A transport that is closed when its test ends."""
 
 from collections.abc import AsyncIterator
 
 import pytest
 
-from bff_shared.upstream.transport.http_transport import Carrier
-from tests.support.carrier import new_carrier
+from bff_shared.upstream.transport.http_transport import HttpTransport
+from tests.support.transport import new_transport
 
 
 @pytest.fixture
-async def carrier() -> AsyncIterator[Carrier]:
-    async with new_carrier() as carrier:
-        yield carrier
+async def transport() -> AsyncIterator[HttpTransport]:
+    async with new_transport() as transport:
+        yield transport

@@ -282,7 +282,7 @@ async def test_a_never_ending_upload_has_no_say_in_whether_the_breaker_closes(st
     call = Call("POST", b"/", [(b"content-length", b"1000")], body, kind=Kind.UPLOAD, uploaded=lambda: False)
     upload = asyncio.create_task(upstream.fetch(call))
     async with asyncio.timeout(5):
-        while upstream._gates[Kind.UPLOAD].active == 0:
+        while upstream._limits[Kind.UPLOAD].active == 0:
             await asyncio.sleep(0.005)
     for _ in range(8):
         assert (await upstream.fetch(Call("GET", b"/"))).status == 200
@@ -486,10 +486,10 @@ async def test_a_response_that_lasts_gives_its_place_to_short_calls(start_raw: S
     ) as upstream:
         first = await upstream.open(Call("GET", b"/"))
         second = await upstream.open(Call("GET", b"/"))
-        assert upstream._gates[Kind.STREAM].active == 1
+        assert upstream._limits[Kind.STREAM].active == 1
         await first.aclose()
         await second.aclose()
-        assert [gate.active for gate in upstream._gates.values()] == [0, 0, 0]
+        assert [gate.active for gate in upstream._limits.values()] == [0, 0, 0]
 
 
 async def test_a_response_that_is_dropped_without_being_closed_gives_its_place_back(start_raw: StartRaw) -> None:
@@ -497,7 +497,7 @@ async def test_a_response_that_is_dropped_without_being_closed_gives_its_place_b
         await upstream.open(Call("GET", b"/"))
         gc.collect()
         assert (await upstream.fetch(Call("GET", b"/"))).status == 200
-        assert upstream._gates[Kind.SHORT].active == 0
+        assert upstream._limits[Kind.SHORT].active == 0
 
 
 async def test_client_errors_do_not_open_the_breaker(start_raw: StartRaw) -> None:

@@ -7,9 +7,9 @@ from fastapi import FastAPI
 
 from bff_proxy.flags import api
 from bff_proxy.flags.service import FlagService
-from bff_proxy.forwarding.forwarder import Forward
-from bff_proxy.forwarding.http_server import Wire
-from bff_proxy.forwarding.metrics import ProxyCounters
+from bff_proxy.forwarding.forwarder import Forwarder
+from bff_proxy.forwarding.http_server import TransparentHttpProtocol
+from bff_proxy.forwarding.metrics import ForwardingMetrics
 from bff_proxy.rollback.service import make_watch
 from bff_proxy.settings import ProxySettings
 from bff_shared.app import create_app as create_common_app
@@ -44,11 +44,11 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
         metrics=metrics,
         checks={"backend": upstream.check, "flags": flags.sync.check},
         lifespan=lifespan,
-        # The backend's own Date is passed on; nginx adds one where an answer has none.
-        server={"http": Wire, "date_header": False},
+        # The backend's own Date is passed on; nginx adds one where a response has none.
+        server={"http": TransparentHttpProtocol, "date_header": False},
     )
     flags.add_to(app)
-    forward = Forward(upstream, settings, ProxyCounters(metrics.registry))
+    forward = Forwarder(upstream, settings, ForwardingMetrics(metrics.registry))
     own = {getattr(route, "path", "") for route in app.routes}
     app.serve_directly(forward, lambda path: path not in own and not api.is_path(path))
     return app

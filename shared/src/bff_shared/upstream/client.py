@@ -1,7 +1,7 @@
-"""The one way to the backend: breaker, places, retries, deadline and the translation of failures, around a carrier.
+"""The one way to the backend: breaker, slots, retries, deadline and the translation of failures, around a transport.
 
-A call passes these stations in this order: breaker (or BACKEND_CIRCUIT_OPEN) → gate of its kind (a place, or BUSY) →
-carrier → retry within the budget, or the response → outcome recorded when its body has ended. Nothing is kept between
+A call passes these stations in this order: breaker (or BACKEND_CIRCUIT_OPEN) → limit of its kind (a slot, or BUSY) →
+transport → retry within the budget, or the response → outcome recorded when its body has ended. Nothing is kept between
 calls: no cookies, no redirects followed, no authentication, no proxies from the environment.
 """
 
@@ -36,10 +36,10 @@ from bff_shared.http.headers import Header
 from bff_shared.settings import Settings
 from bff_shared.telemetry import tracing
 from bff_shared.telemetry.metrics import Metrics
-from bff_shared.upstream.concurrency_limit import Gate
+from bff_shared.upstream.concurrency_limit import ConcurrencyLimit
 from bff_shared.upstream.decoding import Decoder, Undecodable
 from bff_shared.upstream.resilience import Breaker, Outcome, RetryBudget, Ticket, backoff
-from bff_shared.upstream.transport.http_transport import Carrier, Stage, Timings, reused, stage
+from bff_shared.upstream.transport.http_transport import FailureStage, HttpTransport, Timings, reused, stage
 
 log = logging.getLogger(__name__)
 SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
@@ -55,7 +55,7 @@ UNREACHABLE = frozenset((502, 504))
 
 
 class Kind(Enum):
-    """What a call takes while it lasts; each kind has a number of places of its own."""
+    """What a call takes while it lasts; each kind has a number of slots of its own."""
 
     SHORT = "short"
     UPLOAD = "upload"
@@ -105,8 +105,8 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole answer of the backend: its content decoded from any content coding."""
+class BackendResponse:
+    """A whole response of the backend: its content decoded from any content coding."""
 
     status: int
     headers: httpx.Headers
@@ -134,13 +134,13 @@ class Upstream:
             Kind.UPLOAD: settings.max_uploads,
             Kind.STREAM: settings.max_streams,
         }
-        queue, patience, share = settings.max_queue, settings.queue_timeout, settings.client_share
-        self._gates = {kind: Gate(size, queue, patience, share) for kind, size in sizes.items()}
+        queue, queue_timeout, share = settings.max_queue, settings.queue_timeout, settings.client_share
+        self._limits = {kind: ConcurrencyLimit(size, queue, queue_timeout, share) for kind, size in sizes.items()}
         self._probes: set[asyncio.Task[None]] = set()
         self._budget = RetryBudget(settings.retry_budget)
         self._breakers: dict[str, Breaker] = {"": self._new_breaker()}
-        self._carrier = Carrier(
-            max_connections=sum(sizes.values()) + 10,  # health checks and probes pass the gates by
+        self._transport = HttpTransport(
+            max_connections=sum(sizes.values()) + 10,  # health checks and probes pass the limits by
             max_idle=settings.max_connections,
             idle_seconds=settings.keepalive_seconds,
             max_head_bytes=MAX_HEAD,
@@ -149,11 +149,11 @@ class Upstream:
             clock=clock,
         )
         metrics.breaker_open.set_function(lambda: max(breaker.state.value for breaker in self._breakers.values()))
-        gates = self._gates
-        metrics.upstream_active.set_function(lambda: sum(gate.active for gate in gates.values()))
-        metrics.upstream_waiting.set_function(lambda: sum(gate.waiting for gate in gates.values()))
-        metrics.upstream_uploads.set_function(lambda: gates[Kind.UPLOAD].active)
-        metrics.upstream_streams.set_function(lambda: gates[Kind.STREAM].active)
+        limits = self._limits
+        metrics.upstream_active.set_function(lambda: sum(limit.active for limit in limits.values()))
+        metrics.upstream_waiting.set_function(lambda: sum(limit.waiting for limit in limits.values()))
+        metrics.upstream_uploads.set_function(lambda: limits[Kind.UPLOAD].active)
+        metrics.upstream_streams.set_function(lambda: limits[Kind.STREAM].active)
 
     async def open(self, call: Call) -> httpx.Response:
         """Make a call and return its response with the body still to be read; the caller closes it.
@@ -162,21 +162,21 @@ class Upstream:
         """
         breaker = self._breakers.get(call.circuit) or self._breakers.setdefault(call.circuit, self._new_breaker())
         ticket = await self._admit(breaker)
-        place = await self._enter(call)
+        slot = await self._acquire(call)
         try:
-            if not breaker.is_current(ticket):  # It opened while this call waited for its place.
+            if not breaker.is_current(ticket):  # It opened while this call waited for its slot.
                 ticket = await self._admit(breaker)
-            return await self._call(call, place, _Verdict(breaker, ticket, self._clock, call.client or ""))
+            return await self._call(call, slot, _Verdict(breaker, ticket, self._clock, call.client or ""))
         except BaseException:
-            place.leave()
+            slot.release()
             raise
 
-    async def fetch(self, call: Call, limit: int = MAX_BODY) -> Answer:
-        """Make a call and return its whole answer, decoded, at most `limit` bytes; raise as `open` does."""
+    async def fetch(self, call: Call, limit: int = MAX_BODY) -> BackendResponse:
+        """Make a call and return its whole response, decoded, at most `limit` bytes; raise as `open` does."""
         begun = self._clock()
         async with self.reading(call, limit) as reading:
             content = b"".join([part async for part in reading])
-            return Answer(reading.status, reading.headers, content, self._clock() - begun)
+            return BackendResponse(reading.status, reading.headers, content, self._clock() - begun)
 
     @contextlib.asynccontextmanager
     async def reading(self, call: Call, limit: int = MAX_BODY) -> "AsyncIterator[Reading]":
@@ -194,7 +194,7 @@ class Upstream:
             await response.aclose()
 
     async def check(self) -> None:
-        """Ask the backend how it is, past gate and breaker; raise CheckFailed if it does not say it is well."""
+        """Ask the backend how it is, past limit and breaker; raise CheckFailed if it does not say it is well."""
         try:
             response = await self._send(Call("GET", b"/healthz", deadline=self._clock() + 1.0))
         except BffError as error:
@@ -207,7 +207,7 @@ class Upstream:
         """Close every connection."""
         for probe in self._probes:
             probe.cancel()
-        await self._carrier.aclose()
+        await self._transport.aclose()
 
     async def _admit(self, breaker: Breaker) -> Ticket:
         """Return the breaker's ticket for a call; raise CircuitOpen unless the call may be made.
@@ -247,23 +247,23 @@ class Upstream:
         finally:
             breaker.probed(ticket, self._clock(), responded=responded)
 
-    async def _enter(self, call: Call) -> "_Place":
+    async def _acquire(self, call: Call) -> "_Slot":
         client = call.client or ""
         try:
-            await self._gates[call.kind].enter(client)
+            await self._limits[call.kind].acquire(client)
         except Busy as error:
             limit = "client" if isinstance(error, ClientBusy) else "all"
             self._metrics.upstream_refused.labels(call.kind.value, limit).inc()
             raise
-        return _Place(self._gates[call.kind], client)
+        return _Slot(self._limits[call.kind], client)
 
-    async def _call(self, call: Call, place: "_Place", verdict: "_Verdict") -> httpx.Response:
+    async def _call(self, call: Call, slot: "_Slot", verdict: "_Verdict") -> httpx.Response:
         try:
             response = await self._attempts(call)
         except UpstreamError as error:
             cause = error.__cause__
-            reached = stage(cause) if isinstance(cause, httpx.TransportError) else Stage.SENT
-            if reached is Stage.CONNECT:
+            reached = stage(cause) if isinstance(cause, httpx.TransportError) else FailureStage.SENT
+            if reached is FailureStage.CONNECT:
                 verdict.give(Outcome.UNREACHABLE)
             elif call.uploaded():
                 verdict.give(Outcome.BROKEN)
@@ -273,8 +273,8 @@ class Upstream:
         elif call.kind is Kind.STREAM:
             verdict.give(Outcome.GOOD)  # How long a stream lasts says nothing of whether the backend is well.
         else:
-            place.move_later(self._gates[Kind.STREAM], self._settings.long_seconds)
-        response.stream = _Body(response.stream, place, verdict)
+            slot.move_later(self._limits[Kind.STREAM], self._settings.long_seconds)
+        response.stream = _Body(response.stream, slot, verdict)
         return response
 
     async def _attempts(self, call: Call) -> httpx.Response:
@@ -326,7 +326,7 @@ class Upstream:
         return Breaker(window, least, share, pause, PROBE_SECONDS)
 
     async def _send(self, call: Call, *, fresh: bool = False, repeatable: bool = False) -> httpx.Response:
-        """Hand one request to the carrier; raise its failures in our terms."""
+        """Hand one request to the transport; raise its failures in our terms."""
         request = httpx.Request(
             call.method,
             self._url,
@@ -341,10 +341,10 @@ class Upstream:
         )
         try:
             if call.deadline is None:
-                response = await self._carrier.handle_async_request(request)
+                response = await self._transport.handle_async_request(request)
             else:
                 async with asyncio.timeout(self._left(call)):
-                    response = await self._carrier.handle_async_request(request)
+                    response = await self._transport.handle_async_request(request)
         except TimeoutError as error:
             raise BackendTimeout("the backend did not answer within the deadline") from error
         except httpx.TransportError as error:
@@ -381,9 +381,9 @@ class Upstream:
         if isinstance(cause, httpx.TimeoutException):
             return False
         reached = stage(cause)
-        if reached is Stage.CONNECT:
+        if reached is FailureStage.CONNECT:
             return True
-        return reached is Stage.SENT and self._is_repeatable(call)
+        return reached is FailureStage.SENT and self._is_repeatable(call)
 
 
 class Reading:
@@ -419,34 +419,34 @@ class Reading:
             raise BackendTimeout("the backend's response did not end within the deadline") from error
 
 
-class _Place:
-    """A call's place, in one gate at a time; `leave` gives it back, once."""
+class _Slot:
+    """A call's slot, in one limit at a time; `release` gives it back, once."""
 
-    def __init__(self, gate: Gate, client: str) -> None:
-        self._gate: Gate | None = gate
+    def __init__(self, limit: ConcurrencyLimit, client: str) -> None:
+        self._limit: ConcurrencyLimit | None = limit
         self._client = client
         self._timer: asyncio.TimerHandle | None = None
 
-    def move_later(self, to: Gate, seconds: float) -> None:
-        """Take a place of another gate in `seconds`, and again if there is none then."""
+    def move_later(self, to: ConcurrencyLimit, seconds: float) -> None:
+        """Take a slot of another limit in `seconds`, and again if there is none then."""
         self._timer = asyncio.get_running_loop().call_later(seconds, self._move, to, seconds)
 
-    def leave(self) -> None:
+    def release(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._gate is not None:
-            self._gate.leave(self._client)
-            self._gate = None
+        if self._limit is not None:
+            self._limit.release(self._client)
+            self._limit = None
 
-    def _move(self, to: Gate, seconds: float) -> None:
-        if self._gate is None or self._gate is to:
+    def _move(self, to: ConcurrencyLimit, seconds: float) -> None:
+        if self._limit is None or self._limit is to:
             return
-        if not to.try_enter(self._client):
+        if not to.try_acquire(self._client):
             self.move_later(to, seconds)
             return
-        self._gate.leave(self._client)
-        self._gate = to
+        self._limit.release(self._client)
+        self._limit = to
 
 
 class _Verdict:
@@ -463,10 +463,10 @@ class _Verdict:
 
 
 class _Body(httpx.AsyncByteStream):
-    """A response's body: gives its place back once, when it is closed or dropped, and fails in our terms."""
+    """A response's body: gives its slot back once, when it is closed or dropped, and fails in our terms."""
 
-    def __init__(self, inner: Any, place: _Place, verdict: _Verdict) -> None:
-        self._inner, self._place, self._verdict = inner, place, verdict
+    def __init__(self, inner: Any, slot: _Slot, verdict: _Verdict) -> None:
+        self._inner, self._slot, self._verdict = inner, slot, verdict
         self._loop, self._inside = asyncio.get_running_loop(), True
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -485,17 +485,17 @@ class _Body(httpx.AsyncByteStream):
     async def aclose(self) -> None:
         if self._inside:
             self._inside = False
-            self._place.leave()
+            self._slot.release()
             await self._inner.aclose()
 
     def __del__(self) -> None:
-        """Give the place of a response back that was dropped without being closed."""
+        """Give the slot of a response back that was dropped without being closed."""
         if self._inside and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._place.leave)
+            self._loop.call_soon_threadsafe(self._slot.release)
 
 
 def translate(error: httpx.TransportError) -> BffError:
-    """Return the error of ours that a carrier's failure amounts to."""
+    """Return the error of ours that a transport's failure amounts to."""
     if isinstance(error, httpx.PoolTimeout):
         return Busy("no connection to the backend became free")
     if isinstance(error, httpx.ConnectTimeout):
@@ -506,8 +506,8 @@ def translate(error: httpx.TransportError) -> BffError:
         return BackendUnavailable("the backend cannot be reached")
     if isinstance(error, httpx.LocalProtocolError):
         return BadRequest("the request is not valid HTTP")
-    if isinstance(error, httpx.RemoteProtocolError) and stage(error) is Stage.ANSWERED:
-        return BackendMalformed("the backend's answer is not valid HTTP, or broke off")
+    if isinstance(error, httpx.RemoteProtocolError) and stage(error) is FailureStage.RESPONDED:
+        return BackendMalformed("the backend's response is not valid HTTP, or broke off")
     return BackendUnavailable("the connection to the backend broke")
 
 

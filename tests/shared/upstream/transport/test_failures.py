@@ -1,13 +1,13 @@
 import pytest
 
-from bff_shared.upstream.transport.failures import Fault, Stage, fault, mark
+from bff_shared.upstream.transport.failures import Failure, FailureStage, failure_of, mark
 
 
 def test_a_marked_error_tells_how_far_it_came() -> None:
-    error = mark(OSError("gone"), Stage.SENT, reused=True)
-    assert fault(error) == Fault(Stage.SENT, reused=True)
+    error = mark(OSError("gone"), FailureStage.SENT, reused=True)
+    assert failure_of(error) == Failure(FailureStage.SENT, reused=True)
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), TimeoutError()])
 def test_an_error_of_others_forbids_a_retry(error: Exception) -> None:
-    assert fault(error) == Fault(Stage.ANSWERED, reused=False)
+    assert failure_of(error) == Failure(FailureStage.RESPONDED, reused=False)

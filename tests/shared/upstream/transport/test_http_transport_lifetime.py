@@ -12,9 +12,9 @@ import httpx
 import pytest
 import uvloop
 
-from bff_shared.upstream.transport.http_transport import Carrier, Stage, Stats, stage
-from bff_shared.upstream.transport.request_cycle import AnswerBody
-from tests.support.carrier import (
+from bff_shared.upstream.transport.http_transport import FailureStage, HttpTransport, Stats, stage
+from bff_shared.upstream.transport.request_cycle import ResponseBody
+from tests.support.transport import (
     GUARD,
     HIGH_WATER,
     OK,
@@ -22,8 +22,8 @@ from tests.support.carrier import (
     Pieces,
     StartRaw,
     ask,
-    new_carrier,
     new_request,
+    new_transport,
     ok_for_ever,
     pieces_of,
     read_all,
@@ -35,7 +35,7 @@ from tests.support.carrier import (
 # Cancellation, closing, leaks.
 
 
-async def test_cancelling_a_request_closes_its_connection(carrier: Carrier, start_raw: StartRaw) -> None:
+async def test_cancelling_a_request_closes_its_connection(transport: HttpTransport, start_raw: StartRaw) -> None:
     arrived, gone = asyncio.Event(), asyncio.Event()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -45,13 +45,13 @@ async def test_cancelling_a_request_closes_its_connection(carrier: Carrier, star
         await reader.read()
         gone.set()
 
-    task = asyncio.create_task(ask(carrier, await start_raw(handle)))
+    task = asyncio.create_task(ask(transport, await start_raw(handle)))
     async with asyncio.timeout(GUARD):
         await arrived.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert carrier.stats.open == 0
+        assert transport.stats.open == 0
         await gone.wait()
 
 
@@ -64,30 +64,32 @@ async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
         await writer.drain()
 
 
-async def test_closing_an_answer_closes_its_connection(carrier: Carrier, start_raw: StartRaw) -> None:
-    response = await carrier.handle_async_request(new_request(await start_raw(endless)))
+async def test_closing_an_answer_closes_its_connection(transport: HttpTransport, start_raw: StartRaw) -> None:
+    response = await transport.handle_async_request(new_request(await start_raw(endless)))
     await response.aclose()
-    assert carrier.stats.open == 0
+    assert transport.stats.open == 0
     with pytest.raises(httpx.StreamClosed):
         await read_all(response)
 
 
-async def test_an_answer_that_is_dropped_frees_its_connection(carrier: Carrier, start_raw: StartRaw) -> None:
-    response = await carrier.handle_async_request(new_request(await start_raw(endless)))
-    assert carrier.stats.in_use == 1
+async def test_an_answer_that_is_dropped_frees_its_connection(transport: HttpTransport, start_raw: StartRaw) -> None:
+    response = await transport.handle_async_request(new_request(await start_raw(endless)))
+    assert transport.stats.in_use == 1
     del response
     gc.collect()
-    await until(lambda: carrier.stats.open == 0)
+    await until(lambda: transport.stats.open == 0)
 
 
-async def test_a_whole_answer_frees_its_connection_without_being_closed(carrier: Carrier, start_raw: StartRaw) -> None:
+async def test_a_whole_answer_frees_its_connection_without_being_closed(
+    transport: HttpTransport, start_raw: StartRaw
+) -> None:
     origin = await start_raw(ok_for_ever)
-    response = await carrier.handle_async_request(new_request(origin))
-    await until(lambda: carrier.stats.idle == 1)
-    assert await ask(carrier, origin) == b"ok"
+    response = await transport.handle_async_request(new_request(origin))
+    await until(lambda: transport.stats.idle == 1)
+    assert await ask(transport, origin) == b"ok"
     assert await read_all(response) == b"ok"
     await response.aclose()
-    assert carrier.stats == Stats(open=1, in_use=0, idle=1, waiting=0, created=1, reused=1)
+    assert transport.stats == Stats(open=1, in_use=0, idle=1, waiting=0, created=1, reused=1)
 
 
 async def test_closing_the_carrier_fails_what_is_under_way(start_raw: StartRaw) -> None:
@@ -98,20 +100,20 @@ async def test_closing_the_carrier_fails_what_is_under_way(start_raw: StartRaw) 
         asked.set()
         await reader.read()
 
-    carrier = new_carrier(max_connections=1)
+    transport = new_transport(max_connections=1)
     origin = await start_raw(silent)
-    running = asyncio.create_task(ask(carrier, origin))
-    waiting = asyncio.create_task(ask(carrier, origin))
+    running = asyncio.create_task(ask(transport, origin))
+    waiting = asyncio.create_task(ask(transport, origin))
     await asyncio.wait_for(asked.wait(), GUARD)
-    await until(lambda: carrier.stats.waiting == 1)
-    await carrier.aclose()
+    await until(lambda: transport.stats.waiting == 1)
+    await transport.aclose()
     with pytest.raises(httpx.ReadError):
         await running
     with pytest.raises(httpx.ConnectError):
         await waiting
     with pytest.raises(httpx.ConnectError):
-        await ask(carrier, origin)
-    assert carrier.stats.open == 0
+        await ask(transport, origin)
+    assert transport.stats.open == 0
 
 
 def open_sockets() -> int:
@@ -161,7 +163,7 @@ async def test_a_thousand_faults_leave_no_connection_and_no_task(start_raw: Star
             timeout={"first_byte": 0.02, "read": 0.02},
         )
         async with places:
-            task = asyncio.create_task(_swallow(carrier, request))
+            task = asyncio.create_task(_swallow(transport, request))
             if upload or FAULTS[kind] == b"cancel":
                 await asyncio.sleep(0.01)
                 task.cancel()
@@ -170,18 +172,18 @@ async def test_a_thousand_faults_leave_no_connection_and_no_task(start_raw: Star
     origin = await start_raw(handle)
     places = asyncio.Semaphore(50)
     sockets, tasks = open_sockets(), len(asyncio.all_tasks())
-    async with new_carrier(max_connections=50) as carrier:
+    async with new_transport(max_connections=50) as transport:
         await asyncio.gather(*(one(number) for number in range(1000)))
-        await until(lambda: carrier.stats.open == 0)
+        await until(lambda: transport.stats.open == 0)
         # Some are cancelled before their connection is made.
-        assert 450 <= carrier.stats.created <= 1000
+        assert 450 <= transport.stats.created <= 1000
         # What an earlier test left behind may have gone meanwhile.
         await until(lambda: open_sockets() <= sockets and len(asyncio.all_tasks()) <= tasks)
 
 
-async def _swallow(carrier: Carrier, request: httpx.Request) -> None:
+async def _swallow(transport: HttpTransport, request: httpx.Request) -> None:
     try:
-        response = await carrier.handle_async_request(request)
+        response = await transport.handle_async_request(request)
         try:
             await read_all(response)
         finally:
@@ -190,15 +192,15 @@ async def _swallow(carrier: Carrier, request: httpx.Request) -> None:
         pass
 
 
-async def test_requests_leave_no_cyclic_garbage(carrier: Carrier, start_raw: StartRaw) -> None:
+async def test_requests_leave_no_cyclic_garbage(transport: HttpTransport, start_raw: StartRaw) -> None:
     origin = await start_raw(ok_for_ever)
-    await ask(carrier, origin)
+    await ask(transport, origin)
     gc.collect()
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)
     try:
         for _ in range(10):
-            await ask(carrier, origin)
+            await ask(transport, origin)
         gc.collect()
         ours = {type(thing).__name__ for thing in gc.garbage if type(thing).__module__.startswith("bff_shared")}
     finally:
@@ -208,13 +210,13 @@ async def test_requests_leave_no_cyclic_garbage(carrier: Carrier, start_raw: Sta
     assert ours == set()
 
 
-async def test_ten_slow_readers_hold_little_memory(carrier: Carrier, start_raw: StartRaw) -> None:
+async def test_ten_slow_readers_hold_little_memory(transport: HttpTransport, start_raw: StartRaw) -> None:
     origin = await start_raw(endless)
-    responses = [await carrier.handle_async_request(new_request(origin)) for _ in range(10)]
+    responses = [await transport.handle_async_request(new_request(origin)) for _ in range(10)]
 
     def buffered() -> list[int]:
         bodies = [response.stream for response in responses]
-        return [body._exchange.reader.buffered for body in bodies if isinstance(body, AnswerBody)]
+        return [body._cycle.reader.buffered for body in bodies if isinstance(body, ResponseBody)]
 
     await until(lambda: min(buffered()) > HIGH_WATER)
     for response in responses:
@@ -231,14 +233,14 @@ async def test_ten_slow_readers_hold_little_memory(carrier: Carrier, start_raw: 
 
 
 async def _a_bit_of_everything(port: int) -> None:
-    async with new_carrier() as carrier:
+    async with new_transport() as transport:
         origin = f"http://127.0.0.1:{port}"
-        assert await ask(carrier, origin) == b"ok"
+        assert await ask(transport, origin) == b"ok"
         big = Pieces(*[b"x" * ONE_READ] * 40)
-        assert await ask(carrier, origin, "POST", headers=[(b"Transfer-Encoding", b"chunked")], body=big) == b"ok"
+        assert await ask(transport, origin, "POST", headers=[(b"Transfer-Encoding", b"chunked")], body=big) == b"ok"
         with pytest.raises(httpx.ReadTimeout):
-            await ask(carrier, origin, target=b"/silence", timeout={"first_byte": 0.05})
-        assert carrier.stats.open == 0
+            await ask(transport, origin, target=b"/silence", timeout={"first_byte": 0.05})
+        assert transport.stats.open == 0
 
 
 async def _mixed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -284,11 +286,11 @@ async def test_https_is_carried_with_the_given_context(tmp_path: Path) -> None:
     server = await asyncio.start_server(_mixed, "127.0.0.1", 0, ssl=server_side)
     port = server.sockets[0].getsockname()[1]
     async with server:
-        async with new_carrier(ssl_context=ssl.create_default_context(cafile=str(certificate))) as trusting:
+        async with new_transport(ssl_context=ssl.create_default_context(cafile=str(certificate))) as trusting:
             assert await ask(trusting, f"https://localhost:{port}") == b"ok"
             assert await ask(trusting, f"https://localhost:{port}", "POST") == b"ok"
             assert trusting.stats.created == 1
-        async with new_carrier(ssl_context=ssl.create_default_context()) as wary:
+        async with new_transport(ssl_context=ssl.create_default_context()) as wary:
             with pytest.raises(httpx.ConnectError, match=re.compile("certificate", re.IGNORECASE)) as caught:
                 await ask(wary, f"https://localhost:{port}")
-            assert stage(caught.value) is Stage.CONNECT
+            assert stage(caught.value) is FailureStage.CONNECT

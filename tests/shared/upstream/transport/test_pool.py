@@ -7,10 +7,10 @@ import httpx
 import pytest
 
 from bff_shared.upstream.transport.connection import Connection
-from bff_shared.upstream.transport.http_transport import Carrier, Stage, Stats, stage
+from bff_shared.upstream.transport.http_transport import FailureStage, HttpTransport, Stats, stage
 from bff_shared.upstream.transport.pool import Origin, Pool
 from bff_shared.upstream.transport.request_cycle import Timeouts
-from tests.support.carrier import GUARD, OK, Clock, Handler, StartRaw
+from tests.support.transport import GUARD, OK, Clock, Handler, StartRaw
 
 
 @pytest.fixture
@@ -19,10 +19,10 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def new_carrier(clock: Clock) -> AsyncIterator[Callable[..., Carrier]]:
-    made: list[Carrier] = []
+async def new_transport(clock: Clock) -> AsyncIterator[Callable[..., HttpTransport]]:
+    made: list[HttpTransport] = []
 
-    def make(**changes: Any) -> Carrier:
+    def make(**changes: Any) -> HttpTransport:
         options: dict[str, Any] = {
             "max_connections": 20,
             "max_idle": 20,
@@ -32,26 +32,26 @@ async def new_carrier(clock: Clock) -> AsyncIterator[Callable[..., Carrier]]:
             "ssl_context": None,
             "clock": clock,
         }
-        made.append(Carrier(**{**options, **changes}))
+        made.append(HttpTransport(**{**options, **changes}))
         return made[-1]
 
     yield make
-    for carrier in made:
-        await carrier.aclose()
+    for transport in made:
+        await transport.aclose()
 
 
-async def send(carrier: Carrier, origin: str, method: str = "GET", *, pool: float = GUARD) -> httpx.Response:
+async def send(transport: HttpTransport, origin: str, method: str = "GET", *, pool: float = GUARD) -> httpx.Response:
     timeout = {"connect": GUARD, "read": GUARD, "write": GUARD, "pool": pool}
     extensions = {"timeout": timeout, "repeatable": method in {"GET", "DELETE"}}
     request = httpx.Request(
         method, origin, headers=[(b"Host", b"b")], stream=httpx.ByteStream(b""), extensions=extensions
     )
     async with asyncio.timeout(GUARD):
-        return await carrier.handle_async_request(request)
+        return await transport.handle_async_request(request)
 
 
-async def ask(carrier: Carrier, origin: str, method: str = "GET") -> bytes:
-    response = await send(carrier, origin, method)
+async def ask(transport: HttpTransport, origin: str, method: str = "GET") -> bytes:
+    response = await send(transport, origin, method)
     assert isinstance(response.stream, httpx.AsyncByteStream)
     return b"".join([piece async for piece in response.stream])
 
@@ -89,79 +89,89 @@ class Gate:
             writer.write(OK)
 
 
-async def test_the_connection_used_last_is_used_next(new_carrier: Callable[..., Carrier], start_raw: StartRaw) -> None:
+async def test_the_connection_used_last_is_used_next(
+    new_transport: Callable[..., HttpTransport], start_raw: StartRaw
+) -> None:
     gate = Gate()
-    carrier, origin = new_carrier(), await start_raw(gate)
-    tasks = [asyncio.create_task(ask(carrier, origin)) for _ in range(3)]
+    transport, origin = new_transport(), await start_raw(gate)
+    tasks = [asyncio.create_task(ask(transport, origin)) for _ in range(3)]
     await until(lambda: len(gate.arrived) == 3)
     for turn in gate.arrived:
         turn.set_result(None)
     await asyncio.gather(*tasks)
-    assert carrier.stats == Stats(open=3, in_use=0, idle=3, waiting=0, created=3, reused=0)
+    assert transport.stats == Stats(open=3, in_use=0, idle=3, waiting=0, created=3, reused=0)
     for _ in range(5):
-        task = asyncio.create_task(ask(carrier, origin))
+        task = asyncio.create_task(ask(transport, origin))
         await until(lambda: not gate.arrived[-1].done())
-        assert carrier.stats.idle == 2
+        assert transport.stats.idle == 2
         gate.arrived[-1].set_result(None)
         await task
-    assert carrier.stats == Stats(open=3, in_use=0, idle=3, waiting=0, created=3, reused=5)
+    assert transport.stats == Stats(open=3, in_use=0, idle=3, waiting=0, created=3, reused=5)
 
 
-async def test_connections_are_kept_per_origin(new_carrier: Callable[..., Carrier], start_raw: StartRaw) -> None:
-    carrier = new_carrier()
+async def test_connections_are_kept_per_origin(
+    new_transport: Callable[..., HttpTransport], start_raw: StartRaw
+) -> None:
+    transport = new_transport()
     first, second = await start_raw(ok_with()), await start_raw(ok_with())
     for origin in (first, second, first, second):
-        assert await ask(carrier, origin) == b"ok"
-    assert (carrier.stats.created, carrier.stats.reused) == (2, 2)
+        assert await ask(transport, origin) == b"ok"
+    assert (transport.stats.created, transport.stats.reused) == (2, 2)
 
 
-async def test_the_number_of_connections_is_bounded(new_carrier: Callable[..., Carrier], start_raw: StartRaw) -> None:
+async def test_the_number_of_connections_is_bounded(
+    new_transport: Callable[..., HttpTransport], start_raw: StartRaw
+) -> None:
     gate = Gate()
-    carrier, origin = new_carrier(max_connections=2), await start_raw(gate)
-    tasks = [asyncio.create_task(ask(carrier, origin)) for _ in range(10)]
+    transport, origin = new_transport(max_connections=2), await start_raw(gate)
+    tasks = [asyncio.create_task(ask(transport, origin)) for _ in range(10)]
     for served in range(10):
         await until(partial(gate.has_seen, served + 1))
-        assert carrier.stats.open == 2
+        assert transport.stats.open == 2
         gate.arrived[served].set_result(None)
     assert await asyncio.gather(*tasks) == [b"ok"] * 10
-    assert carrier.stats == Stats(open=2, in_use=0, idle=2, waiting=0, created=2, reused=8)
+    assert transport.stats == Stats(open=2, in_use=0, idle=2, waiting=0, created=2, reused=8)
 
 
-async def test_waiting_for_a_connection_is_bounded(new_carrier: Callable[..., Carrier], start_raw: StartRaw) -> None:
+async def test_waiting_for_a_connection_is_bounded(
+    new_transport: Callable[..., HttpTransport], start_raw: StartRaw
+) -> None:
     gate = Gate()
-    carrier, origin = new_carrier(max_connections=1), await start_raw(gate)
-    holder = asyncio.create_task(ask(carrier, origin))
+    transport, origin = new_transport(max_connections=1), await start_raw(gate)
+    holder = asyncio.create_task(ask(transport, origin))
     await until(lambda: len(gate.arrived) == 1)
     with pytest.raises(httpx.PoolTimeout) as caught:
-        await send(carrier, origin, "POST", pool=0.02)
-    assert stage(caught.value) is Stage.CONNECT
-    assert carrier.stats.waiting == 0
+        await send(transport, origin, "POST", pool=0.02)
+    assert stage(caught.value) is FailureStage.CONNECT
+    assert transport.stats.waiting == 0
     gate.arrived[0].set_result(None)
     assert await holder == b"ok"
 
 
-async def test_those_who_wait_are_served_in_turn(new_carrier: Callable[..., Carrier], start_raw: StartRaw) -> None:
+async def test_those_who_wait_are_served_in_turn(
+    new_transport: Callable[..., HttpTransport], start_raw: StartRaw
+) -> None:
     done: list[int] = []
 
     async def one(number: int) -> None:
-        await ask(carrier, origin)
+        await ask(transport, origin)
         done.append(number)
 
-    carrier, origin = new_carrier(max_connections=1), await start_raw(ok_with())
+    transport, origin = new_transport(max_connections=1), await start_raw(ok_with())
     await asyncio.gather(*(one(number) for number in range(20)))
     assert done == list(range(20))
 
 
 async def test_a_waiter_that_gives_up_costs_no_connection(
-    new_carrier: Callable[..., Carrier], start_raw: StartRaw
+    new_transport: Callable[..., HttpTransport], start_raw: StartRaw
 ) -> None:
     gate = Gate()
-    carrier, origin = new_carrier(max_connections=1), await start_raw(gate)
-    holder = asyncio.create_task(ask(carrier, origin))
+    transport, origin = new_transport(max_connections=1), await start_raw(gate)
+    holder = asyncio.create_task(ask(transport, origin))
     await until(lambda: len(gate.arrived) == 1)
-    quitter = asyncio.create_task(ask(carrier, origin))
-    patient = asyncio.create_task(ask(carrier, origin))
-    await until(lambda: carrier.stats.waiting == 2)
+    quitter = asyncio.create_task(ask(transport, origin))
+    patient = asyncio.create_task(ask(transport, origin))
+    await until(lambda: transport.stats.waiting == 2)
     gate.arrived[0].set_result(None)
     # The connection may be handed to the quitter in the very turn in which it gives up.
     await holder
@@ -174,7 +184,7 @@ async def test_a_waiter_that_gives_up_costs_no_connection(
                     turn.set_result(None)
             await asyncio.sleep(0.001)
     assert await patient == b"ok"
-    assert carrier.stats.open <= 1
+    assert transport.stats.open <= 1
 
 
 async def test_a_connection_given_to_a_waiter_that_is_cancelled_at_once_is_free_again(
@@ -202,64 +212,66 @@ async def test_a_connection_given_to_a_waiter_that_is_cancelled_at_once_is_free_
 
 
 async def test_a_waiter_for_another_origin_gets_the_slot(
-    new_carrier: Callable[..., Carrier], start_raw: StartRaw
+    new_transport: Callable[..., HttpTransport], start_raw: StartRaw
 ) -> None:
     gate = Gate()
-    carrier, busy, other = new_carrier(max_connections=1), await start_raw(gate), await start_raw(ok_with())
-    holder = asyncio.create_task(ask(carrier, busy))
+    transport, busy, other = new_transport(max_connections=1), await start_raw(gate), await start_raw(ok_with())
+    holder = asyncio.create_task(ask(transport, busy))
     await until(lambda: len(gate.arrived) == 1)
-    waiter = asyncio.create_task(ask(carrier, other))
-    await until(lambda: carrier.stats.waiting == 1)
+    waiter = asyncio.create_task(ask(transport, other))
+    await until(lambda: transport.stats.waiting == 1)
     gate.arrived[0].set_result(None)
     assert await holder == b"ok"
     assert await waiter == b"ok"
-    assert carrier.stats.open == 1
+    assert transport.stats.open == 1
 
 
 async def test_a_closed_connections_slot_goes_to_a_waiter(
-    new_carrier: Callable[..., Carrier], start_raw: StartRaw
+    new_transport: Callable[..., HttpTransport], start_raw: StartRaw
 ) -> None:
     gate = Gate()
-    carrier, origin = new_carrier(max_connections=1), await start_raw(gate)
-    holder = asyncio.create_task(ask(carrier, origin))
+    transport, origin = new_transport(max_connections=1), await start_raw(gate)
+    holder = asyncio.create_task(ask(transport, origin))
     await until(lambda: len(gate.arrived) == 1)
-    waiter = asyncio.create_task(ask(carrier, origin))
-    await until(lambda: carrier.stats.waiting == 1)
+    waiter = asyncio.create_task(ask(transport, origin))
+    await until(lambda: transport.stats.waiting == 1)
     holder.cancel()
     await until(lambda: len(gate.arrived) == 2)
     gate.arrived[1].set_result(None)
     assert await waiter == b"ok"
-    assert carrier.stats.created == 2
+    assert transport.stats.created == 2
 
 
-async def test_a_failed_dial_gives_its_slot_back(new_carrier: Callable[..., Carrier], start_raw: StartRaw) -> None:
-    carrier, origin = new_carrier(max_connections=1), await start_raw(ok_with())
+async def test_a_failed_dial_gives_its_slot_back(
+    new_transport: Callable[..., HttpTransport], start_raw: StartRaw
+) -> None:
+    transport, origin = new_transport(max_connections=1), await start_raw(ok_with())
     for _ in range(3):
         with pytest.raises(httpx.ConnectError):
-            await ask(carrier, "http://no-such-host.invalid")
-    assert await ask(carrier, origin) == b"ok"
+            await ask(transport, "http://no-such-host.invalid")
+    assert await ask(transport, origin) == b"ok"
 
 
 async def test_an_idle_connection_makes_room_for_another_origin(
-    new_carrier: Callable[..., Carrier], start_raw: StartRaw
+    new_transport: Callable[..., HttpTransport], start_raw: StartRaw
 ) -> None:
-    carrier = new_carrier(max_connections=1)
+    transport = new_transport(max_connections=1)
     for origin in (await start_raw(ok_with()), await start_raw(ok_with())):
-        assert await ask(carrier, origin) == b"ok"
-    assert carrier.stats == Stats(open=1, in_use=0, idle=1, waiting=0, created=2, reused=0)
+        assert await ask(transport, origin) == b"ok"
+    assert transport.stats == Stats(open=1, in_use=0, idle=1, waiting=0, created=2, reused=0)
 
 
 async def test_the_number_of_idle_connections_is_bounded(
-    new_carrier: Callable[..., Carrier], start_raw: StartRaw
+    new_transport: Callable[..., HttpTransport], start_raw: StartRaw
 ) -> None:
     gate = Gate()
-    carrier, origin = new_carrier(max_idle=2), await start_raw(gate)
-    tasks = [asyncio.create_task(ask(carrier, origin)) for _ in range(5)]
+    transport, origin = new_transport(max_idle=2), await start_raw(gate)
+    tasks = [asyncio.create_task(ask(transport, origin)) for _ in range(5)]
     await until(lambda: len(gate.arrived) == 5)
     for turn in gate.arrived:
         turn.set_result(None)
     await asyncio.gather(*tasks)
-    assert (carrier.stats.open, carrier.stats.idle) == (2, 2)
+    assert (transport.stats.open, transport.stats.idle) == (2, 2)
 
 
 @pytest.mark.parametrize(
@@ -275,54 +287,59 @@ async def test_the_number_of_idle_connections_is_bounded(
     ],
 )
 async def test_idle_connections_expire(
-    new_carrier: Callable[..., Carrier], start_raw: StartRaw, clock: Clock, header: bytes, seconds: float, created: int
+    new_transport: Callable[..., HttpTransport],
+    start_raw: StartRaw,
+    clock: Clock,
+    header: bytes,
+    seconds: float,
+    created: int,
 ) -> None:
-    carrier, origin = new_carrier(), await start_raw(ok_with(header))
-    await ask(carrier, origin)
+    transport, origin = new_transport(), await start_raw(ok_with(header))
+    await ask(transport, origin)
     clock.now += seconds
-    await ask(carrier, origin)
-    assert carrier.stats.created == created
-    assert carrier.stats.open <= 1
+    await ask(transport, origin)
+    assert transport.stats.created == created
+    assert transport.stats.open <= 1
 
 
 async def test_expired_connections_are_closed_without_a_request(
-    new_carrier: Callable[..., Carrier], start_raw: StartRaw, clock: Clock
+    new_transport: Callable[..., HttpTransport], start_raw: StartRaw, clock: Clock
 ) -> None:
-    carrier, origin = new_carrier(idle_seconds=0.02), await start_raw(ok_with())
-    await ask(carrier, origin)
-    assert carrier.stats.idle == 1
+    transport, origin = new_transport(idle_seconds=0.02), await start_raw(ok_with())
+    await ask(transport, origin)
+    assert transport.stats.idle == 1
     clock.now += 1
-    await until(lambda: carrier.stats.open == 0)
+    await until(lambda: transport.stats.open == 0)
 
 
 @pytest.mark.parametrize(("method", "created"), [("GET", 1), ("DELETE", 1), ("POST", 2), ("PATCH", 2)])
 async def test_what_cannot_be_repeated_takes_no_connection_idle_for_long(
-    new_carrier: Callable[..., Carrier], start_raw: StartRaw, clock: Clock, method: str, created: int
+    new_transport: Callable[..., HttpTransport], start_raw: StartRaw, clock: Clock, method: str, created: int
 ) -> None:
-    carrier, origin = new_carrier(), await start_raw(ok_with())
-    await ask(carrier, origin)
-    await ask(carrier, origin, "POST")
-    assert carrier.stats.created == 1
+    transport, origin = new_transport(), await start_raw(ok_with())
+    await ask(transport, origin)
+    await ask(transport, origin, "POST")
+    assert transport.stats.created == 1
     clock.now += 1.1
-    await ask(carrier, origin, method)
-    assert carrier.stats.created == created
+    await ask(transport, origin, method)
+    assert transport.stats.created == created
 
 
 async def test_a_connection_closed_by_the_peer_leaves_the_pool(
-    new_carrier: Callable[..., Carrier], start_raw: StartRaw
+    new_transport: Callable[..., HttpTransport], start_raw: StartRaw
 ) -> None:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(OK)
 
-    carrier, origin = new_carrier(), await start_raw(handle)
-    assert await ask(carrier, origin) == b"ok"
-    await until(lambda: carrier.stats.open == 0)
-    assert await ask(carrier, origin, "POST") == b"ok"
+    transport, origin = new_transport(), await start_raw(handle)
+    assert await ask(transport, origin) == b"ok"
+    await until(lambda: transport.stats.open == 0)
+    assert await ask(transport, origin, "POST") == b"ok"
 
 
 async def test_bytes_nobody_asked_for_end_an_idle_connection(
-    new_carrier: Callable[..., Carrier], start_raw: StartRaw
+    new_transport: Callable[..., HttpTransport], start_raw: StartRaw
 ) -> None:
     answered = asyncio.Event()
 
@@ -333,14 +350,14 @@ async def test_bytes_nobody_asked_for_end_an_idle_connection(
         writer.write(OK)
         await reader.read()
 
-    carrier = new_carrier()
-    assert await ask(carrier, await start_raw(handle)) == b"ok"
+    transport = new_transport()
+    assert await ask(transport, await start_raw(handle)) == b"ok"
     answered.set()
-    await until(lambda: carrier.stats.open == 0)
+    await until(lambda: transport.stats.open == 0)
 
 
 async def test_a_close_the_loop_has_yet_to_see_does_not_meet_a_post(
-    new_carrier: Callable[..., Carrier], start_raw: StartRaw
+    new_transport: Callable[..., HttpTransport], start_raw: StartRaw
 ) -> None:
     """The peer's FIN is in the kernel, but the event loop had no turn to read it."""
     writers: list[asyncio.StreamWriter] = []
@@ -351,20 +368,20 @@ async def test_a_close_the_loop_has_yet_to_see_does_not_meet_a_post(
             await reader.readuntil(b"\r\n\r\n")
             writer.write(OK)
 
-    carrier, origin = new_carrier(), await start_raw(handle)
-    assert await ask(carrier, origin) == b"ok"
+    transport, origin = new_transport(), await start_raw(handle)
+    assert await ask(transport, origin) == b"ok"
     # A duplicate of the peer's socket shuts it down at once, in this turn of the loop.
     with writers[0].get_extra_info("socket").dup() as sock:
         sock.shutdown(2)
-    assert await ask(carrier, origin, "POST") == b"ok"
-    assert carrier.stats.created == 2
+    assert await ask(transport, origin, "POST") == b"ok"
+    assert transport.stats.created == 2
 
 
 async def test_a_request_that_announces_the_end_ends_the_connection(
-    new_carrier: Callable[..., Carrier], start_raw: StartRaw
+    new_transport: Callable[..., HttpTransport], start_raw: StartRaw
 ) -> None:
-    carrier, origin = new_carrier(), await start_raw(ok_with())
+    transport, origin = new_transport(), await start_raw(ok_with())
     request = httpx.Request("GET", origin, headers=[("Connection", "close")], stream=httpx.ByteStream(b""))
-    response = await carrier.handle_async_request(request)
+    response = await transport.handle_async_request(request)
     assert response.status_code == 200
-    await until(lambda: carrier.stats.open == 0)
+    await until(lambda: transport.stats.open == 0)

@@ -9,9 +9,9 @@ import uvloop
 
 from bff_shared.upstream.transport.connection import Connection
 from bff_shared.upstream.transport.http1 import Framing
-from bff_shared.upstream.transport.http_transport import Carrier, Fault, Stage, fault, stage
-from bff_shared.upstream.transport.request_cycle import Exchange, Order, Timeouts
-from tests.support.carrier import GUARD, OK, Handler, Pieces, StartRaw, new_carrier
+from bff_shared.upstream.transport.http_transport import Failure, FailureStage, HttpTransport, failure_of, stage
+from bff_shared.upstream.transport.request_cycle import PreparedRequest, RequestCycle, Timeouts
+from tests.support.transport import GUARD, OK, Handler, Pieces, StartRaw, new_transport
 
 TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno"
 CHUNKED = (b"Transfer-Encoding", b"chunked")
@@ -28,7 +28,7 @@ def length(size: int) -> tuple[bytes, bytes]:
 
 
 async def post(
-    carrier: Carrier,
+    transport: HttpTransport,
     origin: str,
     body: httpx.AsyncByteStream,
     *headers: tuple[bytes, bytes],
@@ -43,7 +43,7 @@ async def post(
         extensions={"timeout": {"connect": GUARD, "read": GUARD, "write": write, "pool": GUARD}},
     )
     async with asyncio.timeout(GUARD):
-        return await carrier.handle_async_request(request)
+        return await transport.handle_async_request(request)
 
 
 async def read_all(response: httpx.Response) -> bytes:
@@ -75,28 +75,28 @@ def recording(seen: list[bytes], end: bytes) -> Handler:
 # What is sent.
 
 
-async def test_a_body_of_known_length_is_sent_as_it_is(carrier: Carrier, start_raw: StartRaw) -> None:
+async def test_a_body_of_known_length_is_sent_as_it_is(transport: HttpTransport, start_raw: StartRaw) -> None:
     seen: list[bytes] = []
     origin = await start_raw(recording(seen, b"stop"))
     for _ in range(2):
-        response = await post(carrier, origin, Pieces(b"start ", b"", b"stop"), length(10))
+        response = await post(transport, origin, Pieces(b"start ", b"", b"stop"), length(10))
         assert await read_all(response) == b"ok"
     assert seen == [b"start stop"] * 2
-    assert carrier.stats.created == 1
+    assert transport.stats.created == 1
 
 
-async def test_a_chunked_body_is_framed(carrier: Carrier, start_raw: StartRaw) -> None:
+async def test_a_chunked_body_is_framed(transport: HttpTransport, start_raw: StartRaw) -> None:
     seen: list[bytes] = []
     origin = await start_raw(recording(seen, b"\r\n0\r\n\r\n"))
     for _ in range(2):
-        response = await post(carrier, origin, Pieces(b"hello", b"", b"world!"), CHUNKED)
+        response = await post(transport, origin, Pieces(b"hello", b"", b"world!"), CHUNKED)
         assert await read_all(response) == b"ok"
     assert seen == [b"5\r\nhello\r\n6\r\nworld!\r\n0\r\n\r\n"] * 2
-    assert carrier.stats.created == 1
+    assert transport.stats.created == 1
 
 
 @pytest.mark.parametrize("size", [0, 10, 200_000])
-async def test_a_body_in_memory_arrives_whole(carrier: Carrier, start_raw: StartRaw, size: int) -> None:
+async def test_a_body_in_memory_arrives_whole(transport: HttpTransport, start_raw: StartRaw, size: int) -> None:
     seen: list[bytes] = []
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -104,23 +104,23 @@ async def test_a_body_in_memory_arrives_whole(carrier: Carrier, start_raw: Start
         seen.append(await reader.readexactly(size))
         writer.write(OK)
 
-    response = await post(carrier, await start_raw(handle), httpx.ByteStream(b"x" * size), length(size))
+    response = await post(transport, await start_raw(handle), httpx.ByteStream(b"x" * size), length(size))
     assert await read_all(response) == b"ok"
     assert seen == [b"x" * size]
 
 
-async def test_a_body_without_framing_is_neither_read_nor_sent(carrier: Carrier, start_raw: StartRaw) -> None:
+async def test_a_body_without_framing_is_neither_read_nor_sent(transport: HttpTransport, start_raw: StartRaw) -> None:
     seen: list[bytes] = []
     body = Pieces(b"never")
     origin = await start_raw(recording(seen, b"\r\n\r\n"))
-    assert await read_all(await post(carrier, origin, body)) == b"ok"
+    assert await read_all(await post(transport, origin, body)) == b"ok"
     assert seen == [b""]
     assert body.given == 0
 
 
 @pytest.mark.parametrize("body", [httpx.ByteStream(b"whole"), Pieces(b"whole")])
 async def test_a_small_request_leaves_in_one_write(
-    carrier: Carrier, start_raw: StartRaw, body: httpx.AsyncByteStream, monkeypatch: pytest.MonkeyPatch
+    transport: HttpTransport, start_raw: StartRaw, body: httpx.AsyncByteStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writes: list[bytes] = []
     original = socket.socket.send
@@ -131,13 +131,13 @@ async def test_a_small_request_leaves_in_one_write(
 
     origin = await start_raw(recording([], b"whole"))
     monkeypatch.setattr(socket.socket, "send", send)
-    await read_all(await post(carrier, origin, body, length(5)))
+    await read_all(await post(transport, origin, body, length(5)))
     assert [data for data in writes if not data.startswith(b"HTTP/")] == [
         b"POST / HTTP/1.1\r\nHost: backend\r\nContent-Length: 5\r\n\r\nwhole"
     ]
 
 
-async def test_a_head_does_not_wait_for_its_body(carrier: Carrier, start_raw: StartRaw) -> None:
+async def test_a_head_does_not_wait_for_its_body(transport: HttpTransport, start_raw: StartRaw) -> None:
     arrived = asyncio.Event()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -147,7 +147,7 @@ async def test_a_head_does_not_wait_for_its_body(carrier: Carrier, start_raw: St
         writer.write(OK)
 
     late = pending()
-    task = asyncio.create_task(post(carrier, await start_raw(handle), Pieces(late, b"late"), length(4)))
+    task = asyncio.create_task(post(transport, await start_raw(handle), Pieces(late, b"late"), length(4)))
     async with asyncio.timeout(GUARD):
         await arrived.wait()
         late.set_result(None)
@@ -157,18 +157,18 @@ async def test_a_head_does_not_wait_for_its_body(carrier: Carrier, start_raw: St
 @pytest.mark.parametrize("kind", [httpx.ByteStream, Pieces])
 @pytest.mark.parametrize(("size", "word"), [(3, "longer"), (10, "shorter")])
 async def test_a_body_that_belies_its_length_is_refused(
-    carrier: Carrier, start_raw: StartRaw, kind: Callable[[bytes], httpx.AsyncByteStream], size: int, word: str
+    transport: HttpTransport, start_raw: StartRaw, kind: Callable[[bytes], httpx.AsyncByteStream], size: int, word: str
 ) -> None:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         del writer
         await reader.read()
 
     with pytest.raises(httpx.LocalProtocolError, match=word):
-        await post(carrier, await start_raw(handle), kind(b"hello"), length(size))
-    assert carrier.stats.open == 0
+        await post(transport, await start_raw(handle), kind(b"hello"), length(size))
+    assert transport.stats.open == 0
 
 
-async def test_an_error_of_the_body_is_given_back(carrier: Carrier, start_raw: StartRaw) -> None:
+async def test_an_error_of_the_body_is_given_back(transport: HttpTransport, start_raw: StartRaw) -> None:
     gone = asyncio.Event()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -177,13 +177,13 @@ async def test_an_error_of_the_body_is_given_back(carrier: Carrier, start_raw: S
         gone.set()
 
     with pytest.raises(LookupError, match="client went away"):
-        await post(carrier, await start_raw(handle), Pieces(b"x", LookupError("client went away")), CHUNKED)
+        await post(transport, await start_raw(handle), Pieces(b"x", LookupError("client went away")), CHUNKED)
     async with asyncio.timeout(GUARD):
         await gone.wait()
-    assert carrier.stats.open == 0
+    assert transport.stats.open == 0
 
 
-async def test_an_upload_waits_for_a_slow_peer(carrier: Carrier, start_raw: StartRaw) -> None:
+async def test_an_upload_waits_for_a_slow_peer(transport: HttpTransport, start_raw: StartRaw) -> None:
     go_on = asyncio.Event()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -193,7 +193,7 @@ async def test_an_upload_waits_for_a_slow_peer(carrier: Carrier, start_raw: Star
         writer.write(OK)
 
     body = Pieces(*[b"x" * PIECE] * 1000)
-    task = asyncio.create_task(post(carrier, await start_raw(handle), body, length(1000 * PIECE)))
+    task = asyncio.create_task(post(transport, await start_raw(handle), body, length(1000 * PIECE)))
     given = -1
     while given != body.given or not given:
         given = body.given
@@ -206,7 +206,7 @@ async def test_an_upload_waits_for_a_slow_peer(carrier: Carrier, start_raw: Star
     assert body.given == 1000
 
 
-async def test_a_peer_that_takes_nothing_is_a_write_timeout(carrier: Carrier, start_raw: StartRaw) -> None:
+async def test_a_peer_that_takes_nothing_is_a_write_timeout(transport: HttpTransport, start_raw: StartRaw) -> None:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         del writer
         await read_head(reader)
@@ -214,45 +214,47 @@ async def test_a_peer_that_takes_nothing_is_a_write_timeout(carrier: Carrier, st
 
     body = Pieces(*[b"x" * PIECE] * 1000)
     with pytest.raises(httpx.WriteTimeout) as caught:
-        await post(carrier, await start_raw(handle), body, length(1000 * PIECE), write=0.05)
-    assert stage(caught.value) is Stage.SENT
+        await post(transport, await start_raw(handle), body, length(1000 * PIECE), write=0.05)
+    assert stage(caught.value) is FailureStage.SENT
     assert body.stopped.is_set()
-    assert carrier.stats.open == 0
+    assert transport.stats.open == 0
 
 
-async def test_a_peer_that_hangs_up_during_the_upload_is_a_write_error(carrier: Carrier, start_raw: StartRaw) -> None:
+async def test_a_peer_that_hangs_up_during_the_upload_is_a_write_error(
+    transport: HttpTransport, start_raw: StartRaw
+) -> None:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
         writer.transport.abort()
 
     body = Pieces(*[b"x" * PIECE] * 1000)
     with pytest.raises((httpx.WriteError, httpx.RemoteProtocolError)) as caught:
-        await post(carrier, await start_raw(handle), body, length(1000 * PIECE))
-    assert stage(caught.value) is Stage.SENT
+        await post(transport, await start_raw(handle), body, length(1000 * PIECE))
+    assert stage(caught.value) is FailureStage.SENT
     await until(body.stopped.is_set)
 
 
 # Answers that come early.
 
 
-async def test_an_early_answer_is_heard_and_ends_the_upload(carrier: Carrier, start_raw: StartRaw) -> None:
+async def test_an_early_answer_is_heard_and_ends_the_upload(transport: HttpTransport, start_raw: StartRaw) -> None:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"first")
         writer.write(TOO_LARGE)
         await reader.read()
 
     body = Pieces(b"first", pending())
-    response = await post(carrier, await start_raw(handle), body, CHUNKED)
+    response = await post(transport, await start_raw(handle), body, CHUNKED)
     assert response.status_code == 413
     assert await read_all(response) == b"no"
-    assert carrier.stats.open == 0
+    assert transport.stats.open == 0
     await until(body.stopped.is_set)
 
 
 @pytest.mark.parametrize("closing", ["close", "reset"])
 @pytest.mark.parametrize("round_number", range(10))
 async def test_an_early_answer_is_heard_though_the_peer_closes(
-    carrier: Carrier, start_raw: StartRaw, closing: str, round_number: int
+    transport: HttpTransport, start_raw: StartRaw, closing: str, round_number: int
 ) -> None:
     del round_number
 
@@ -266,10 +268,10 @@ async def test_an_early_answer_is_heard_though_the_peer_closes(
             await reader.readexactly(PIECE)
             writer.transport.abort()
 
-    response = await post(carrier, await start_raw(handle), Pieces(*[b"x" * PIECE] * 2000), length(2000 * PIECE))
+    response = await post(transport, await start_raw(handle), Pieces(*[b"x" * PIECE] * 2000), length(2000 * PIECE))
     assert response.status_code == 413
     assert await read_all(response) == b"no"
-    assert carrier.stats.open == 0
+    assert transport.stats.open == 0
 
 
 def refusing(listener: socket.socket, times: int) -> None:
@@ -289,11 +291,11 @@ def test_an_early_answer_is_heard_though_a_write_fails_first(
     rounds = 50
 
     async def run(origin: str) -> set[tuple[int, bytes]]:
-        async with new_carrier() as carrier:
+        async with new_transport() as transport:
             answers = set()
             for _ in range(rounds):
                 body = Pieces(*[b"x" * PIECE] * 1000)
-                response = await post(carrier, origin, body, length(1000 * PIECE))
+                response = await post(transport, origin, body, length(1000 * PIECE))
                 answers.add((response.status_code, await read_all(response)))
                 assert body.given < 1000
             return answers
@@ -306,7 +308,7 @@ def test_an_early_answer_is_heard_though_a_write_fails_first(
         peer.join(GUARD)
 
 
-async def test_an_upload_goes_on_while_its_answer_is_read(carrier: Carrier, start_raw: StartRaw) -> None:
+async def test_an_upload_goes_on_while_its_answer_is_read(transport: HttpTransport, start_raw: StartRaw) -> None:
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
         writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -318,7 +320,7 @@ async def test_an_upload_goes_on_while_its_answer_is_read(carrier: Carrier, star
         writer.write(OK)
 
     second = pending()
-    response = await post(carrier, origin := await start_raw(echo), Pieces(b"one", second, b"two"), CHUNKED)
+    response = await post(transport, origin := await start_raw(echo), Pieces(b"one", second, b"two"), CHUNKED)
     assert isinstance(response.stream, httpx.AsyncByteStream)
     pieces = aiter(response.stream)
     async with asyncio.timeout(GUARD):
@@ -326,24 +328,24 @@ async def test_an_upload_goes_on_while_its_answer_is_read(carrier: Carrier, star
         second.set_result(None)
         assert await anext(pieces) == b"two"
         assert [piece async for piece in pieces] == []
-    assert await read_all(await post(carrier, origin, Pieces(), method="GET")) == b"ok"
+    assert await read_all(await post(transport, origin, Pieces(), method="GET")) == b"ok"
 
 
-async def test_closing_an_early_answer_stops_its_upload(carrier: Carrier, start_raw: StartRaw) -> None:
+async def test_closing_an_early_answer_stops_its_upload(transport: HttpTransport, start_raw: StartRaw) -> None:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"first")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nno")
         await reader.read()
 
     body = Pieces(b"first", pending())
-    response = await post(carrier, await start_raw(handle), body, CHUNKED)
+    response = await post(transport, await start_raw(handle), body, CHUNKED)
     await response.aclose()
     assert body.stopped.is_set()
-    assert carrier.stats.open == 0
+    assert transport.stats.open == 0
 
 
 async def test_an_upload_that_fails_under_an_early_answer_breaks_the_answer(
-    carrier: Carrier, start_raw: StartRaw
+    transport: HttpTransport, start_raw: StartRaw
 ) -> None:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"first")
@@ -351,14 +353,16 @@ async def test_an_upload_that_fails_under_an_early_answer_breaks_the_answer(
         await reader.read()
 
     failing = pending()
-    response = await post(carrier, await start_raw(handle), Pieces(b"first", failing), CHUNKED)
+    response = await post(transport, await start_raw(handle), Pieces(b"first", failing), CHUNKED)
     failing.set_exception(LookupError("client went away"))
     with pytest.raises(LookupError):
         await read_all(response)
-    assert carrier.stats.open == 0
+    assert transport.stats.open == 0
 
 
-async def test_a_body_that_outlives_its_exchange_reaches_no_other(carrier: Carrier, start_raw: StartRaw) -> None:
+async def test_a_body_that_outlives_its_exchange_reaches_no_other(
+    transport: HttpTransport, start_raw: StartRaw
+) -> None:
     """The answer is whole when all of Content-Length is sent; what the stream gives after that goes nowhere."""
 
     class Stubborn(httpx.AsyncByteStream):
@@ -378,9 +382,9 @@ async def test_a_body_that_outlives_its_exchange_reaches_no_other(carrier: Carri
         writer.write(OK)
 
     origin = await start_raw(handle)
-    assert await read_all(await post(carrier, origin, Stubborn(), length(5))) == b"ok"
-    assert await read_all(await post(carrier, origin, Pieces(), method="GET")) == b"ok"
-    assert carrier.stats.created == 1
+    assert await read_all(await post(transport, origin, Stubborn(), length(5))) == b"ok"
+    assert await read_all(await post(transport, origin, Pieces(), method="GET")) == b"ok"
+    assert transport.stats.created == 1
     assert [request.partition(b" HTTP")[0] for request in seen] == [b"POST /", b"GET /"]
 
 
@@ -403,16 +407,16 @@ async def test_an_exchange_over_a_closed_connection_sends_nothing(start_raw: Sta
     connection.abort()
     request = httpx.Request("POST", url)
     timeouts = Timeouts(GUARD, GUARD, GUARD, GUARD, GUARD)
-    order = Order(request, b"POST / HTTP/1.1\r\n\r\n", Framing(), b"", timeouts, None)
+    prepared = PreparedRequest(request, b"POST / HTTP/1.1\r\n\r\n", Framing(), b"", timeouts)
     with pytest.raises(httpx.ReadError) as caught:
-        await Exchange(connection, order, lambda: 0.0, 100).run()
-    assert fault(caught.value) == Fault(Stage.CONNECT, reused=True)
+        await RequestCycle(connection, prepared, lambda: 0.0, 100).run()
+    assert failure_of(caught.value) == Failure(FailureStage.CONNECT, reused=True)
 
 
 # Expect: 100-continue.
 
 
-async def test_a_body_waits_for_100(carrier: Carrier, start_raw: StartRaw) -> None:
+async def test_a_body_waits_for_100(transport: HttpTransport, start_raw: StartRaw) -> None:
     body = Pieces(b"body")
     given_before: list[int] = []
 
@@ -423,15 +427,15 @@ async def test_a_body_waits_for_100(carrier: Carrier, start_raw: StartRaw) -> No
         await reader.readuntil(b"body")
         writer.write(OK)
 
-    response = await post(carrier, await start_raw(handle), body, EXPECT, length(4))
+    response = await post(transport, await start_raw(handle), body, EXPECT, length(4))
     assert await read_all(response) == b"ok"
     assert given_before == [0]
-    assert carrier.stats.idle == 1
+    assert transport.stats.idle == 1
 
 
 @pytest.mark.parametrize("body", [Pieces(b"body"), httpx.ByteStream(b"body")])
 async def test_a_final_answer_instead_of_100_spares_the_body(
-    carrier: Carrier, start_raw: StartRaw, body: httpx.AsyncByteStream
+    transport: HttpTransport, start_raw: StartRaw, body: httpx.AsyncByteStream
 ) -> None:
     rest: list[bytes] = []
     closed = asyncio.Event()
@@ -442,20 +446,20 @@ async def test_a_final_answer_instead_of_100_spares_the_body(
         rest.append(await reader.read())
         closed.set()
 
-    response = await post(carrier, await start_raw(handle), body, EXPECT, length(4))
+    response = await post(transport, await start_raw(handle), body, EXPECT, length(4))
     assert response.status_code == 417
     assert await read_all(response) == b""
     async with asyncio.timeout(GUARD):
         await closed.wait()
     assert rest == [b""]
-    assert carrier.stats.open == 0
+    assert transport.stats.open == 0
 
 
 async def test_a_body_goes_without_100_after_a_while(
-    carrier: Carrier, start_raw: StartRaw, monkeypatch: pytest.MonkeyPatch
+    transport: HttpTransport, start_raw: StartRaw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bff_shared.upstream.transport.request_cycle.CONTINUE_SECONDS", 0.02)
     seen: list[bytes] = []
-    response = await post(carrier, await start_raw(recording(seen, b"body")), Pieces(b"body"), EXPECT, length(4))
+    response = await post(transport, await start_raw(recording(seen, b"body")), Pieces(b"body"), EXPECT, length(4))
     assert await read_all(response) == b"ok"
     assert seen == [b"body"]

@@ -16,7 +16,7 @@ from bff_aggregator.backend.bars_reader import Parsed
 from bff_aggregator.backend.refusal import Refused
 from bff_shared.errors import BackendMalformed, BackendUnavailable
 from bff_shared.http.headers import Header
-from bff_shared.upstream.client import Answer, Call, Upstream, credentials_and_ids
+from bff_shared.upstream.client import BackendResponse, Call, Upstream, credentials_and_ids
 
 log = logging.getLogger(__name__)
 PASSED_ON = frozenset((401, 403, 429))
@@ -87,7 +87,7 @@ def nothing(source: Source) -> Parsed:
     return Parsed(empty(trades=source is Source.DAILY), 0)
 
 
-def _check(answer: Answer) -> None:
+def _check(answer: BackendResponse) -> None:
     """Raise what an answer other than 200 amounts to."""
     if answer.status == httpx.codes.OK:
         return

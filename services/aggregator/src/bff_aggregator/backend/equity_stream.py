@@ -9,7 +9,7 @@ from bff_aggregator.backend import equity_reader
 from bff_aggregator.backend.equity_curve import Curve
 from bff_aggregator.backend.equity_reader import Columns, Scanner
 from bff_aggregator.backend.schema import Json
-from bff_shared.upstream.client import Answer, Call, Upstream
+from bff_shared.upstream.client import BackendResponse, Call, Upstream
 
 # NumPy lets go of the interpreter while it works, so two pieces are read in less time than one after the other; with
 # more threads than that the event loop would have to wait for its turn.
@@ -27,7 +27,7 @@ class CurveReader:
         """Begin no more pieces; one that is being read is read to its end."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def fetch(self, call: Call) -> tuple[Answer, Json | None]:
+    async def fetch(self, call: Call) -> tuple[BackendResponse, Json | None]:
         """Make a call; return its answer and, if that is 200, the fields of a Part that the curve gives.
 
         Raises as `Upstream.fetch` does, and UnexpectedShape. The answer's content is kept only if it is not 200.
@@ -38,8 +38,8 @@ class CurveReader:
                 async for data in response:
                     reading.feed(data)
                 if response.status != httpx.codes.OK:
-                    return Answer(response.status, response.headers, reading.scanner.text, 0.0), None
-                return Answer(response.status, response.headers, b"", 0.0), await reading.end()
+                    return BackendResponse(response.status, response.headers, reading.scanner.text, 0.0), None
+                return BackendResponse(response.status, response.headers, b"", 0.0), await reading.end()
             finally:
                 reading.cancel()
 

@@ -1,6 +1,6 @@
 """Responses of the backend that are passed on to the client as they are."""
 
-from bff_shared.upstream.client import Answer
+from bff_shared.upstream.client import BackendResponse
 
 _KEPT_HEADERS = ("content-type", "www-authenticate", "retry-after")
 
@@ -8,7 +8,7 @@ _KEPT_HEADERS = ("content-type", "www-authenticate", "retry-after")
 class Refused(Exception):
     """The backend will not answer this user (401, 403) or not now (429); its answer is passed on as it is."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: BackendResponse) -> None:
         super().__init__(f"the backend answered {answer.status}")
         self.status, self.content = answer.status, answer.content
         kept = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}

@@ -20,8 +20,8 @@ from bff_aggregator.backend.schema import Json, UnexpectedShape
 from bff_aggregator.settings import AggregatorSettings
 from bff_shared.errors import BackendMalformed, BackendTimeout, BackendUnavailable, BffError, Internal, RunNotFound
 from bff_shared.http.headers import Header
-from bff_shared.upstream.client import Answer, Call, Upstream, credentials_and_ids
-from bff_shared.upstream.concurrency_limit import Gate
+from bff_shared.upstream.client import BackendResponse, Call, Upstream, credentials_and_ids
+from bff_shared.upstream.concurrency_limit import ConcurrencyLimit
 
 log = logging.getLogger(__name__)
 TRANSIENT = frozenset((500, 502, 503, 504))
@@ -32,7 +32,7 @@ SMALL = 64 * 1024
 LOOKS, SMALL_PARTS, CURVES = 0, 1, 2
 LOOKS_AT_ONCE, SMALL_PARTS_AT_ONCE = 64, 32
 PATIENCE = (0.3, 0.5, 1.0)
-Read = tuple[Answer, Json | None]
+Read = tuple[BackendResponse, Json | None]
 OrderFacts = Callable[[list[Json]], Json]
 
 
@@ -62,7 +62,7 @@ class RunSource:
         self._upstream, self._metrics, self._clock = upstream, metrics, clock
         self._order_facts = order_facts
         self._patience = settings.run_late_timeout
-        self._heavy = Gate(settings.equity_calls, 1024, self._patience)
+        self._heavy = ConcurrencyLimit(settings.equity_calls, 1024, self._patience)
         widths = (LOOKS_AT_ONCE, SMALL_PARTS_AT_ONCE, settings.equity_calls)
         self._lanes = Lanes([Lane(width, patience) for width, patience in zip(widths, PATIENCE, strict=True)])
         self._curves = CurveReader(upstream)
@@ -132,12 +132,12 @@ class RunSource:
             return await self._get(user, name, path(run_id) + b"/" + name.encode(), self._whole)
 
     async def _curve(self, user: User, run_id: str) -> Read:
-        await self._heavy.enter()
+        await self._heavy.acquire()
         try:
             async with self._lanes.enter(CURVES):
                 return await self._get(user, "equity", path(run_id) + b"/equity", self._curves.fetch)
         finally:
-            self._heavy.leave()
+            self._heavy.release()
 
     async def _whole(self, call: Call) -> Read:
         return await self._upstream.fetch(call), None
@@ -165,7 +165,7 @@ def read_part(name: str, text: bytes, order_facts: OrderFacts) -> Json:
     return {"data": orders, "extra": rest or None, "count": len(orders), "facts": order_facts(orders)}
 
 
-def check(answer: Answer) -> None:
+def check(answer: BackendResponse) -> None:
     """Raise what a backend's answer other than 200 amounts to where the answer is needed."""
     if answer.status == 200:
         return
@@ -179,7 +179,7 @@ def describe(error: BffError) -> Json:
     return {"code": error.code, "message": error.message, **error.details}
 
 
-def explain(answer: Answer) -> Json:
+def explain(answer: BackendResponse) -> Json:
     """Return an error of the backend's as a part shows it: its own code and message where it has them."""
     try:
         body = schema.read_json(answer.content)

@@ -1,4 +1,4 @@
-"""One exchange: the request's body to the backend and the answer's to the client, as they come, with backpressure."""
+"""Forward a request: its body to the backend and the response's to the client, as they come, with backpressure."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from bff_proxy.forwarding import redaction
 from bff_proxy.forwarding.headers import body_length, request_head, response_head
 from bff_proxy.forwarding.http_server import TARGET
-from bff_proxy.forwarding.metrics import ProxyCounters
+from bff_proxy.forwarding.metrics import ForwardingMetrics
 from bff_proxy.forwarding.request_body import BodyLimits, ClientGone, RequestBody
 from bff_proxy.forwarding.routing import route
 from bff_proxy.settings import ProxySettings
@@ -25,23 +25,23 @@ ALLOWED = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 log = logging.getLogger(__name__)
 
 
-class Forward:
+class Forwarder:
     """The ASGI app behind every HTTP path that no other route takes."""
 
-    def __init__(self, upstream: Upstream, settings: ProxySettings, counters: ProxyCounters) -> None:
-        self._upstream, self._settings, self._counters = upstream, settings, counters
+    def __init__(self, upstream: Upstream, settings: ProxySettings, metrics: ForwardingMetrics) -> None:
+        self._upstream, self._settings, self._metrics = upstream, settings, metrics
         self._origin = settings.backend_url.encode()
         self._limits = BodyLimits(
             settings.max_body_bytes, settings.body_min_rate_bytes, settings.body_grace_seconds, settings.body_seconds
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Forward one request; raises BffError while no byte of an answer went out."""
+        """Forward one request; raises BffError while no byte of a response went out."""
         call = self._call(scope, receive)
         body = call.body if isinstance(call.body, RequestBody) else None
         outcome = "cancelled"
         try:
-            outcome = await _while_client_listens(self._exchange(call, scope, send), receive, body)
+            outcome = await _while_client_listens(self._forward(call, scope, send), receive, body)
         except BffError as error:
             outcome = error.code.lower()
             raise
@@ -71,10 +71,10 @@ class Forward:
         kind = Kind.STREAM if to.is_stream else Kind.SHORT
         return Call(method, to.target, head, body, replay=method in settings.retry_methods, circuit=circuit, kind=kind)
 
-    async def _exchange(self, call: Call, scope: Scope, send: Send) -> str:
-        """Make the call and pass its answer on; return how it ended.
+    async def _forward(self, call: Call, scope: Scope, send: Send) -> str:
+        """Make the call and pass its response on; return how it ended.
 
-        Where the backend breaks off in the body, the answer is left unfinished, so that the server breaks the
+        Where the backend breaks off in the body, the response is left unfinished, so that the server breaks the
         client's connection off too.
         """
         await _gather(call, body_length(scope["headers"]))
@@ -87,29 +87,29 @@ class Forward:
         keep, start = redaction.SHOWN_BYTES + 1 if log.isEnabledFor(logging.DEBUG) else 0, b""
         try:
             await send({"type": "http.response.start", "status": status, "headers": headers})
-            async for part in response.stream:  # type: ignore[union-attr]  # a carrier's stream is always async
-                self._counters.answer_bytes.inc(len(part))
+            async for part in response.stream:  # type: ignore[union-attr]  # a transport's stream is always async
+                self._metrics.response_bytes.inc(len(part))
                 if len(start) < keep:
                     start += part[: keep - len(start)]
                 await send({"type": "http.response.body", "body": part, "more_body": True})
         except BffError as error:
-            log.warning("the answer broke off", extra={"code": error.code, "reason": error.message})
+            log.warning("the response broke off", extra={"code": error.code, "reason": error.message})
             return "broke_off"
         finally:
             await response.aclose()
             if start:
-                log.debug("answer body", extra={"body": redaction.text(start)})
+                log.debug("response body", extra={"body": redaction.text(start)})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return "ok"
 
     def _end(self, outcome: str, body: RequestBody | None) -> None:
-        self._counters.exchanges.labels(outcome).inc()
+        self._metrics.exchanges.labels(outcome).inc()
         if context := current():
             context.log["outcome"] = outcome
             if body is not None:
                 context.log["request_bytes"] = body.size
         if body is not None:
-            self._counters.request_bytes.inc(body.size)
+            self._metrics.request_bytes.inc(body.size)
             if body.start:
                 log.debug("request body", extra={"body": redaction.text(body.start)})
 
@@ -133,7 +133,7 @@ async def _gather(call: Call, announced: int | None) -> None:
 
 
 async def _while_client_listens(work: Awaitable[str], receive: Receive, body: RequestBody | None) -> str:
-    """Run an exchange until it is over or the client goes away; raise ClientGone then, its connection freed."""
+    """Run a request until it is over or the client goes away; raise ClientGone then, its connection freed."""
     task = asyncio.current_task()
     over = False
 
@@ -167,4 +167,6 @@ def _debug(call: Call, status: int, headers: list[tuple[bytes, bytes]]) -> None:
             "target": redaction.text(call.target),
             "request_headers": redaction.headers(call.headers),
         }
-        log.debug("exchange", extra={**heads, "status": status, "answer_headers": redaction.headers(headers)})
+        log.debug(
+            "request forwarded", extra={**heads, "status": status, "response_headers": redaction.headers(headers)}
+        )

@@ -1,4 +1,4 @@
-"""What a proxy changes in the heads of a request and of its answer, and nothing else. Pure."""
+"""What a proxy changes in the heads of a request and of its response, and nothing else. Pure."""
 
 from collections.abc import Sequence
 
@@ -41,13 +41,13 @@ def request_head(
     """
     if is_trusted(peer, trusted):
         headers = [(b"connection" if name == CLIENT_CONNECTION else name, value) for name, value in headers]
-    answer = [pair for pair in end_to_end(headers) if pair[0] not in NEVER and not _is_twin(pair[0])]
-    answer.extend(ids)
-    answer.extend(forwarded(headers, peer, scheme, trusted))
-    answer.append(VIA)
+    forwarded_fields = [pair for pair in end_to_end(headers) if pair[0] not in NEVER and not _is_twin(pair[0])]
+    forwarded_fields.extend(ids)
+    forwarded_fields.extend(forwarded(headers, peer, scheme, trusted))
+    forwarded_fields.append(VIA)
     if is_chunked(headers):
-        answer.append(CHUNKED)
-    return answer
+        forwarded_fields.append(CHUNKED)
+    return forwarded_fields
 
 
 def _is_twin(name: bytes) -> bool:
@@ -72,14 +72,14 @@ def response_head(headers: Sequence[Header], backend: bytes) -> list[Header]:
     that scripts could run in gets an origin of its own, since ours is the page's. (That no type is guessed is nginx's
     word.)
     """
-    answer = end_to_end(headers)
-    kind = (get(answer, b"content-type") or b"").partition(b";")[0].strip().lower()
+    forwarded_fields = end_to_end(headers)
+    kind = (get(forwarded_fields, b"content-type") or b"").partition(b";")[0].strip().lower()
     if kind in _DOCUMENTS:
-        answer.append(SANDBOX)
-    for index, (name, value) in enumerate(answer):
+        forwarded_fields.append(SANDBOX)
+    for index, (name, value) in enumerate(forwarded_fields):
         if name.lower() == b"location":
-            answer[index] = (name, _location(value, backend))
-    return answer
+            forwarded_fields[index] = (name, _location(value, backend))
+    return forwarded_fields
 
 
 def _location(value: bytes, backend: bytes) -> bytes:

@@ -46,7 +46,7 @@ class Cork:
             self._parts.clear()
 
 
-class Wire(HttpToolsProtocol):
+class TransparentHttpProtocol(HttpToolsProtocol):
     """Adds `scope["bff.target"]`: the request target's bytes.
 
     An ASGI scope cannot tell `/a?` from `/a`, and the parser takes no byte beyond ASCII in a target (RFC 3986 has

@@ -1,4 +1,4 @@
-"""What a debug log may show of a request or an answer: no credentials, and no more than the start of a body. Pure."""
+"""What a debug log may show of a request or a response: no credentials, and no more than the start of a body. Pure."""
 
 import re
 from collections.abc import Iterable

@@ -18,7 +18,7 @@ SMALL_BYTES = 64 * 1024
 
 
 class ClientGone(Exception):
-    """The client went away before the exchange was over; there is nobody left to answer."""
+    """The client went away before its response was complete; nobody is left to receive one."""
 
 
 @dataclass(frozen=True, slots=True)

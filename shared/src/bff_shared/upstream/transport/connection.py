@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection, on asyncio or uvloop: it moves bytes for one exchange at a time."""
+"""One HTTP/1.1 connection, on asyncio or uvloop: it moves bytes for one request cycle at a time."""
 
 import asyncio
 import math
@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 
-class Carried(Protocol):
-    """What a connection tells the exchange that it carries."""
+class ConnectionUser(Protocol):
+    """What a connection tells the cycle that it carries."""
 
     def received(self, data: bytes | memoryview) -> None:
         """Take bytes; the memory is the connection's again when this returns."""
@@ -25,7 +25,7 @@ class Carried(Protocol):
 
 
 class Connection(asyncio.BufferedProtocol):
-    """A connection to one origin; `on_free` is told when it may carry the next exchange, `on_closed` when it is gone.
+    """A connection to one origin; `on_free` is told when it may carry the next cycle, `on_closed` when it is gone.
 
     All connections of a pool read into one buffer, which holds bytes only while one read is handled, so a connection at
     rest costs none.
@@ -40,7 +40,7 @@ class Connection(asyncio.BufferedProtocol):
         on_closed: "Callable[[Connection], None]",
     ) -> None:
         self.loop = asyncio.get_running_loop()
-        self.exchange: Carried | None = None
+        self.cycle: ConnectionUser | None = None
         self.closed = False
         self.served = 0
         self.high_water = high_water
@@ -66,23 +66,23 @@ class Connection(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Hand bytes to the exchange; bytes that nobody asked for end the connection."""
-        if self.exchange is None:
+        """Hand bytes to the cycle; bytes that nobody asked for end the connection."""
+        if self.cycle is None:
             self.abort()
         else:
-            self.exchange.received(self._buffer[:nbytes])
+            self.cycle.received(self._buffer[:nbytes])
 
     def eof_received(self) -> None:
         """Take the peer's end of the stream; the transport then closes itself."""
-        if self.exchange is None:
+        if self.cycle is None:
             self.abort()
         else:
-            self.exchange.ended()
+            self.cycle.ended()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail what was under way."""
-        if self.exchange is not None:
-            self.exchange.lost(exc)
+        if self.cycle is not None:
+            self.cycle.lost(exc)
         self.abort()
 
     def pause_writing(self) -> None:
@@ -95,11 +95,11 @@ class Connection(asyncio.BufferedProtocol):
         if writable is not None and not writable.done():
             writable.set_result(None)
 
-    # What the exchange and the pool call.
+    # What the cycle and the pool call.
 
-    def carry(self, exchange: Carried) -> None:
-        """Take up an exchange; the connection has none."""
-        self.exchange = exchange
+    def carry(self, cycle: ConnectionUser) -> None:
+        """Take up a request cycle; the connection has none."""
+        self.cycle = cycle
         self.served += 1
 
     @property
@@ -120,7 +120,7 @@ class Connection(asyncio.BufferedProtocol):
                 raise TimeoutError
 
     def set_deadline(self, seconds: float | None) -> None:
-        """Let the current exchange fail after so many seconds, unless called again.
+        """Fail the current cycle after so many seconds, unless called again.
 
         The timer is left armed when the deadline moves on and looks again when it fires: one timer serves many waits.
         """
@@ -148,8 +148,8 @@ class Connection(asyncio.BufferedProtocol):
                 self._transport.resume_reading()
 
     def finished(self, *, reusable: bool, keep_alive_seconds: float | None) -> None:
-        """End the exchange: the connection becomes free, or is closed."""
-        self.exchange = None
+        """End the cycle: the connection becomes free, or is closed."""
+        self.cycle = None
         self._deadline = math.inf
         if not reusable or self.is_closing:
             self.abort()
@@ -184,7 +184,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.closed:
             return
         self.closed = True
-        self.exchange = None
+        self.cycle = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -200,10 +200,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def _tick(self) -> None:
         self._timer = None
-        if self.exchange is None or self._deadline == math.inf:
+        if self.cycle is None or self._deadline == math.inf:
             return
         # uvloop's clock has a resolution of 1 ms.
         if self.loop.time() < self._deadline - 0.001:
             self._timer = self.loop.call_at(self._deadline, self._tick)
             return
-        self.exchange.timed_out()
+        self.cycle.timed_out()

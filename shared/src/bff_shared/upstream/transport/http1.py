@@ -1,11 +1,11 @@
 """The client's half of HTTP/1.1 (RFC 9112) as bytes in, bytes out: no sockets, no event loop.
 
-`encode_head` and `BodyFramer` write a request; `AnswerReader` reads what comes back. Heads keep their bytes: order,
+`encode_head` and `BodyFramer` write a request; `ResponseReader` reads what comes back. Heads keep their bytes: order,
 case and repeats of the fields are those of the wire in both directions.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,7 +13,6 @@ import httptools
 
 RawHeader = tuple[bytes, bytes]
 RawHeaders = list[RawHeader]
-OnInformational = Callable[[int, RawHeaders], None]
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _NO_TARGET = re.compile(rb"[\x00-\x20\x7f]")
@@ -25,8 +24,8 @@ class InvalidRequest(ValueError):
     """The request cannot be written as one unambiguous HTTP/1.1 message."""
 
 
-class MalformedAnswer(Exception):
-    """The peer's bytes are not an answer to the request (RFC 9112), or end in the middle of one."""
+class MalformedResponse(Exception):
+    """The peer's bytes are not a response to the request (RFC 9112), or end in the middle of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,36 +140,32 @@ class BodyFramer:
 
 
 class Head(NamedTuple):
-    """Status line and fields of a final answer."""
+    """Status line and fields of a final response."""
 
     status: int
-    reason: bytes
     http_version: bytes
     headers: RawHeaders
 
 
-class AnswerReader:
-    """Reads the answer to one request: interim heads, the final head, body and trailers (RFC 9112 sections 4 to 7).
+class ResponseReader:
+    """Reads the response to one request: interim heads, the final head, body and trailers (RFC 9112 sections 4 to 7).
 
     Feed it bytes and look at it afterwards. `head` is None until the final head is whole; `chunks` holds body bytes not
-    yet taken, `buffered` of them; `trailers` fills up when the body has ended; `complete` says that the message is
-    whole, and then `reusable` whether the connection may carry another. Strict as llhttp is by default: bare LF, folded
-    lines, Content-Length together with Transfer-Encoding or repeated, and transfer codings that nobody asked for are
-    all refused.
+    yet taken, `buffered` of them; `complete` says that the message is whole, and then `reusable` whether the
+    connection may carry another. Strict as llhttp is by default: bare LF, folded lines, Content-Length together with
+    Transfer-Encoding or repeated, and transfer codings that nobody asked for are all refused.
     """
 
     __slots__ = (
         "_body_seen",
         "_closes",
-        "_fault",
+        "_error",
         "_head_bytes",
         "_headers",
         "_interim",
         "_is_head",
         "_max_head_bytes",
-        "_on_informational",
         "_parser",
-        "_reason",
         "_surplus",
         "_unparsed",
         "_until_eof",
@@ -181,23 +176,19 @@ class AnswerReader:
         "head",
         "keep_alive_seconds",
         "reusable",
-        "trailers",
     )
 
-    def __init__(self, *, is_head: bool, max_head_bytes: int, on_informational: OnInformational | None = None) -> None:
+    def __init__(self, *, is_head: bool, max_head_bytes: int) -> None:
         self.head: Head | None = None
         self.chunks: list[bytes] = []
         self.buffered = 0
-        self.trailers: RawHeaders = []
         self.complete = False
         self.continued = False
         self.reusable = False
         self.keep_alive_seconds: float | None = None
         self._is_head = is_head
         self._max_head_bytes = max_head_bytes
-        self._on_informational = on_informational
         self._headers: RawHeaders = []
-        self._reason = b""
         self._interim = False
         self._until_eof = False
         self._closes = False
@@ -205,12 +196,12 @@ class AnswerReader:
         self._body_seen = False
         self._head_bytes = 0
         self._unparsed = 0
-        self._fault: BaseException | None = None
-        # One parser per answer, then thrown away: httptools cannot tell llhttp that an answer to HEAD has no body.
+        self._error: BaseException | None = None
+        # One parser per response, then thrown away: httptools cannot tell llhttp that a response to HEAD has no body.
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
 
     def feed(self, data: bytes | memoryview) -> None:
-        """Take bytes off the wire. Raises MalformedAnswer, or what `on_informational` raised."""
+        """Take bytes off the wire. Raises MalformedResponse."""
         parser = self._parser
         if parser is None:
             self.reusable = False
@@ -222,9 +213,9 @@ class AnswerReader:
             self._surplus = True
             if not self.complete:
                 self.close()
-                if self._fault is not None:
-                    raise self._fault from exc
-                raise MalformedAnswer(f"malformed answer: {exc}") from exc
+                if self._error is not None:
+                    raise self._error from exc
+                raise MalformedResponse(f"malformed response: {exc}") from exc
         if self.complete:
             self.close()
             self.reusable = (
@@ -237,17 +228,17 @@ class AnswerReader:
             self._unparsed += len(data)
             if self._unparsed > self._max_head_bytes:
                 self.close()
-                raise MalformedAnswer("the answer's head or trailer section is too large")
+                raise MalformedResponse("the response's head or trailer section is too large")
 
     def feed_eof(self) -> None:
-        """Take the end of the stream. Raises MalformedAnswer unless the answer may end here (RFC 9112 section 8)."""
+        """Take the end of the stream. Raises MalformedResponse unless it may end here (RFC 9112 section 8)."""
         if self.complete:
             return
         self.close()
         if self.head is None:
-            raise MalformedAnswer("the peer closed the connection within the head of its answer")
+            raise MalformedResponse("the peer closed the connection within the head of its response")
         if not self._until_eof:
-            raise MalformedAnswer("the peer closed the connection within the body of its answer")
+            raise MalformedResponse("the peer closed the connection within the body of its response")
         self.complete = True
 
     def take(self) -> bytes:
@@ -262,26 +253,23 @@ class AnswerReader:
         """Drop the parser, which refers back to its reader."""
         self._parser = None
 
-    def _refuse(self, reason: str) -> MalformedAnswer:
-        fault = self._fault = MalformedAnswer(reason)
-        return fault
+    def _refuse(self, reason: str) -> MalformedResponse:
+        error = self._error = MalformedResponse(reason)
+        return error
 
     # Callbacks of httptools, in the order in which it calls them.
 
     def on_message_begin(self) -> None:
-        """Note bytes beyond the answer's end."""
+        """Note bytes beyond the response's end."""
         self._surplus = self.complete
 
-    def on_status(self, reason: bytes) -> None:
-        """Collect the reason phrase, which may arrive in parts."""
-        self._reason += reason
-
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Collect a field of the head or, after the last chunk, of the trailer section."""
+        """Collect a field of the head; trailers are counted and dropped (RFC 9112 section 7.1.2)."""
         self._head_bytes += len(name) + len(value) + 4
         if self._head_bytes > self._max_head_bytes:
-            raise self._refuse("the answer's head or trailer section is too large")
-        (self._headers if self.head is None else self.trailers).append((name, value))
+            raise self._refuse("the response's head or trailer section is too large")
+        if self.head is None:
+            self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Decide what the head means: interim, without a body, or with one."""
@@ -291,13 +279,13 @@ class AnswerReader:
         status = parser.get_status_code()
         version = parser.get_http_version()
         if version not in ("1.1", "1.0") or not 100 <= status <= 999 or status == 101:
-            raise self._refuse(f"unusable answer: HTTP/{version} {status}")
+            raise self._refuse(f"unusable response: HTTP/{version} {status}")
         self._interim = status < 200
         if self._interim:
-            self._inform(status)
+            self.continued = self.continued or status == 100
             return
         self._judge_framing(status)
-        self.head = Head(status, self._reason, b"HTTP/1.1" if version == "1.1" else b"HTTP/1.0", self._headers)
+        self.head = Head(status, b"HTTP/1.1" if version == "1.1" else b"HTTP/1.0", self._headers)
         self._head_bytes = self._unparsed = 0
         self._body_seen = True
         # HTTP/1.0 connections are not kept: their persistence was never standardised (RFC 9112 appendix C.2.2).
@@ -321,23 +309,12 @@ class AnswerReader:
         """Let httptools hand over the last trailer, which it does only where this callback is."""
 
     def on_message_complete(self) -> None:
-        """End the answer, or an interim one before it."""
+        """End the response, or an interim one before it."""
         if self._interim:
             self._interim = False
             self._headers = []
-            self._reason = b""
             return
         self.complete = True
-
-    def _inform(self, status: int) -> None:
-        self.continued = self.continued or status == 100
-        if self._on_informational is None:
-            return
-        try:
-            self._on_informational(status, self._headers)
-        except Exception as exc:
-            self._fault = exc
-            raise
 
     def _judge_framing(self, status: int) -> None:
         delimited = False
@@ -348,7 +325,7 @@ class AnswerReader:
             elif size == 17 and name.lower() == b"transfer-encoding":
                 # We send no TE, so no other coding may be used (RFC 9112 section 7.4); handing one on would garble it.
                 if delimited or value.strip().lower() != b"chunked":
-                    raise self._refuse("the answer's Transfer-Encoding is not plainly chunked")
+                    raise self._refuse("the response's Transfer-Encoding is not plainly chunked")
                 delimited = True
             elif size == 10 and name.lower() == b"connection":
                 self._closes = self._closes or _announces_close(value)

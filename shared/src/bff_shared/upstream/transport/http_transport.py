@@ -1,4 +1,4 @@
-"""What carries httpx's requests: HTTP/1.1 over asyncio, transparent to the byte.
+"""An HTTP/1.1 transport for httpx's requests over asyncio, transparent to the byte.
 
 httpx's own pool serves a few hundred requests a second under concurrency; this transport keeps httpx's API and replaces
 what is beneath it. `bench/scenarios/transports.py` measures it beside the others.
@@ -12,58 +12,57 @@ from typing import NamedTuple
 
 import httpx
 
-from bff_shared.upstream.transport.failures import Fault, Stage, fault, mark
+from bff_shared.upstream.transport.failures import Failure, FailureStage, failure_of, mark
 from bff_shared.upstream.transport.http1 import InvalidRequest, encode_head
 from bff_shared.upstream.transport.pool import Origin, Pool, Stats
-from bff_shared.upstream.transport.request_cycle import AnswerBody, Exchange, Order, Timeouts
+from bff_shared.upstream.transport.request_cycle import PreparedRequest, RequestCycle, ResponseBody, Timeouts
 
-__all__ = ["Carrier", "Fault", "Stage", "Stats", "Timings", "fault", "reused", "stage"]
+__all__ = ["Failure", "FailureStage", "HttpTransport", "Stats", "Timings", "failure_of", "reused", "stage"]
 
 _PORTS = {b"http": 80, b"https": 443}
 
 
 class Timings(NamedTuple):
-    """Seconds: to make the connection (0 for one that was there), and from the request's first byte to the answer's."""
+    """Seconds to make the connection (0 for a reused one), and from the request's to the response's first byte."""
 
     connect: float
     first_byte: float
 
 
-def stage(error: BaseException) -> Stage:
-    """Tell how far the exchange came before `error`; for errors that are not the carrier's, Stage.ANSWERED."""
-    return fault(error).stage
+def stage(error: BaseException) -> FailureStage:
+    """Tell how far the cycle came before `error`; for errors that are not the transport's, FailureStage.RESPONDED."""
+    return failure_of(error).stage
 
 
 def reused(error: BaseException) -> bool:
-    """Tell whether the exchange that raised `error` went over a connection that had served another one before."""
-    return fault(error).reused
+    """Tell whether the cycle that raised `error` went over a connection that had served another one before."""
+    return failure_of(error).reused
 
 
-class Carrier(httpx.AsyncBaseTransport):
+class HttpTransport(httpx.AsyncBaseTransport):
     """An httpx transport: HTTP/1.1, pooled connections, streaming with backpressure in both directions.
 
     max_connections  bound of all connections together; further requests wait for `pool` seconds
     max_idle         bound of the idle ones
     idle_seconds     how long an idle one is kept, unless the server's `Keep-Alive: timeout` is shorter
-    max_head_bytes   bound of an answer's head (interim heads included), and of its trailer section
-    high_water       body bytes buffered per answer before reading pauses; one read of 64 KiB may come on top
+    max_head_bytes   bound of a response's head (interim heads included), and of its trailer section
+    high_water       body bytes buffered per response before reading pauses; one read of 64 KiB may come on top
     ssl_context      for https; without one https is refused
     clock            monotonic seconds, for idle ages and timings
 
     **Requests** leave as they are given: `request.method`, the headers' raw bytes in their order, and the target from
     `request.extensions["target"]` (bytes) or else from the URL. No header is added, not even Host. The body is
     delimited by the request's own Content-Length or `Transfer-Encoding: chunked`; with neither none is sent and the
-    stream is not read. With `Expect: 100-continue` it is sent after 100, after one second, or (a final answer came)
+    stream is not read. With `Expect: 100-continue` it is sent after 100, after one second, or (a final response came)
     never.
 
     `request.extensions["timeout"]` is httpx's dict (connect, read, write, pool; seconds or None). Its further key
-    `first_byte` takes the place of `read` for the wait for the answer's whole head, counted from the request's end.
-    `request.extensions["on_informational"]` is called with (status, raw headers) for each interim answer.
+    `first_byte` takes the place of `read` for the wait for the response's whole head, counted from the request's end.
 
-    **Answers** come with their raw headers and undecoded body. `response.extensions`: `http_version` and
-    `reason_phrase` (bytes), `trailers` (raw headers, filled when the body has ended), `timings` (Timings), `reused`
-    (bool). An answer that comes before the upload is over is returned at once; the upload goes on until the answer ends
-    or is closed, and unless it was whole by then the connection is closed.
+    **Responses** come with their raw headers and undecoded body. `response.extensions`: `http_version`
+    (bytes), `timings` (Timings), `reused` (bool). Interim responses and trailers are read and dropped. A response that
+    comes before the upload is over is returned at once; the upload goes on until the response ends or is closed, and
+    unless it was whole by then the connection is closed.
 
     **Errors** are httpx's: ConnectError, ConnectTimeout, PoolTimeout, UnsupportedProtocol, LocalProtocolError (the
     request is no valid message), WriteError, WriteTimeout, ReadError (connection lost), ReadTimeout (head or body),
@@ -105,41 +104,39 @@ class Carrier(httpx.AsyncBaseTransport):
         return self._pool.stats
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request and return its answer as soon as the head is there; see the class for all rules."""
-        order = _order(request)
-        exchange = await self._exchange(order)
-        head = exchange.reader.head
-        assert head is not None  # noqa: S101  an exchange is handed out when its head is there
+        """Send one request and return its response as soon as the head is there; see the class for all rules."""
+        prepared = _prepare(request)
+        cycle = await self._run(prepared)
+        head = cycle.reader.head
+        assert head is not None  # noqa: S101  a cycle is returned when its head is there
         return httpx.Response(
             head.status,
             headers=head.headers,
-            stream=AnswerBody(exchange, asyncio.get_running_loop()),
+            stream=ResponseBody(cycle, asyncio.get_running_loop()),
             request=request,
             extensions={
                 "http_version": head.http_version,
-                "reason_phrase": head.reason,
-                "trailers": exchange.reader.trailers,
-                "timings": Timings(exchange.connect_seconds, exchange.first_byte_seconds),
-                "reused": exchange.reused,
+                "timings": Timings(cycle.connect_seconds, cycle.first_byte_seconds),
+                "reused": cycle.reused,
             },
         )
 
     async def aclose(self) -> None:
-        """Close all connections at once; exchanges under way fail."""
+        """Close all connections at once; requests under way fail."""
         self._pool.close()
         # Transports report their end, and cancelled uploads run theirs, on the loop's next turns.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
 
-    async def _exchange(self, order: Order) -> Exchange:
-        request = order.request
+    async def _run(self, prepared: PreparedRequest) -> RequestCycle:
+        request = prepared.request
         fresh, repeatable = (bool(request.extensions.get(name)) for name in ("fresh", "repeatable"))
         connection = await self._pool.acquire(
-            _origin(request), order.timeouts, request, fresh=fresh, repeatable=repeatable
+            _origin(request), prepared.timeouts, request, fresh=fresh, repeatable=repeatable
         )
-        exchange = Exchange(connection, order, self._clock, self._max_head_bytes)
-        await exchange.run()
-        return exchange
+        cycle = RequestCycle(connection, prepared, self._clock, self._max_head_bytes)
+        await cycle.run()
+        return cycle
 
 
 def _origin(request: httpx.Request) -> Origin:
@@ -148,11 +145,11 @@ def _origin(request: httpx.Request) -> Origin:
     port = url.port or _PORTS.get(scheme)
     if port is None or not url.raw_host:
         error = httpx.UnsupportedProtocol("the URL is neither http nor https, or has no host", request=request)
-        raise mark(error, Stage.CONNECT, reused=False)
+        raise mark(error, FailureStage.CONNECT, reused=False)
     return Origin(scheme, url.raw_host, port)
 
 
-def _order(request: httpx.Request) -> Order:
+def _prepare(request: httpx.Request) -> PreparedRequest:
     extensions = request.extensions
     target = extensions.get("target")
     try:
@@ -163,7 +160,7 @@ def _order(request: httpx.Request) -> Order:
         )
     except InvalidRequest as exc:
         error = httpx.LocalProtocolError(str(exc), request=request)
-        raise mark(error, Stage.CONNECT, reused=False) from exc
+        raise mark(error, FailureStage.CONNECT, reused=False) from exc
     stream = request.stream
     if isinstance(stream, httpx.ByteStream):
         body: bytes | httpx.AsyncByteStream = b"".join(stream) if framing.has_body else b""
@@ -171,8 +168,8 @@ def _order(request: httpx.Request) -> Order:
         body = stream
     else:
         error = httpx.LocalProtocolError("the request's body cannot be read asynchronously", request=request)
-        raise mark(error, Stage.CONNECT, reused=False)
-    return Order(request, head, framing, body, _timeouts(extensions.get("timeout")), extensions.get("on_informational"))
+        raise mark(error, FailureStage.CONNECT, reused=False)
+    return PreparedRequest(request, head, framing, body, _timeouts(extensions.get("timeout")))
 
 
 def _timeouts(given: dict[str, float | None] | None) -> Timeouts:

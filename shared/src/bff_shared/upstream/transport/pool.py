@@ -14,7 +14,7 @@ from typing import NamedTuple
 import httpx
 
 from bff_shared.upstream.transport.connection import Connection
-from bff_shared.upstream.transport.failures import Stage, mark
+from bff_shared.upstream.transport.failures import FailureStage, mark
 from bff_shared.upstream.transport.request_cycle import Timeouts
 
 READ_BUFFER_BYTES = 64 * 1024
@@ -26,8 +26,8 @@ KEEP_ALIVE_MARGIN_SECONDS = 1.0
 UNREPEATABLE_IDLE_SECONDS = 1.0
 """How long a connection may have been idle to carry a request that cannot be repeated.
 
-A peer that closes an idle connection does so seconds after its last answer (gunicorn 2, uvicorn and Node 5, nginx 75);
-within the first second the request and the close do not cross on the way.
+A peer that closes an idle connection does so seconds after its last response (gunicorn 2, uvicorn and Node 5, nginx
+75); within the first second the request and the close do not cross on the way.
 """
 
 
@@ -57,7 +57,7 @@ class _Resting(NamedTuple):
 
 
 class Pool:
-    """Owns all connections of a carrier. Times are seconds of `clock`."""
+    """Owns all connections of a transport. Times are seconds of `clock`."""
 
     def __init__(
         self,
@@ -97,13 +97,15 @@ class Pool:
     async def acquire(
         self, origin: Origin, timeouts: Timeouts, request: httpx.Request, *, fresh: bool, repeatable: bool
     ) -> Connection:
-        """Return a connection for one exchange: an idle one if it will do, a new one, or the next to become free.
+        """Return a connection for one cycle: an idle one if it will do, a new one, or the next to become free.
 
         `fresh` asks for a new one; a request that is not `repeatable` gets an idle one only right after its last use.
-        Raises PoolTimeout, ConnectTimeout, ConnectError and UnsupportedProtocol, all with Stage.CONNECT.
+        Raises PoolTimeout, ConnectTimeout, ConnectError and UnsupportedProtocol, all with FailureStage.CONNECT.
         """
         if self._closed:
-            raise mark(httpx.ConnectError("the carrier is closed", request=request), Stage.CONNECT, reused=False)
+            raise mark(
+                httpx.ConnectError("the transport is closed", request=request), FailureStage.CONNECT, reused=False
+            )
         connection = None if fresh else self._take_idle(origin, repeatable=repeatable)
         if connection is None:
             if self._slots < self._max_connections or self._evict():
@@ -123,11 +125,13 @@ class Pool:
             self._sweep = None
         for waiter, _ in self._waiters:
             if not waiter.done():
-                waiter.set_exception(mark(httpx.ConnectError("the carrier was closed"), Stage.CONNECT, reused=False))
+                waiter.set_exception(
+                    mark(httpx.ConnectError("the transport was closed"), FailureStage.CONNECT, reused=False)
+                )
         self._waiters.clear()
         for connection in list(self._open):
-            if connection.exchange is not None:
-                connection.exchange.lost(None)
+            if connection.cycle is not None:
+                connection.cycle.lost(None)
             connection.abort()
 
     # Idle connections.
@@ -238,7 +242,7 @@ class Pool:
             self._give_back(entry)
             if isinstance(exc, TimeoutError):
                 error = httpx.PoolTimeout("no connection became free in time", request=request)
-                raise mark(error, Stage.CONNECT, reused=False) from exc
+                raise mark(error, FailureStage.CONNECT, reused=False) from exc
             raise
 
     def _give_back(self, entry: "tuple[asyncio.Future[Connection | None], Origin | None]") -> None:
@@ -266,7 +270,7 @@ class Pool:
             error = _connect_error(exc, request)
             if error is None:
                 raise
-            raise mark(error, Stage.CONNECT, reused=False) from exc
+            raise mark(error, FailureStage.CONNECT, reused=False) from exc
         connection.connect_seconds = self._clock() - started
         self._open[connection] = origin
         self._created += 1
@@ -277,7 +281,7 @@ class Pool:
         if origin.scheme == b"https":
             context = self._ssl_context
             if context is None:
-                raise httpx.UnsupportedProtocol("the carrier was given no TLS context")
+                raise httpx.UnsupportedProtocol("the transport was given no TLS context")
         host = origin.host.decode("ascii")
         _, connection = await asyncio.get_running_loop().create_connection(
             self._make, host, origin.port, ssl=context, server_hostname=host if context is not None else None

@@ -1,4 +1,4 @@
-"""One request and its answer over a connection, from the request's first byte until nobody wants more of the answer."""
+"""One request and its response over a connection: from the first byte sent until nobody wants more of the response."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,14 +7,13 @@ from typing import NamedTuple
 import httpx
 
 from bff_shared.upstream.transport.connection import Connection
-from bff_shared.upstream.transport.failures import Stage, mark
+from bff_shared.upstream.transport.failures import FailureStage, mark
 from bff_shared.upstream.transport.http1 import (
-    AnswerReader,
     BodyFramer,
     Framing,
     InvalidRequest,
-    MalformedAnswer,
-    OnInformational,
+    MalformedResponse,
+    ResponseReader,
 )
 
 CONTINUE_SECONDS = 1.0
@@ -25,7 +24,7 @@ INLINE_BODY_BYTES = 64 * 1024
 
 
 class Timeouts(NamedTuple):
-    """Seconds, None for no limit; the keys of httpx's own dict and `first_byte`, the wait for the answer's head."""
+    """Seconds, None for no limit; the keys of httpx's own dict and `first_byte`, the wait for the response's head."""
 
     connect: float | None
     read: float | None
@@ -34,7 +33,7 @@ class Timeouts(NamedTuple):
     first_byte: float | None
 
 
-class Order(NamedTuple):
+class PreparedRequest(NamedTuple):
     """A request ready to be written: its head in bytes, and where its body comes from."""
 
     request: httpx.Request
@@ -42,44 +41,44 @@ class Order(NamedTuple):
     framing: Framing
     body: httpx.AsyncByteStream | bytes
     timeouts: Timeouts
-    on_informational: OnInformational | None
 
 
-class Exchange:
-    """One request and its answer. `head` is done when the final answer's head is there, or fails with the reason."""
+class RequestCycle:
+    """One request and its response. `head` is done when the final response's head has arrived, or has failed."""
 
-    def __init__(self, connection: Connection, order: Order, clock: Callable[[], float], max_head_bytes: int) -> None:
+    def __init__(
+        self, connection: Connection, prepared: PreparedRequest, clock: Callable[[], float], max_head_bytes: int
+    ) -> None:
         self.head: asyncio.Future[None] = connection.loop.create_future()
         self.reused = connection.served > 0
         self.connect_seconds = 0.0 if self.reused else connection.connect_seconds
         self.first_byte_seconds = 0.0
-        self.reader = AnswerReader(
-            is_head=order.request.method == "HEAD",
+        self.reader = ResponseReader(
+            is_head=prepared.request.method == "HEAD",
             max_head_bytes=max_head_bytes,
-            on_informational=order.on_informational,
         )
         self.over = False
         self.upload: asyncio.Task[None] | None = None
         self._connection = connection
-        self._order = order
+        self._prepared = prepared
         self._clock = clock
         self._started = clock()
-        self._answered = False
+        self._responded = False
         self._error: BaseException | None = None
-        self._framer = BodyFramer(order.framing)
+        self._framer = BodyFramer(prepared.framing)
         self._corked = b""
         self._waiter: asyncio.Future[None] | None = None
         self._go_ahead: asyncio.Future[None] | None = None
 
     async def run(self) -> None:
-        """Send the request and wait for the head of its final answer.
+        """Send the request and wait for the head of its final response.
 
-        Raises httpx's errors, each with a Fault, and what the request's body raises; cancelled, or with any error, it
+        Raises httpx's errors, each with a Failure, and what the request's body raises; cancelled, or with any error, it
         closes the connection at once.
         """
         if self._connection.closed:
             # Closed between being handed out and being used.
-            raise self._error_of(httpx.ReadError, "the connection was lost before its use", stage=Stage.CONNECT)
+            raise self._error_of(httpx.ReadError, "the connection was lost before its use", stage=FailureStage.CONNECT)
         self._connection.carry(self)
         try:
             self._start()
@@ -90,20 +89,20 @@ class Exchange:
 
     def _start(self) -> None:
         """Write the request, or as much of it as is at hand; a streamed body follows by itself."""
-        order = self._order
-        body = order.body
-        framing = order.framing
+        prepared = self._prepared
+        body = prepared.body
+        framing = prepared.framing
         if not framing.has_body:
-            self._connection.write(order.head)
+            self._connection.write(prepared.head)
         elif isinstance(body, bytes) and len(body) <= INLINE_BODY_BYTES and not framing.expects_continue:
             try:
-                self._connection.write(order.head + self._framer.frame(body) + self._framer.finish())
+                self._connection.write(prepared.head + self._framer.frame(body) + self._framer.finish())
             except InvalidRequest as exc:
-                raise self._error_of(httpx.LocalProtocolError, str(exc), stage=Stage.CONNECT) from exc
+                raise self._error_of(httpx.LocalProtocolError, str(exc), stage=FailureStage.CONNECT) from exc
         else:
             self._start_upload()
             return
-        self._connection.set_deadline(order.timeouts.first_byte)
+        self._connection.set_deadline(prepared.timeouts.first_byte)
 
     async def read(self) -> bytes:
         """Return the next body bytes, b"" after the last. Raises ReadTimeout, ReadError and RemoteProtocolError."""
@@ -117,12 +116,12 @@ class Exchange:
                 raise httpx.StreamClosed
             await self._wait_for_body()
         data = reader.take()
-        if self._connection.exchange is self:
+        if self._connection.cycle is self:
             self._connection.resume_reading()
         return data
 
     def close(self) -> None:
-        """Give the exchange up; unless the answer was whole, its connection is closed at once."""
+        """Give the cycle up; unless the response was whole, its connection is closed at once."""
         if not self.over:
             self._end()
             self._connection.abort()
@@ -130,18 +129,15 @@ class Exchange:
     # What the connection calls.
 
     def received(self, data: bytes | memoryview) -> None:
-        """Take bytes of the answer."""
-        if not self._answered:
-            self._answered = True
+        """Take bytes of the response."""
+        if not self._responded:
+            self._responded = True
             self.first_byte_seconds = self._clock() - self._started
         reader = self.reader
         try:
             reader.feed(data)
-        except MalformedAnswer as exc:
+        except MalformedResponse as exc:
             self._fail(self._error_of(httpx.RemoteProtocolError, str(exc)), exc)
-            return
-        except Exception as exc:  # noqa: BLE001  raised by the caller's on_informational, and given back to the caller
-            self._fail(exc)
             return
         if reader.head is not None or reader.continued:
             self._advance()
@@ -156,8 +152,8 @@ class Exchange:
         """Take the end of the stream."""
         try:
             self.reader.feed_eof()
-        except MalformedAnswer as exc:
-            reason = str(exc) if self._answered else "the peer closed the connection without an answer"
+        except MalformedResponse as exc:
+            reason = str(exc) if self._responded else "the peer closed the connection without a response"
             self._fail(self._error_of(httpx.RemoteProtocolError, reason), exc)
             return
         self._complete()
@@ -166,8 +162,8 @@ class Exchange:
     def lost(self, cause: Exception | None) -> None:
         """Take the loss of the connection.
 
-        asyncio gives a connection up when a write fails, without a look at what came before: the answer of a peer that
-        refused the upload and closed may still be in the socket.
+        asyncio gives a connection up when a write fails, without a look at what came before: the response of a peer
+        that refused the upload and closed may still be in the socket.
         """
         remainder = self._connection.read_remainder(self._connection.high_water)
         if remainder:
@@ -179,9 +175,9 @@ class Exchange:
     def timed_out(self) -> None:
         """Take the passing of the deadline."""
         part = "body" if self.head.done() else "head"
-        self._fail(self._error_of(httpx.ReadTimeout, f"no more of the answer's {part} came in time"))
+        self._fail(self._error_of(httpx.ReadTimeout, f"no more of the response's {part} came in time"))
 
-    # The answer.
+    # The response.
 
     def _advance(self) -> None:
         if self._go_ahead is not None and not self._go_ahead.done():
@@ -192,13 +188,13 @@ class Exchange:
 
     async def _wait_for_body(self) -> None:
         self._waiter = self._connection.loop.create_future()
-        self._connection.set_deadline(self._order.timeouts.read)
+        self._connection.set_deadline(self._prepared.timeouts.read)
         try:
             await self._waiter
         finally:
             self._waiter = None
-            # The connection may carry another exchange by now, whose deadline is its own.
-            if self._connection.exchange is self:
+            # The connection may carry another cycle by now, whose deadline is its own.
+            if self._connection.cycle is self:
                 self._connection.set_deadline(None)
 
     def _wake(self) -> None:
@@ -209,7 +205,10 @@ class Exchange:
         reader = self.reader
         self._end()
         self._connection.finished(
-            reusable=reader.reusable and self._framer.complete and not self._corked and not self._order.framing.closes,
+            reusable=reader.reusable
+            and self._framer.complete
+            and not self._corked
+            and not self._prepared.framing.closes,
             keep_alive_seconds=reader.keep_alive_seconds,
         )
 
@@ -232,15 +231,15 @@ class Exchange:
             self.upload.cancel()
 
     def _error_of(
-        self, kind: type[httpx.TransportError], reason: str, *, stage: Stage | None = None
+        self, kind: type[httpx.TransportError], reason: str, *, stage: FailureStage | None = None
     ) -> httpx.TransportError:
-        stage = stage or (Stage.ANSWERED if self._answered else Stage.SENT)
-        return mark(kind(reason, request=self._order.request), stage, reused=self.reused)
+        stage = stage or (FailureStage.RESPONDED if self._responded else FailureStage.SENT)
+        return mark(kind(reason, request=self._prepared.request), stage, reused=self.reused)
 
     # The upload of a body that does not leave with its head.
 
     def _start_upload(self) -> None:
-        self._corked = self._order.head
+        self._corked = self._prepared.head
         self.upload = self._connection.loop.create_task(self._send_body())
         self.upload.add_done_callback(self._uploaded)
         # Runs after the task's first step: a first piece that is at hand leaves in one write with the head, and one
@@ -257,17 +256,17 @@ class Exchange:
         self._connection.write(head + data if head else data)
 
     async def _send_body(self) -> None:
-        order = self._order
-        if order.framing.expects_continue and not await self._may_continue():
+        prepared = self._prepared
+        if prepared.framing.expects_continue and not await self._may_continue():
             return
-        seconds = order.timeouts.write
+        seconds = prepared.timeouts.write
         framer = self._framer
-        if isinstance(order.body, bytes):
-            view = memoryview(order.body)
+        if isinstance(prepared.body, bytes):
+            view = memoryview(prepared.body)
             for start in range(0, len(view), INLINE_BODY_BYTES):
                 await self._send_piece(framer.frame(bytes(view[start : start + INLINE_BODY_BYTES])), seconds)
         else:
-            async for piece in order.body:
+            async for piece in prepared.body:
                 await self._send_piece(framer.frame(piece), seconds)
         self._write(framer.finish())
 
@@ -304,36 +303,36 @@ class Exchange:
         elif error is not None:
             self._fail(error)
         elif not self.head.done() and not self.over:
-            self._connection.set_deadline(self._order.timeouts.first_byte)
+            self._connection.set_deadline(self._prepared.timeouts.first_byte)
 
 
-class AnswerBody(httpx.AsyncByteStream):
-    """The body of an answer as httpx reads it: bytes as they came, undecoded, each time all that is there."""
+class ResponseBody(httpx.AsyncByteStream):
+    """The body of a response as httpx reads it: bytes as they came, undecoded, each time all that is there."""
 
-    def __init__(self, exchange: Exchange, loop: asyncio.AbstractEventLoop) -> None:
-        self._exchange = exchange
+    def __init__(self, cycle: RequestCycle, loop: asyncio.AbstractEventLoop) -> None:
+        self._cycle = cycle
         self._loop = loop
 
-    def __aiter__(self) -> "AnswerBody":
+    def __aiter__(self) -> "ResponseBody":
         """Return the body itself: it can be read once."""
         return self
 
     async def __anext__(self) -> bytes:
         """Return the next bytes."""
-        data = await self._exchange.read()
+        data = await self._cycle.read()
         if not data:
             raise StopAsyncIteration
         return data
 
     async def aclose(self) -> None:
-        """Free the connection: the one of a whole answer is free already, any other is closed, its upload stopped."""
-        self._exchange.close()
-        upload = self._exchange.upload
+        """Free the connection: the one of a whole response is free already, any other is closed, its upload stopped."""
+        self._cycle.close()
+        upload = self._cycle.upload
         if upload is not None and not upload.done():
             # So that the caller's body stream is not read any more when this returns.
             await asyncio.wait({upload}, timeout=CONTINUE_SECONDS)
 
     def __del__(self) -> None:
-        """Free the connection of an answer that was dropped without being closed."""
-        if not self._exchange.over and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._exchange.close)
+        """Free the connection of a response that was dropped without being closed."""
+        if not self._cycle.over and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._cycle.close)

@@ -1,4 +1,4 @@
-"""The carrier under test, what it is asked to send, and servers that answer it in bytes."""
+"""The transport under test, what it is asked to send, and servers that answer it in bytes."""
 
 import asyncio
 import socket
@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from bff_shared.upstream.transport.http_transport import Carrier
+from bff_shared.upstream.transport.http_transport import HttpTransport
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 StartRaw = Callable[[Handler], Awaitable[str]]
@@ -51,7 +51,7 @@ class Pieces(httpx.AsyncByteStream):
             self.stopped.set()
 
 
-def new_carrier(**changes: Any) -> Carrier:
+def new_transport(**changes: Any) -> HttpTransport:
     options: dict[str, Any] = {
         "max_connections": 20,
         "max_idle": 20,
@@ -60,7 +60,7 @@ def new_carrier(**changes: Any) -> Carrier:
         "high_water": HIGH_WATER,
         "ssl_context": None,
     }
-    return Carrier(**{**options, **changes})
+    return HttpTransport(**{**options, **changes})
 
 
 def new_request(
@@ -91,9 +91,9 @@ async def read_all(response: httpx.Response) -> bytes:
     return b"".join([piece async for piece in pieces_of(response)])
 
 
-async def ask(carrier: Carrier, origin: str, method: str = "GET", **options: Any) -> bytes:
+async def ask(transport: HttpTransport, origin: str, method: str = "GET", **options: Any) -> bytes:
     async with asyncio.timeout(GUARD):
-        return await read_all(await carrier.handle_async_request(new_request(origin, method, **options)))
+        return await read_all(await transport.handle_async_request(new_request(origin, method, **options)))
 
 
 async def read_head(reader: asyncio.StreamReader) -> bytes:
