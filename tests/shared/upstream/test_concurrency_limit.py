@@ -128,13 +128,13 @@ async def test_nothing_is_remembered_of_clients_that_left() -> None:
 
 
 async def test_who_gave_up_before_its_turn_gives_no_place_back() -> None:
-    gate = Gate(1, 1, 60)
-    await gate.enter()
-    waiter = asyncio.create_task(gate.enter())
+    gate = ConcurrencyLimit(1, 1, 60)
+    await gate.acquire()
+    waiter = asyncio.create_task(gate.acquire())
     await asyncio.sleep(0)
     waiter.cancel()
-    gate.leave()  # which finds the one that gave up, before that has had its turn
+    gate.release()  # which finds the one that gave up, before that has had its turn
     await asyncio.wait([waiter])
     assert (gate.active, gate.waiting) == (0, 0)
-    assert gate.try_enter()
-    assert not gate.try_enter()
+    assert gate.try_acquire()
+    assert not gate.try_acquire()
