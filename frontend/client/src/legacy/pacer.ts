@@ -74,11 +74,14 @@ export class Pacer {
     const stride = (SOURCE_RATE * speed) / fps;
     const now = performance.now();
     const late = Math.min(now - this.#due, MAX_LAG_MS);
-    const missed = Math.max(0, Math.floor((late * fps) / 1000));
+    let missed = Math.max(0, Math.floor((late * fps) / 1000));
     let tick = Math.floor(this.#cursor / stride + 1e-9) + 1;
     while (Math.floor(tick * stride + 1e-9) <= this.#cursor) tick++;
-    const end = Math.floor((tick + missed) * stride + 1e-9);
     const { length, complete } = this.#buffer;
+    const endAfter = (ticks: number): number => Math.floor((tick + ticks) * stride + 1e-9);
+    // What has come is shown, though it be less than what is due.
+    while (missed > 0 && !complete && endAfter(missed) > length) missed--;
+    const end = endAfter(missed);
     if (end > length && !complete) return;
     const until = Math.min(end, length);
     if (until > this.#cursor) {
