@@ -118,6 +118,12 @@ async def test_a_wait_for_the_own_share_is_the_clients_affair() -> None:
     assert (gate.active, gate.waiting) == (2, 0)
 
 
+async def test_a_limit_says_where_it_stands() -> None:
+    limit = ConcurrencyLimit(2, 5, 60)
+    await limit.acquire()
+    assert repr(limit) == "<ConcurrencyLimit active=1/2 waiting=0>"
+
+
 async def test_nothing_is_remembered_of_clients_that_left() -> None:
     gate = ConcurrencyLimit(2, 5, 60, share=0.5)
     for number in range(100):

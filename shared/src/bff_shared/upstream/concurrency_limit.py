@@ -21,6 +21,10 @@ class ConcurrencyLimit:
         self._inside: Counter[str] = Counter()
         self._waiters: deque[tuple[asyncio.Future[None], str]] = deque()
 
+    def __repr__(self) -> str:
+        """Say how many slots are taken, and how many callers wait."""
+        return f"<ConcurrencyLimit active={self.active}/{self._slots} waiting={self.waiting}>"
+
     @property
     def active(self) -> int:
         """How many are inside."""

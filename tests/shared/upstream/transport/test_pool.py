@@ -206,6 +206,8 @@ async def test_a_connection_given_to_a_waiter_that_is_cancelled_at_once_is_free_
     await asyncio.wait({waiter})
     assert waiter.cancelled()
     assert (pool.stats.in_use, pool.stats.idle) == (0, 1)
+    assert repr(pool) == "<Pool open=1/1 in_use=0 waiting=0>"
+    assert repr(connection) == "<Connection idle served=0>"
     async with asyncio.timeout(GUARD):
         assert await acquire() is connection
     pool.close()

@@ -54,6 +54,11 @@ class Connection(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._reading_paused = False
 
+    def __repr__(self) -> str:
+        """Say what the connection is doing."""
+        state = "closed" if self.closed else "idle" if self.cycle is None else "in use"
+        return f"<Connection {state} served={self.served}>"
+
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -87,6 +87,11 @@ class Pool:
         self._reused = 0
         self._closed = False
 
+    def __repr__(self) -> str:
+        """Say how many connections there are, and who waits."""
+        now = self.stats
+        return f"<Pool open={now.open}/{self._max_connections} in_use={now.in_use} waiting={now.waiting}>"
+
     @property
     def stats(self) -> Stats:
         """Count what is there now."""
