@@ -27,7 +27,7 @@ from bench.lib.processes import free_port
 
 from bff_aggregator.backend.bars import Bars
 from bff_aggregator.charts import chunk_codec
-from bff_aggregator.charts.resample import Clock, decimate
+from bff_aggregator.charts.resample import Clock, resample
 from bff_aggregator.http import content_coding
 from bff_demo.market import SYMBOLS, TICKS, build_market
 from bff_tools.servers import find_nginx, find_valkey
@@ -81,7 +81,7 @@ def spread(values: Sequence[float]) -> str:
     return f"{statistics.median(values):.2f} ms ({min(values):.2f} to {max(values):.2f})"
 
 
-class Charts:
+class ChartService:
     """The aggregator and the backend, as a client sees them."""
 
     def __init__(self, backend: str, aggregator: str) -> None:
@@ -107,7 +107,7 @@ class Charts:
         self._backend.put("/__faults", json={"rules": [rule] if milliseconds else []}).raise_for_status()
 
 
-def cold_against_direct(charts: Charts, rounds: int) -> tuple[float, float]:
+def cold_against_direct(charts: ChartService, rounds: int) -> tuple[float, float]:
     """Return the medians of a direct call and of a cold request, measured in turns."""
     direct, cold = [], []
     for _ in range(rounds):
@@ -117,7 +117,7 @@ def cold_against_direct(charts: Charts, rounds: int) -> tuple[float, float]:
     return statistics.median(direct), statistics.median(cold)
 
 
-def measure_requests(charts: Charts, rounds: int) -> None:
+def measure_requests(charts: ChartService, rounds: int) -> None:
     """Print cold and warm requests beside direct ones."""
     charts.direct()
     charts.chart()
@@ -140,7 +140,7 @@ def measure_requests(charts: Charts, rounds: int) -> None:
     figure(pace, direct_slow / took, "x", better="higher", goal=50)
 
 
-def measure_year(by_hours: Charts, by_minutes: Charts, rounds: int) -> None:
+def measure_year(by_hours: ChartService, by_minutes: ChartService, rounds: int) -> None:
     """Print a cold year of minutes at 2,000 points, made from hours and, where that is turned off, from minutes."""
     took: list[list[float]] = [[], []]
     for _ in range(rounds):
@@ -166,7 +166,7 @@ def wrk(url: str, coding: str, seconds: int) -> float:
     return float(found[1])
 
 
-def measure_throughput(charts: Charts, base: str, folder: Path, seconds: int) -> None:
+def measure_throughput(charts: ChartService, base: str, folder: Path, seconds: int) -> None:
     """Print warm requests per second beside nginx serving the same compressed bytes as a file."""
     if shutil.which("wrk") is None:
         line("warm requests per second", "wrk is not installed")
@@ -205,8 +205,8 @@ def measure_decimation() -> None:
     """Print the time to decimate 100,000 bars."""
     bars = minutes().take(slice(0, 100_000))
     for target in (500, 10_000):
-        decimate(bars, target, Clock(1))
-        times = [timed(lambda target=target: decimate(bars, target, Clock(1))) for _ in range(30)]  # type: ignore[misc]
+        resample(bars, target, Clock(1))
+        times = [timed(lambda target=target: resample(bars, target, Clock(1))) for _ in range(30)]  # type: ignore[misc]
         line(f"decimate 100,000 minutes to {target:,}", spread(times))
         figure(f"decimating 100,000 minutes to {target:,}", statistics.median(times), "ms", goal=5)
 
@@ -223,7 +223,7 @@ def measure_chunks() -> None:
         line(f"a year of minutes from chunks of {days} days ({size / 1024:.1f} KiB)", spread(times))
 
 
-def measure_bytes(charts: Charts) -> None:
+def measure_bytes(charts: ChartService) -> None:
     """Print bytes on the wire by format and coding."""
     for form in ("rows", "columns", "points", "arrow"):
         sizes = []
@@ -240,7 +240,7 @@ def resident(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def fill_cache(charts: Charts) -> None:
+def fill_cache(charts: ChartService) -> None:
     """Ask for more than the cache may hold."""
     for symbol in SYMBOLS:
         for rth_only in ("true", "false"):
@@ -287,12 +287,12 @@ def main() -> None:
         )
         figure("aggregator ready after", time.perf_counter() - begun, "s", goal=2)
         figure("memory, idle", resident(service.pid), "MB", goal=90)
-        charts = Charts(f"http://127.0.0.1:{backend}", base)
+        charts = ChartService(f"http://127.0.0.1:{backend}", base)
         measure_requests(charts, chosen.rounds)
         second = f"http://127.0.0.1:{(second_port := free_port())}"
         settings |= {"BFF_PORT": f"{second_port}", "BFF_CHART_HOURS": "false"}
         with process([sys.executable, "-m", "bff_aggregator"], f"{second}/health/live", **settings):
-            measure_year(charts, Charts(f"http://127.0.0.1:{backend}", second), chosen.rounds)
+            measure_year(charts, ChartService(f"http://127.0.0.1:{backend}", second), chosen.rounds)
         measure_throughput(charts, base, folder, chosen.seconds)
         measure_bytes(charts)
         fill_cache(charts)

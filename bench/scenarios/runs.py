@@ -29,7 +29,7 @@ from bff_aggregator.backend import equity_reader
 from bff_aggregator.backend.part import Part, State, skipped_part
 from bff_aggregator.runs import downsample, encode, revision
 from bff_aggregator.runs.encode import Shape
-from bff_aggregator.runs.revision import Whole
+from bff_aggregator.runs.revision import RunBundle
 
 # A backend with one worker that needs 4 s for 50 runs, nearly all of them for the curves.
 WORK = {"": 0.002, "/metrics": 0.005, "/equity": 0.065, "/orders": 0.008}
@@ -226,8 +226,8 @@ def read_whole(text: bytes) -> None:
     curve, _ = equity_reader.parse_curve(text)
     part = Part("equity", State.OK, curve, count=len(curve))
     rest = {name: skipped_part(name) for name in ("metrics", "orders")}
-    sighting = revision.sight({"run_id": "r", "status": "DONE"}, None, 0.0)
-    encode.encode_sections(Whole(sighting, {**rest, "equity": part}), Shape())
+    sighting = revision.take_snapshot({"run_id": "r", "status": "DONE"}, None, 0.0)
+    encode.encode_sections(RunBundle(sighting, {**rest, "equity": part}), Shape())
 
 
 def hold_ups(text: bytes, times: int) -> None:
@@ -245,7 +245,7 @@ def hold_ups(text: bytes, times: int) -> None:
         worst = max(found)[0]
         print(f"  {name}: {taken:.0f} ms, the loop stood still for {gap:.1f} ms (worst of {times}: {worst:.1f})")
     curve, _ = equity_reader.parse_curve(text)
-    thin = median_ms(times, lambda: downsample.decimate(curve, 2000))
+    thin = median_ms(times, lambda: downsample.downsample(curve, 2000))
     print(f"  decimating {len(curve):,} points to 2,000: {thin:.2f} ms")
 
 

@@ -185,16 +185,15 @@ async def test_a_refusal_with_odd_words_and_headers_is_passed_on(
 async def test_a_defect_in_encoding_a_part_fails_that_part_only(
     start_app: StartApp, start_aggregator: StartAggregator, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
-    from bff_aggregator.runs import downsample, performance
-    from bff_aggregator.runs import encode as answers
+    from bff_aggregator.runs import downsample, encode, performance
 
     def breaks(*_: Any, **__: Any) -> Any:
         raise OverflowError("nobody thought of that")
 
     owner, name = {
         "metrics": (performance, "complete"),
-        "orders": (answers, "_named"),
-        "equity": (downsample, "decimate"),
+        "orders": (encode, "_named"),
+        "equity": (downsample, "downsample"),
     }[part]
     monkeypatch.setattr(owner, name, breaks)
     client = await start_aggregator(backend_url=await start_app(ForeignBackend()))

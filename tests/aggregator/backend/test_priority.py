@@ -4,24 +4,24 @@ from contextlib import AsyncExitStack
 import pytest
 
 from bff_aggregator.backend import priority
-from bff_aggregator.backend.priority import Lane, Lanes
+from bff_aggregator.backend.priority import PriorityClass, PriorityLimiter
 
 LONG = 60.0
 
 
 class Traffic:
-    """Calls in lanes that go on until they are told to end, and the order in which they began."""
+    """Calls in priorities that go on until they are told to end, and the order in which they began."""
 
-    def __init__(self, group: asyncio.TaskGroup, *widths: int, crowd: int, patience: float = LONG) -> None:
-        self.lanes = Lanes([Lane(width, patience) for width in widths], crowd)
+    def __init__(self, group: asyncio.TaskGroup, *widths: int, crowd: int, max_wait: float = LONG) -> None:
+        self.limiter = PriorityLimiter([PriorityClass(width, max_wait) for width in widths], crowd)
         self.begun: list[str] = []
         self._group = group
         self._ends: dict[str, asyncio.Event] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    async def call(self, name: str, lane: int) -> None:
+    async def call(self, name: str, priority: int) -> None:
         self._ends[name] = asyncio.Event()
-        self._tasks[name] = self._group.create_task(self._run(name, lane))
+        self._tasks[name] = self._group.create_task(self._run(name, priority))
         await self.settle()
 
     async def end(self, name: str) -> None:
@@ -40,8 +40,8 @@ class Traffic:
         for event in self._ends.values():
             event.set()
 
-    async def _run(self, name: str, lane: int) -> None:
-        async with self.lanes.enter(lane):
+    async def _run(self, name: str, priority: int) -> None:
+        async with self.limiter.enter(priority):
             self.begun.append(name)
             await self._ends[name].wait()
 
@@ -49,8 +49,8 @@ class Traffic:
 async def test_a_few_calls_of_all_kinds_go_at_once() -> None:
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         traffic = Traffic(group, 9, 9, 9, crowd=3)
-        for name, lane in (("curve", 2), ("orders", 1), ("look", 0)):
-            await traffic.call(name, lane)
+        for name, priority in (("curve", 2), ("orders", 1), ("look", 0)):
+            await traffic.call(name, priority)
         assert traffic.begun == ["curve", "orders", "look"]
         traffic.end_all()
 
@@ -58,8 +58,8 @@ async def test_a_few_calls_of_all_kinds_go_at_once() -> None:
 async def test_crowded_lane_holds_those_after_it_but_none_before_it() -> None:
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         traffic = Traffic(group, 9, 9, 9, crowd=2)
-        for name, lane in (("a", 1), ("b", 1), ("curve", 2), ("c", 1), ("look", 0)):
-            await traffic.call(name, lane)
+        for name, priority in (("a", 1), ("b", 1), ("curve", 2), ("c", 1), ("look", 0)):
+            await traffic.call(name, priority)
         assert traffic.begun == ["a", "b", "c", "look"]
         for name in ("a", "b"):
             await traffic.end(name)
@@ -81,9 +81,9 @@ async def test_those_who_wait_go_in_the_order_in_which_they_came() -> None:
         assert traffic.begun == ["a", "b", "d"]
 
 
-async def test_nobody_waits_for_longer_than_the_lanes_patience() -> None:
+async def test_nobody_waits_for_longer_than_max_wait_of_its_priority() -> None:
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
-        traffic = Traffic(group, 1, crowd=9, patience=0.01)
+        traffic = Traffic(group, 1, crowd=9, max_wait=0.01)
         await traffic.call("a", 0)
         await traffic.call("b", 0)
         while traffic.begun != ["a", "b"]:
@@ -92,7 +92,7 @@ async def test_nobody_waits_for_longer_than_the_lanes_patience() -> None:
 
 
 async def test_call_that_hangs_holds_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(priority, "HANGS", 0.01)
+    monkeypatch.setattr(priority, "HUNG_SECONDS", 0.01)
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         traffic = Traffic(group, 1, 1, crowd=1)
         await traffic.call("hanging", 0)
@@ -103,8 +103,8 @@ async def test_call_that_hangs_holds_nobody(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(priority, "QUEUE", 0)
-    places = Lanes([Lane(1, LONG)])
+    monkeypatch.setattr(priority, "MAX_WAITING", 0)
+    places = PriorityLimiter([PriorityClass(1, LONG)])
     async with asyncio.timeout(10), AsyncExitStack() as stack:
         for _ in range(3):
             await stack.enter_async_context(places.enter(0))

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 import pytest
 from prometheus_client import CollectorRegistry
 
-from bff_aggregator.cache.entry import Made, Scope, pack, unpack
-from bff_aggregator.cache.entry import entry as make_entry
+from bff_aggregator.cache.entry import FillResult, Scope, make_entry, pack_entry, unpack_entry
 from bff_aggregator.cache.loader import Loaded, Loader
 from bff_aggregator.cache.lru import OVERHEAD, Memory
 from bff_aggregator.cache.metrics import CacheMetrics
-from bff_aggregator.cache.redis_tier import Link, Remote
+from bff_aggregator.cache.redis_tier import RedisClient, RedisTier
 from bff_aggregator.cache.store import Store
 from bff_shared.errors import BackendTimeout, BackendUnavailable, NotFound
 
@@ -25,15 +24,15 @@ class Bench:
     def __init__(self) -> None:
         metrics = CacheMetrics.create(CollectorRegistry())
         memory = Memory(1_000_000, lambda _: None)
-        link = Link("", metrics, time.monotonic)
+        link = RedisClient("", metrics, time.monotonic)
         self.now, self.draw, self.calls = 1_000_000.0, 0.0, 0
         self.failure: Exception | None = None
         self.gate = asyncio.Event()
         self.gate.set()
-        self.store = Store(memory, Remote(link), b"secret", metrics, lambda: self.now)
+        self.store = Store(memory, RedisTier(link), b"secret", metrics, lambda: self.now)
         self.loader = Loader(self.store, metrics, clock=lambda: self.now, draw=lambda: self.draw)
 
-    async def fill(self, keys: Sequence[str]) -> Mapping[str, Made | Exception]:
+    async def fill(self, keys: Sequence[str]) -> Mapping[str, FillResult | Exception]:
         """Answer the number of the call, or fail."""
         self.calls += 1
         number = self.calls
@@ -41,7 +40,7 @@ class Bench:
         await asyncio.sleep(0.001)
         if self.failure:
             raise self.failure
-        return dict.fromkeys(keys, Made(b"%d" % number, 100.0, 50.0, 1000.0))
+        return dict.fromkeys(keys, FillResult(b"%d" % number, 100.0, 50.0, 1000.0))
 
     async def load(self, *keys: str, seconds: float = 5.0) -> Loaded:
         """Load keys."""
@@ -144,34 +143,34 @@ async def test_purge_ends_entries_and_keeps_flights_from_before_out(bench: Bench
     bench.gate.set()
     await waiting
     await bench.settle()
-    assert bench.store.recall(SCOPE, ["a", "b"]) == {}
+    assert bench.store.get_local(SCOPE, ["a", "b"]) == {}
 
 
 def test_entry_survives_redis_and_fits_one_key_generation_and_version_only() -> None:
-    item = make_entry(Made(b"value", 100, 50, 10), 1000.0, 0.5, 0.5)
+    item = make_entry(FillResult(b"value", 100, 50, 10), 1000.0, 0.5, 0.5)
     assert item.fresh_until == 1095.0
-    data = pack(item, "key", b"generation"[:8])
-    assert unpack(data, "key", b"generation"[:8]) == item
-    assert unpack(data, "other", b"generation"[:8]) is None
-    assert unpack(data, "key", bytes(8)) is None
-    assert unpack(b"BFC\x02" + data[4:], "key", b"generation"[:8]) is None
+    data = pack_entry(item, "key", b"generation"[:8])
+    assert unpack_entry(data, "key", b"generation"[:8]) == item
+    assert unpack_entry(data, "other", b"generation"[:8]) is None
+    assert unpack_entry(data, "key", bytes(8)) is None
+    assert unpack_entry(b"BFC\x02" + data[4:], "key", b"generation"[:8]) is None
     for place in range(len(data)):
         damaged = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
-        assert unpack(damaged, "key", b"generation"[:8]) is None
-        assert unpack(data[:place], "key", b"generation"[:8]) is None
+        assert unpack_entry(damaged, "key", b"generation"[:8]) is None
+        assert unpack_entry(data[:place], "key", b"generation"[:8]) is None
 
 
 def test_memory_keeps_to_its_limit_and_drops_the_least_recently_used() -> None:
     gone: list[int] = []
     memory = Memory(4 * (OVERHEAD + 100), gone.append)
-    item = make_entry(Made(b"x" * 100, 100), 1000.0, 0.5, 0.0)
+    item = make_entry(FillResult(b"x" * 100, 100), 1000.0, 0.5, 0.0)
     for key in "abcd":
         memory.put(SCOPE, key, item)
     memory.get(SCOPE, "a")
     memory.put(SCOPE, "e", item)
     assert [key for key in "abcde" if memory.get(SCOPE, key)] == ["a", "c", "d", "e"]
     assert gone == [1]
-    memory.put(SCOPE, "huge", make_entry(Made(b"x" * 10_000, 100), 1000.0, 0.5, 0.0))
+    memory.put(SCOPE, "huge", make_entry(FillResult(b"x" * 10_000, 100), 1000.0, 0.5, 0.0))
     assert memory.get(SCOPE, "huge") is None
     assert memory.size == 4 * (OVERHEAD + 100)
     memory.purge("chart", "AAPL")
@@ -184,8 +183,8 @@ async def test_what_nobody_waits_for_comes_after_the_answer(bench: Bench, monkey
     async def share(*_: object) -> None:
         shared.set()
 
-    monkeypatch.setattr(bench.store, "share", share)
-    monkeypatch.setattr("bff_aggregator.cache.loader.PATIENCE", 60.0)
+    monkeypatch.setattr(bench.store, "put_shared", share)
+    monkeypatch.setattr("bff_aggregator.cache.loader.SHARE_DELAY_SECONDS", 60.0)
     with bench.loader.answering():
         await bench.load()
         with bench.loader.answering():
@@ -198,7 +197,7 @@ async def test_what_nobody_waits_for_comes_after_the_answer(bench: Bench, monkey
 
 
 async def test_what_nobody_waits_for_does_not_wait_for_ever(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bff_aggregator.cache.loader.PATIENCE", 0.001)
+    monkeypatch.setattr("bff_aggregator.cache.loader.SHARE_DELAY_SECONDS", 0.001)
     with bench.loader.answering():
         await bench.load()
         async with asyncio.timeout(5):

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from bff_aggregator.cache.metrics import CacheMetrics
-from bff_aggregator.cache.redis_tier import BYPASS, LONGEST_BYPASS, TIMEOUT, Away, Link
+from bff_aggregator.cache.redis_tier import BYPASS, LONGEST_BYPASS, TIMEOUT, RedisClient, RedisUnavailable
 from bff_shared.redis import Client
 from tests.support.redis_server import RedisServer
 
@@ -34,8 +34,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def link(redis: RedisServer, clock: Clock) -> AsyncIterator[Link]:
-    link = Link(redis.url, CacheMetrics.create(CollectorRegistry()), clock)
+async def link(redis: RedisServer, clock: Clock) -> AsyncIterator[RedisClient]:
+    link = RedisClient(redis.url, CacheMetrics.create(CollectorRegistry()), clock)
     await link.client()
     yield link
     redis.thaw()
@@ -47,12 +47,12 @@ async def ping(client: Client) -> object:
 
 
 async def test_hanging_redis_costs_one_short_wait_and_then_nothing(
-    redis: RedisServer, link: Link, clock: Clock
+    redis: RedisServer, link: RedisClient, clock: Clock
 ) -> None:
     assert TIMEOUT <= 0.05
     redis.freeze()
     begun = time.monotonic()
-    with pytest.raises(Away):
+    with pytest.raises(RedisUnavailable):
         await link.run(ping)
     assert TIMEOUT * 0.9 <= time.monotonic() - begun < 5, "a guard against hanging, not a measurement"
     assert not link.is_usable
@@ -60,19 +60,19 @@ async def test_hanging_redis_costs_one_short_wait_and_then_nothing(
         waiting = asyncio.ensure_future(link.run(ping))
         await asyncio.sleep(0)
         assert waiting.done(), "nothing was awaited"
-        assert isinstance(waiting.exception(), Away)
+        assert isinstance(waiting.exception(), RedisUnavailable)
     clock.now += BYPASS + 0.1
     redis.thaw()
     assert await link.run(ping)
 
 
 async def test_redis_is_left_alone_longer_each_time_and_asked_anew_once_it_answers(
-    redis: RedisServer, link: Link, clock: Clock
+    redis: RedisServer, link: RedisClient, clock: Clock
 ) -> None:
     redis.freeze()
     pauses = []
     for _ in range(8):
-        with pytest.raises(Away):
+        with pytest.raises(RedisUnavailable):
             await link.run(ping, 0.001)
         begun = clock.now
         while not link.is_usable:
@@ -82,16 +82,16 @@ async def test_redis_is_left_alone_longer_each_time_and_asked_anew_once_it_answe
     redis.thaw()
     assert await link.run(ping, 5.0)
     redis.freeze()
-    with pytest.raises(Away):
+    with pytest.raises(RedisUnavailable):
         await link.run(ping, 0.001)
     clock.now += BYPASS
     assert link.is_usable
 
 
-async def test_refused_command_leaves_redis_in_use(link: Link) -> None:
+async def test_refused_command_leaves_redis_in_use(link: RedisClient) -> None:
     async def wrong(client: Client) -> object:
         return await client.execute_command("NONSENSE")
 
-    with pytest.raises(Away):
+    with pytest.raises(RedisUnavailable):
         await link.run(wrong)
     assert link.is_usable

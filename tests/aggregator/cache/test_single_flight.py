@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from bff_aggregator.cache.single_flight import Errands, Flights
+from bff_aggregator.cache.single_flight import BackgroundTasks, SingleFlight
 
 
 class Clock:
@@ -28,7 +28,7 @@ class Work:
 
 
 async def test_those_who_want_the_same_share_one_flight() -> None:
-    flights, work = Flights[int](Clock()), Work()
+    flights, work = SingleFlight[int](Clock()), Work()
     (first, begun), (second, joined) = (flights.join("k", holder, work) for holder in ("a", "b"))
     assert (first is second, begun, joined) == (True, True, False)
     work.end.set()
@@ -40,7 +40,7 @@ async def test_those_who_want_the_same_share_one_flight() -> None:
 
 async def test_flight_that_began_too_early_is_not_joined() -> None:
     clock = Clock()
-    flights, work = Flights[int](clock), Work()
+    flights, work = SingleFlight[int](clock), Work()
     early, _ = flights.join("k", "a", work)
     clock.now = 101.0
     late, begun = flights.join("k", "b", work, not_before=100.5)
@@ -51,7 +51,7 @@ async def test_flight_that_began_too_early_is_not_joined() -> None:
 
 async def test_flight_that_hangs_is_not_joined() -> None:
     clock = Clock()
-    flights, work = Flights[int](clock, joinable=1.0), Work()
+    flights, work = SingleFlight[int](clock, joinable=1.0), Work()
     hanging, _ = flights.join("k", "a", work)
     clock.now = 100.9
     assert flights.join("k", "b", work)[0] is hanging
@@ -61,7 +61,7 @@ async def test_flight_that_hangs_is_not_joined() -> None:
 
 
 async def test_flight_that_nobody_wants_any_more_is_cancelled() -> None:
-    flights, work = Flights[int](Clock()), Work()
+    flights, work = SingleFlight[int](Clock()), Work()
     flight, _ = flights.join("k", "a", work)
     flights.join("k", "b", work)
     flights.release(flight, "a")
@@ -75,13 +75,13 @@ async def test_flight_that_nobody_wants_any_more_is_cancelled() -> None:
 
 
 async def test_errands_are_bounded_and_end_with_their_owner() -> None:
-    errands, work = Errands(2), Work()
+    tasks, work = BackgroundTasks(2), Work()
 
     async def job() -> None:
         await work()
 
-    assert [errands.send(job) for _ in range(3)] == [True, True, False]
+    assert [tasks.start(job) for _ in range(3)] == [True, True, False]
     await asyncio.sleep(0)
-    assert (len(errands), work.begun) == (2, 2)
-    await errands.aclose()
-    assert len(errands) == 0
+    assert (len(tasks), work.begun) == (2, 2)
+    await tasks.aclose()
+    assert len(tasks) == 0

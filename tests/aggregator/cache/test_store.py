@@ -6,10 +6,10 @@ import time
 import pytest
 from prometheus_client import CollectorRegistry
 
-from bff_aggregator.cache.entry import Made, Scope, entry
+from bff_aggregator.cache.entry import FillResult, Scope, make_entry
 from bff_aggregator.cache.lru import Memory
 from bff_aggregator.cache.metrics import CacheMetrics
-from bff_aggregator.cache.redis_tier import Link, Remote
+from bff_aggregator.cache.redis_tier import RedisClient, RedisTier
 from bff_aggregator.cache.store import Store
 from tests.support.redis_server import RedisServer
 
@@ -18,7 +18,9 @@ SCOPE = Scope("chart", "AAPL", "somebody")
 
 def new_store(url: str = "") -> Store:
     metrics = CacheMetrics.create(CollectorRegistry())
-    return Store(Memory(100_000, lambda _: None), Remote(Link(url, metrics, time.monotonic)), b"secret", metrics)
+    return Store(
+        Memory(100_000, lambda _: None), RedisTier(RedisClient(url, metrics, time.monotonic)), b"secret", metrics
+    )
 
 
 async def until(fact: object, wanted: int) -> None:
@@ -35,20 +37,20 @@ async def test_everything_kept_goes_when_purges_may_have_been_missed(
     store.on_clear(lambda: cleared.append(1))
     await store.start()
     await until(cleared, 1)
-    store.keep(SCOPE, {"a": entry(Made(b"x", 100.0), time.time(), 0.1, 0.0)}, store.ticket())
-    assert store.recall(SCOPE, ["a"])
+    store.put_local(SCOPE, {"a": make_entry(FillResult(b"x", 100.0), time.time(), 0.1, 0.0)}, store.epoch())
+    assert store.get_local(SCOPE, ["a"])
     with redis.client() as look:
         look.client_kill_filter(_type="pubsub")
     await until(cleared, 2)
-    assert not store.recall(SCOPE, ["a"])
+    assert not store.get_local(SCOPE, ["a"])
     await store.aclose()
 
 
 async def test_purge_is_told_even_where_redis_is_not() -> None:
     store, told = new_store(), list[tuple[str, str]]()
     store.on_purge(lambda namespace, subject: told.append((namespace, subject)))
-    before = store.ticket()
+    before = store.epoch()
     assert not await store.purge("chart", "AAPL")
     assert told == [("chart", "AAPL")]
-    store.keep(SCOPE, {"a": entry(Made(b"x", 100.0), time.time(), 0.1, 0.0)}, before)
-    assert not store.recall(SCOPE, ["a"]), "made before the purge"
+    store.put_local(SCOPE, {"a": make_entry(FillResult(b"x", 100.0), time.time(), 0.1, 0.0)}, before)
+    assert not store.get_local(SCOPE, ["a"]), "made before the purge"

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from redis import RedisCluster
 
-from bff_aggregator.cache.entry import NO_GENERATION, Scope, pack, unpack
+from bff_aggregator.cache.entry import NO_GENERATION, Scope, pack_entry, unpack_entry
 from bff_aggregator.charts.query import ChartQuery, Timeframe
 from bff_demo.options import Options
 from bff_demo.server import DemoServer
@@ -350,10 +350,10 @@ async def test_stale_chart_stands_in_for_a_failed_backend_and_is_marked(
             await asyncio.sleep(0.005)
         for name in [key for key in look.keys("*minute*") if b"lock" not in key]:
             generation = look.get(name.partition(b"}")[0] + b"}:generation") or NO_GENERATION
-            item = unpack(look.get(name) or b"", name.decode(), generation)
+            item = unpack_entry(look.get(name) or b"", name.decode(), generation)
             assert item is not None
-            expired = replace(item, fresh_until=item.made, swr_until=item.made)
-            look.set(name, pack(expired, name.decode(), generation))
+            expired = replace(item, fresh_until=item.made, revalidate_until=item.made)
+            look.set(name, pack_entry(expired, name.decode(), generation))
     other = await start_aggregator(backend_url=demo.url, redis_url=redis.url, **SETTINGS)
     demo.faults({"path_prefix": "/bars", "error_status": 500})
     stale = await other.get(PATH, params=WEEK)

@@ -73,7 +73,7 @@ def test_distant_chunks_are_separate_calls() -> None:
 def test_time_to_live_follows_the_age_of_the_data(age: int, fresh: float) -> None:
     chunk = chunk_plan.chunk_of(Source.MINUTE, TODAY - timedelta(days=age))
     assert chunk_plan.lifetime(chunk, TODAY, known_empty=False).fresh == fresh
-    assert chunk_plan.lifetime(chunk, TODAY, known_empty=False).keep == 86_400
+    assert chunk_plan.lifetime(chunk, TODAY, known_empty=False).stale_if_error == 86_400
     assert chunk_plan.lifetime(chunk, TODAY, known_empty=True).fresh == 60
 
 

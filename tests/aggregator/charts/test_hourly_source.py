@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from bff_aggregator.backend import bars_reader
 from bff_aggregator.backend.bars import Bars
 from bff_aggregator.charts import hourly_source
-from bff_aggregator.charts.hourly_source import Unfit, may_stand_in, require_fit
+from bff_aggregator.charts.hourly_source import NotInterchangeable, may_stand_in, require_fit
 from bff_aggregator.charts.query import ChartQuery, Timeframe
-from bff_aggregator.charts.resample import MINUTES, Size, Span, bucket, decimate, merge
+from bff_aggregator.charts.resample import MINUTES, Size, Span, bucket, merge, resample
 from bff_demo.market import build_market
 from tests.aggregator.charts.test_resample import EPOCH, HOUR, MINUTE, from_demo, generated
 
@@ -89,14 +89,14 @@ def test_hours_of_the_demo_merge_into_the_buckets_of_its_minutes(size: Size, fir
 def test_chart_is_the_same_where_hours_fit_and_finer_where_they_do_not(first: date, days: int, target: int) -> None:
     last = min(first + timedelta(days=days), date(2025, 12, 31))
     minutes = minutes_of(first, last)
-    by_minutes = decimate(minutes, target, MINUTE)
+    by_minutes = resample(minutes, target, MINUTE)
     coarse = by_the_hour(minutes)
     try:
         require_fit(coarse, 0, target)
-    except Unfit:
+    except NotInterchangeable:
         assert by_minutes.stride < hourly_source.HOUR
         return
-    by_hours = decimate(coarse, target, HOUR)
+    by_hours = resample(coarse, target, HOUR)
     assert by_hours.stride == by_minutes.stride >= hourly_source.HOUR
     assert by_hours.bars.equals(by_minutes.bars)
     assert may_stand_in(ChartQuery("NVDA", Timeframe.MINUTE, first, last, target), TODAY)
@@ -128,7 +128,7 @@ def test_hours_fit_as_long_as_the_longest_shorter_bucket_does_not() -> None:
     shorter = 23 * 10 + 2 * 6
     assert len(bucket(minutes_of(first, last), hourly_source.BELOW, MINUTE)) == shorter
     require_fit(hours_of(first, last), 0, shorter - 1)
-    with pytest.raises(Unfit):
+    with pytest.raises(NotInterchangeable):
         require_fit(hours_of(first, last), 0, shorter)
 
 
@@ -141,16 +141,16 @@ def test_one_session_in_fifty_may_lack_hours() -> None:
     sessions = [int(row) for row in np.flatnonzero(np.diff(year.t // 86_400, prepend=0))]
     assert len(sessions) == 252
     require_fit(without(year, *sessions[:5]), 0, 2000)
-    with pytest.raises(Unfit):
+    with pytest.raises(NotInterchangeable):
         require_fit(without(year, *sessions[:6]), 0, 2000)
 
 
 def test_session_that_is_under_way_may_lack_hours_and_counts_for_nothing() -> None:
     month = hours_of(date(2024, 5, 1), date(2024, 5, 31))
     require_fit(without(month, -3, -2, -1), 0, 209)
-    with pytest.raises(Unfit):
+    with pytest.raises(NotInterchangeable):
         require_fit(without(month, -3, -2, -1), 0, 210)
-    with pytest.raises(Unfit):
+    with pytest.raises(NotInterchangeable):
         require_fit(without(month, 0, -1), 0, 100)
 
 
@@ -158,7 +158,7 @@ def test_session_that_is_under_way_may_lack_hours_and_counts_for_nothing() -> No
 def test_hours_beside_the_grid_of_the_sessions_do_not_fit(shift: int) -> None:
     month = hours_of(date(2024, 5, 1), date(2024, 5, 31))
     shifted = Bars(month.t + shift, month.o, month.h, month.l, month.c, month.v)
-    with pytest.raises(Unfit):
+    with pytest.raises(NotInterchangeable):
         require_fit(shifted, 0, 100)
 
 
@@ -169,13 +169,13 @@ def test_hours_after_an_early_close_do_not_fit() -> None:
     row = int(np.searchsorted(month.t, third + 86_400))
     late = np.insert(month.t, row, third + 17 * 3600 + 1800)
     o, h, low, c = (np.insert(column, row, column[row - 1]) for column in (month.o, month.h, month.l, month.c))
-    with pytest.raises(Unfit):
+    with pytest.raises(NotInterchangeable):
         require_fit(Bars(late, o, h, low, c, np.insert(month.v, row, 1)), 0, 100)
 
 
 def test_hours_that_had_to_be_put_right_do_not_fit() -> None:
     month = hours_of(date(2024, 5, 1), date(2024, 5, 31))
-    with pytest.raises(Unfit):
+    with pytest.raises(NotInterchangeable):
         require_fit(month, 1, 100)
-    with pytest.raises(Unfit):
+    with pytest.raises(NotInterchangeable):
         require_fit(month.take(slice(0, 0)), 0, 100)

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from bff_aggregator.backend.bars import Bars
-from bff_aggregator.cache.entry import pack, unpack
+from bff_aggregator.cache.entry import pack_entry, unpack_entry
 from tests.aggregator.charts.test_chart_data import PATH
 from tests.aggregator.charts.test_hourly_source import by_the_hour, minutes_of
 from tests.aggregator.charts.test_resample import EPOCH, as_dicts
@@ -177,10 +177,10 @@ async def test_stale_hours_stand_in_for_a_failed_backend(
             await asyncio.sleep(0.005)
         generation = look.get(*look.keys("*:generation")) or b""
         for name in look.keys("*hour*"):
-            item = unpack(look.get(name) or b"", name.decode(), generation)
+            item = unpack_entry(look.get(name) or b"", name.decode(), generation)
             assert item is not None
-            expired = replace(item, fresh_until=item.made, swr_until=item.made)
-            look.set(name, pack(expired, name.decode(), generation))
+            expired = replace(item, fresh_until=item.made, revalidate_until=item.made)
+            look.set(name, pack_entry(expired, name.decode(), generation))
     demo.faults({"path_prefix": "/bars", "error_status": 500})
     demo.forget()
     stale = await chart(await start_aggregator(**settings), QUARTER)

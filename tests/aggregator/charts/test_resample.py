@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bff_aggregator.backend import bars_reader
 from bff_aggregator.backend.bars import Bars
 from bff_aggregator.charts import sessions
-from bff_aggregator.charts.resample import MINUTES, Clock, Size, Span, bucket, decimate, sizes
+from bff_aggregator.charts.resample import MINUTES, Clock, Size, Span, bucket, resample, sizes
 from bff_demo.market import Bars as DemoBars
 from bff_demo.market import build_market
 from tests.support import chart_reference as reference
@@ -109,7 +109,7 @@ def test_daily_buckets_are_those_of_the_reference(bars: Bars, size: Size) -> Non
 @settings(max_examples=40)
 @given(generated(), st.integers(100, 2000))
 def test_finest_size_that_fits_is_taken_and_nothing_is_lost(bars: Bars, target: int) -> None:
-    done = decimate(bars, target, MINUTE)
+    done = resample(bars, target, MINUTE)
     assert len(done.bars) <= target
     if len(bars) <= target:
         assert done.bars is bars
@@ -141,7 +141,7 @@ def test_part_cut_between_sessions_has_the_buckets_of_the_whole(bars: Bars, size
 def test_two_years_of_the_demo_fit_every_target(target: int, clock: Clock) -> None:
     minutes = build_market(42).minutes["AAPL"]
     bars = from_demo(minutes if clock.extended else minutes.take(np.flatnonzero(minutes.rth)))
-    done = decimate(bars, target, clock)
+    done = resample(bars, target, clock)
     size: Size = done.stride if done.stride in MINUTES else Span(done.stride)
     assert len(done.bars) <= target
     check_window(bars, done.bars)
@@ -201,7 +201,7 @@ def test_sizes_from_an_hour_on_are_whole_hours() -> None:
 def test_fifty_years_of_days_fit_the_smallest_target() -> None:
     t = np.arange(0, 50 * 366) * 86_400
     ones = np.ones(len(t))
-    done = decimate(Bars(t, ones, ones, ones, ones, ones.astype(np.int64)), 100, DAILY)
+    done = resample(Bars(t, ones, ones, ones, ones, ones.astype(np.int64)), 100, DAILY)
     assert len(done.bars) <= 51
     assert done.stride == Span.YEAR.value
 

@@ -4,7 +4,7 @@ from datetime import date
 import pytest
 
 from bff_aggregator.charts.query import ChartQuery, Timeframe
-from bff_aggregator.charts.response_cache import OVERHEAD, Answer, Kept
+from bff_aggregator.charts.response_cache import OVERHEAD, Answer, ResponseCache
 
 NOW = 1000.0
 
@@ -33,7 +33,7 @@ def answer(body: bytes = b"{}", seconds: float = 1000.0) -> Answer:
 
 
 def test_answer_is_the_owners_and_the_queries(clock: Clock) -> None:
-    kept, mine = Kept(100_000, clock), answer()
+    kept, mine = ResponseCache(100_000, clock), answer()
     kept.put("me", query(), mine)
     assert kept.get("me", query()) is mine
     assert kept.get("you", query()) is None
@@ -41,7 +41,7 @@ def test_answer_is_the_owners_and_the_queries(clock: Clock) -> None:
 
 
 def test_answer_goes_shortly_before_its_time(clock: Clock) -> None:
-    kept = Kept(100_000, clock)
+    kept = ResponseCache(100_000, clock)
     kept.put("me", query(), answer(seconds=100.0))
     kept.put("me", query("SPY"), answer(seconds=1000.0))
     clock.now = NOW + 89
@@ -56,7 +56,7 @@ def test_answer_goes_shortly_before_its_time(clock: Clock) -> None:
 
 
 def test_least_recently_used_answers_make_room(clock: Clock) -> None:
-    kept = Kept(5 * OVERHEAD, clock)
+    kept = ResponseCache(5 * OVERHEAD, clock)
     for symbol in "ABCD":
         kept.put("me", query(symbol), answer())
     assert kept.get("me", query("A"))
@@ -68,7 +68,7 @@ def test_least_recently_used_answers_make_room(clock: Clock) -> None:
 
 
 def test_purge_is_of_a_symbol_for_all_owners(clock: Clock) -> None:
-    kept = Kept(100_000, clock)
+    kept = ResponseCache(100_000, clock)
     for owner in ("me", "you"):
         kept.put(owner, query(), answer())
         kept.put(owner, query("SPY"), answer())

@@ -2,7 +2,7 @@ from bff_aggregator.http import cache_headers
 
 
 def test_headers_that_an_answer_depends_on_are_read() -> None:
-    asked = cache_headers.read(
+    asked = cache_headers.parse(
         [
             (b"host", b"a"),
             (b"accept-encoding", b"br"),
@@ -19,22 +19,22 @@ def test_headers_that_an_answer_depends_on_are_read() -> None:
 
 
 def test_nothing_asked_is_nothing() -> None:
-    assert cache_headers.read([(b"host", b"a")]) == cache_headers.Asked()
+    assert cache_headers.parse([(b"host", b"a")]) == cache_headers.RequestHeaders()
 
 
 def test_coding_is_named_unless_it_is_none() -> None:
-    assert (b"content-encoding", b"gzip") in cache_headers.lasting("application/json", '"t"', "gzip", 7)
-    plain = dict(cache_headers.lasting("application/json", '"t"', "identity", 7))
+    assert (b"content-encoding", b"gzip") in cache_headers.representation("application/json", '"t"', "gzip", 7)
+    plain = dict(cache_headers.representation("application/json", '"t"', "identity", 7))
     assert plain.pop(b"vary") == b"Accept-Encoding, Authorization, Cookie"
     assert plain == {b"content-type": b"application/json", b"content-length": b"7", b"etag": b'"t"'}
 
 
 def test_age_is_never_negative_for_clients_and_told_as_it_is_for_people() -> None:
-    assert cache_headers.aging(-3, "fwd=stale; detail=backend-failed") == [
+    assert cache_headers.freshness(-3, "fwd=stale; detail=backend-failed") == [
         (b"cache-control", b"private, max-age=0"),
         (b"cache-status", b"bff-aggregator; fwd=stale; ttl=-3; detail=backend-failed"),
     ]
-    assert cache_headers.aging(60)[1] == (b"cache-status", b"bff-aggregator; hit; ttl=60")
+    assert cache_headers.freshness(60)[1] == (b"cache-status", b"bff-aggregator; hit; ttl=60")
 
 
 def test_timing_is_in_milliseconds() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bff_aggregator.backend.equity_curve import Curve, drawdowns, make_curve
-from bff_aggregator.runs.downsample import decimate, landmarks
+from bff_aggregator.runs.downsample import downsample, landmarks
 
 MINUTE = 60_000_000
 
@@ -42,7 +42,7 @@ def test_drawdown_is_undefined_below_zero() -> None:
 def test_extremes_of_random_walks_survive(seed: int) -> None:
     value = walk(seed, 1000 + seed * 17)
     whole = curve(value)
-    thin = decimate(whole, 100)
+    thin = downsample(whole, 100)
     assert len(thin) <= 100
     assert (thin.value[0], thin.value[-1]) == (value[0], value[-1])
     assert (thin.value.max(), thin.value.min()) == (value.max(), value.min())
@@ -62,7 +62,7 @@ def test_points_are_never_more_than_asked_and_are_points_of_the_curve(
     value: list[float], points: int, moments: list[int]
 ) -> None:
     whole = curve(value)
-    thin = decimate(whole, points, np.array(moments, dtype=np.int64) * MINUTE)
+    thin = downsample(whole, points, np.array(moments, dtype=np.int64) * MINUTE)
     assert 1 <= len(thin) <= points
     assert np.all(np.diff(thin.at) > 0)
     rows = (thin.at // MINUTE).tolist()
@@ -74,17 +74,17 @@ def test_points_are_never_more_than_asked_and_are_points_of_the_curve(
 def test_minutes_of_orders_stay_when_they_fit() -> None:
     whole = curve(walk(1, 5000))
     moments = np.arange(7, 5000, 100, dtype=np.int64) * MINUTE
-    assert np.isin(moments, decimate(whole, 60, moments).at).all()
-    assert not np.isin(moments, decimate(whole, 40, moments).at).all()
-    assert len(decimate(whole, 40, moments)) <= 40
+    assert np.isin(moments, downsample(whole, 60, moments).at).all()
+    assert not np.isin(moments, downsample(whole, 40, moments).at).all()
+    assert len(downsample(whole, 40, moments)) <= 40
 
 
 def test_zero_points_mean_all_of_them() -> None:
-    assert len(decimate(curve(walk(2, 500)), 0)) == 500
+    assert len(downsample(curve(walk(2, 500)), 0)) == 500
 
 
 def test_most_of_the_points_asked_for_are_used() -> None:
-    assert len(decimate(curve(walk(3, 98_000)), 2000)) > 1800
+    assert len(downsample(curve(walk(3, 98_000)), 2000)) > 1800
 
 
 def test_points_out_of_order_twice_or_unusable_are_put_right_and_counted() -> None:
@@ -105,9 +105,9 @@ def test_drawdown_of_the_backend_is_taken_only_if_it_is_whole() -> None:
 def test_extremes_of_the_backends_own_drawdown_survive() -> None:
     value = walk(4, 3000)
     told = np.random.default_rng(4).random(3000)
-    thin = decimate(make_curve(np.arange(3000, dtype=np.int64), value, told, None), 50)
+    thin = downsample(make_curve(np.arange(3000, dtype=np.int64), value, told, None), 50)
     assert (thin.drawdown.max(), thin.drawdown.min()) == (told.max(), told.min())
 
 
 def test_empty_curve_stays_empty() -> None:
-    assert len(decimate(curve([]), 10)) == 0
+    assert len(downsample(curve([]), 10)) == 0

@@ -109,7 +109,7 @@ async def test_failing_detail_fails_the_whole(
 async def test_part_that_is_too_late_is_there_for_the_next_request(
     demo: Any, start_aggregator: StartAggregator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bff_aggregator.complete.PART_JOINABLE", 60.0)  # nothing hangs, however busy the machine is
+    monkeypatch.setattr("bff_aggregator.runs.service.PART_JOINABLE", 60.0)  # nothing hangs, however busy the machine is
     run = month(demo)
     client = await start_aggregator(backend_url=demo.url, run_timeout=1.0)
     demo.faults(rule(run, "equity", {"latency_ms": 1400}))
@@ -165,7 +165,7 @@ async def test_stale_parts_stand_in_for_failing_ones(
     demo: Any, start_aggregator: StartAggregator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bff_aggregator.runs.revision.lifetime", lambda *_: 0.0)
-    monkeypatch.setattr("bff_aggregator.runs.revision.look_again_after", lambda *_: 0.0)
+    monkeypatch.setattr("bff_aggregator.runs.revision.snapshot_lifetime", lambda *_: 0.0)
     run = month(demo)
     client = await start_aggregator(backend_url=demo.url)
     before = (await ask(client, run)).json()

@@ -43,11 +43,11 @@ def test_missing_part_has_no_data() -> None:
 
 
 def test_sighting_goes_both_ways() -> None:
-    sighting = revision.sight({"run_id": "r", "status": "DONE"}, None, 5.0)
-    assert part_codec.unpack_sighting(part_codec.pack_sighting(sighting)) == sighting
+    snapshot = revision.take_snapshot({"run_id": "r", "status": "DONE"}, None, 5.0)
+    assert part_codec.unpack_snapshot(part_codec.pack_snapshot(snapshot)) == snapshot
 
 
 @pytest.mark.parametrize("data", [b"", b"garbage", b"{}\n", b'{"v":0}\n', b"[]\n", b'{"v":2,"name":"equity"}\nxx'])
 def test_foreign_bytes_are_nothing(data: bytes) -> None:
     assert part_codec.unpack_part(data) is None
-    assert part_codec.unpack_sighting(data) is None
+    assert part_codec.unpack_snapshot(data) is None

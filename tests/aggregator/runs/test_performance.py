@@ -77,7 +77,7 @@ def test_win_rate() -> None:
 
 def test_only_what_is_lacking_is_computed() -> None:
     metrics = {"total_return": 0.1, "max_drawdown": None, "win_rate": None, "total_trades": None}
-    trades = performance.trade_figures([order("BUY", 1, 5.0, 1), order("SELL", 1, 6.0, 2)])
+    trades = performance.trade_performance([order("BUY", 1, 5.0, 1), order("SELL", 1, 6.0, 2)])
     found = performance.complete(metrics, np.array([100.0, 50.0, 80.0]), trades)
     assert set(found) == {"max_drawdown", "sharpe_ratio", "total_trades", "win_rate"}
     assert (found["max_drawdown"], found["total_trades"], found["win_rate"]) == (0.5, 1, 1.0)
@@ -85,4 +85,4 @@ def test_only_what_is_lacking_is_computed() -> None:
 
 def test_nothing_is_computed_without_its_part() -> None:
     assert performance.complete({}, None, None) == {}
-    assert set(performance.complete({}, None, performance.trade_figures([]))) == {"total_trades"}
+    assert set(performance.complete({}, None, performance.trade_performance([]))) == {"total_trades"}

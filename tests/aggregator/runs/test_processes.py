@@ -1,4 +1,4 @@
-"""Runs in the cache that processes share, claims that keep them from reading one twice, and the cache away."""
+"""Runs in the cache that processes share, leases that keep them from reading one twice, and the cache away."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from bff_aggregator.cache import lease
-from bff_aggregator.cache.redis_tier import Link
+from bff_aggregator.cache.redis_tier import RedisClient
 from bff_aggregator.runs import service
 
 StartAggregator = Callable[..., Awaitable[httpx.AsyncClient]]
@@ -22,7 +22,7 @@ NAMES = ("metrics", "equity", "orders")
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a busy machine be no reason to do without Redis."""
-    monkeypatch.setattr(Link.run, "__defaults__", (10.0,))
+    monkeypatch.setattr(RedisClient.run, "__defaults__", (10.0,))
 
 
 class Slow:
@@ -148,7 +148,7 @@ async def test_claim_of_a_process_that_died_does_not_cost_the_part(
         raise asyncio.CancelledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(lease.Claims, "give_back", die)
+        patch.setattr(lease.Leases, "give_back", die)
         await one.get("/api/v1/runs/r/complete")
         with redis.client() as client:
             await until(lambda: len(client.keys("bff:1:{runs:*}:*:*")) == 7)

@@ -4,7 +4,7 @@ import pytest
 
 from bff_aggregator.backend.part import Part, State, failed_part, skipped_part
 from bff_aggregator.runs import revision
-from bff_aggregator.runs.revision import HOUR, belongs, lifetime, revision_of, sight
+from bff_aggregator.runs.revision import HOUR, belongs, lifetime, revision_of, take_snapshot
 
 CREATED = "2026-01-01T00:00:00+00:00"
 T0 = 1_767_225_600.0  # CREATED
@@ -25,39 +25,39 @@ def test_revision_tells_states_apart_and_nothing_else() -> None:
 
 
 def test_sighting_remembers_since_when_the_run_is_in_its_state() -> None:
-    first = sight(run("RUNNING"), None, T0 + 10)
-    again = sight(run("RUNNING"), first, T0 + 20)
-    done = sight(run(), again, T0 + 30)
+    first = take_snapshot(run("RUNNING"), None, T0 + 10)
+    again = take_snapshot(run("RUNNING"), first, T0 + 20)
+    done = take_snapshot(run(), again, T0 + 30)
     assert (first.since, again.since, again.at, done.since) == (T0 + 10, T0 + 10, T0 + 20, T0 + 30)
     assert [first.finished, done.finished] == [False, True]
 
 
 def test_end_of_a_run_is_its_creation_plus_its_duration() -> None:
-    assert sight(run(duration_ms=2500), None, T0 + 9000).finished_at == T0 + 2.5
+    assert take_snapshot(run(duration_ms=2500), None, T0 + 9000).finished_at == T0 + 2.5
 
 
 def test_end_of_a_run_that_waited_is_when_it_was_last_seen_unfinished() -> None:
-    running = sight(run("RUNNING"), None, T0 + 5000)
-    done = sight(run(duration_ms=2500), running, T0 + 5001)
+    running = take_snapshot(run("RUNNING"), None, T0 + 5000)
+    done = take_snapshot(run(duration_ms=2500), running, T0 + 5001)
     assert done.finished_at == T0 + 5000
-    assert sight(run(duration_ms=2500), done, T0 + 6000).finished_at == T0 + 5000
+    assert take_snapshot(run(duration_ms=2500), done, T0 + 6000).finished_at == T0 + 5000
 
 
 def test_end_of_a_run_without_times_is_when_it_was_seen() -> None:
-    assert sight(run(created_at=None), None, T0).finished_at == T0
+    assert take_snapshot(run(created_at=None), None, T0).finished_at == T0
 
 
 def test_part_belongs_if_it_was_asked_for_after_the_state_was_seen() -> None:
-    sighting = sight(run("RUNNING"), None, T0 + 10)
-    assert belongs(part(T0 + 10), sighting)
-    assert not belongs(part(T0 + 9.9), sighting)
+    snapshot = take_snapshot(run("RUNNING"), None, T0 + 10)
+    assert belongs(part(T0 + 10), snapshot)
+    assert not belongs(part(T0 + 9.9), snapshot)
 
 
 def test_part_of_a_run_over_for_an_hour_belongs_even_if_it_was_asked_for_before_the_look() -> None:
-    sighting = sight(run(duration_ms=0), None, T0 + 3 * HOUR)
-    assert belongs(part(T0 + 3 * HOUR - 1), sighting)
-    assert not belongs(part(T0 + HOUR / 2), sighting)
-    young = sight(run(duration_ms=0), None, T0 + HOUR / 2)
+    snapshot = take_snapshot(run(duration_ms=0), None, T0 + 3 * HOUR)
+    assert belongs(part(T0 + 3 * HOUR - 1), snapshot)
+    assert not belongs(part(T0 + HOUR / 2), snapshot)
+    young = take_snapshot(run(duration_ms=0), None, T0 + HOUR / 2)
     assert not belongs(part(T0 + HOUR / 2 - 1), young)
 
 
@@ -74,23 +74,25 @@ def test_part_of_a_run_over_for_an_hour_belongs_even_if_it_was_asked_for_before_
 )
 def test_lifetime_follows_the_status(status: str, age: float, state: State, seconds: float) -> None:
     now = T0 + age
-    assert lifetime(part(now, state), sight(run(status, duration_ms=0), None, now), now) == seconds
+    assert lifetime(part(now, state), take_snapshot(run(status, duration_ms=0), None, now), now) == seconds
 
 
 def test_whole_is_settled_only_if_nothing_can_change() -> None:
-    sighting = sight(run(), None, T0)
+    snapshot = take_snapshot(run(), None, T0)
     good = {"metrics": part(T0), "equity": part(T0, State.MISSING), "orders": skipped_part("orders")}
-    assert revision.Whole(sighting, good).settled
+    assert revision.RunBundle(snapshot, good).settled
     for state in (State.FAILED, State.TIMEOUT, State.STALE):
-        assert not revision.Whole(sighting, {**good, "metrics": part(T0, state)}).settled
-    assert not revision.Whole(sight(run("RUNNING"), None, T0), good).settled
+        assert not revision.RunBundle(snapshot, {**good, "metrics": part(T0, state)}).settled
+    assert not revision.RunBundle(take_snapshot(run("RUNNING"), None, T0), good).settled
 
 
 def test_report_says_state_age_source_and_error() -> None:
     late = failed_part("equity", State.TIMEOUT, {"code": "BACKEND_TIMEOUT", "message": "late"}, T0, T0)
     kept = Part("metrics", State.OK, at=T0 - 2, source="cache", extra={"unit": "USD"}, rejected=3)
-    whole = revision.Whole(sight(run(), None, T0), {"metrics": kept, "equity": late, "orders": skipped_part("orders")})
-    assert revision.report(whole, T0 + 1) == {
+    bundle = revision.RunBundle(
+        take_snapshot(run(), None, T0), {"metrics": kept, "equity": late, "orders": skipped_part("orders")}
+    )
+    assert revision.report(bundle, T0 + 1) == {
         "run": {"state": "ok", "age_ms": 1000, "source": "backend"},
         "metrics": {"state": "ok", "age_ms": 3000, "source": "cache", "extra": {"unit": "USD"}, "rejected": 3},
         "equity": {

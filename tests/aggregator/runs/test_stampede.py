@@ -78,7 +78,7 @@ async def test_a_defect_of_ours_is_500_and_logged_and_no_time_out_of_the_backend
 ) -> None:
     client = await start_aggregator(backend_url=await start_app(ForeignBackend()))
     with monkeypatch.context() as patch, caplog.at_level(logging.ERROR):
-        patch.setattr(Store, "keep", breaks)
+        patch.setattr(Store, "put_local", breaks)
         answer = await client.get(CHART, headers={"x-request-id": "mine"})
         assert (answer.status_code, answer.json()["error"]["code"]) == (500, "INTERNAL")
         assert answer.json()["error"]["details"]["correlation_id"] == "mine"
@@ -97,7 +97,7 @@ async def test_stale_bars_stand_in_for_a_defect_of_ours_and_say_so(
     client = await start_aggregator(backend_url=await start_app(ForeignBackend()), chart_answer_bytes=0)
     assert (await client.get(today)).status_code == 200
     await asyncio.sleep(0.01)
-    monkeypatch.setattr("bff_aggregator.charts.chunk_fetcher.chunks.split", breaks)
+    monkeypatch.setattr("bff_aggregator.charts.chunk_fetcher.chunk_codec.split", breaks)
     with caplog.at_level(logging.ERROR):
         answer = await client.get(today)
     assert answer.status_code == 200
@@ -123,8 +123,8 @@ async def test_a_run_whose_look_breaks_is_500_and_stale_where_it_is_known(
     backend.bodies["/backtests/r"] = RUN.replace(b"DONE", b"RUNNING")
     client = await start_aggregator(backend_url=await start_app(backend))
     assert (await client.get(COMPLETE)).status_code == 200
-    monkeypatch.setattr("bff_aggregator.backend.run_calls.vocabulary.run_of", breaks)
-    monkeypatch.setattr("bff_aggregator.runs.revision.look_again_after", lambda _: 0.0)
+    monkeypatch.setattr("bff_aggregator.backend.run_calls.schema.run_of", breaks)
+    monkeypatch.setattr("bff_aggregator.runs.revision.snapshot_lifetime", lambda _: 0.0)
     with caplog.at_level(logging.ERROR):
         known = await client.get(COMPLETE)
         assert known.json()["metadata"]["parts"]["run"]["state"] == "stale"

@@ -76,7 +76,7 @@ class Shifty:
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every request look at the run anew."""
-    monkeypatch.setattr(revision, "look_again_after", lambda _: 0.0)
+    monkeypatch.setattr(revision, "snapshot_lifetime", lambda _: 0.0)
 
 
 def check_one_revision(body: dict[str, Any], shifty: Shifty) -> None:
@@ -168,10 +168,10 @@ async def test_run_is_watched_from_queued_to_done(
 
 
 def test_looks_are_good_for_a_second_while_a_run_can_change_and_for_less_than_a_minute_after() -> None:
-    running = revision.sight({"status": "RUNNING"}, None, 0.0)
-    done = revision.sight({"status": "DONE"}, None, 0.0)
-    assert revision.look_again_after(running) <= 1.0
-    assert revision.look_again_after(done) <= 60.0
+    running = revision.take_snapshot({"status": "RUNNING"}, None, 0.0)
+    done = revision.take_snapshot({"status": "DONE"}, None, 0.0)
+    assert revision.snapshot_lifetime(running) <= 1.0
+    assert revision.snapshot_lifetime(done) <= 60.0
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 from bff_aggregator.cache import lease
 from bff_aggregator.cache.store import Store
 from bff_aggregator.runs import service
-from bff_aggregator.runs.response import Replies
+from bff_aggregator.runs.response import RunResponses
 from bff_shared.outcome_log import OutcomeLog
 from bff_shared.outcomes import Counts
 from tests.support.redis_server import RedisServer
@@ -303,7 +303,7 @@ async def test_defect_in_a_part_costs_that_part_only(
     async def fail(*_: Any) -> None:
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr(Replies, "plain", fail)
+    monkeypatch.setattr(RunResponses, "plain", fail)
     told = await view(client)
     assert (told["run"]["status"], told["run"]["body"]["error"]["code"]) == (500, "INTERNAL")
     assert "a defect" not in json.dumps(told)
@@ -408,13 +408,13 @@ async def test_client_that_leaves_before_the_head_costs_no_further_call(
 async def test_run_is_looked_at_while_its_parts_are_being_claimed(
     backend: Backend, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    agreed, take = asyncio.Event(), lease.Claims.take
+    agreed, take = asyncio.Event(), lease.Leases.take
 
     async def slowly(*given: Any) -> set[str]:
         await agreed.wait()
         return await take(*given)
 
-    monkeypatch.setattr(lease.Claims, "take", slowly)
+    monkeypatch.setattr(lease.Leases, "take", slowly)
     async with lines(client) as told:
         assert (await anext(told))["name"] == "head"
         assert (await anext(told))["name"] == "chart"
@@ -430,22 +430,22 @@ async def test_claim_that_comes_after_the_answer_is_given_back(
     start_aggregator: StartAggregator,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    answered, claimed, claim = asyncio.Event(), asyncio.Event(), Store.claim
+    answered, acquired, acquire = asyncio.Event(), asyncio.Event(), Store.acquire
 
     async def slowly(*given: Any) -> Any:
         await answered.wait()
-        found = await claim(*given)
-        claimed.set()
+        found = await acquire(*given)
+        acquired.set()
         return found
 
-    monkeypatch.setattr(Store, "claim", slowly)
-    monkeypatch.setattr(lease, "LEASE", 10.0 * HANG)
+    monkeypatch.setattr(Store, "acquire", slowly)
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 10.0 * HANG)
     monkeypatch.setattr(service, "BEHIND", 0.0)
     backend.statuses[RUN] = 404
     client = await start_aggregator(backend_url=await start_app(backend), redis_url=redis.url)
     assert (await client.get("/api/v1/runs/r/view")).status_code == 404
     answered.set()
-    await claimed.wait()
+    await acquired.wait()
     with redis.client() as looking:
         await until(lambda: not looking.keys("*:lock"))
 

@@ -8,26 +8,26 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from bff_aggregator.backend.metrics import CallMetrics
-from bff_aggregator.backend.refusal import Refused
+from bff_aggregator.backend.refusal import BackendRefusal
 from bff_aggregator.backend.run_calls import RunSource
-from bff_aggregator.cache.lease import Claims
+from bff_aggregator.cache.lease import Leases
 from bff_aggregator.cache.loader import Loader
 from bff_aggregator.cache.lru import Memory
 from bff_aggregator.cache.metrics import CacheMetrics
-from bff_aggregator.cache.redis_tier import Link, Remote
+from bff_aggregator.cache.redis_tier import RedisClient, RedisTier
 from bff_aggregator.cache.store import Store
 from bff_aggregator.charts import routes as chart_routes
-from bff_aggregator.charts.response_cache import Kept
+from bff_aggregator.charts.response_cache import ResponseCache
 from bff_aggregator.charts.routes import ChartEndpoint
-from bff_aggregator.charts.service import NAMESPACE, Charts
+from bff_aggregator.charts.service import NAMESPACE, ChartService
 from bff_aggregator.http.response_budget import BoundedResponses, HttpProtocol, ResponseBudget
 from bff_aggregator.runs import performance
 from bff_aggregator.runs import routes as run_routes
-from bff_aggregator.runs.list_service import RunList
+from bff_aggregator.runs.list_service import RunListService
 from bff_aggregator.runs.metrics import RunMetrics
-from bff_aggregator.runs.response import Replies
+from bff_aggregator.runs.response import RunResponses
 from bff_aggregator.runs.run_cache import RunCache
-from bff_aggregator.runs.service import Runs
+from bff_aggregator.runs.service import RunService
 from bff_aggregator.settings import AggregatorSettings
 from bff_aggregator.view import routes as view_routes
 from bff_aggregator.view.routes import Sources
@@ -46,10 +46,10 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
     budget = ResponseBudget(settings.response_total_bytes, settings.response_client_bytes, metrics.registry)
 
     run_metrics = RunMetrics.create(metrics.registry)
-    run_source = RunSource(upstream, settings, CallMetrics.create(metrics.registry), performance.trade_figures)
+    run_source = RunSource(upstream, settings, CallMetrics.create(metrics.registry), performance.trade_performance)
     cache_metrics = CacheMetrics.create(metrics.registry)
     memory = Memory(settings.cache_bytes, cache_metrics.evictions.inc)
-    remote = Remote(Link(settings.redis_url, cache_metrics, time.monotonic))
+    remote = RedisTier(RedisClient(settings.redis_url, cache_metrics, time.monotonic))
     store = Store(
         memory,
         remote,
@@ -57,19 +57,19 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
         cache_metrics,
         budget=settings.cache_client_bytes,
     )
-    loader = Loader(store, cache_metrics, expected=(BffError, Refused))
-    kept = Kept(settings.chart_answer_bytes, time.time)
+    loader = Loader(store, cache_metrics, expected=(BffError, BackendRefusal))
+    kept = ResponseCache(settings.chart_answer_bytes, time.time)
     store.on_purge(lambda namespace, subject: kept.purge(subject) if namespace == NAMESPACE else None)
     store.on_clear(kept.clear)
     by_hours = settings.chart_hours
-    charts = Charts(upstream, store, loader, settings.chart_timeout, chart_routes.utc_today, by_hours=by_hours)
+    charts = ChartService(upstream, store, loader, settings.chart_timeout, chart_routes.utc_today, by_hours=by_hours)
     endpoint = ChartEndpoint(charts, kept, cache_metrics, settings.chart_timeout, chart_routes.utc_today)
     run_cache = RunCache(store)
     run_loader, run_list = (
-        Runs(run_source, run_cache, Claims(store, cache_metrics), run_metrics),
-        RunList(run_source, store, loader, settings.list_fanout),
+        RunService(run_source, run_cache, Leases(store, cache_metrics), run_metrics),
+        RunListService(run_source, store, loader, settings.list_fanout),
     )
-    replies = Replies(settings.run_answer_bytes, run_metrics)
+    replies = RunResponses(settings.run_answer_bytes, run_metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -13,7 +13,7 @@ import httpx
 from bff_aggregator.backend import bars_reader
 from bff_aggregator.backend.bars import empty
 from bff_aggregator.backend.bars_reader import Parsed
-from bff_aggregator.backend.refusal import Refused
+from bff_aggregator.backend.refusal import BackendRefusal
 from bff_shared.errors import BackendMalformed, BackendUnavailable
 from bff_shared.http.headers import Header
 from bff_shared.upstream.client import BackendResponse, Call, Upstream, credentials_and_ids
@@ -58,7 +58,7 @@ class Range:
 async def fetch(upstream: Upstream, wanted: Range, credentials: Sequence[Header], deadline: float) -> Parsed | None:
     """Ask the backend for a range of bars; None if it has none (404).
 
-    Raises Refused, an UpstreamError (BackendMalformed where the answer is not what the contract says) or Busy.
+    Raises BackendRefusal, an UpstreamError (BackendMalformed where the answer is not what the contract says) or Busy.
     """
     call = Call("GET", wanted.target, credentials_and_ids(credentials), deadline=deadline)
     answer = await upstream.fetch(call)
@@ -92,7 +92,7 @@ def _check(answer: BackendResponse) -> None:
     if answer.status == httpx.codes.OK:
         return
     if answer.status in PASSED_ON:
-        raise Refused(answer)
+        raise BackendRefusal(answer)
     details = {"backend_status": answer.status}
     if answer.status >= httpx.codes.INTERNAL_SERVER_ERROR:
         raise BackendUnavailable(f"the backend failed with status {answer.status}", details)

@@ -1,9 +1,9 @@
-"""Which calls go first when there are many: looks before small parts, small parts before curves. I/O of waiting only.
+"""Priority limiter for calls to the backend: run details first, then metrics and orders, then equity curves.
 
-Calls that all go at once all end late: the backend deals its time out to each of them. So a lane lets so many of its
-calls go at once, in the order in which they came, and none while the lanes before it are crowded. Nobody waits for
-longer than the lane's patience: the order is a favour to the others, not a condition. And a call that takes longer than
-a second does not count any more: it hangs, and waiting for its end would help nobody.
+Calls that all start at once all end late, because the backend divides its time among them. So each priority has a limit
+of concurrent calls, admitted in order of arrival, and admits none while the priorities before it are crowded. No call
+waits longer than its priority's `max_wait`: then it starts regardless. A call that takes longer than HUNG_SECONDS no
+longer counts, since waiting for its end would help nobody. I/O of waiting only.
 """
 
 import asyncio
@@ -14,77 +14,79 @@ from dataclasses import dataclass, field
 from typing import Final
 
 CROWD: Final = 8
-QUEUE: Final = 1024
-HANGS: Final = 1.0
+MAX_WAITING: Final = 1024
+HUNG_SECONDS: Final = 1.0
 
 
 @dataclass(slots=True)
-class Lane:
-    """At most `width` calls at once; others wait for `patience` seconds at most."""
+class PriorityClass:
+    """At most `width` calls at once; others wait for at most `max_wait` seconds."""
 
     width: int
-    patience: float
+    max_wait: float
     active: int = 0
     waiters: deque[asyncio.Future[None]] = field(default_factory=deque)
 
 
 @dataclass(eq=False, slots=True)
-class _Place:
-    lane: Lane
+class _Slot:
+    priority: PriorityClass
     counted: bool = True
 
 
-class Lanes:
-    """Lanes in the order of their importance; from `crowd` calls in those before it, a lane waits."""
+class PriorityLimiter:
+    """Admits calls by priority, the first one first; from `crowd` calls in those before it, a priority waits."""
 
-    def __init__(self, lanes: Sequence[Lane], crowd: int = CROWD) -> None:
-        self._lanes, self._crowd = lanes, crowd
+    def __init__(self, priorities: Sequence[PriorityClass], crowd: int = CROWD) -> None:
+        self._priorities, self._crowd = priorities, crowd
 
     @asynccontextmanager
     async def enter(self, number: int) -> AsyncIterator[None]:
-        """Wait for a turn in a lane, and be in it for as long as the block lasts."""
-        lane = self._lanes[number]
-        if (lane.waiters or not self._is_free(number)) and len(lane.waiters) < QUEUE:
-            await self._wait(lane)
+        """Wait for admission at a priority, and count as one of its calls for as long as the block lasts."""
+        priority = self._priorities[number]
+        if (priority.waiters or not self._is_free(number)) and len(priority.waiters) < MAX_WAITING:
+            await self._wait(priority)
         else:
-            lane.active += 1
-        place = _Place(lane)
-        hanging = asyncio.get_running_loop().call_later(HANGS, self._leave, place)
+            priority.active += 1
+        slot = _Slot(priority)
+        hanging = asyncio.get_running_loop().call_later(HUNG_SECONDS, self._leave, slot)
         try:
             yield
         finally:
             hanging.cancel()
-            self._leave(place)
+            self._leave(slot)
 
-    def _leave(self, place: "_Place") -> None:
-        if place.counted:
-            place.counted = False
-            place.lane.active -= 1
+    def _leave(self, slot: "_Slot") -> None:
+        if slot.counted:
+            slot.counted = False
+            slot.priority.active -= 1
             self._admit()
 
     def _is_free(self, number: int) -> bool:
-        lane = self._lanes[number]
-        return lane.active < lane.width and sum(other.active for other in self._lanes[:number]) < self._crowd
+        priority = self._priorities[number]
+        return (
+            priority.active < priority.width and sum(other.active for other in self._priorities[:number]) < self._crowd
+        )
 
-    async def _wait(self, lane: Lane) -> None:
-        """Wait until `_admit` has counted this call in, or count it in when the lane's patience is over."""
+    async def _wait(self, priority: PriorityClass) -> None:
+        """Wait until `_admit` has counted this call in, or count it in when `max_wait` is over."""
         waiter = asyncio.get_running_loop().create_future()
-        lane.waiters.append(waiter)
+        priority.waiters.append(waiter)
         try:
-            async with asyncio.timeout(lane.patience):
+            async with asyncio.timeout(priority.max_wait):
                 await waiter
         except TimeoutError:
-            lane.active += waiter.cancelled()
+            priority.active += waiter.cancelled()
         except BaseException:
-            lane.active -= not waiter.cancelled()
+            priority.active -= not waiter.cancelled()
             self._admit()
             raise
 
     def _admit(self) -> None:
         """Let those go whose turn it is."""
-        for number, lane in enumerate(self._lanes):
-            while lane.waiters and (lane.waiters[0].done() or self._is_free(number)):
-                waiter = lane.waiters.popleft()
+        for number, priority in enumerate(self._priorities):
+            while priority.waiters and (priority.waiters[0].done() or self._is_free(number)):
+                waiter = priority.waiters.popleft()
                 if not waiter.done():
-                    lane.active += 1
+                    priority.active += 1
                     waiter.set_result(None)

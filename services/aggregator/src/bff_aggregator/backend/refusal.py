@@ -5,7 +5,7 @@ from bff_shared.upstream.client import BackendResponse
 _KEPT_HEADERS = ("content-type", "www-authenticate", "retry-after")
 
 
-class Refused(Exception):
+class BackendRefusal(Exception):
     """The backend will not answer this user (401, 403) or not now (429); its answer is passed on as it is."""
 
     def __init__(self, answer: BackendResponse) -> None:

@@ -14,8 +14,8 @@ from bff_aggregator.backend import schema
 from bff_aggregator.backend.equity_stream import CurveReader
 from bff_aggregator.backend.metrics import CallMetrics
 from bff_aggregator.backend.part import RUN, Part, State, failed_part
-from bff_aggregator.backend.priority import Lane, Lanes
-from bff_aggregator.backend.refusal import Refused
+from bff_aggregator.backend.priority import PriorityClass, PriorityLimiter
+from bff_aggregator.backend.refusal import BackendRefusal
 from bff_aggregator.backend.schema import Json, UnexpectedShape
 from bff_aggregator.settings import AggregatorSettings
 from bff_shared.errors import BackendMalformed, BackendTimeout, BackendUnavailable, BffError, Internal, RunNotFound
@@ -29,9 +29,9 @@ ABSENT = frozenset((404, 410))
 MAX_TEXT = 500
 UNREADABLE = "the service failed to read this part"
 SMALL = 64 * 1024
-LOOKS, SMALL_PARTS, CURVES = 0, 1, 2
-LOOKS_AT_ONCE, SMALL_PARTS_AT_ONCE = 64, 32
-PATIENCE = (0.3, 0.5, 1.0)
+RUNS, SMALL_PARTS, EQUITY_CURVES = 0, 1, 2
+RUNS_AT_ONCE, SMALL_PARTS_AT_ONCE = 64, 32
+MAX_WAIT_SECONDS = (0.3, 0.5, 1.0)
 Read = tuple[BackendResponse, Json | None]
 OrderFacts = Callable[[list[Json]], Json]
 
@@ -41,7 +41,7 @@ class User:
     """On whose behalf the backend is asked: the credentials as they came, and a digest that may stand in keys."""
 
     credentials: tuple[Header, ...]
-    digest: str
+    principal: str
 
 
 class RunSource:
@@ -61,22 +61,24 @@ class RunSource:
         """Take what computes the facts of orders, and a clock in seconds since the Unix epoch."""
         self._upstream, self._metrics, self._clock = upstream, metrics, clock
         self._order_facts = order_facts
-        self._patience = settings.run_late_timeout
-        self._heavy = ConcurrencyLimit(settings.equity_calls, 1024, self._patience)
-        widths = (LOOKS_AT_ONCE, SMALL_PARTS_AT_ONCE, settings.equity_calls)
-        self._lanes = Lanes([Lane(width, patience) for width, patience in zip(widths, PATIENCE, strict=True)])
+        self._timeout = settings.run_late_timeout
+        self._heavy = ConcurrencyLimit(settings.equity_calls, 1024, self._timeout)
+        widths = (RUNS_AT_ONCE, SMALL_PARTS_AT_ONCE, settings.equity_calls)
+        self._limiter = PriorityLimiter(
+            [PriorityClass(width, max_wait) for width, max_wait in zip(widths, MAX_WAIT_SECONDS, strict=True)]
+        )
         self._curves = CurveReader(upstream)
 
     def aclose(self) -> None:
         """Read no more curves."""
         self._curves.close()
 
-    async def look(self, user: User, run_id: str) -> Json:
+    async def fetch_run(self, user: User, run_id: str) -> Json:
         """Return a run's detail in our vocabulary.
 
-        Raises RunNotFound, Refused for another error of the client's, or an UpstreamError or Busy.
+        Raises RunNotFound, BackendRefusal for another error of the client's, or an UpstreamError or Busy.
         """
-        async with self._lanes.enter(LOOKS):
+        async with self._limiter.enter(RUNS):
             answer, _ = await self._get(user, RUN, path(run_id), self._whole)
         if answer.status in ABSENT:
             raise RunNotFound(f"there is no run {run_id}", {"run_id": run_id})
@@ -86,16 +88,16 @@ class RunSource:
         except UnexpectedShape as error:
             raise BackendMalformed(f"the backend's answer is not a run: {error}") from error
 
-    async def list(self, user: User, query: str) -> bytes:
+    async def fetch_list(self, user: User, query: str) -> bytes:
         """Return the text of a page of the list of runs; raise as `look` does."""
-        async with self._lanes.enter(LOOKS):
+        async with self._limiter.enter(RUNS):
             answer, _ = await self._get(user, "list", b"/backtests?" + query.encode(), self._whole)
         if answer.status != 200:
             check(answer)
-            raise Refused(answer)
+            raise BackendRefusal(answer)
         return answer.content
 
-    async def part(self, user: User, run_id: str, name: str) -> Part:
+    async def fetch_part(self, user: User, run_id: str, name: str) -> Part:
         """Return a part of a run, whatever became of it."""
         began, begun = self._clock(), time.monotonic()
         try:
@@ -128,13 +130,13 @@ class RunSource:
         return await asyncio.to_thread(read_part, name, text, self._order_facts)
 
     async def _small(self, user: User, run_id: str, name: str) -> Read:
-        async with self._lanes.enter(SMALL_PARTS):
+        async with self._limiter.enter(SMALL_PARTS):
             return await self._get(user, name, path(run_id) + b"/" + name.encode(), self._whole)
 
     async def _curve(self, user: User, run_id: str) -> Read:
         await self._heavy.acquire()
         try:
-            async with self._lanes.enter(CURVES):
+            async with self._limiter.enter(EQUITY_CURVES):
                 return await self._get(user, "equity", path(run_id) + b"/equity", self._curves.fetch)
         finally:
             self._heavy.release()
@@ -145,7 +147,7 @@ class RunSource:
     async def _get(self, user: User, kind: str, target: bytes, fetch: Callable[[Call], Awaitable[Read]]) -> Read:
         """Make a call, once more if it failed in passing and the budget of all retries allows it."""
         headers = credentials_and_ids(user.credentials)
-        call = Call("GET", target, headers, deadline=time.monotonic() + self._patience, circuit=kind)
+        call = Call("GET", target, headers, deadline=time.monotonic() + self._timeout, circuit=kind)
         call.attempts, call.repeat_statuses, call.on_repeat = 2, TRANSIENT, self._metrics.retries.labels(kind).inc
         return await fetch(call)
 
@@ -170,7 +172,7 @@ def check(answer: BackendResponse) -> None:
     if answer.status == 200:
         return
     if 400 <= answer.status < 500:
-        raise Refused(answer)
+        raise BackendRefusal(answer)
     raise BackendUnavailable(f"the backend answered {answer.status}", {"backend_status": answer.status})
 
 

@@ -1,6 +1,6 @@
 """What the cache keeps: an entry, how long it is good for, and its bytes in Redis. Pure; times are Unix seconds.
 
-    made ────────── fresh_until ────── swr_until ───────────────── keep_until
+    made ────────── fresh_until ────── revalidate_until ───────────────── usable_until
          served           served, while      served only when the
                           it is refreshed    backend fails            gone
 
@@ -47,7 +47,7 @@ class Scope:
 
     namespace: str
     subject: str
-    owner: str
+    principal: str
 
     @property
     def tag(self) -> str:
@@ -56,11 +56,11 @@ class Scope:
 
     def redis_key(self, key: str) -> str:
         """Return the name of an entry in Redis."""
-        return f"bff:1:{{{self.tag}}}:{self.owner}:{key}"
+        return f"bff:1:{{{self.tag}}}:{self.principal}:{key}"
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class FillResult:
     """A new value and how long it is good for: `fresh` seconds, `swr` more while refreshed, `keep` more on errors.
 
     A negative answer is one with a short `fresh` and nothing after it.
@@ -68,8 +68,8 @@ class Made:
 
     value: bytes
     fresh: float
-    swr: float = 0.0
-    keep: float = 0.0
+    stale_while_revalidate: float = 0.0
+    stale_if_error: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +79,17 @@ class Entry:
     value: bytes
     made: float
     fresh_until: float
-    swr_until: float
-    keep_until: float
+    revalidate_until: float
+    usable_until: float
     cost: float
 
     def state(self, now: float) -> State:
         """Tell what the entry may be used for."""
         if now < self.fresh_until:
             return State.FRESH
-        if now < self.swr_until:
+        if now < self.revalidate_until:
             return State.REVALIDATE
-        return State.IF_ERROR if now < self.keep_until else State.GONE
+        return State.IF_ERROR if now < self.usable_until else State.GONE
 
     def refresh_is_due(self, now: float, draw: float) -> bool:
         """Tell whether this request shall refresh a fresh entry early; `draw` is uniform in [0, 1).
@@ -99,20 +99,27 @@ class Entry:
         return now - self.cost * _XFETCH_BETA * math.log(1.0 - draw) >= self.fresh_until
 
 
-def entry(made: Made, now: float, cost: float, draw: float) -> Entry:
+def make_entry(made: FillResult, now: float, cost: float, draw: float) -> Entry:
     """Return the entry of a new value, its freshness shortened by up to a tenth so that entries do not end together."""
     fresh = now + made.fresh * (1.0 - JITTER * draw)
-    return Entry(made.value, now, fresh, fresh + made.swr, fresh + made.swr + made.keep, cost)
+    return Entry(
+        made.value,
+        now,
+        fresh,
+        fresh + made.stale_while_revalidate,
+        fresh + made.stale_while_revalidate + made.stale_if_error,
+        cost,
+    )
 
 
-def pack(item: Entry, key: str, generation: bytes) -> bytes:
+def pack_entry(item: Entry, key: str, generation: bytes) -> bytes:
     """Return an entry's bytes for Redis; they are valid under this key only."""
-    times = (item.made, item.fresh_until, item.swr_until, item.keep_until, item.cost)
+    times = (item.made, item.fresh_until, item.revalidate_until, item.usable_until, item.cost)
     head = _HEAD.pack(_MAGIC, *times, generation)
     return b"".join((head, _digest(key, head, item.value), item.value))
 
 
-def unpack(data: bytes, key: str, generation: bytes) -> Entry | None:
+def unpack_entry(data: bytes, key: str, generation: bytes) -> Entry | None:
     """Return the entry, or None if it is of another format, key or generation, or damaged."""
     if len(data) < _HEAD.size + _DIGEST or data[:4] != _MAGIC:
         return None
@@ -130,7 +137,7 @@ def _digest(key: str, head: bytes, value: bytes) -> bytes:
     return digest.digest()
 
 
-def owner(secret: bytes, credentials: Sequence[tuple[bytes, bytes]]) -> str:
+def principal_key(secret: bytes, credentials: Sequence[tuple[bytes, bytes]]) -> str:
     """Return the keyed digest that stands for a user's credentials (HMAC-SHA-256); none are a user too.
 
     Lengths go in with the values, so no two lists of headers make the same message.

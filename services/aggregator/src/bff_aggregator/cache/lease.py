@@ -14,10 +14,10 @@ from typing import Final
 
 from bff_aggregator.cache.entry import Scope
 from bff_aggregator.cache.metrics import CacheMetrics
-from bff_aggregator.cache.store import Claim, Store, Ticket
+from bff_aggregator.cache.store import Lease, PurgeEpoch, Store
 
 log = logging.getLogger(__name__)
-LEASE: Final = 10.0
+LEASE_SECONDS: Final = 10.0
 POLL, LONGEST_POLL = 0.01, 0.05
 
 
@@ -26,11 +26,11 @@ class _Held:
     """A part that somebody here wants to read; `ours` is known once Redis has answered."""
 
     ours: asyncio.Future[bool]
-    ticket: Ticket
+    epoch: PurgeEpoch
     holders: set[object] = field(default_factory=set)
 
 
-class Claims:
+class Leases:
     """Takes claims on a store's keys and gives them back."""
 
     def __init__(self, store: Store, metrics: CacheMetrics) -> None:
@@ -42,7 +42,7 @@ class Claims:
         """Claim keys for a holder; return those that another process is making, or has just made."""
         new = [name for name in names if (scope, name) not in self._held]
         for name in new:
-            self._held[scope, name] = _Held(asyncio.get_running_loop().create_future(), self._store.ticket())
+            self._held[scope, name] = _Held(asyncio.get_running_loop().create_future(), self._store.epoch())
         for name in names:
             self._held[scope, name].holders.add(holder)
         waiting = {name: self._held[scope, name] for name in names}
@@ -64,14 +64,14 @@ class Claims:
                 held.holders.discard(holder)
                 if not held.holders:
                     del self._held[where, name]
-                    claim = Claim(frozenset((name,)), {}, held.ticket)
-                    await self._store.release(scope, claim, self._token)
+                    lease = Lease(frozenset((name,)), {}, held.epoch)
+                    await self._store.release(scope, lease, self._token)
 
     async def follow(self, scope: Scope, name: str, until: float) -> None:
         """Wait until another process has made a key or given it up, at most until a time (monotonic seconds)."""
         self._metrics.coalesced.labels(scope.namespace, "elsewhere").inc()
         pause = POLL
-        while time.monotonic() < until and await self._store.claimed(scope, (name,)):
+        while time.monotonic() < until and await self._store.leased(scope, (name,)):
             await asyncio.sleep(pause)
             pause = min(LONGEST_POLL, pause * 1.5)
 
@@ -79,11 +79,11 @@ class Claims:
         """Find out which of the keys are ours; the others are not held."""
         ours: frozenset[str] | set[str] = set(names)
         try:
-            claim = await self._store.claim(scope, names, self._token, LEASE, self._store.ticket())
-            ours = claim.mine - claim.made.keys()
-            await self._store.release(scope, Claim(claim.mine & claim.made.keys(), {}, claim.ticket), self._token)
+            lease = await self._store.acquire(scope, names, self._token, LEASE_SECONDS, self._store.epoch())
+            ours = lease.mine - lease.made.keys()
+            await self._store.release(scope, Lease(lease.mine & lease.made.keys(), {}, lease.epoch), self._token)
             for name in ours:
-                self._held[scope, name].ticket = claim.ticket
+                self._held[scope, name].epoch = lease.epoch
         except Exception:  # at worst two processes read the same part
             log.exception("claims could not be agreed on")
         finally:

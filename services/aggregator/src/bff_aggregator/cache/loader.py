@@ -13,26 +13,25 @@ import time
 from collections.abc import Awaitable, Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bff_aggregator.cache import entry as entries
-from bff_aggregator.cache.entry import Entry, Made, Scope, State
+from bff_aggregator.cache.entry import Entry, FillResult, Scope, State, make_entry
 from bff_aggregator.cache.metrics import CacheMetrics
-from bff_aggregator.cache.store import Claim, Store, Ticket
+from bff_aggregator.cache.store import Lease, PurgeEpoch, Store
 from bff_shared.errors import BackendTimeout, BffError, Busy, Internal, UpstreamError
 
 log = logging.getLogger(__name__)
-LEASE = 10.0
+LEASE_SECONDS = 10.0
 FOLLOW = 1.0
 POLL = 0.01
 LONGEST_POLL = 0.05
 FLIGHT = 30.0
 RESERVE = 0.02
-PATIENCE = 0.1
+SHARE_DELAY_SECONDS = 0.1
 MAX_REFRESHES = 64
 PASSING = (UpstreamError, Busy, Internal)
 """Failures that say nothing of a key's value, so that a stale entry may stand in."""
 
 Outcome = Entry | Exception
-Fill = Callable[[Sequence[str]], Awaitable[Mapping[str, Made | Exception]]]
+Fill = Callable[[Sequence[str]], Awaitable[Mapping[str, FillResult | Exception]]]
 """Makes the values of keys, all or each with its error; an exception that it raises is that of all its keys."""
 
 
@@ -100,7 +99,7 @@ class Loader:
         (monotonic seconds). Only what is `PASSING` is ever answered with stale entries; a defect of ours is Internal.
         """
         loaded = Loaded({})
-        kept = self._store.recall(scope, keys)
+        kept = self._store.get_local(scope, keys)
         self._use(scope, kept, "memory", loaded, fill)
         missing = [key for key in keys if key not in loaded.entries]
         if missing:
@@ -216,7 +215,7 @@ class Loader:
             loaded.made += 1
             return
         error = outcome or BackendTimeout("the backend did not answer within the deadline")
-        if known is None or not isinstance(error, PASSING) or self._clock() >= known.keep_until:
+        if known is None or not isinstance(error, PASSING) or self._clock() >= known.usable_until:
             raise error.with_traceback(None)
         self._metrics.stale.labels(scope.namespace, "error").inc()
         loaded.entries[key] = known
@@ -236,14 +235,14 @@ class Loader:
     async def _fly(self, scope: Scope, flight: _Flight, fill: Fill, *, refresh: bool) -> None:
         """Look a flight's keys up, make the others, tell those who wait, and only then what costs time: share, drop."""
         token = secrets.token_bytes(16)
-        claim = Claim(frozenset(), {}, self._store.ticket())
+        lease = Lease(frozenset(), {}, self._store.epoch())
         made: dict[str, Entry] = {}
         try:
             async with asyncio.timeout(FLIGHT):
-                keys = flight.keys if refresh else await self._look(scope, flight, claim.ticket)
+                keys = flight.keys if refresh else await self._look(scope, flight, lease.epoch)
                 if keys:
-                    claim = await self._store.claim(scope, keys, token, LEASE, claim.ticket)
-                    made, flight.made = await self._outcomes(scope, keys, claim, fill)
+                    lease = await self._store.acquire(scope, keys, token, LEASE_SECONDS, lease.epoch)
+                    made, flight.made = await self._outcomes(scope, keys, lease, fill)
         except TimeoutError:
             flight.made = dict.fromkeys(flight.keys, BackendTimeout("the backend did not answer in time"))
         except Exception as error:  # noqa: BLE001  logged there; whoever waits must not take it for a time-out
@@ -251,47 +250,47 @@ class Loader:
         finally:
             self._end(scope, flight)
         try:
-            await self._tidy_up(scope, flight, claim, made, token)
+            await self._tidy_up(scope, flight, lease, made, token)
         except Exception:  # every one who waited has an outcome already
             log.exception("cache entries could not be shared", extra={"namespace": scope.namespace})
 
     async def _tidy_up(
-        self, scope: Scope, flight: _Flight, claim: Claim, made: Mapping[str, Entry], token: bytes
+        self, scope: Scope, flight: _Flight, lease: Lease, made: Mapping[str, Entry], token: bytes
     ) -> None:
-        """Share what was made, drop what is denied, and give the claim back."""
+        """Share what was made, drop what is denied, and give the lease back."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(SHARE_DELAY_SECONDS):
                 await self._idle.wait()
-        await self._store.share(scope, made, claim.ticket)
+        await self._store.put_shared(scope, made, lease.epoch)
         denied = [key for key, what in flight.made.items() if not isinstance(what, (Entry, *PASSING))]
-        await self._store.drop(scope, denied)
-        await self._store.release(scope, claim, token)
+        await self._store.delete(scope, denied)
+        await self._store.release(scope, lease, token)
 
-    async def _look(self, scope: Scope, flight: _Flight, ticket: Ticket) -> list[str]:
+    async def _look(self, scope: Scope, flight: _Flight, epoch: PurgeEpoch) -> list[str]:
         """Look keys up in Redis; return those that have to be made all the same."""
-        flight.found, _ = await self._store.look(scope, flight.keys, ticket)
+        flight.found, _ = await self._store.get_shared(scope, flight.keys, epoch)
         flight.looked.set_result(None)
         now, usable = self._clock(), (State.FRESH, State.REVALIDATE)
         return [key for key in flight.keys if key not in flight.found or flight.found[key].state(now) not in usable]
 
     async def _outcomes(
-        self, scope: Scope, keys: Sequence[str], claim: Claim, fill: Fill
+        self, scope: Scope, keys: Sequence[str], lease: Lease, fill: Fill
     ) -> tuple[dict[str, Entry], dict[str, Outcome]]:
         """Make what is ours to make and follow the others who make the rest; return what was made here, and all."""
-        ours = [key for key in keys if key in claim.mine and key not in claim.made]
-        theirs = [key for key in keys if key not in claim.mine and key not in claim.made]
+        ours = [key for key in keys if key in lease.mine and key not in lease.made]
+        theirs = [key for key in keys if key not in lease.mine and key not in lease.made]
         followed: dict[str, Entry] = {}
         if theirs:
             self._metrics.coalesced.labels(scope.namespace, "elsewhere").inc(len(theirs))
             made, followed = await asyncio.gather(
-                self._make(scope, ours, fill), self._follow(scope, theirs, claim.ticket)
+                self._make(scope, ours, fill), self._follow(scope, theirs, lease.epoch)
             )
             made |= await self._make(scope, [key for key in theirs if key not in followed], fill)
         else:
             made = await self._make(scope, ours, fill)
         new = {key: what for key, what in made.items() if isinstance(what, Entry)}
-        self._store.keep(scope, new, claim.ticket)
-        return new, {**claim.made, **followed, **made}
+        self._store.put_local(scope, new, lease.epoch)
+        return new, {**lease.made, **followed, **made}
 
     async def _make(self, scope: Scope, keys: Sequence[str], fill: Fill) -> dict[str, Outcome]:
         """Have keys made; whatever goes wrong is the outcome of the keys that it concerns."""
@@ -312,12 +311,14 @@ class Loader:
         }  # many keys may share one failure
         outcomes: dict[str, Outcome] = {}
         for key, item in made.items():
-            outcomes[key] = entries.entry(item, now, cost, self._draw()) if isinstance(item, Made) else told[id(item)]
-        size = sum(len(item.value) for item in made.values() if isinstance(item, Made))
+            outcomes[key] = (
+                make_entry(item, now, cost, self._draw()) if isinstance(item, FillResult) else told[id(item)]
+            )
+        size = sum(len(item.value) for item in made.values() if isinstance(item, FillResult))
         self._metrics.filled_bytes.labels(scope.namespace).inc(size)
         return outcomes
 
-    async def _follow(self, scope: Scope, keys: Sequence[str], ticket: Ticket) -> dict[str, Entry]:
+    async def _follow(self, scope: Scope, keys: Sequence[str], epoch: PurgeEpoch) -> dict[str, Entry]:
         """Wait, a bounded time, for entries that another process makes; return those that came."""
         found: dict[str, Entry] = {}
         until, pause = self._monotonic() + FOLLOW, POLL
@@ -325,12 +326,12 @@ class Loader:
             await asyncio.sleep(pause)
             pause = min(LONGEST_POLL, pause * 1.5)
             waiting = [key for key in keys if key not in found]
-            # A claim ends after its entry is written: a key that nobody claims has its entry by now, or gets none.
-            claimed = await self._store.claimed(scope, waiting)
-            looked, _ = await self._store.look(scope, waiting, ticket)
+            # A lease ends after its entry is written: a key that nobody claims has its entry by now, or gets none.
+            leased = await self._store.leased(scope, waiting)
+            looked, _ = await self._store.get_shared(scope, waiting, epoch)
             now = self._clock()
             found |= {key: item for key, item in looked.items() if item.state(now) is State.FRESH}
-            if not claimed:
+            if not leased:
                 break
         return found
 

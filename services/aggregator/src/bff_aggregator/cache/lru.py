@@ -40,7 +40,7 @@ class Memory:
 
     def put(self, scope: Scope, key: str, entry: Entry, payer: str = "") -> None:
         """Keep an entry, unless it alone is more than a quarter of the limit."""
-        self.drop(scope, key)
+        self.delete(scope, key)
         size = len(entry.value) + OVERHEAD
         if size > self._limit // 4:
             return
@@ -52,12 +52,12 @@ class Memory:
             self._greedy = payer
         gone = 0
         while self.size > self._limit:
-            self.drop(*next(iter(self._entries if self._greedy is None else self._keys[self._greedy])))
+            self.delete(*next(iter(self._entries if self._greedy is None else self._keys[self._greedy])))
             gone += 1
         if gone:
             self._evicted(gone)
 
-    def drop(self, scope: Scope, key: str) -> None:
+    def delete(self, scope: Scope, key: str) -> None:
         """Forget one entry."""
         found = self._entries.pop((scope, key), None)
         if found is None:
@@ -76,7 +76,7 @@ class Memory:
         """Forget everything of a subject, whoever owns it."""
         for scope, key in list(self._entries):
             if scope.namespace == namespace and scope.subject == subject:
-                self.drop(scope, key)
+                self.delete(scope, key)
 
     def clear(self) -> None:
         """Forget everything."""

@@ -59,11 +59,11 @@ return total
 """
 
 
-class Away(Exception):
+class RedisUnavailable(Exception):
     """Redis is not configured, put aside, or has just failed."""
 
 
-class Link:
+class RedisClient:
     """The connection to Redis: opened when first needed, put aside after failures, closed once."""
 
     def __init__(self, url: str, metrics: CacheMetrics, clock: Callable[[], float]) -> None:
@@ -81,10 +81,10 @@ class Link:
     async def run(self, command: Callable[[Client], Any], limit: float | None = None) -> Any:
         """Run a command within `limit` seconds, TIMEOUT if None.
 
-        Raises Away if it fails, and puts Redis aside unless it only refused.
+        Raises RedisUnavailable if it fails, and puts Redis aside unless it only refused.
         """
         if not self.is_usable:
-            raise Away
+            raise RedisUnavailable
         limit = TIMEOUT if limit is None else limit
         begun = self._clock()
         try:
@@ -93,20 +93,20 @@ class Link:
         except ResponseError as error:
             # Out of memory, read only, of another type: this command is refused, the next may not be.
             self._metrics.redis_errors.labels("refused").inc()
-            raise Away from error
+            raise RedisUnavailable from error
         except FAILURES as error:
             kind = "timeout" if isinstance(error, TimeoutError) else "connection"
             self._metrics.redis_errors.labels(kind).inc()
             # A time-out that comes late tells of a busy event loop, not of Redis.
             if kind != "timeout" or self._clock() - begun < 2 * limit:
                 self._put_aside(kind)
-            raise Away from error
+            raise RedisUnavailable from error
         self._pause = BYPASS
         self._metrics.redis_bypassed.set(0)
         return result
 
     async def client(self) -> Client:
-        """Return the client, opened if need be; raise Away if that fails."""
+        """Return the client, opened if need be; raise RedisUnavailable if that fails."""
 
         async def itself(client: Client) -> Client:
             return client
@@ -137,13 +137,13 @@ class Link:
         self._pause = min(LONGEST_BYPASS, self._pause * 2)
 
 
-class Remote:
-    """The commands that the cache needs; all of them raise Away, none of them anything else.
+class RedisTier:
+    """The commands that the cache needs; all of them raise RedisUnavailable, none of them anything else.
 
     All keys of one call belong to one scope, hence to one slot of a cluster.
     """
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: RedisClient) -> None:
         self._link = link
 
     @property
@@ -179,7 +179,7 @@ class Remote:
 
             await self._link.run(send, WRITE_TIMEOUT)
 
-    async def drop(self, scope: Scope, keys: Sequence[str]) -> None:
+    async def delete(self, scope: Scope, keys: Sequence[str]) -> None:
         """Delete keys."""
         names = [scope.redis_key(key) for key in keys]
         await self._link.run(lambda client: client.delete(*names), WRITE_TIMEOUT)
@@ -242,14 +242,14 @@ class Remote:
         message = f"{scope.namespace}\n{scope.subject}".encode()
         await self._link.run(lambda client: client.publish(CHANNEL, message), WRITE_TIMEOUT)
 
-    async def owner_key(self, proposal: bytes) -> bytes:
+    async def digest_key(self, proposal: bytes) -> bytes:
         """Return the key of credential digests that all processes share: the first one ever proposed."""
         await self._link.run(lambda client: client.set(SECRET_KEY, proposal, nx=True))
         found = await self._link.run(lambda client: client.get(SECRET_KEY))
         return found if isinstance(found, bytes) and len(found) == len(proposal) else proposal
 
     async def listen(self, connected: Callable[[], None], purged: Callable[[str, str], None]) -> None:
-        """Hear of purges by other processes until the connection is lost, then raise Away.
+        """Hear of purges by other processes until the connection is lost, then raise RedisUnavailable.
 
         `connected` is called each time that it begins to listen: what was purged before that was missed. The client
         mends a broken connection by itself, so only the server's word tells that it had to.
@@ -265,14 +265,14 @@ class Remote:
                     namespace, _, subject = message["data"].decode("utf-8", "replace").partition("\n")
                     purged(namespace, subject)
         except FAILURES as error:
-            raise Away from error
-        raise Away
+            raise RedisUnavailable from error
+        raise RedisUnavailable
 
     async def check(self) -> None:
         """Raise CheckFailed unless Redis answers."""
         try:
             await self._link.run(lambda client: client.ping(), WRITE_TIMEOUT)
-        except Away:
+        except RedisUnavailable:
             raise CheckFailed(
                 "redis does not answer; answers come from this process's memory and the backend"
             ) from None

@@ -30,7 +30,7 @@ class Flight(Generic[T]):
         return self.task.result()
 
 
-class Flights(Generic[T]):
+class SingleFlight(Generic[T]):
     """At most one flight per key at a time, unless a newer one is asked for; `aclose` ends what is still under way.
 
     A flight can be joined for `joinable` seconds: one that hangs for longer may never end, and must not take along
@@ -98,7 +98,7 @@ class Flights(Generic[T]):
             del self._latest[flight.key]
 
 
-class Errands:
+class BackgroundTasks:
     """A bounded number of small jobs in the background, such as keeping what came too late; `aclose` ends them."""
 
     def __init__(self, limit: int) -> None:
@@ -109,7 +109,7 @@ class Errands:
         """Return how many are under way."""
         return len(self._tasks)
 
-    def send(self, job: Callable[[], Awaitable[None]]) -> bool:
+    def start(self, job: Callable[[], Awaitable[None]]) -> bool:
         """Begin a job, unless too many are under way already; tell whether it was begun."""
         if len(self._tasks) >= self._limit:
             return False

@@ -8,11 +8,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bff_aggregator.cache import entry
-from bff_aggregator.cache.entry import NO_GENERATION, Entry, Scope, State
+from bff_aggregator.cache.entry import NO_GENERATION, Entry, Scope, State, pack_entry, principal_key, unpack_entry
 from bff_aggregator.cache.lru import OVERHEAD, Memory
 from bff_aggregator.cache.metrics import CacheMetrics
-from bff_aggregator.cache.redis_tier import Away, Remote
+from bff_aggregator.cache.redis_tier import RedisTier, RedisUnavailable
 from bff_shared.http.context import current
 from bff_shared.http.headers import Header
 
@@ -22,7 +21,7 @@ KEY_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class PurgeEpoch:
     """The moment before a look-up: what was made before a purge must not be kept after it.
 
     `generation` is None where Redis was not asked; then nothing is written there either.
@@ -33,12 +32,12 @@ class Ticket:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class Lease:
     """What is now ours alone to make, and what turned out to be made already."""
 
     mine: frozenset[str]
     made: Mapping[str, Entry]
-    ticket: Ticket
+    epoch: PurgeEpoch
 
 
 class Store:
@@ -50,7 +49,7 @@ class Store:
     def __init__(
         self,
         memory: Memory,
-        remote: Remote,
+        remote: RedisTier,
         secret: bytes,
         metrics: CacheMetrics,
         clock: Callable[[], float] = time.time,
@@ -79,7 +78,7 @@ class Store:
     async def start(self) -> None:
         """Connect, and begin to hear of purges by other processes."""
         if self._remote.is_usable:
-            with contextlib.suppress(Away):
+            with contextlib.suppress(RedisUnavailable):
                 await self._remote.open()
             self._listener = asyncio.create_task(self._listen(), name="cache-purges")
 
@@ -90,107 +89,111 @@ class Store:
             await asyncio.gather(self._listener, return_exceptions=True)
         await self._remote.aclose()
 
-    async def owner(self, credentials: Sequence[Header]) -> str:
+    async def principal(self, credentials: Sequence[Header]) -> str:
         """Return what stands for a user's credentials in keys; equal in all processes once Redis was reached."""
         if not self._key and self._remote.is_usable:
-            with contextlib.suppress(Away):
-                self._key = await self._remote.owner_key(self._own_key)
-        return entry.owner(self._key or self._own_key, credentials)
+            with contextlib.suppress(RedisUnavailable):
+                self._key = await self._remote.digest_key(self._own_key)
+        return principal_key(self._key or self._own_key, credentials)
 
-    def ticket(self) -> Ticket:
-        """Return a ticket for what is made from now on."""
-        return Ticket(self._purges)
+    def epoch(self) -> PurgeEpoch:
+        """Return a epoch for what is made from now on."""
+        return PurgeEpoch(self._purges)
 
-    def recall(self, scope: Scope, keys: Sequence[str]) -> dict[str, Entry]:
+    def get_local(self, scope: Scope, keys: Sequence[str]) -> dict[str, Entry]:
         """Return what memory has of keys."""
         now = self._clock()
-        return {key: item for key in keys if (item := self._memory.get(scope, key)) and now < item.keep_until}
+        return {key: item for key in keys if (item := self._memory.get(scope, key)) and now < item.usable_until}
 
-    async def look(self, scope: Scope, keys: Sequence[str], ticket: Ticket) -> tuple[dict[str, Entry], Ticket]:
+    async def get_shared(
+        self, scope: Scope, keys: Sequence[str], epoch: PurgeEpoch
+    ) -> tuple[dict[str, Entry], PurgeEpoch]:
         """Return what Redis has of keys, and keep it in memory too."""
         if not self._remote.is_usable:
-            return {}, ticket
+            return {}, epoch
         try:
             generation, values = await self._remote.read(scope, keys)
             if generation == NO_GENERATION:
-                return {}, Ticket(ticket.purges, await self._remote.generation(scope))
-        except Away:
-            return {}, ticket
+                return {}, PurgeEpoch(epoch.purges, await self._remote.generation(scope))
+        except RedisUnavailable:
+            return {}, epoch
         found = self._read(scope, keys, values, generation)
-        self.keep(scope, found, ticket)
-        return found, Ticket(ticket.purges, generation)
+        self.put_local(scope, found, epoch)
+        return found, PurgeEpoch(epoch.purges, generation)
 
-    def keep(self, scope: Scope, items: Mapping[str, Entry], ticket: Ticket) -> None:
+    def put_local(self, scope: Scope, items: Mapping[str, Entry], epoch: PurgeEpoch) -> None:
         """Keep new entries in memory, unless there was a purge since the look-up."""
-        if ticket.purges == self._purges:
+        if epoch.purges == self._purges:
             payer = _payer(scope)
             for key, item in items.items():
                 self._memory.put(scope, key, item, payer)
 
-    async def share(self, scope: Scope, items: Mapping[str, Entry], ticket: Ticket) -> None:
+    async def put_shared(self, scope: Scope, items: Mapping[str, Entry], epoch: PurgeEpoch) -> None:
         """Write new entries to Redis, where it can be had, unless their client has written as much as it may."""
-        if ticket.generation is None or not items:
+        if epoch.generation is None or not items:
             return
         now = self._clock()
         packed = {
-            key: (entry.pack(item, scope.redis_key(key), ticket.generation), item.keep_until - now)
+            key: (pack_entry(item, scope.redis_key(key), epoch.generation), item.usable_until - now)
             for key, item in items.items()
-            if item.keep_until > now
+            if item.usable_until > now
         }
         size = sum(len(data) + OVERHEAD for data, _ in packed.values())
-        payer = entry.owner(self._key or self._own_key, [(b"payer", _payer(scope).encode())])
-        with contextlib.suppress(Away):
+        payer = principal_key(self._key or self._own_key, [(b"payer", _payer(scope).encode())])
+        with contextlib.suppress(RedisUnavailable):
             if self._budget and await self._remote.spend(payer, size) > self._budget:
                 self._metrics.over_budget.labels(scope.namespace).inc(len(packed))
                 return
             await self._remote.write(scope, packed)
 
-    async def claim(self, scope: Scope, keys: Sequence[str], token: bytes, lease: float, ticket: Ticket) -> Claim:
+    async def acquire(
+        self, scope: Scope, keys: Sequence[str], token: bytes, seconds: float, epoch: PurgeEpoch
+    ) -> Lease:
         """Agree with the other processes on who makes which keys; alone, or without Redis, all are ours.
 
-        The claim lasts `lease` seconds at most, and is given back with `release`.
+        The lease lasts `lease` seconds at most, and is given back with `release`.
         """
         if not self._remote.is_usable:
-            return Claim(frozenset(keys), {}, ticket)
+            return Lease(frozenset(keys), {}, epoch)
         try:
-            mine, generation, values = await self._remote.lock(scope, keys, token, lease)
-        except Away:
-            return Claim(frozenset(keys), {}, ticket)
-        now, known = self._clock(), self.recall(scope, keys)
+            mine, generation, values = await self._remote.lock(scope, keys, token, seconds)
+        except RedisUnavailable:
+            return Lease(frozenset(keys), {}, epoch)
+        now, known = self._clock(), self.get_local(scope, keys)
         made = {
             key: item
             for key, item in self._read(scope, keys, values, generation).items()
             if item.state(now) is State.FRESH and (key not in known or item.made > known[key].made)
         }
-        self.keep(scope, made, ticket)
-        return Claim(frozenset(mine), made, Ticket(ticket.purges, generation))
+        self.put_local(scope, made, epoch)
+        return Lease(frozenset(mine), made, PurgeEpoch(epoch.purges, generation))
 
-    async def release(self, scope: Scope, claim: Claim, token: bytes) -> None:
-        """Give a claim back."""
-        if claim.mine and claim.ticket.generation is not None:
-            with contextlib.suppress(Away):
-                await self._remote.unlock(scope, sorted(claim.mine), token)
+    async def release(self, scope: Scope, lease: Lease, token: bytes) -> None:
+        """Give a lease back."""
+        if lease.mine and lease.epoch.generation is not None:
+            with contextlib.suppress(RedisUnavailable):
+                await self._remote.unlock(scope, sorted(lease.mine), token)
 
-    async def claimed(self, scope: Scope, keys: Sequence[str]) -> set[str]:
+    async def leased(self, scope: Scope, keys: Sequence[str]) -> set[str]:
         """Return those of the keys that some process is making."""
-        with contextlib.suppress(Away):
+        with contextlib.suppress(RedisUnavailable):
             return await self._remote.locked(scope, keys)
         return set()
 
-    async def drop(self, scope: Scope, keys: Sequence[str]) -> None:
+    async def delete(self, scope: Scope, keys: Sequence[str]) -> None:
         """Forget single entries everywhere but in other processes' memory."""
         for key in keys:
-            self._memory.drop(scope, key)
+            self._memory.delete(scope, key)
         if keys and self._remote.is_usable:
-            with contextlib.suppress(Away):
-                await self._remote.drop(scope, keys)
+            with contextlib.suppress(RedisUnavailable):
+                await self._remote.delete(scope, keys)
 
     async def purge(self, namespace: str, subject: str) -> bool:
         """Forget a subject for every owner and in every process; tell whether the other processes could be reached."""
         self._forget(namespace, subject, "here")
         try:
             await self._remote.purge(Scope(namespace, subject, ""))
-        except Away:
+        except RedisUnavailable:
             return False
         return True
 
@@ -202,10 +205,10 @@ class Store:
         for key, data in zip(keys, values, strict=True):
             if data is None:
                 continue
-            item = entry.unpack(data, scope.redis_key(key), generation)
+            item = unpack_entry(data, scope.redis_key(key), generation)
             if item is None:
                 self._metrics.rejected.labels(scope.namespace).inc()
-            elif now < item.keep_until:
+            elif now < item.usable_until:
                 good[key] = item
         return good
 
@@ -227,7 +230,7 @@ class Store:
     async def _listen(self) -> None:
         """Hear of purges; whenever that begins anew, what was missed may be anything, so memory is emptied."""
         while True:
-            with contextlib.suppress(Away):
+            with contextlib.suppress(RedisUnavailable):
                 await self._remote.listen(self._forget_all, lambda name, what: self._forget(name, what, "elsewhere"))
             await asyncio.sleep(RELISTEN)
 
@@ -235,4 +238,4 @@ class Store:
 def _payer(scope: Scope) -> str:
     """Return whom what is kept counts for: the client's address, since new credentials cost a client nothing."""
     context = current()
-    return (context.client if context else "") or scope.owner
+    return (context.client if context else "") or scope.principal

@@ -10,10 +10,9 @@ import orjson
 from bff_aggregator.backend import bar_calls
 from bff_aggregator.backend.bar_calls import Range, Source
 from bff_aggregator.backend.bars_reader import Parsed
-from bff_aggregator.cache.entry import Made, Scope
+from bff_aggregator.cache.entry import FillResult, Scope
 from bff_aggregator.cache.loader import Loader
-from bff_aggregator.charts import chunk_codec as chunks
-from bff_aggregator.charts import chunk_plan
+from bff_aggregator.charts import chunk_codec, chunk_plan
 from bff_aggregator.charts.chunk_plan import Chunk
 from bff_shared.errors import DatasetNotFound
 from bff_shared.http.headers import Header
@@ -34,7 +33,7 @@ class Extent:
 
 
 @dataclass(slots=True)
-class Filler:
+class ChunkFetcher:
     """Makes entries for one request: `calls` of them went to the backend, which took `seconds` of waiting in all."""
 
     upstream: Upstream
@@ -48,7 +47,7 @@ class Filler:
 
     async def chunks(
         self, source: Source, rth_only: bool | None, wanted: Mapping[str, Chunk]
-    ) -> Mapping[str, Made | Exception]:
+    ) -> Mapping[str, FillResult | Exception]:
         """Return new entries for chunks by their keys: one call for neighbours, distant ones concurrently."""
         keys = {chunk: key for key, chunk in wanted.items()}
         groups = chunk_plan.runs(source, list(wanted.values()))
@@ -65,7 +64,7 @@ class Filler:
 
     async def _group(
         self, source: Source, rth_only: bool | None, group: Sequence[Chunk]
-    ) -> Mapping[Chunk, Made | Exception]:
+    ) -> Mapping[Chunk, FillResult | Exception]:
         """Fetch neighbouring chunks with one call; whatever goes wrong is the outcome of each."""
         wanted = Range(self.scope.subject, source, rth_only, group[0].first, group[-1].last)
         try:
@@ -77,24 +76,26 @@ class Filler:
         except Exception as error:  # noqa: BLE001  every one who waits for these chunks gets it, whatever it is
             return dict.fromkeys(group, error)
 
-    async def _entries(self, source: Source, group: Sequence[Chunk], parsed: Parsed | None) -> Mapping[Chunk, Made]:
+    async def _entries(
+        self, source: Source, group: Sequence[Chunk], parsed: Parsed | None
+    ) -> Mapping[Chunk, FillResult]:
         known_empty = parsed is None
         parsed = parsed or bar_calls.nothing(source)
         bounds = [(_seconds(chunk.first), _seconds(chunk.last) + _DAY) for chunk in group]
-        values = chunks.split(parsed.bars, bounds, parsed.rejected)
+        values = chunk_codec.split(parsed.bars, bounds, parsed.rejected)
         lives = [chunk_plan.lifetime(chunk, self.today, known_empty=known_empty) for chunk in group]
         return {
-            chunk: Made(value, life.fresh, life.swr, life.keep)
+            chunk: FillResult(value, life.fresh, life.stale_while_revalidate, life.stale_if_error)
             for chunk, value, life in zip(group, values, lives, strict=True)
         }
 
-    async def _extent(self, keys: Sequence[str]) -> Mapping[str, Made | Exception]:
+    async def _extent(self, keys: Sequence[str]) -> Mapping[str, FillResult | Exception]:
         parsed = await self._fetch(Range(self.scope.subject, Source.DAILY, None))
         if parsed is None or not len(parsed.bars):
-            return dict.fromkeys(keys, Made(UNKNOWN, chunk_plan.EMPTY_SECONDS))
+            return dict.fromkeys(keys, FillResult(UNKNOWN, chunk_plan.EMPTY_SECONDS))
         ends = [int(parsed.bars.t[row]) // _DAY * _DAY for row in (0, -1)]
         value = orjson.dumps([datetime.fromtimestamp(end, UTC).date() for end in ends])
-        return dict.fromkeys(keys, Made(value, chunk_plan.OPEN_SECONDS, chunk_plan.MINUTE))
+        return dict.fromkeys(keys, FillResult(value, chunk_plan.OPEN_SECONDS, chunk_plan.MINUTE))
 
     async def _fetch(self, wanted: Range) -> Parsed | None:
         self.calls += 1

@@ -37,8 +37,8 @@ class Lifetime:
     """Seconds that an entry is fresh, then served while it is refreshed, then kept for when the backend fails."""
 
     fresh: float
-    swr: float
-    keep: float
+    stale_while_revalidate: float
+    stale_if_error: float
 
 
 def chunk_of(source: Source, day: date) -> Chunk:

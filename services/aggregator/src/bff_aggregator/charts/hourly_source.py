@@ -22,7 +22,7 @@ PARTS = -(-sessions.REGULAR_MINUTES // BELOW)
 SESSIONS_PER_GAP = 50
 
 
-class Unfit(ValueError):
+class NotInterchangeable(ValueError):
     """These hours do not stand in for minutes."""
 
 
@@ -40,21 +40,21 @@ def may_stand_in(query: ChartQuery, today: date) -> bool:
 
 
 def require_fit(bars: Bars, rejected: int, target: int) -> None:
-    """Raise Unfit unless the buckets of these hours are those that the minutes would have been merged into.
+    """Raise NotInterchangeable unless these hours make the same buckets as their minutes would.
 
     They are if no hour had to be put right or left out, each lies on the grid of its session, none after its close, the
     sessions have all of their hours, and 39 minutes are too many buckets for `target`.
     """
     if rejected or not len(bars):
-        raise Unfit("none, or not all as they should be")
+        raise NotInterchangeable("none, or not all as they should be")
     found = sessions.find(bars.t)
     counts = np.diff(found.first, append=len(bars))
     hour, rest = np.divmod(bars.t - np.repeat(found.open, counts), HOUR * 60)
     expected = -(-found.minutes // HOUR)
     if bool(np.any(rest != 0) or np.any(hour < 0) or np.any(hour >= np.repeat(expected, counts))):
-        raise Unfit("not on the grid of the sessions")
+        raise NotInterchangeable("not on the grid of the sessions")
     whole = counts == expected
     if len(whole) - int(np.count_nonzero(whole)) > max(1, len(whole) // SESSIONS_PER_GAP):
-        raise Unfit("too many gaps")
+        raise NotInterchangeable("too many gaps")
     if int(np.sum(-(-found.minutes[whole] // BELOW))) <= target:
-        raise Unfit("a shorter bucket fits")
+        raise NotInterchangeable("a shorter bucket fits")

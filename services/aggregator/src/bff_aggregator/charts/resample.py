@@ -56,7 +56,7 @@ class Clock:
     extended: bool = False
 
 
-def decimate(bars: Bars, target: int, clock: Clock) -> Decimated:
+def resample(bars: Bars, target: int, clock: Clock) -> Decimated:
     """Return at most `target` bars, 100 or more over at most 50 years.
 
     Raises ValueError where not even years are few enough.

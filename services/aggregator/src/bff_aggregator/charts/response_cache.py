@@ -16,7 +16,7 @@ _EARLY, _EARLIEST = 0.1, 30.0
 
 
 @dataclass(eq=False, slots=True)
-class Coded:
+class CodedBody:
     """An answer's bytes in a coding, and the headers that stay the same."""
 
     body: bytes
@@ -32,14 +32,14 @@ class Answer:
     edition: str
     media_type: str
     fresh_until: float
-    coded: dict[str, Coded] = field(default_factory=dict)
+    coded: dict[str, CodedBody] = field(default_factory=dict)
     _aged: tuple[int, list[Header]] = (-1, [])
 
     def tag(self, coding: str) -> str:
         """Return the entity tag in a coding."""
         return content_coding.entity_tag(self.content, self.edition, coding)
 
-    async def in_coding(self, coding: str) -> Coded:
+    async def in_coding(self, coding: str) -> CodedBody:
         """Return the answer in a coding."""
         found = self.coded.get(coding)
         return found if found is not None else await self._code(coding)
@@ -48,18 +48,18 @@ class Answer:
         """Return the headers of a cached answer that change with time, which is once a second."""
         ttl = int(self.fresh_until - now)
         if self._aged[0] != ttl:
-            self._aged = ttl, cache_headers.aging(ttl)
+            self._aged = ttl, cache_headers.freshness(ttl)
         return self._aged[1]
 
-    async def _code(self, coding: str) -> Coded:
+    async def _code(self, coding: str) -> CodedBody:
         if coding == content_coding.IDENTITY:
             body = self.body
         elif len(self.body) < _THREAD_BYTES:
             body = content_coding.compress(self.body, coding)
         else:
             body = await asyncio.to_thread(content_coding.compress, self.body, coding)
-        headers = cache_headers.lasting(self.media_type, self.tag(coding), coding, len(body))
-        made = self.coded[coding] = Coded(body, headers)
+        headers = cache_headers.representation(self.media_type, self.tag(coding), coding, len(body))
+        made = self.coded[coding] = CodedBody(body, headers)
         return made
 
     @property
@@ -68,7 +68,7 @@ class Answer:
         return OVERHEAD + len(self.body) + len(self.body) // 4
 
 
-class Kept:
+class ResponseCache:
     """At most `limit` bytes of answers by owner and query, least recently used out first."""
 
     def __init__(self, limit: int, clock: Callable[[], float]) -> None:
@@ -80,9 +80,9 @@ class Kept:
         """Return the number of answers."""
         return len(self._answers)
 
-    def get(self, owner: str, query: ChartQuery) -> Answer | None:
+    def get(self, principal: str, query: ChartQuery) -> Answer | None:
         """Return the answer to a query while it is good."""
-        key = owner, query.key
+        key = principal, query.key
         found = self._answers.get(key)
         if found is None:
             return None
@@ -93,9 +93,9 @@ class Kept:
         self._answers.move_to_end(key)
         return answer
 
-    def put(self, owner: str, query: ChartQuery, answer: Answer) -> None:
+    def put(self, principal: str, query: ChartQuery, answer: Answer) -> None:
         """Keep an answer, unless it alone is more than a quarter of the limit."""
-        key = owner, query.key
+        key = principal, query.key
         self._drop(key)
         left = answer.fresh_until - self._clock()
         if answer.size > self._limit // 4 or left <= 0:

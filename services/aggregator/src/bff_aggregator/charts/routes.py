@@ -10,17 +10,17 @@ from fastapi.responses import Response
 from starlette.types import Receive, Send
 from starlette.types import Scope as ASGIScope
 
-from bff_aggregator.backend.refusal import Refused
+from bff_aggregator.backend.refusal import BackendRefusal
 from bff_aggregator.cache.metrics import CacheMetrics
 from bff_aggregator.cache.store import Store
 from bff_aggregator.charts import openapi
 from bff_aggregator.charts.encode import MEDIA_TYPES
 from bff_aggregator.charts.query import SYMBOL_PATTERN, ChartQuery, parse, parse_symbol
-from bff_aggregator.charts.response_cache import Answer, Kept
-from bff_aggregator.charts.service import NAMESPACE, Chart, Charts
+from bff_aggregator.charts.response_cache import Answer, ResponseCache
+from bff_aggregator.charts.service import NAMESPACE, Chart, ChartService
 from bff_aggregator.http import cache_headers, content_coding
 from bff_aggregator.http import deadline as deadlines
-from bff_aggregator.http.cache_headers import Asked
+from bff_aggregator.http.cache_headers import RequestHeaders
 from bff_shared.admin_access import require_admin
 from bff_shared.errors import MethodNotAllowed
 from bff_shared.http.context import current
@@ -46,7 +46,12 @@ class ChartEndpoint:
     """
 
     def __init__(
-        self, charts: Charts, kept: Kept, metrics: CacheMetrics, timeout: float, today: Callable[[], date]
+        self,
+        charts: ChartService,
+        kept: ResponseCache,
+        metrics: CacheMetrics,
+        timeout: float,
+        today: Callable[[], date],
     ) -> None:
         self._charts, self._kept, self._timeout, self.today = charts, kept, timeout, today
         self._hits = metrics.hits.labels("answer", "memory")
@@ -73,64 +78,72 @@ class ChartEndpoint:
         """Raise InvalidRequest unless a query is acceptable."""
         self._parse(query_string, self.today())
 
-    async def plain(self, query_string: bytes, asked: Asked, begun: float) -> tuple[bytes, str]:
+    async def plain(self, query_string: bytes, asked: RequestHeaders, begun: float) -> tuple[bytes, str]:
         """Return the body of an answer in no coding, and the entity tag that it would have in the client's.
 
-        For a request that came at `begun` (monotonic seconds). Raises Refused too.
+        For a request that came at `begun` (monotonic seconds). Raises BackendRefusal too.
         """
         deadline = deadlines.deadline(begun, self._timeout, asked.timeout)
         query = self._parse(query_string, self.today())
-        owner = await self._charts.owner(asked.credentials)
-        answer = self._kept.get(owner, query)
+        principal = await self._charts.principal(asked.credentials)
+        answer = self._kept.get(principal, query)
         if answer is None:
             with self._charts.answering():
-                _, answer = await self._make(asked, query, owner, deadline.at)
+                _, answer = await self._make(asked, query, principal, deadline.at)
         else:
             self._hits.inc()
         return answer.body, answer.tag(content_coding.choose(asked.encoding, len(answer.body)))
 
     async def _reply(self, query_string: bytes, headers: Iterable[Header]) -> Reply:
         begun = time.perf_counter()
-        asked = cache_headers.read(headers)
+        asked = cache_headers.parse(headers)
         deadline = deadlines.deadline(time.monotonic(), self._timeout, asked.timeout)
         query = self._parse(query_string, self.today())
-        owner = await self._charts.owner(asked.credentials)
-        answer = self._kept.get(owner, query)
+        principal = await self._charts.principal(asked.credentials)
+        answer = self._kept.get(principal, query)
         if answer is not None:
             self._hits.inc()
-            return await _told(asked, answer, answer.hit(time.time()), "", begun)
+            return await _respond(asked, answer, answer.hit(time.time()), "", begun)
         with self._charts.answering():
-            return await self._made(asked, query, owner, deadline.at, begun)
+            return await self._made(asked, query, principal, deadline.at, begun)
 
-    async def _made(self, asked: Asked, query: ChartQuery, owner: str, deadline: float, begun: float) -> Reply:
+    async def _made(
+        self, asked: RequestHeaders, query: ChartQuery, principal: str, deadline: float, begun: float
+    ) -> Reply:
         """Return an answer out of chunks."""
         try:
-            chart, answer = await self._make(asked, query, owner, deadline)
-        except Refused as refused:
+            chart, answer = await self._make(asked, query, principal, deadline)
+        except BackendRefusal as refused:
             passed = Response(refused.content, refused.status, {**refused.headers, "cache-control": "no-store"})
             return refused.status, passed.raw_headers, refused.content
-        aging = cache_headers.aging(int(chart.fresh_until - time.time()), cache_status(chart))
+        freshness = cache_headers.freshness(int(chart.fresh_until - time.time()), cache_status(chart))
         steps = f"load;dur={chart.timings.load:.2f}, make;dur={chart.timings.make:.2f}, "
-        return await _told(asked, answer, aging, steps, begun)
+        return await _respond(asked, answer, freshness, steps, begun)
 
-    async def _make(self, asked: Asked, query: ChartQuery, owner: str, deadline: float) -> tuple[Chart, Answer]:
+    async def _make(
+        self, asked: RequestHeaders, query: ChartQuery, principal: str, deadline: float
+    ) -> tuple[Chart, Answer]:
         """Return a chart and what answers with it, which is kept where it is good for the next request too."""
-        chart = await self._charts.chart(query, owner, asked.credentials, deadline)
+        chart = await self._charts.chart(query, principal, asked.credentials, deadline)
         encoded = chart.encoded
         answer = Answer(encoded.body, encoded.content, encoded.edition, MEDIA_TYPES[query.format], chart.fresh_until)
         if chart.facts.hit and not chart.facts.stale:
-            self._kept.put(owner, query, answer)
+            self._kept.put(principal, query, answer)
         return chart, answer
 
 
-async def _told(asked: Asked, answer: Answer, aging: list[Header], steps: str, begun: float) -> Reply:
+async def _respond(asked: RequestHeaders, answer: Answer, freshness: list[Header], steps: str, begun: float) -> Reply:
     """Return an answer in the client's favourite coding, or 304 if the client has it."""
     coding = content_coding.choose(asked.encoding, len(answer.body))
     if asked.conditions and (known := content_coding.matching_tag(asked.conditions, answer.tag(coding))):
-        headers = [*cache_headers.unchanged(known), *aging, cache_headers.timing(steps, time.perf_counter() - begun)]
+        headers = [
+            *cache_headers.not_modified(known),
+            *freshness,
+            cache_headers.timing(steps, time.perf_counter() - begun),
+        ]
         return 304, headers, b""
     coded = await answer.in_coding(coding)
-    return 200, [*coded.headers, *aging, cache_headers.timing(steps, time.perf_counter() - begun)], coded.body
+    return 200, [*coded.headers, *freshness, cache_headers.timing(steps, time.perf_counter() - begun)], coded.body
 
 
 def cache_status(chart: Chart) -> str:

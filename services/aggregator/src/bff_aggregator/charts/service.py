@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from bff_aggregator.backend.bar_calls import Source
-from bff_aggregator.cache.entry import Entry, Made, Scope, State
+from bff_aggregator.cache.entry import Entry, FillResult, Scope, State
 from bff_aggregator.cache.loader import Loaded, Loader
 from bff_aggregator.cache.store import Store
 from bff_aggregator.charts import chunk_codec, chunk_fetcher, chunk_plan, hourly_source
-from bff_aggregator.charts.chunk_fetcher import Filler
+from bff_aggregator.charts.chunk_fetcher import ChunkFetcher
 from bff_aggregator.charts.encode import Encoded, Facts, encode
 from bff_aggregator.charts.query import ChartQuery, Timeframe
-from bff_aggregator.charts.resample import Clock, decimate
+from bff_aggregator.charts.resample import Clock, resample
 from bff_shared.errors import BackendMalformed
 from bff_shared.http.headers import Header
 from bff_shared.upstream.client import Upstream
@@ -63,13 +63,13 @@ class _Work:
 
     query: ChartQuery
     scope: Scope
-    filler: Filler
+    fetcher: ChunkFetcher
     deadline: float
     begun: float = field(default_factory=time.perf_counter)
     in_vain: int = 0
 
 
-class Charts:
+class ChartService:
     """Answers chart queries; a backend call may take `timeout` seconds, whoever waits for it.
 
     With `by_hours` long charts of minutes are made from hours where these stand in for them.
@@ -94,14 +94,14 @@ class Charts:
         """Return a context in which an answer is made, ahead of what nobody waits for."""
         return self._loader.answering()
 
-    async def owner(self, credentials: Sequence[Header]) -> str:
+    async def principal(self, credentials: Sequence[Header]) -> str:
         """Return what stands for a user's credentials in keys."""
-        return await self._store.owner(credentials)
+        return await self._store.principal(credentials)
 
-    async def chart(self, query: ChartQuery, owner: str, credentials: Sequence[Header], deadline: float) -> Chart:
-        """Return the answer to a query. Raises DatasetNotFound, Refused, an UpstreamError or Busy."""
-        scope = Scope(NAMESPACE, query.symbol, owner)
-        work = _Work(query, scope, self._filler(scope, credentials), deadline)
+    async def chart(self, query: ChartQuery, principal: str, credentials: Sequence[Header], deadline: float) -> Chart:
+        """Return the answer to a query. Raises DatasetNotFound, BackendRefusal, an UpstreamError or Busy."""
+        scope = Scope(NAMESPACE, query.symbol, principal)
+        work = _Work(query, scope, self._fetcher(scope, credentials), deadline)
         self._deny_unknown(scope)
         chart = (
             await self._from_hours(work)
@@ -127,39 +127,39 @@ class Charts:
             return None
         try:
             return await self._make(work, Source.HOUR, loaded)
-        except hourly_source.Unfit:
+        except hourly_source.NotInterchangeable:
             work.in_vain = loaded.made
             return None
 
-    def _filler(self, scope: Scope, credentials: Sequence[Header]) -> Filler:
+    def _fetcher(self, scope: Scope, credentials: Sequence[Header]) -> ChunkFetcher:
         limit = time.monotonic() + self._timeout
-        return Filler(self._upstream, self._loader, scope, credentials, limit, self._today())
+        return ChunkFetcher(self._upstream, self._loader, scope, credentials, limit, self._today())
 
     def _deny_unknown(self, scope: Scope) -> None:
         """Spare the backend the question for a symbol that it has just denied."""
-        known = self._store.recall(scope, [chunk_fetcher.EXTENT]).get(chunk_fetcher.EXTENT)
+        known = self._store.get_local(scope, [chunk_fetcher.EXTENT]).get(chunk_fetcher.EXTENT)
         if known is not None and known.value == chunk_fetcher.UNKNOWN and known.state(self._clock()) is State.FRESH:
             raise chunk_fetcher.unknown_symbol(scope.subject)
 
     async def _load(self, work: _Work, source: Source) -> Loaded:
-        query, filler = work.query, work.filler
+        query, fetcher = work.query, work.fetcher
         rth_only = None if source is Source.DAILY else query.rth_only
         prefix = f"{source}{'' if rth_only is None else '-rth' if rth_only else '-all'}"
         wanted = {f"{prefix}:{chunk.key}": chunk for chunk in chunk_plan.chunks(source, query.first, query.last)}
 
-        async def fill(keys: Sequence[str]) -> Mapping[str, Made | Exception]:
-            return await filler.chunks(source, rth_only, {key: wanted[key] for key in keys})
+        async def fill(keys: Sequence[str]) -> Mapping[str, FillResult | Exception]:
+            return await fetcher.chunks(source, rth_only, {key: wanted[key] for key in keys})
 
         loaded = await self._loader.load(work.scope, list(wanted), fill, work.deadline)
         loaded.made += work.in_vain
         return loaded
 
     async def _make(self, work: _Work, source: Source, loaded: Loaded) -> Chart:
-        """Return the chart made from what was loaded; raise hours.Unfit."""
+        """Return the chart made from what was loaded; raise hours.NotInterchangeable."""
         found = [loaded.entries[key] for key in sorted(loaded.entries)]
         begun = time.perf_counter()
         load_ms = (begun - work.begun) * 1000
-        origin = _Origin(source, loaded, work.filler.calls, load_ms)
+        origin = _Origin(source, loaded, work.fetcher.calls, load_ms)
         if sum(len(item.value) for item in found) < _THREAD_BYTES:
             encoded, told = assemble(work.query, found, origin)
         else:  # Many thousands of bars would hold up every other request of this process.
@@ -172,8 +172,8 @@ class Charts:
         self, query: ChartQuery, scope: Scope, credentials: Sequence[Header], deadline: float
     ) -> None:
         """Raise DatasetNotFound for an empty window that is not within what the backend has of the symbol."""
-        filler = self._filler(scope, credentials)
-        extent = await filler.extent(min(filler.deadline, deadline))
+        fetcher = self._fetcher(scope, credentials)
+        extent = await fetcher.extent(min(fetcher.deadline, deadline))
         if extent is None:
             raise chunk_fetcher.unknown_symbol(query.symbol)
         if query.last < extent.first or query.first > extent.last:
@@ -198,14 +198,14 @@ class _Origin:
 
 
 def assemble(query: ChartQuery, found: Sequence[Entry], origin: _Origin) -> tuple[Encoded, Facts]:
-    """Return an answer in its format, and its facts; raise hours.Unfit. Pure."""
+    """Return an answer in its format, and its facts; raise hours.NotInterchangeable. Pure."""
     source = origin.source
     piece = chunk_codec.join([item.value for item in found])
     bars = piece.bars.between(_seconds(query.first), _seconds(query.last) + _DAY)
     stands_in = source is not SOURCES[query.timeframe]
     if stands_in:
         hourly_source.require_fit(bars, piece.rejected, query.target)
-    done = decimate(bars, query.target, clock_of(query, source))
+    done = resample(bars, query.target, clock_of(query, source))
     facts = Facts(
         total_bars=len(done.bars),
         source_bars=len(bars),

@@ -13,7 +13,7 @@ _CREDENTIALS = frozenset((b"authorization", b"cookie"))
 
 
 @dataclass(slots=True)
-class Asked:
+class RequestHeaders:
     """The headers of a request that an answer depends on; a list of entity tags may come in several lines."""
 
     encoding: str | None = None
@@ -22,9 +22,9 @@ class Asked:
     credentials: list[Header] = field(default_factory=list)
 
 
-def read(headers: Iterable[Header]) -> Asked:
+def parse(headers: Iterable[Header]) -> RequestHeaders:
     """Return what the headers of a request, their names in lower case, ask for."""
-    asked = Asked()
+    asked = RequestHeaders()
     for header in headers:
         name = header[0]
         if name == _ENCODING:
@@ -39,7 +39,7 @@ def read(headers: Iterable[Header]) -> Asked:
     return asked
 
 
-def lasting(media_type: str, tag: str, coding: str, size: int) -> list[Header]:
+def representation(media_type: str, tag: str, coding: str, size: int) -> list[Header]:
     """Return the headers of an answer that stay the same for as long as it is good."""
     headers = [(b"content-type", media_type.encode()), (b"content-length", b"%d" % size)]
     if coding != content_coding.IDENTITY:
@@ -47,12 +47,12 @@ def lasting(media_type: str, tag: str, coding: str, size: int) -> list[Header]:
     return [*headers, _VARY, (b"etag", tag.encode())]
 
 
-def unchanged(tag: str) -> list[Header]:
+def not_modified(tag: str) -> list[Header]:
     """Return the headers of a 304 that stay the same (RFC 9110 section 15.4.5)."""
     return [_VARY, (b"etag", tag.encode())]
 
 
-def aging(ttl: int, status: str = "hit") -> list[Header]:
+def freshness(ttl: int, status: str = "hit") -> list[Header]:
     """Return the headers that tell how long an answer is still good, in seconds, and where it came from (RFC 9211)."""
     what, _, detail = status.partition("; detail=")
     told = f"{CACHE}; {what}; ttl={ttl}" + (f"; detail={detail}" if detail else "")

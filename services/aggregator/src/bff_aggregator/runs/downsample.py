@@ -21,7 +21,7 @@ def landmarks(curve: Curve) -> Indexes:
     return np.array(list(dict.fromkeys([*marks, peak])), dtype=np.intp)
 
 
-def decimate(curve: Curve, points: int, moments: NDArray[np.int64] | None = None) -> Curve:
+def downsample(curve: Curve, points: int, moments: NDArray[np.int64] | None = None) -> Curve:
     """Return at most `points` points of a curve, all of it when `points` is 0 or no limit.
 
     The landmarks stay; so does the point of each of `moments` (microseconds; those of the orders) when all of them fit;

@@ -19,7 +19,7 @@ from bff_aggregator.backend.schema import ORDER_FIELDS, Json
 from bff_aggregator.backend.timestamps import MICROSECONDS, NOWHEN, iso_times, parse_times, unix_seconds
 from bff_aggregator.runs import downsample, performance, revision
 from bff_aggregator.runs.part_codec import data_of
-from bff_aggregator.runs.revision import Whole
+from bff_aggregator.runs.revision import RunBundle
 
 SLICE: Final = 4096
 
@@ -48,18 +48,18 @@ class Body:
     computed: tuple[str, ...]
 
 
-def encode_sections(whole: Whole, shape: Shape) -> Body:
+def encode_sections(bundle: RunBundle, shape: Shape) -> Body:
     """Return the sections run, metrics, equity and orders of a run."""
-    run, computed = whole.sighting.run, list[str]()
-    curve, orders = data_of(whole.parts["equity"]), data_of(whole.parts["orders"])
-    metrics = data_of(whole.parts["metrics"])
+    run, computed = bundle.snapshot.run, list[str]()
+    curve, orders = data_of(bundle.parts["equity"]), data_of(bundle.parts["orders"])
+    metrics = data_of(bundle.parts["metrics"])
     if metrics is not None:
-        found = performance.complete(metrics, None if curve is None else curve.value, whole.parts["orders"].facts)
+        found = performance.complete(metrics, None if curve is None else curve.value, bundle.parts["orders"].facts)
         metrics = {**metrics, **found}
         computed += sorted(found)
     line = None
     if curve is not None:
-        line = downsample.decimate(curve, shape.equity_points, _moments(orders))
+        line = downsample.downsample(curve, shape.equity_points, _moments(orders))
         computed += [] if curve.given or not len(curve) else ["equity.drawdown"]
     parts = [b'{"run":', orjson.dumps(run), b',"metrics":', orjson.dumps(metrics), b',"equity":']
     parts += _equity(line, columns=shape.columns)
@@ -67,28 +67,28 @@ def encode_sections(whole: Whole, shape: Shape) -> Body:
         orders = _named(orders, run.get("symbol"))
     parts += [b',"orders":', *_orders(orders, shape)]
     text = b"".join(parts)
-    states = [(name, part.state) for name, part in whole.parts.items()]
+    states = [(name, part.state) for name, part in bundle.parts.items()]
     digest = blake2b(text, digest_size=8)
-    digest.update(orjson.dumps([whole.sighting.revision, states, computed]))
+    digest.update(orjson.dumps([bundle.snapshot.revision, states, computed]))
     return Body(text, digest.hexdigest(), _count(orders), _count(line), tuple(computed))
 
 
-def metadata_text(body: Body, whole: Whole, now: float, load_time_ms: float) -> bytes:
+def metadata_text(body: Body, bundle: RunBundle, now: float, load_time_ms: float) -> bytes:
     """Return the rest of an answer, the metadata that is this very answer's own."""
     metadata: Json = {
         "load_time_ms": round(load_time_ms, 2),
-        "cache_hit": whole.cache_hit,
-        "backend_calls": whole.calls,
-        "data_sources": [name for name in ("run", *PARTS) if name == "run" or whole.parts[name].usable],
-        "partial_data": whole.partial,
-        "failed_sources": whole.failed_sources,
-        "stale": whole.stale,
+        "cache_hit": bundle.cache_hit,
+        "backend_calls": bundle.calls,
+        "data_sources": [name for name in ("run", *PARTS) if name == "run" or bundle.parts[name].usable],
+        "partial_data": bundle.partial,
+        "failed_sources": bundle.failed_sources,
+        "stale": bundle.stale,
         "orders_count": body.orders_count,
         "equity_points": body.equity_points,
-        "equity_source_points": whole.parts["equity"].count,
+        "equity_source_points": bundle.parts["equity"].count,
         "computed": body.computed,
-        "revision": whole.sighting.revision,
-        "parts": revision.report(whole, now),
+        "revision": bundle.snapshot.revision,
+        "parts": revision.report(bundle, now),
     }
     return b',"metadata":' + orjson.dumps(metadata) + b"}"
 

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from bff_aggregator.backend.part import State
-from bff_aggregator.backend.refusal import Refused
+from bff_aggregator.backend.refusal import BackendRefusal
 from bff_aggregator.backend.run_calls import RunSource, User, describe
 from bff_aggregator.backend.schema import Json, UnexpectedShape
-from bff_aggregator.cache import entry
-from bff_aggregator.cache.entry import STALE_IF_ERROR, Made, Scope
+from bff_aggregator.cache.entry import STALE_IF_ERROR, FillResult, Scope, make_entry
 from bff_aggregator.cache.entry import State as Freshness
 from bff_aggregator.cache.loader import Loader
-from bff_aggregator.cache.single_flight import Flights
+from bff_aggregator.cache.single_flight import SingleFlight
 from bff_aggregator.cache.store import Store
 from bff_aggregator.runs import list_page
 from bff_aggregator.runs.list_page import Page, Row
@@ -49,7 +48,7 @@ class Text:
     error: Json | None = None
 
 
-class RunList:
+class RunListService:
     """Loads pages; `fanout` metrics are asked for at once. `aclose` ends what is under way.
 
     What is kept, pages and metrics alike, belongs to one subject, so that one look finds all metrics of a page, and
@@ -61,7 +60,7 @@ class RunList:
     ) -> None:
         """Take a clock in seconds since the Unix epoch."""
         self._source, self._store, self._loader, self._clock = source, store, loader, clock
-        self._lists: Flights[bytes] = Flights(clock, JOINABLE)
+        self._lists: SingleFlight[bytes] = SingleFlight(clock, JOINABLE)
         self._batch, self._fanout = fanout, asyncio.Semaphore(fanout)
         self._under_way: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._failed: OrderedDict[tuple[str, str], tuple[State, float]] = OrderedDict()
@@ -77,12 +76,12 @@ class RunList:
     async def load(self, user: User, query: str, deadline: float) -> Page:
         """Return a page by the `deadline` (monotonic seconds); raise as `RunSource.list` does."""
         begun = time.monotonic()
-        scope = Scope(NAMESPACE, "", user.digest)
+        scope = Scope(NAMESPACE, "", user.principal)
         found = await self._text(scope, user, query, deadline)
         plain = list_page.read_page(found.text)
         now = time.monotonic()
         until = min(deadline, now + SHARE * (now - begun) if found.calls else now)
-        kept = self._store.recall(scope, [row.key for row in plain.rows if row.key])
+        kept = self._store.get_local(scope, [row.key for row in plain.rows if row.key])
         at = self._clock()
         due = [row for row in plain.rows if row.key and (row.key not in kept or at >= kept[row.key].fresh_until)]
         failed = {row.key: state for row in due if (state := self._recent_failure(scope, row.key))}
@@ -93,17 +92,17 @@ class RunList:
         missing = [row.key for row in wanted if row.key not in kept]
         if missing and tasks and until > time.monotonic():
             await asyncio.wait(tasks, timeout=until - time.monotonic())
-            kept |= self._store.recall(scope, missing)
+            kept |= self._store.get_local(scope, missing)
             failed |= {key: state for key in missing if (state := self._recent_failure(scope, key))}
         return Page(plain, {key: item.value for key, item in kept.items()}, failed, found.calls, found.error)
 
     async def _text(self, scope: Scope, user: User, query: str, deadline: float) -> Text:
         """Return the page as the backend has it, or a kept one: for a second, and when the backend fails."""
-        kept = self._store.recall(scope, (query,)).get(query)
+        kept = self._store.get_local(scope, (query,)).get(query)
         if kept is not None and self._clock() < kept.fresh_until:
             return Text(kept.value)
         holder = object()
-        flight, begun = self._lists.join((user.digest, query), holder, lambda: self._ask(scope, user, query))
+        flight, begun = self._lists.join((user.principal, query), holder, lambda: self._ask(scope, user, query))
         try:
             await asyncio.wait((flight.task,), timeout=max(0.0, deadline - time.monotonic()))
             return Text(flight.result(), int(begun))
@@ -111,7 +110,7 @@ class RunList:
             if kept is None:
                 raise
             return Text(kept.value, int(begun), describe(error))
-        except (BffError, Refused):
+        except (BffError, BackendRefusal):
             raise
         except Exception:
             if kept is None:
@@ -123,28 +122,30 @@ class RunList:
 
     async def _ask(self, scope: Scope, user: User, query: str) -> bytes:
         """Ask the backend; what it says is kept in this process, for it is good for seconds only."""
-        ticket = self._store.ticket()
+        epoch = self._store.epoch()
         try:
-            text = await self._source.list(user, query)
+            text = await self._source.fetch_list(user, query)
             list_page.read_page(text)
-        except Refused:
-            await self._store.drop(scope, (query,))
+        except BackendRefusal:
+            await self._store.delete(scope, (query,))
             raise
         except UnexpectedShape as error:
             raise BackendMalformed(f"the backend's answer is not a list of runs: {error}") from error
-        made = Made(text, FRESH, keep=STALE_IF_ERROR)
-        self._store.keep(scope, {query: entry.entry(made, self._clock(), 0.0, 0.0)}, ticket)
+        made = FillResult(text, FRESH, stale_if_error=STALE_IF_ERROR)
+        self._store.put_local(scope, {query: make_entry(made, self._clock(), 0.0, 0.0)}, epoch)
         return text
 
     def _begin(self, scope: Scope, user: User, rows: Sequence[Row], pause: float) -> set[asyncio.Task[None]]:
         """Have metrics brought that nobody is bringing yet; return the tasks of all that are under way."""
-        keys = {row.key: row for row in rows if (scope.owner, row.key) not in self._under_way}
+        keys = {row.key: row for row in rows if (scope.principal, row.key) not in self._under_way}
         if keys and len(self._under_way) + len(keys) <= MOST_UNDER_WAY:
             task = asyncio.create_task(self._bring(scope, user, list(keys.values()), pause), name="list-metrics")
-            mine = {(scope.owner, key): task for key in keys}
+            mine = {(scope.principal, key): task for key in keys}
             self._under_way |= mine
             task.add_done_callback(lambda _: self._end(mine))
-        return {self._under_way[scope.owner, row.key] for row in rows if (scope.owner, row.key) in self._under_way}
+        return {
+            self._under_way[scope.principal, row.key] for row in rows if (scope.principal, row.key) in self._under_way
+        }
 
     def _end(self, keys: Iterable[tuple[str, str]]) -> None:
         for key in keys:
@@ -159,7 +160,7 @@ class RunList:
 
     async def _bring_all(self, scope: Scope, user: User, rows: Sequence[Row], pause: float) -> None:
         """Bring metrics: all that Redis has with one look, the others, after a pause, in batches."""
-        found, _ = await self._store.look(scope, [row.key for row in rows], self._store.ticket())
+        found, _ = await self._store.get_shared(scope, [row.key for row in rows], self._store.epoch())
         now = self._clock()
         rest = [row for row in rows if row.key not in found or found[row.key].state(now) is not Freshness.FRESH]
         if rest:
@@ -167,24 +168,28 @@ class RunList:
         for batch in list_page.batches(rest, self._batch):
             by_key = {row.key: row for row in batch}
 
-            async def fill(keys: Sequence[str], by_key: Mapping[str, Row] = by_key) -> Mapping[str, Made | Exception]:
+            async def fill(
+                keys: Sequence[str], by_key: Mapping[str, Row] = by_key
+            ) -> Mapping[str, FillResult | Exception]:
                 made = await asyncio.gather(*(self._metrics(scope, user, by_key[key]) for key in keys))
                 return dict(zip(keys, made, strict=True))
 
             with suppress(BffError):  # each failure is remembered by itself
                 await self._loader.load(scope, list(by_key), fill, time.monotonic() + FILL_SECONDS)
 
-    async def _metrics(self, scope: Scope, user: User, row: Row) -> Made | Exception:
+    async def _metrics(self, scope: Scope, user: User, row: Row) -> FillResult | Exception:
         """Ask the backend for one run's metrics."""
         async with self._fanout:
-            part = await self._source.part(user, row.run_id, "metrics")
+            part = await self._source.fetch_part(user, row.run_id, "metrics")
         if part.final:
-            return Made(list_page.shown(part), list_page.lifetime(row, part.state, self._clock()), keep=STALE_IF_ERROR)
-        self._failed[scope.owner, row.key] = part.state, time.monotonic() + FAILED_SECONDS
+            return FillResult(
+                list_page.shown(part), list_page.lifetime(row, part.state, self._clock()), stale_if_error=STALE_IF_ERROR
+            )
+        self._failed[scope.principal, row.key] = part.state, time.monotonic() + FAILED_SECONDS
         while len(self._failed) > MOST_FAILED:
             self._failed.popitem(last=False)
-        return BackendUnavailable("the metrics of a run of the list could not be had")
+        return BackendUnavailable("the metrics of a run of the list are not available")
 
     def _recent_failure(self, scope: Scope, key: str) -> State | None:
-        state, until = self._failed.get((scope.owner, key), (None, 0.0))
+        state, until = self._failed.get((scope.principal, key), (None, 0.0))
         return state if time.monotonic() < until else None

@@ -26,7 +26,7 @@ _METRICS: dict[str, Any] = {
 }
 
 
-class Listed(BaseModel):
+class RunSummary(BaseModel):
     """A run as the list shows it; fields outside of the vocabulary stand under `extra`."""
 
     run_id: str | None
@@ -40,7 +40,7 @@ class Listed(BaseModel):
     extra: dict[str, Any] = {}
 
 
-class Run(Listed):
+class Run(RunSummary):
     """A run; `status` is QUEUED, RUNNING, DONE, ERROR or CANCELLED, or what the backend says in capitals."""
 
     dataset_id: str | None
@@ -198,7 +198,7 @@ class RunStatus(BaseModel):
     stale: bool
 
 
-class ListedRun(Listed):
+class ListedRun(RunSummary):
     """A run of the list; `metrics_state` is that of a part, or `pending` while the metrics are on their way."""
 
     metrics: dict[str, float] | None

@@ -1,4 +1,4 @@
-"""Parts and sightings as bytes, and back. Pure.
+"""Parts and snapshots as bytes, and back. Pure.
 
 A line of JSON says what it is, padded so that what follows, the columns of a curve above all, stands where processors
 like numbers to stand. What follows is read only when it is needed.
@@ -12,7 +12,7 @@ import orjson
 
 from bff_aggregator.backend.equity_curve import Curve
 from bff_aggregator.backend.part import Part, State
-from bff_aggregator.runs.revision import Sighting
+from bff_aggregator.runs.revision import RunSnapshot
 
 VERSION: Final = 2
 _ALIGNMENT: Final = 16
@@ -71,15 +71,15 @@ def data_of(part: Part) -> Any:
     return Curve(at, value, drawdown, head["given"], extra, part.rejected)
 
 
-def pack_sighting(sighting: Sighting) -> bytes:
-    """Return a sighting's bytes."""
-    return _line({field.name: getattr(sighting, field.name) for field in fields(Sighting)} | {"v": VERSION})
+def pack_snapshot(snapshot: RunSnapshot) -> bytes:
+    """Return a snapshot's bytes."""
+    return _line({field.name: getattr(snapshot, field.name) for field in fields(RunSnapshot)} | {"v": VERSION})
 
 
-def unpack_sighting(data: bytes) -> Sighting | None:
-    """Return the sighting; None if the bytes are of another version or damaged."""
+def unpack_snapshot(data: bytes) -> RunSnapshot | None:
+    """Return the snapshot; None if the bytes are of another version or damaged."""
     try:
-        return Sighting(**_split(data)[0])
+        return RunSnapshot(**_split(data)[0])
     except (ValueError, KeyError, TypeError):
         return None
 

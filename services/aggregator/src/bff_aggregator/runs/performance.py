@@ -88,14 +88,14 @@ def _is_fill(order: Mapping[str, Any]) -> bool:
     return is_number(order["quantity"]) and order["quantity"] > 0 and is_number(order["price"])
 
 
-def trade_figures(orders: list[dict[str, Any]]) -> dict[str, Any]:
+def trade_performance(orders: list[dict[str, Any]]) -> dict[str, Any]:
     """Return what the orders determine: how many trades there were, and their win rate."""
     profits = trade_profits(orders)
     return {"total_trades": len(profits), "win_rate": win_rate(profits)}
 
 
 def complete(metrics: Mapping[str, Any], value: Floats | None, trades: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the figures that `metrics` lacks and that equity and `trade_figures` (None: not at hand) determine."""
+    """Return the figures that `metrics` lacks and that equity and `trade_performance` (None: not at hand) determine."""
     found: dict[str, Any] = {}
     if value is not None:
         with np.errstate(all="ignore"):  # what overflows is undefined

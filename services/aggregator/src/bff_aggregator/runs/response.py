@@ -14,14 +14,13 @@ from fastapi.responses import Response
 
 from bff_aggregator.backend.part import Part, State, failed_part, skipped_part
 from bff_aggregator.backend.run_calls import User, describe
-from bff_aggregator.cache.single_flight import Flights
+from bff_aggregator.cache.single_flight import SingleFlight
 from bff_aggregator.http import content_coding, resumable_compression
 from bff_aggregator.http.response_budget import PartsResponse
 from bff_aggregator.http.resumable_compression import Opened
-from bff_aggregator.runs import encode as answers
-from bff_aggregator.runs.encode import Body, Shape
+from bff_aggregator.runs.encode import Body, Shape, encode_sections, metadata_text
 from bff_aggregator.runs.metrics import RunMetrics
-from bff_aggregator.runs.revision import Whole
+from bff_aggregator.runs.revision import RunBundle
 from bff_shared.errors import Internal
 from bff_shared.http.responses import JSON
 
@@ -45,9 +44,9 @@ class Encoded:
         """Bytes that it takes."""
         return len(self.body.text) + (len(self.packed.data) if self.packed else 0)
 
-    def told(self, whole: Whole) -> Whole:
+    def with_failures(self, bundle: RunBundle) -> RunBundle:
         """Return the run as this says it is."""
-        return with_parts(whole, self.failed) if self.failed else whole
+        return with_parts(bundle, self.failed) if self.failed else bundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,37 +57,39 @@ class Preferences:
     if_none_match: Sequence[str]
 
 
-class Replies:
+class RunResponses:
     """Encodes answers, and keeps those of finished runs, at most `limit` bytes of them; `aclose` ends encoding."""
 
     def __init__(self, limit: int, metrics: RunMetrics) -> None:
         self._metrics = metrics
         self._limit, self._size = limit, 0
         self._kept: OrderedDict[Hashable, Encoded] = OrderedDict()
-        self._flights: Flights[Encoded] = Flights(time.time)
+        self._flights: SingleFlight[Encoded] = SingleFlight(time.time)
 
     async def aclose(self) -> None:
         """End what is under way."""
         await self._flights.aclose()
 
-    async def answer(self, user: User, whole: Whole, shape: Shape, wishes: Preferences, begun: float) -> Response:
+    async def answer(
+        self, user: User, bundle: RunBundle, shape: Shape, preferences: Preferences, begun: float
+    ) -> Response:
         """Return the answer to a request that came at `begun` (monotonic seconds): 200, or 304 if it is known."""
         loaded = time.monotonic()
-        favourite = content_coding.choose(wishes.accept_encoding, UNKNOWN_SIZE)
-        encoded = await self._encoded(user, whole, shape, favourite)
-        whole = encoded.told(whole)
+        favourite = content_coding.choose(preferences.accept_encoding, UNKNOWN_SIZE)
+        encoded = await self._encoded(user, bundle, shape, favourite)
+        bundle = encoded.with_failures(bundle)
         now = time.monotonic()
         headers = {
-            "cache-control": "private, no-cache" if not whole.partial else "no-store",
+            "cache-control": "private, no-cache" if not bundle.partial else "no-store",
             "vary": "Authorization, Cookie, Accept-Encoding",
-            "cache-status": cache_status(whole),
+            "cache-status": cache_status(bundle),
             "server-timing": f"load;dur={(loaded - begun) * 1e3:.1f}, encode;dur={(now - loaded) * 1e3:.1f}",
         }
-        rest = answers.metadata_text(encoded.body, whole, time.time(), (now - begun) * 1000)
+        rest = metadata_text(encoded.body, bundle, time.time(), (now - begun) * 1000)
         coding = favourite if encoded.packed else content_coding.IDENTITY
-        if tag := entity_tag(whole, encoded.body, rest, coding):
+        if tag := entity_tag(bundle, encoded.body, rest, coding):
             headers["etag"] = tag
-            known = content_coding.matching_tag(wishes.if_none_match, tag) if wishes.if_none_match else None
+            known = content_coding.matching_tag(preferences.if_none_match, tag) if preferences.if_none_match else None
             if known is not None:
                 return Response(None, 304, {**headers, "etag": known})
         if encoded.packed is None:
@@ -97,23 +98,23 @@ class Replies:
         return PartsResponse(packed, 200, {**headers, "content-encoding": coding}, JSON)
 
     async def plain(
-        self, user: User, whole: Whole, shape: Shape, accept_encoding: str | None, begun: float
+        self, user: User, bundle: RunBundle, shape: Shape, accept_encoding: str | None, begun: float
     ) -> tuple[bytes, str | None]:
         """Return the body of an answer in no coding, and the entity tag that it would have in the client's."""
         favourite = content_coding.choose(accept_encoding, UNKNOWN_SIZE)
-        encoded = await self._encoded(user, whole, shape, content_coding.IDENTITY, favourite)
-        body, whole = encoded.body, encoded.told(whole)
-        rest = answers.metadata_text(body, whole, time.time(), (time.monotonic() - begun) * 1000)
+        encoded = await self._encoded(user, bundle, shape, content_coding.IDENTITY, favourite)
+        body, bundle = encoded.body, encoded.with_failures(bundle)
+        rest = metadata_text(body, bundle, time.time(), (time.monotonic() - begun) * 1000)
         coding = content_coding.choose(accept_encoding, len(body.text))
-        return body.text + rest, entity_tag(whole, body, rest, coding)
+        return body.text + rest, entity_tag(bundle, body, rest, coding)
 
-    async def _encoded(self, user: User, whole: Whole, shape: Shape, coding: str, instead: str = "") -> Encoded:
+    async def _encoded(self, user: User, bundle: RunBundle, shape: Shape, coding: str, instead: str = "") -> Encoded:
         """Return the sections encoded; those that cannot change any more are kept.
 
         Those that are kept in the coding `instead` will do as well.
         """
-        states = tuple((part.state, part.at) for part in whole.parts.values())
-        what = (user.digest, orjson.dumps(whole.sighting.run), states, shape)
+        states = tuple((part.state, part.at) for part in bundle.parts.values())
+        what = (user.principal, orjson.dumps(bundle.snapshot.run), states, shape)
         key = (*what, coding)
         for kept in ((*what, instead), key):
             if (known := self._kept.get(kept)) is not None:
@@ -121,14 +122,14 @@ class Replies:
                 self._metrics.bodies.labels("kept").inc()
                 return known
         holder = object()
-        flight, begun = self._flights.join(key, holder, lambda: asyncio.to_thread(encode, whole, shape, coding))
+        flight, begun = self._flights.join(key, holder, lambda: asyncio.to_thread(encode, bundle, shape, coding))
         self._metrics.bodies.labels("encoded" if begun else "coalesced").inc()
         try:
             await asyncio.wait((flight.task,))
         finally:
             self._flights.release(flight, holder)
         encoded = flight.task.result()
-        if encoded.told(whole).settled:
+        if encoded.with_failures(bundle).settled:
             self._keep(key, encoded)
         return encoded
 
@@ -141,51 +142,53 @@ class Replies:
             self._size -= self._kept.popitem(last=False)[1].size
 
 
-def encode(whole: Whole, shape: Shape, coding: str) -> Encoded:
+def encode(bundle: RunBundle, shape: Shape, coding: str) -> Encoded:
     """Encode the sections of an answer, and compress them if that is wanted and worth it."""
     failed: tuple[Part, ...] = ()
     try:
-        body = answers.encode_sections(whole, shape)
+        body = encode_sections(bundle, shape)
     except Exception:
-        failed = tuple(part for part in whole.parts.values() if part.usable and not _can_be_encoded(whole, part, shape))
+        failed = tuple(
+            part for part in bundle.parts.values() if part.usable and not _can_be_encoded(bundle, part, shape)
+        )
         if not failed:  # It is none of the parts.
             raise
         log.exception("parts of a run could not be encoded", extra={"parts": [part.name for part in failed]})
         error = describe(Internal("the service failed to show this part"))
         failed = tuple(failed_part(part.name, State.FAILED, error, part.began, part.at) for part in failed)
-        body = answers.encode_sections(with_parts(whole, failed), shape)
+        body = encode_sections(with_parts(bundle, failed), shape)
     worth = coding != content_coding.IDENTITY and len(body.text) >= content_coding.MIN_BYTES
     return Encoded(body, resumable_compression.begin(body.text, coding) if worth else None, failed)
 
 
-def with_parts(whole: Whole, parts: Sequence[Part]) -> Whole:
+def with_parts(bundle: RunBundle, parts: Sequence[Part]) -> RunBundle:
     """Return a run with some of its parts replaced."""
-    return replace(whole, parts={**whole.parts, **{part.name: part for part in parts}})
+    return replace(bundle, parts={**bundle.parts, **{part.name: part for part in parts}})
 
 
-def _can_be_encoded(whole: Whole, part: Part, shape: Shape) -> bool:
+def _can_be_encoded(bundle: RunBundle, part: Part, shape: Shape) -> bool:
     """Tell whether a part can be encoded on its own."""
-    alone = {name: skipped_part(name) for name in whole.parts} | {part.name: part}
+    alone = {name: skipped_part(name) for name in bundle.parts} | {part.name: part}
     try:
-        answers.encode_sections(replace(whole, parts=alone), shape)
+        encode_sections(replace(bundle, parts=alone), shape)
     except Exception as error:
         log.debug("a part cannot be encoded", exc_info=error)
         return False
     return True
 
 
-def entity_tag(whole: Whole, body: Body, metadata: bytes, coding: str) -> str | None:
+def entity_tag(bundle: RunBundle, body: Body, metadata: bytes, coding: str) -> str | None:
     """Return the tag of an answer in a coding; one that will be another soon has none."""
-    if not whole.settled:
+    if not bundle.settled:
         return None
     return content_coding.entity_tag(body.digest, blake2b(metadata, digest_size=6).hexdigest(), coding)
 
 
-def cache_status(whole: Whole) -> str:
+def cache_status(bundle: RunBundle) -> str:
     """Return the value of `Cache-Status` (RFC 9211)."""
-    if whole.stale:
+    if bundle.stale:
         return "bff-aggregator; hit; detail=stale-if-error"
-    if whole.cache_hit:
+    if bundle.cache_hit:
         return "bff-aggregator; hit"
-    reused = any(part.source == "cache" for part in whole.parts.values())
+    reused = any(part.source == "cache" for part in bundle.parts.values())
     return f"bff-aggregator; fwd={'partial' if reused else 'uri-miss'}"

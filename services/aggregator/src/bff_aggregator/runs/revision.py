@@ -18,7 +18,7 @@ HOUR: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class RunSnapshot:
     """A run's detail. `since` is when it was first seen in this revision, `at` when last, `finished_at` an estimate.
 
     `error` is set when a newer look failed and this one stands in for it.
@@ -59,7 +59,7 @@ def revision_of(run: Mapping[str, Any]) -> str:
     return blake2b(text, digest_size=8).hexdigest()
 
 
-def sight(run: Json, before: Sighting | None, at: float) -> Sighting:
+def take_snapshot(run: Json, before: RunSnapshot | None, at: float) -> RunSnapshot:
     """Return what a look at the run that ended at `at` has shown, given the one before.
 
     The time when a run was over is its creation plus its duration, or the last time it was seen unfinished if that is
@@ -68,39 +68,39 @@ def sight(run: Json, before: Sighting | None, at: float) -> Sighting:
     revision = revision_of(run)
     since = before.since if before is not None and before.revision == revision else at
     if run["status"] not in FINISHED:
-        return Sighting(run, revision, since, at)
+        return RunSnapshot(run, revision, since, at)
     created, duration = instant(run.get("created_at")), run.get("duration_ms")
     finished = at if created is None else created + (duration / 1000 if isinstance(duration, (int, float)) else 0.0)
     if before is not None:
         finished = before.finished_at if before.revision == revision else max(finished, before.at)
-    return Sighting(run, revision, since, at, min(finished, at))
+    return RunSnapshot(run, revision, since, at, min(finished, at))
 
 
-def belongs(part: Part, sighting: Sighting) -> bool:
-    """Tell whether a part that has come is of the sighting's revision, as far as the time before it goes."""
-    return part.began >= sighting.earliest()
+def belongs(part: Part, snapshot: RunSnapshot) -> bool:
+    """Tell whether a part that has come is of the snapshot's revision, as far as the time before it goes."""
+    return part.began >= snapshot.earliest()
 
 
-def look_again_after(sighting: Sighting) -> float:
-    """Return the seconds for which a sighting is good: a second while the run can change, else half a minute.
+def snapshot_lifetime(snapshot: RunSnapshot) -> float:
+    """Return the seconds for which a snapshot is good: a second while the run can change, else half a minute.
 
     The half minute bounds how long a revoked token still sees what is cached.
     """
-    return 30.0 if sighting.finished else 1.0
+    return 30.0 if snapshot.finished else 1.0
 
 
-def lifetime(part: Part, sighting: Sighting, now: float) -> float:
+def lifetime(part: Part, snapshot: RunSnapshot, now: float) -> float:
     """Return the seconds for which a part is good: 60 unfinished or missing, 300 in the hour after, then 3600."""
-    if not sighting.finished or part.state is State.MISSING:
+    if not snapshot.finished or part.state is State.MISSING:
         return 60.0
-    return 300.0 if sighting.is_recent(now) else HOUR
+    return 300.0 if snapshot.is_recent(now) else HOUR
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class RunBundle:
     """A run with its parts, all of one revision, and how many calls that took."""
 
-    sighting: Sighting
+    snapshot: RunSnapshot
     parts: Mapping[str, Part]
     calls: int = 0
     requested: Sequence[str] = field(default=PARTS)
@@ -118,12 +118,12 @@ class Whole:
     @property
     def stale(self) -> bool:
         """Whether anything in it stands in for something newer."""
-        return self.sighting.error is not None or any(part.state is State.STALE for part in self.parts.values())
+        return self.snapshot.error is not None or any(part.state is State.STALE for part in self.parts.values())
 
     @property
     def settled(self) -> bool:
         """Whether the answer can only change if the run does: it is over and every part has had its say."""
-        return self.sighting.finished and not self.partial and not self.stale
+        return self.snapshot.finished and not self.partial and not self.stale
 
     @property
     def cache_hit(self) -> bool:
@@ -131,17 +131,17 @@ class Whole:
         return self.calls == 0
 
 
-def report(whole: Whole, now: float) -> Json:
+def report(bundle: RunBundle, now: float) -> Json:
     """Return `metadata.parts`: for each part its state, age, source and error."""
-    return {RUN: _run_report(whole.sighting, now)} | {
-        name: _part_report(part, now) for name, part in whole.parts.items()
+    return {RUN: _run_report(bundle.snapshot, now)} | {
+        name: _part_report(part, now) for name, part in bundle.parts.items()
     }
 
 
-def _run_report(sighting: Sighting, now: float) -> Json:
-    state = State.OK if sighting.error is None else State.STALE
-    shown: Json = {"state": state, "age_ms": _age(sighting.at, now), "source": sighting.source}
-    return shown if sighting.error is None else {**shown, "error": sighting.error}
+def _run_report(snapshot: RunSnapshot, now: float) -> Json:
+    state = State.OK if snapshot.error is None else State.STALE
+    shown: Json = {"state": state, "age_ms": _age(snapshot.at, now), "source": snapshot.source}
+    return shown if snapshot.error is None else {**shown, "error": snapshot.error}
 
 
 def _part_report(part: Part, now: float) -> Json:

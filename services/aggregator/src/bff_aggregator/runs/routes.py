@@ -11,7 +11,7 @@ from pydantic import AfterValidator
 from pydantic.json_schema import SkipJsonSchema, WithJsonSchema
 
 from bff_aggregator.backend.part import PARTS, State
-from bff_aggregator.backend.refusal import Refused
+from bff_aggregator.backend.refusal import BackendRefusal
 from bff_aggregator.backend.run_calls import User
 from bff_aggregator.backend.schema import FINISHED, is_number
 from bff_aggregator.cache.store import Store
@@ -22,12 +22,12 @@ from bff_aggregator.runs import openapi
 from bff_aggregator.runs.encode import Shape
 from bff_aggregator.runs.list_page import page_body
 from bff_aggregator.runs.list_service import NAMESPACE as LISTS
-from bff_aggregator.runs.list_service import RunList
+from bff_aggregator.runs.list_service import RunListService
 from bff_aggregator.runs.openapi import CompleteRun, Purged, RunPage, RunStatus
-from bff_aggregator.runs.response import Preferences, Replies
-from bff_aggregator.runs.revision import Whole
+from bff_aggregator.runs.response import Preferences, RunResponses
+from bff_aggregator.runs.revision import RunBundle
 from bff_aggregator.runs.run_cache import NAMESPACE
-from bff_aggregator.runs.service import Runs
+from bff_aggregator.runs.service import RunService
 from bff_aggregator.settings import AggregatorSettings
 from bff_shared.admin_access import require_admin
 from bff_shared.errors import ArtifactMissing, BackendTimeout, BackendUnavailable, InvalidRequest
@@ -82,7 +82,7 @@ Timeout = Annotated[
 
 
 def make_router(
-    runs: Runs, replies: Replies, run_list: RunList, store: Store, settings: AggregatorSettings
+    runs: RunService, replies: RunResponses, run_list: RunListService, store: Store, settings: AggregatorSettings
 ) -> APIRouter:
     """Return the routes; an answer may take `run_timeout` seconds.
 
@@ -90,9 +90,9 @@ def make_router(
     """
     router = APIRouter(prefix="/api/v1", tags=["runs"], default_response_class=JSONResponse)
 
-    async def whose(request: Request) -> User:
+    async def identify(request: Request) -> User:
         given = tuple(credentials(request.headers.raw))
-        return User(given, await store.owner(given))
+        return User(given, await store.principal(given))
 
     @router.get(
         "/runs/{run_id}/complete",
@@ -120,23 +120,23 @@ def make_router(
         included = dict(zip(PARTS, (include_metrics, include_equity, include_orders), strict=True))
         wanted = [name for name in PARTS if included[name] or name in required]
         try:
-            user = await whose(request)
-            whole = await runs.load(user, run_id, wanted, limit.at)
-        except Refused as refused:
-            return pass_on(refused)
-        demand(whole, required)
+            user = await identify(request)
+            bundle = await runs.load(user, run_id, wanted, limit.at)
+        except BackendRefusal as refused:
+            return refusal_response(refused)
+        require_parts(bundle, required)
         shape = Shape(equity_points, orders_limit, orders_offset, format == "columns")
-        wishes = Preferences(request.headers.get("accept-encoding"), request.headers.getlist("if-none-match"))
-        return await replies.answer(user, whole, shape, wishes, begun)
+        preferences = Preferences(request.headers.get("accept-encoding"), request.headers.getlist("if-none-match"))
+        return await replies.answer(user, bundle, shape, preferences, begun)
 
     @router.get("/runs/{run_id}/status", summary="Where a run is", response_model=RunStatus, responses=ERRORS)
     async def status(request: Request, run_id: RunId, x_request_timeout: Timeout = None) -> Response:
         limit = deadlines.deadline(time.monotonic(), settings.run_timeout, x_request_timeout)
         try:
-            whole = await runs.load(await whose(request), run_id, (), limit.at)
-        except Refused as refused:
-            return pass_on(refused)
-        return JsonResponse(light(whole), headers=FRESH)
+            bundle = await runs.load(await identify(request), run_id, (), limit.at)
+        except BackendRefusal as refused:
+            return refusal_response(refused)
+        return JsonResponse(status_body(bundle), headers=FRESH)
 
     @router.get(
         "/runs",
@@ -161,9 +161,9 @@ def make_router(
         fields = {name: value for name, value in given.items() if value}
         query = urlencode({**fields, "limit": limit, "offset": offset, "order": order})
         try:
-            page = await run_list.load(await whose(request), query, deadline.at)
-        except Refused as refused:
-            return pass_on(refused)
+            page = await run_list.load(await identify(request), query, deadline.at)
+        except BackendRefusal as refused:
+            return refusal_response(refused)
         body = page_body(page, (time.monotonic() - begun) * 1000)
         coding = content_coding.choose(request.headers.get("accept-encoding"), len(body))
         coded = {} if coding == content_coding.IDENTITY else {"content-encoding": coding}
@@ -188,14 +188,14 @@ def day(name: str, text: str | None) -> str:
         raise InvalidRequest(f"invalid: {name}", {name: "expected a date YYYY-MM-DD"}) from error
 
 
-def pass_on(refused: Refused) -> Response:
+def refusal_response(refused: BackendRefusal) -> Response:
     """Return the backend's own refusal unchanged."""
     return Response(refused.content, refused.status, {**refused.headers, "cache-control": "no-store"})
 
 
-def demand(whole: Whole, required: set[str]) -> None:
+def require_parts(bundle: RunBundle, required: set[str]) -> None:
     """Raise what the first required part that did not come amounts to."""
-    for name, part in whole.parts.items():
+    for name, part in bundle.parts.items():
         if name not in required or part.usable:
             continue
         details = {"part": name, "error": part.error}
@@ -203,12 +203,12 @@ def demand(whole: Whole, required: set[str]) -> None:
             raise ArtifactMissing(f"the run has no {name}", details)
         if part.state is State.TIMEOUT:
             raise BackendTimeout(f"the run's {name} did not come in time", details)
-        raise BackendUnavailable(f"the run's {name} cannot be had", details)
+        raise BackendUnavailable(f"the run's {name} is not available", details)
 
 
-def light(whole: Whole) -> dict[str, Any]:
+def status_body(bundle: RunBundle) -> dict[str, Any]:
     """Return a run's status, window, and progress (0 to 1, null when the backend does not say)."""
-    run = whole.sighting.run
+    run = bundle.snapshot.run
     told = run.get("extra", {}).get("progress")
     progress = 1.0 if run["status"] == "DONE" else told if is_number(told) else None
     names = ("run_id", "status", "symbol", "strategy_id", "created_at", "run_from", "run_to", "duration_ms")
@@ -216,6 +216,6 @@ def light(whole: Whole) -> dict[str, Any]:
         **{name: run[name] for name in names},
         "finished": run["status"] in FINISHED,
         "progress": progress,
-        "revision": whole.sighting.revision,
-        "stale": whole.stale,
+        "revision": bundle.snapshot.revision,
+        "stale": bundle.stale,
     }

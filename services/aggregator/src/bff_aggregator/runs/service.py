@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from bff_aggregator.backend.part import ASKED, PARTS, RUN, Part, State, failed_part, skipped_part
-from bff_aggregator.backend.refusal import Refused
+from bff_aggregator.backend.refusal import BackendRefusal
 from bff_aggregator.backend.run_calls import RunSource, User, describe
-from bff_aggregator.cache.lease import Claims
-from bff_aggregator.cache.single_flight import Errands, Flight, Flights
+from bff_aggregator.cache.lease import Leases
+from bff_aggregator.cache.single_flight import BackgroundTasks, Flight, SingleFlight
 from bff_aggregator.runs import revision
 from bff_aggregator.runs.metrics import RunMetrics
-from bff_aggregator.runs.revision import Sighting, Whole
-from bff_aggregator.runs.run_cache import RunCache, Shelf
+from bff_aggregator.runs.revision import RunBundle, RunSnapshot
+from bff_aggregator.runs.run_cache import CachedRun, RunCache
 from bff_shared.errors import BackendTimeout, BffError, Internal, RunNotFound
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ MARGIN = 0.04
 ROUNDS = 4
 LATE = 256
 BEHIND = 0.02
-LOOK_JOINABLE, PART_JOINABLE = 0.5, 5.0
+SNAPSHOT_JOINABLE, PART_JOINABLE = 0.5, 5.0
 """Seconds for which a call under way can be joined; for half of the time that it may take, it does not hang yet."""
 
 
@@ -31,17 +31,17 @@ LOOK_JOINABLE, PART_JOINABLE = 0.5, 5.0
 class Request:
     """One request: whose it is, until when (monotonic seconds) it may take, what it holds and the calls it began.
 
-    `shelf` is what the cache had when it came, `claiming` ends with the parts that another process is reading.
+    `cached` is what the cache had when it came, `acquiring` ends with the parts that another process is reading.
     """
 
     user: User
     run_id: str
-    shelf: Shelf
+    cached: CachedRun
     wanted: Sequence[str]
     deadline: float
-    seen: Sighting | None
+    seen: RunSnapshot | None
     calls: int = 0
-    claiming: asyncio.Task[set[str]] | None = None
+    acquiring: asyncio.Task[set[str]] | None = None
     held: list[Flight[Part]] = field(default_factory=list)
 
     def left(self) -> float:
@@ -50,13 +50,13 @@ class Request:
 
     async def theirs(self) -> set[str]:
         """Return the parts that another process is reading, once that is agreed on."""
-        if self.claiming is None:
+        if self.acquiring is None:
             return set()
-        await asyncio.wait((self.claiming,))
-        return self.claiming.result()
+        await asyncio.wait((self.acquiring,))
+        return self.acquiring.result()
 
 
-class Runs:
+class RunService:
     """Loads runs through the cache. One per process; `aclose` ends what is under way.
 
     The detail is asked for first and has a head start of 10 ms: an answer within it saves the parts from being asked
@@ -67,23 +67,23 @@ class Runs:
         self,
         source: RunSource,
         cache: RunCache,
-        claims: Claims,
+        leases: Leases,
         metrics: RunMetrics,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Take a clock in seconds since the Unix epoch."""
-        self._source, self._cache, self._claims, self._metrics, self._clock = source, cache, claims, metrics, clock
-        self._looks: Flights[Sighting] = Flights(clock, LOOK_JOINABLE)
+        self._source, self._cache, self._leases, self._metrics, self._clock = source, cache, leases, metrics, clock
+        self._snapshots: SingleFlight[RunSnapshot] = SingleFlight(clock, SNAPSHOT_JOINABLE)
         # A part that has come is there for everybody from then on, though it is kept only with the last one.
-        self._flights: Flights[Part] = Flights(clock, PART_JOINABLE, lambda part: part.final)
-        self._errands = Errands(LATE)
+        self._flights: SingleFlight[Part] = SingleFlight(clock, PART_JOINABLE, lambda part: part.final)
+        self._background = BackgroundTasks(LATE)
 
     async def aclose(self) -> None:
         """End all calls, errands and writes."""
-        await self._errands.aclose()
+        await self._background.aclose()
         await self._cache.aclose()
         await self._flights.aclose()
-        await self._looks.aclose()
+        await self._snapshots.aclose()
 
     async def load(
         self,
@@ -91,39 +91,39 @@ class Runs:
         run_id: str,
         wanted: Sequence[str],
         deadline: float,
-        on_sight: Callable[[Sighting], None] | None = None,
-    ) -> Whole:
+        on_snapshot: Callable[[RunSnapshot], None] | None = None,
+    ) -> RunBundle:
         """Return a run with the `wanted` parts by the `deadline` (monotonic seconds), whatever became of them.
 
-        `on_sight` is told what the first look at the run has shown, which is long before its parts have come.
-        Raises RunNotFound, Refused, or an UpstreamError or Busy where even the run's detail failed to come.
+        `on_snapshot` is told what the first look at the run has shown, which is long before its parts have come.
+        Raises RunNotFound, BackendRefusal, or an UpstreamError or Busy where even the run's detail failed to come.
         """
-        shelf = await self._cache.look(user, run_id)
+        cached = await self._cache.look(user, run_id)
         margin = min(MARGIN, max(0.0, deadline - time.monotonic()) / 10)
         asked = [name for name in ASKED if name in wanted]
-        request = Request(user, run_id, shelf, asked, deadline - margin, shelf.sighting)
+        request = Request(user, run_id, cached, asked, deadline - margin, cached.snapshot)
         missing = self._missing(request)
         if missing:  # The look at the run need not wait for this, the parts do.
-            request.claiming = asyncio.create_task(self._claims.take(shelf.scope, missing, request))
+            request.acquiring = asyncio.create_task(self._leases.take(cached.scope, missing, request))
         try:
-            sighting, parts = await self._consistent(request, on_sight)
+            snapshot, parts = await self._consistent(request, on_snapshot)
         finally:
             for flight in request.held:
                 self._flights.release(flight, request)
-            if missing and not self._errands.send(lambda: self._wind_up(request, BEHIND)):
+            if missing and not self._background.start(lambda: self._wind_up(request, BEHIND)):
                 await self._give_back(request)
         shown = {name: skipped_part(name) for name in PARTS} | {part.name: part for part in parts}
-        whole = Whole(sighting, shown, request.calls)
-        self._metrics.parts.labels(RUN, State.STALE if sighting.error else State.OK, sighting.source).inc()
+        bundle = RunBundle(snapshot, shown, request.calls)
+        self._metrics.parts.labels(RUN, State.STALE if snapshot.error else State.OK, snapshot.source).inc()
         for part in parts:
             self._metrics.parts.labels(part.name, part.state, part.source).inc()
-        return whole
+        return bundle
 
     def _missing(self, request: Request) -> list[str]:
         """Return the wanted parts that are not at hand, as far as can be told before the run is looked at."""
         known, now = request.seen, self._clock()
         parts = {
-            name: request.shelf.parts.get(name) if known is None else request.shelf.part(name, known.revision)
+            name: request.cached.parts.get(name) if known is None else request.cached.part(name, known.revision)
             for name in request.wanted
         }
         return [name for name, part in parts.items() if part is None or now >= part.fresh_until]
@@ -132,39 +132,39 @@ class Runs:
         """Write what was kept to Redis once the answer is out, and let other processes go on."""
         try:
             await asyncio.sleep(pause)
-            await self._cache.write(request.shelf)
+            await self._cache.write(request.cached)
         finally:
             await self._give_back(request)
 
     async def _give_back(self, request: Request) -> None:
         """Give back what the request has claimed, which has to be known for that."""
         await request.theirs()
-        await self._claims.give_back(request.shelf.scope, request)
+        await self._leases.give_back(request.cached.scope, request)
 
     async def _consistent(
-        self, request: Request, on_sight: Callable[[Sighting], None] | None
-    ) -> tuple[Sighting, list[Part]]:
-        """Return a sighting and parts of its revision, begun anew whenever the run has moved on meanwhile."""
-        sighting = await self._first_look(request)
-        if on_sight is not None:
-            on_sight(sighting)
+        self, request: Request, on_snapshot: Callable[[RunSnapshot], None] | None
+    ) -> tuple[RunSnapshot, list[Part]]:
+        """Return a snapshot and parts of its revision, begun anew whenever the run has moved on meanwhile."""
+        snapshot = await self._first_snapshot(request)
+        if on_snapshot is not None:
+            on_snapshot(snapshot)
         for _ in range(ROUNDS):
-            parts = await self._collect(request, sighting)
-            later = await self._confirm(request, sighting, parts)
+            parts = await self._collect(request, snapshot)
+            later = await self._confirm(request, snapshot, parts)
             if later is None:
                 break
-            if later.revision == sighting.revision:
+            if later.revision == snapshot.revision:
                 for part in parts:
-                    self._keep(request, part, sighting)
-                return sighting, parts
+                    self._keep(request, part, snapshot)
+                return snapshot, parts
             self._metrics.restarts.inc()
-            sighting = later
-        return sighting, [_doubtful(part) for part in parts]
+            snapshot = later
+        return snapshot, [_doubtful(part) for part in parts]
 
-    async def _first_look(self, request: Request) -> Sighting:
-        """Return a sighting that is fresh, or a new one; parts are asked for early where that is no waste."""
-        known = request.shelf.sighting
-        if known is not None and self._clock() - known.at < revision.look_again_after(known):
+    async def _first_snapshot(self, request: Request) -> RunSnapshot:
+        """Return a snapshot that is fresh, or a new one; parts are asked for early where that is no waste."""
+        known = request.cached.snapshot
+        if known is not None and self._clock() - known.at < revision.snapshot_lifetime(known):
             return replace(known, source="cache")
         if known is not None and not known.finished:
             return await self._look(request, known)
@@ -172,24 +172,24 @@ class Runs:
         task.add_done_callback(_retrieve)
         try:
             if not (await asyncio.wait((task,), timeout=LEAD))[0]:
-                await asyncio.wait((task, request.claiming or task), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait((task, request.acquiring or task), return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
                 self._ask_early(request, known, await request.theirs())
             return await task
         finally:
             task.cancel()
 
-    def _ask_early(self, request: Request, known: Sighting | None, theirs: set[str]) -> None:
+    def _ask_early(self, request: Request, known: RunSnapshot | None, theirs: set[str]) -> None:
         """Begin the calls for parts that are not at hand, before it is known whether they will count."""
         for name in request.wanted:
-            part = None if known is None else request.shelf.part(name, known.revision)
+            part = None if known is None else request.cached.part(name, known.revision)
             if name not in theirs and (part is None or self._clock() >= part.fresh_until):
                 self._start(request, name, 0.0)
 
-    async def _look(self, request: Request, fallback: Sighting | None, not_before: float = 0.0) -> Sighting:
+    async def _look(self, request: Request, fallback: RunSnapshot | None, not_before: float = 0.0) -> RunSnapshot:
         """Look at the run; if that fails for the backend's reasons, return the fallback, marked."""
-        key = (request.user.digest, request.run_id)
-        flight, begun = self._looks.join(key, request, lambda: self._sight(request), not_before)
+        key = (request.user.principal, request.run_id)
+        flight, begun = self._snapshots.join(key, request, lambda: self._sight(request), not_before)
         request.calls += begun
         try:
             await asyncio.wait((flight.task,), timeout=request.left())
@@ -200,7 +200,7 @@ class Runs:
             if fallback is None:
                 raise
             return replace(fallback, source="cache", error=describe(error))
-        except Refused:
+        except BackendRefusal:
             raise
         except Exception:
             if fallback is None:
@@ -208,40 +208,40 @@ class Runs:
             log.exception("a look at a run failed", extra={"run_id": request.run_id})
             return replace(fallback, source="cache", error=describe(Internal("the service failed to look at the run")))
         finally:
-            if flight.task.done() or not self._errands.send(lambda: _ended(flight)):
-                self._looks.release(flight, request)
+            if flight.task.done() or not self._background.start(lambda: _ended(flight)):
+                self._snapshots.release(flight, request)
 
-    async def _sight(self, request: Request) -> Sighting:
+    async def _sight(self, request: Request) -> RunSnapshot:
         """Look at the run now, and keep what is seen; a run that is gone or forbidden is forgotten."""
         try:
-            run = await self._source.look(request.user, request.run_id)
-        except (RunNotFound, Refused):
-            await self._cache.forget(request.shelf)
+            run = await self._source.fetch_run(request.user, request.run_id)
+        except (RunNotFound, BackendRefusal):
+            await self._cache.forget(request.cached)
             raise
         # Another request may have seen it since this one looked at the cache: a later `since` would shut out its parts.
-        before = self._cache.newest_sighting(request.shelf) or request.seen
-        sighting = revision.sight(run, before, self._clock())
-        request.seen = sighting
-        self._cache.keep_sighting(request.shelf, sighting)
-        return sighting
+        before = self._cache.newest_snapshot(request.cached) or request.seen
+        snapshot = revision.take_snapshot(run, before, self._clock())
+        request.seen = snapshot
+        self._cache.keep_snapshot(request.cached, snapshot)
+        return snapshot
 
-    async def _collect(self, request: Request, sighting: Sighting) -> list[Part]:
-        """Return the wanted parts of the sighting's revision, from the cache or from the backend."""
-        return await asyncio.gather(*(self._bring(request, name, sighting) for name in request.wanted))
+    async def _collect(self, request: Request, snapshot: RunSnapshot) -> list[Part]:
+        """Return the wanted parts of the snapshot's revision, from the cache or from the backend."""
+        return await asyncio.gather(*(self._bring(request, name, snapshot) for name in request.wanted))
 
-    async def _bring(self, request: Request, name: str, sighting: Sighting) -> Part:
-        known = request.shelf.part(name, sighting.revision)
+    async def _bring(self, request: Request, name: str, snapshot: RunSnapshot) -> Part:
+        known = request.cached.part(name, snapshot.revision)
         if known is not None and self._clock() < known.fresh_until:
             return known
-        if sighting.error is not None and not sighting.finished:
-            part = failed_part(name, State.FAILED, sighting.error, 0.0, 0.0)
+        if snapshot.error is not None and not snapshot.finished:
+            part = failed_part(name, State.FAILED, snapshot.error, 0.0, 0.0)
         else:
-            part = await self._fetch(request, name, sighting)
-            if sighting.finished:  # It needs no confirmation, and whoever comes from now on shall find it.
-                self._keep(request, part, sighting)
+            part = await self._fetch(request, name, snapshot)
+            if snapshot.finished:  # It needs no confirmation, and whoever comes from now on shall find it.
+                self._keep(request, part, snapshot)
         return part if part.final or known is None else known.stale(part.error)
 
-    async def _fetch(self, request: Request, name: str, sighting: Sighting) -> Part:
+    async def _fetch(self, request: Request, name: str, snapshot: RunSnapshot) -> Part:
         """Return a part from another process that is reading it, or from the backend.
 
         One that is too late is kept for the next request when it comes.
@@ -249,40 +249,40 @@ class Runs:
         following = None
         try:
             if name in await request.theirs():
-                following = asyncio.create_task(self._from_others(request, name, sighting))
+                following = asyncio.create_task(self._from_others(request, name, snapshot))
                 # Whoever reads it may have ended without a word, so the second half of the time is for both ways.
                 await asyncio.wait((following,), timeout=request.left() / 2)
                 if following.done() and (part := following.result()) is not None:
                     return part
-            flight = self._start(request, name, sighting.earliest())
+            flight = self._start(request, name, snapshot.earliest())
             ways: list[asyncio.Task[Part] | asyncio.Task[Part | None]] = [flight.task]
             ways += [following] if following is not None and not following.done() else []
             await asyncio.wait(ways, timeout=request.left(), return_when=asyncio.FIRST_COMPLETED)
             if following is not None and following.done() and (part := following.result()) is not None:
                 return part
-            return await self._landed(request, flight, sighting)
+            return await self._landed(request, flight, snapshot)
         finally:
             if following is not None:
                 following.cancel()
 
-    async def _from_others(self, request: Request, name: str, sighting: Sighting) -> Part | None:
+    async def _from_others(self, request: Request, name: str, snapshot: RunSnapshot) -> Part | None:
         """Return a part that another process was reading, None if nothing came of it."""
-        await self._claims.follow(request.shelf.scope, name, request.deadline)
-        shelf = await self._cache.look(request.user, request.run_id, (name,))
-        part = shelf.part(name, sighting.revision)
+        await self._leases.follow(request.cached.scope, name, request.deadline)
+        cached = await self._cache.look(request.user, request.run_id, (name,))
+        part = cached.part(name, snapshot.revision)
         return part if part is not None and self._clock() < part.fresh_until else None
 
-    async def _landed(self, request: Request, flight: Flight[Part], sighting: Sighting) -> Part:
+    async def _landed(self, request: Request, flight: Flight[Part], snapshot: RunSnapshot) -> Part:
         """Return the part of a flight; one that misses the deadline is reported as late, and waited for without it."""
         await asyncio.wait((flight.task,), timeout=request.left())
         if flight.task.done():
             return flight.task.result()
         follower = replace(request, held=[])
         flight.holders.add(follower)
-        self._claims.share(request.shelf.scope, flight.key[2], follower)
-        if not self._errands.send(lambda: self._follow(follower, flight, sighting)):
+        self._leases.share(request.cached.scope, flight.key[2], follower)
+        if not self._background.start(lambda: self._follow(follower, flight, snapshot)):
             self._flights.release(flight, follower)
-            await self._claims.give_back(request.shelf.scope, follower)
+            await self._leases.give_back(request.cached.scope, follower)
         error = BackendTimeout("the backend did not answer within the deadline")
         return failed_part(flight.key[2], State.TIMEOUT, describe(error), flight.began, self._clock())
 
@@ -292,17 +292,19 @@ class Runs:
             if held.key[2] == name and held.began >= not_before:
                 return held
         user, run_id = request.user, request.run_id
-        key = (user.digest, run_id, name)
-        flight, begun = self._flights.join(key, request, lambda: self._source.part(user, run_id, name), not_before)
+        key = (user.principal, run_id, name)
+        flight, begun = self._flights.join(
+            key, request, lambda: self._source.fetch_part(user, run_id, name), not_before
+        )
         request.calls += begun
         request.held.append(flight)
         return flight
 
-    async def _confirm(self, request: Request, sighting: Sighting, parts: Sequence[Part]) -> Sighting | None:
-        """Return a sighting from after the parts came, None if none is to be had. A run that is over needs none."""
+    async def _confirm(self, request: Request, snapshot: RunSnapshot, parts: Sequence[Part]) -> RunSnapshot | None:
+        """Return a snapshot from after the parts came, None if none is to be had. A run that is over needs none."""
         came = [part.at for part in parts if part.source == "backend" and part.state is State.OK]
-        if sighting.finished or not came:
-            return sighting
+        if snapshot.finished or not came:
+            return snapshot
         try:
             return await self._look(request, None, max(came))
         except RunNotFound:
@@ -310,37 +312,37 @@ class Runs:
         except BffError:
             return None
 
-    def _keep(self, request: Request, part: Part, sighting: Sighting) -> None:
+    def _keep(self, request: Request, part: Part, snapshot: RunSnapshot) -> None:
         """Keep a part that has just come from the backend."""
         if not part.final or part.source != "backend":
             return
         try:
-            self._cache.keep_part(request.shelf, part, sighting)
+            self._cache.keep_part(request.cached, part, snapshot)
         except Exception:  # what cannot be kept can be answered with all the same
             log.exception("a part of a run could not be kept", extra={"run_id": request.run_id, "part": part.name})
 
-    async def _follow(self, request: Request, flight: Flight[Part], sighting: Sighting) -> None:
+    async def _follow(self, request: Request, flight: Flight[Part], snapshot: RunSnapshot) -> None:
         """Wait for a part that missed its request's deadline, and keep it if it still belongs to the revision."""
         try:
             await asyncio.wait((flight.task,))
             part = flight.task.result()
             request.deadline = time.monotonic() + 1.0
-            later = await self._confirm(request, sighting, [part])
-            if later is not None and later.revision == sighting.revision:
-                self._keep(request, part, sighting)
+            later = await self._confirm(request, snapshot, [part])
+            if later is not None and later.revision == snapshot.revision:
+                self._keep(request, part, snapshot)
                 self._metrics.late.labels(part.name).inc(part.final)
         finally:
             self._flights.release(flight, request)
             await self._wind_up(request, 0.0)
 
 
-def _retrieve(task: asyncio.Task[Sighting]) -> None:
+def _retrieve(task: asyncio.Task[RunSnapshot]) -> None:
     """Take note of a failure that the request, gone before, does not wait for any more."""
     if not task.cancelled():
         task.exception()
 
 
-async def _ended(flight: Flight[Sighting]) -> None:
+async def _ended(flight: Flight[RunSnapshot]) -> None:
     """Wait for a look that its request does not wait for any more; it keeps what it sees by itself."""
     await asyncio.wait((flight.task,))
 

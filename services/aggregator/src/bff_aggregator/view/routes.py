@@ -14,19 +14,19 @@ from prometheus_client import Counter
 from starlette.types import Receive, Scope, Send
 
 from bff_aggregator.backend.part import PARTS
-from bff_aggregator.backend.refusal import Refused
+from bff_aggregator.backend.refusal import BackendRefusal
 from bff_aggregator.backend.run_calls import User
 from bff_aggregator.cache.store import Store
 from bff_aggregator.charts.routes import ChartEndpoint
-from bff_aggregator.http import cache_headers as heads
-from bff_aggregator.http import content_coding, deadline
+from bff_aggregator.http import cache_headers, content_coding, deadline
+from bff_aggregator.http.cache_headers import RequestHeaders
 from bff_aggregator.http.head_routes import answer_head
 from bff_aggregator.http.response_budget import Held, ResponseBudget
 from bff_aggregator.runs.encode import Shape
-from bff_aggregator.runs.response import UNKNOWN_SIZE, Replies
-from bff_aggregator.runs.revision import Sighting, Whole
-from bff_aggregator.runs.routes import MOST, RunId, Timeout, light, pass_on
-from bff_aggregator.runs.service import Runs
+from bff_aggregator.runs.response import UNKNOWN_SIZE, RunResponses
+from bff_aggregator.runs.revision import RunBundle, RunSnapshot
+from bff_aggregator.runs.routes import MOST, RunId, Timeout, refusal_response, status_body
+from bff_aggregator.runs.service import RunService
 from bff_aggregator.view import ndjson, openapi
 from bff_shared.errors import BffError, DatasetNotFound, Internal
 from bff_shared.http.context import correlation_id
@@ -44,7 +44,7 @@ HEADERS: Final[list[Header]] = [
 # More than this is compressed beside the event loop.
 _THREAD_BYTES: Final = 64 * 1024
 _STAND_IN: Final = "X"
-Made = tuple[bytes, str | None]
+PartBody = tuple[bytes, str | None]
 """A part's JSON body, and its entity tag where it has one."""
 
 
@@ -56,8 +56,8 @@ class Sources:
     the budgets of flags. `budget` bounds the bytes that are being sent.
     """
 
-    runs: Runs
-    replies: Replies
+    runs: RunService
+    replies: RunResponses
     charts: ChartEndpoint
     store: Store
     run_timeout: float
@@ -67,7 +67,7 @@ class Sources:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ViewRequest:
     """One request: which run for whom, what of the chart, most points of equity, and when it came (monotonic).
 
     `symbol` is the run's if the client knows it already.
@@ -75,7 +75,7 @@ class Asked:
 
     run_id: str
     user: User
-    heads: heads.Asked
+    headers: RequestHeaders
     chart: ndjson.Pairs
     symbol: str | None
     equity_points: int
@@ -96,15 +96,15 @@ def make_router(sources: Sources) -> APIRouter:
         x_request_timeout: Timeout = None,
     ) -> Response:
         begun = time.monotonic()
-        asked = heads.read(request.headers.raw)
+        asked = cache_headers.parse(request.headers.raw)
         asked.timeout = x_request_timeout
         chart = ndjson.chart_fields(request.scope["query_string"])
         today = sources.charts.today().isoformat()
         symbol = ndjson.known_symbol(request.scope["query_string"], chart)
         sources.charts.check(ndjson.chart_query(chart, symbol or _STAND_IN, (today, today)))
         given = tuple(asked.credentials)
-        user = User(given, await sources.store.owner(given))
-        return View(sources, Asked(run_id, user, asked, chart, symbol, equity_points, begun, request.scope))
+        user = User(given, await sources.store.principal(given))
+        return View(sources, ViewRequest(run_id, user, asked, chart, symbol, equity_points, begun, request.scope))
 
     answer_head(router)
     return router
@@ -113,10 +113,10 @@ def make_router(sources: Sources) -> APIRouter:
 class View(Response):
     """The answer to one request, made while it is sent; a client that goes away ends it."""
 
-    def __init__(self, sources: Sources, asked: Asked) -> None:
+    def __init__(self, sources: Sources, asked: ViewRequest) -> None:
         super().__init__()
         self._sources, self._asked = sources, asked
-        self._coding = content_coding.choose(asked.heads.encoding, UNKNOWN_SIZE)
+        self._coding = content_coding.choose(asked.headers.encoding, UNKNOWN_SIZE)
         self._stream = content_coding.Stream(self._coding)
         self._held = sources.budget.held()
 
@@ -127,18 +127,18 @@ class View(Response):
             await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
             if answering.done():
                 answering.result()
-        except Refused as refused:
-            await pass_on(refused)(scope, receive, send)
+        except BackendRefusal as refused:
+            await refusal_response(refused)(scope, receive, send)
         finally:
             await _end(answering, leaving)
             self._held.release()
 
     async def _answer(self, send: Send) -> None:
         """Send the head as soon as the run is seen, and the other parts in the order in which they come."""
-        asked, sighted = self._asked, asyncio.get_running_loop().create_future()
-        limit = deadline.deadline(asked.begun, self._sources.run_timeout, asked.heads.timeout)
-        whole = asyncio.create_task(
-            self._sources.runs.load(asked.user, asked.run_id, PARTS, limit.at, sighted.set_result)
+        asked, seen_run = self._asked, asyncio.get_running_loop().create_future()
+        limit = deadline.deadline(asked.begun, self._sources.run_timeout, asked.headers.timeout)
+        bundle = asyncio.create_task(
+            self._sources.runs.load(asked.user, asked.run_id, PARTS, limit.at, seen_run.set_result)
         )
         parts: list[asyncio.Task[bytes]] = []
         # Bars are asked for before the curve, behind which they might have to wait.
@@ -148,8 +148,8 @@ class View(Response):
             else None
         )
         try:
-            await asyncio.wait((whole, sighted), return_when=asyncio.FIRST_COMPLETED)
-            seen = sighted.result() if sighted.done() else (await whole).sighting
+            await asyncio.wait((bundle, seen_run), return_when=asyncio.FIRST_COMPLETED)
+            seen = seen_run.result() if seen_run.done() else (await bundle).snapshot
             if asked.scope["method"] == "HEAD":
                 await send({"type": "http.response.start", "status": 200, "headers": self._head()})
                 await send({"type": "http.response.body", "body": b""})
@@ -158,7 +158,7 @@ class View(Response):
                 parts.append(early)
             else:
                 parts.append(asyncio.create_task(self._line("chart", lambda: self._chart(seen))))
-            parts.append(asyncio.create_task(self._line("run", lambda: self._run(whole))))
+            parts.append(asyncio.create_task(self._line("run", lambda: self._run(bundle))))
             await self._begin(send, seen)
             pending = set(parts)
             while pending:
@@ -167,15 +167,15 @@ class View(Response):
                 parts = [part for part in parts if part in pending]
                 await self._send(send, b"".join(part.result() for part in ready), more=bool(pending))
         finally:
-            await _end(whole, *parts, *(() if early is None else (early,)))
+            await _end(bundle, *parts, *(() if early is None else (early,)))
 
     def _head(self) -> list[Header]:
         coded = [] if self._coding == content_coding.IDENTITY else [(b"content-encoding", self._coding.encode())]
         return [*HEADERS, *coded]
 
-    async def _begin(self, send: Send, seen: Sighting) -> None:
+    async def _begin(self, send: Send, seen: RunSnapshot) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self._head()})
-        await self._send(send, ndjson.line("head", 200, orjson.dumps(light(Whole(seen, {})))), more=True)
+        await self._send(send, ndjson.line("head", 200, orjson.dumps(status_body(RunBundle(seen, {})))), more=True)
 
     async def _send(self, send: Send, text: bytes, *, more: bool) -> None:
         """Send lines so that the client can read them at once."""
@@ -186,9 +186,9 @@ class View(Response):
         rest = b"" if more else self._stream.end()
         await send({"type": "http.response.body", "body": coded + rest, "more_body": more})
 
-    async def _line(self, name: str, make: Callable[[], Awaitable[Made]]) -> bytes:
+    async def _line(self, name: str, make: Callable[[], Awaitable[PartBody]]) -> bytes:
         """Return the line of a part, whatever becomes of it."""
-        status, line, excused = await _told(name, make, self._held)
+        status, line, excused = await _part_line(name, make, self._held)
         self._sources.told.labels(name, status).inc()
         if not excused:
             self._count(name, status)
@@ -200,12 +200,12 @@ class View(Response):
         seconds = time.monotonic() - self._asked.begun
         self._sources.outcomes.part(self._asked.scope, piece, status, seconds, requests=requests)
 
-    async def _run(self, whole: Awaitable[Whole]) -> Made:
+    async def _run(self, bundle: Awaitable[RunBundle]) -> PartBody:
         asked = self._asked
         shape = Shape(asked.equity_points, MOST)
-        return await self._sources.replies.plain(asked.user, await whole, shape, asked.heads.encoding, asked.begun)
+        return await self._sources.replies.plain(asked.user, await bundle, shape, asked.headers.encoding, asked.begun)
 
-    async def _chart(self, seen: Sighting) -> Made:
+    async def _chart(self, seen: RunSnapshot) -> PartBody:
         """Return the chart of the run's symbol. Raises DatasetNotFound where it has none, or no window."""
         asked, symbol, window = self._asked, seen.run["symbol"], ndjson.window_of(seen.run)
         if not isinstance(symbol, str) or not symbol:
@@ -214,17 +214,17 @@ class View(Response):
             raise DatasetNotFound("the run has no window", {"run_id": asked.run_id})
         return await self._bars(symbol, window)
 
-    async def _bars(self, symbol: str, window: tuple[str, str] | None) -> Made:
+    async def _bars(self, symbol: str, window: tuple[str, str] | None) -> PartBody:
         query = ndjson.chart_query(self._asked.chart, symbol, window or ("", ""))
-        return await self._sources.charts.plain(query, self._asked.heads, self._asked.begun)
+        return await self._sources.charts.plain(query, self._asked.headers, self._asked.begun)
 
 
-async def _told(name: str, make: Callable[[], Awaitable[Made]], held: Held) -> tuple[int, bytes, bool]:
+async def _part_line(name: str, make: Callable[[], Awaitable[PartBody]], held: Held) -> tuple[int, bytes, bool]:
     """Return what became of a part, its line, and whether its failure is the client's own doing."""
     try:
         body, tag = await make()
         held.acquire(len(body))
-    except Refused as refused:
+    except BackendRefusal as refused:
         return refused.status, ndjson.refusal(name, refused.status, refused.content, correlation_id()), False
     except BffError as error:
         return error.status, ndjson.failure(name, error, correlation_id()), error.excused
