@@ -4,7 +4,7 @@ from datetime import date
 import pytest
 
 from bff_aggregator.charts.query import ChartQuery, Timeframe
-from bff_aggregator.charts.response_cache import OVERHEAD, Answer, ResponseCache
+from bff_aggregator.charts.response_cache import OVERHEAD, Representation, ResponseCache
 
 NOW = 1000.0
 
@@ -28,8 +28,8 @@ def query(symbol: str = "AAPL", target: int = 1000) -> ChartQuery:
     return ChartQuery(symbol, Timeframe.MINUTE, date(2024, 1, 2), date(2024, 1, 3), target)
 
 
-def answer(body: bytes = b"{}", seconds: float = 1000.0) -> Answer:
-    return Answer(body, "c", "e", "application/json", NOW + seconds)
+def answer(body: bytes = b"{}", seconds: float = 1000.0) -> Representation:
+    return Representation(body, "c", "e", "application/json", NOW + seconds)
 
 
 def test_answer_is_the_owners_and_the_queries(clock: Clock) -> None:

@@ -58,24 +58,24 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
         budget=settings.cache_client_bytes,
     )
     loader = Loader(store, cache_metrics, expected=(BffError, BackendRefusal))
-    kept = ResponseCache(settings.chart_answer_bytes, time.time)
-    store.on_purge(lambda namespace, subject: kept.purge(subject) if namespace == NAMESPACE else None)
-    store.on_clear(kept.clear)
+    responses = ResponseCache(settings.chart_answer_bytes, time.time)
+    store.on_purge(lambda namespace, subject: responses.purge(subject) if namespace == NAMESPACE else None)
+    store.on_clear(responses.clear)
     by_hours = settings.chart_hours
     charts = ChartService(upstream, store, loader, settings.chart_timeout, chart_routes.utc_today, by_hours=by_hours)
-    endpoint = ChartEndpoint(charts, kept, cache_metrics, settings.chart_timeout, chart_routes.utc_today)
+    endpoint = ChartEndpoint(charts, responses, cache_metrics, settings.chart_timeout, chart_routes.utc_today)
     run_cache = RunCache(store)
     run_loader, run_list = (
         RunService(run_source, run_cache, Leases(store, cache_metrics), run_metrics),
         RunListService(run_source, store, loader, settings.list_fanout),
     )
-    replies = RunResponses(settings.run_answer_bytes, run_metrics)
+    run_responses = RunResponses(settings.run_answer_bytes, run_metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await store.start()
         yield
-        await replies.aclose()
+        await run_responses.aclose()
         await run_list.aclose()
         await run_loader.aclose()
         run_source.aclose()
@@ -91,9 +91,16 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
     direct = BoundedResponses(endpoint, budget, settings.response_stuck_seconds)
     app.serve_directly(direct, lambda path: path == chart_routes.PATH)
     app.include_router(chart_routes.make_router(endpoint, store))
-    app.include_router(run_routes.make_router(run_loader, replies, run_list, store, settings))
+    app.include_router(run_routes.make_router(run_loader, run_responses, run_list, store, settings))
     parts = Sources(
-        run_loader, replies, endpoint, store, settings.run_timeout, run_metrics.view_parts, metrics.outcomes, budget
+        run_loader,
+        run_responses,
+        endpoint,
+        store,
+        settings.run_timeout,
+        run_metrics.view_parts,
+        metrics.outcomes,
+        budget,
     )
     app.include_router(view_routes.make_router(parts))
     return app

@@ -33,11 +33,6 @@ class Curve:
         """Return the number of points."""
         return len(self.at)
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes that the columns take."""
-        return self.at.nbytes + self.value.nbytes + self.drawdown.nbytes
-
     def take(self, rows: Indexes) -> "Curve":
         """Return the given points."""
         extra = None if self.extra is None else tuple(self.extra[row] for row in rows.tolist())

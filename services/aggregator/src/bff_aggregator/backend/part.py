@@ -57,7 +57,7 @@ class Part:
         return self.state in {State.OK, State.MISSING}
 
     def stale(self, error: Json | None) -> "Part":
-        """Return it as a stand-in for a newer one that failed with `error`."""
+        """Return a copy marked STALE, to serve in place of a refresh that failed with `error` (stale-if-error)."""
         return replace(self, state=State.STALE if self.state is State.OK else self.state, source="cache", error=error)
 
 

@@ -1,6 +1,6 @@
-"""Which parts of runs this process reads, agreed on with the others through Redis. I/O.
+"""Leases on keys: which process fills them, agreed on through Redis. I/O.
 
-The lock of a part belongs to the process; its requests hold it together, and the last one gives it back once the part
+The lease on a part belongs to the process; its requests hold it together, and the last one releases it once the part
 is in Redis. Without Redis every part is ours.
 """
 
@@ -31,7 +31,7 @@ class _Held:
 
 
 class Leases:
-    """Takes claims on a store's keys and gives them back."""
+    """Acquires leases on a store's keys and releases them."""
 
     def __init__(self, store: Store, metrics: CacheMetrics) -> None:
         self._store, self._metrics = store, metrics
@@ -85,7 +85,7 @@ class Leases:
             for name in ours:
                 self._held[scope, name].epoch = lease.epoch
         except Exception:  # at worst two processes read the same part
-            log.exception("claims could not be agreed on")
+            log.exception("leases could not be acquired")
         finally:
             for name in names:
                 held = self._held[scope, name] if name in ours else self._held.pop((scope, name))

@@ -1,4 +1,4 @@
-"""Values from the cache, or made: one flight per missing key, stale answers where they are allowed, early refresh.
+"""Read-through loading: single flight per missing key, stale-while-revalidate, stale-if-error, early refresh.
 
 No request waits longer than its deadline, whoever makes what it waits for. A flight belongs to no request: it goes on
 when the one that began it is gone.
@@ -108,7 +108,7 @@ class Loader:
 
     @contextlib.contextmanager
     def answering(self) -> Iterator[None]:
-        """Let what nobody waits for come after the answer that is being made in this context."""
+        """While this context is open, postpone writes to Redis, for at most SHARE_DELAY_SECONDS."""
         self._answers += 1
         self._idle.clear()
         try:
@@ -326,7 +326,7 @@ class Loader:
             await asyncio.sleep(pause)
             pause = min(LONGEST_POLL, pause * 1.5)
             waiting = [key for key in keys if key not in found]
-            # A lease ends after its entry is written: a key that nobody claims has its entry by now, or gets none.
+            # A lease ends after its entry is written: a key without a lease has its entry by now, or gets none.
             leased = await self._store.leased(scope, waiting)
             looked, _ = await self._store.get_shared(scope, waiting, epoch)
             now = self._clock()

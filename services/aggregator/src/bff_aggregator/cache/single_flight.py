@@ -89,7 +89,9 @@ class SingleFlight(Generic[T]):
 
     def _end(self, flight: Flight[T], task: asyncio.Task[T]) -> None:
         self._all.discard(task)
-        failed = task.cancelled() or task.exception() is not None  # a failure that nobody waited for is no news
+        failed = (
+            task.cancelled() or task.exception() is not None
+        )  # marks it retrieved: asyncio logs no failure that nobody awaited
         if failed or not flight.holders or self._shareable is None or not self._shareable(task.result()):
             self._forget(flight)
 
@@ -99,7 +101,7 @@ class SingleFlight(Generic[T]):
 
 
 class BackgroundTasks:
-    """A bounded number of small jobs in the background, such as keeping what came too late; `aclose` ends them."""
+    """A bounded number of background tasks, such as caching what came too late; `aclose` cancels them."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

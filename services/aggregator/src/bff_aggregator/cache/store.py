@@ -1,4 +1,4 @@
-"""Both layers of the cache as one, and the digest that keeps users apart."""
+"""Both tiers of the cache as one, and the principal key that keeps users apart."""
 
 import asyncio
 import contextlib
@@ -97,7 +97,7 @@ class Store:
         return principal_key(self._key or self._own_key, credentials)
 
     def epoch(self) -> PurgeEpoch:
-        """Return a epoch for what is made from now on."""
+        """Return the purge epoch for what is made from now on."""
         return PurgeEpoch(self._purges)
 
     def get_local(self, scope: Scope, keys: Sequence[str]) -> dict[str, Entry]:

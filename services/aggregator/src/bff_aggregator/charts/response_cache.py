@@ -1,4 +1,4 @@
-"""Encoded answers that are kept in this process, each in the codings that were asked for."""
+"""The response cache of charts: serialized charts in this process, each in the content codings asked for so far."""
 
 import asyncio
 from collections import OrderedDict
@@ -24,8 +24,8 @@ class CodedBody:
 
 
 @dataclass(eq=False, slots=True)
-class Answer:
-    """A body in its format, digests of what it says and of how it was come by, and, once asked for, its codings."""
+class Representation:
+    """A serialized chart: its bytes, a digest of the data, one of the metadata, and the coded bodies made so far."""
 
     body: bytes
     content: str
@@ -69,54 +69,54 @@ class Answer:
 
 
 class ResponseCache:
-    """At most `limit` bytes of answers by owner and query, least recently used out first."""
+    """At most `limit` bytes of representations by principal and query; the least recently used leave first."""
 
     def __init__(self, limit: int, clock: Callable[[], float]) -> None:
         self._limit, self._clock = limit, clock
-        self._answers: OrderedDict[tuple[str, str], tuple[Answer, float, str]] = OrderedDict()
+        self._responses: OrderedDict[tuple[str, str], tuple[Representation, float, str]] = OrderedDict()
         self.size = 0
 
     def __len__(self) -> int:
         """Return the number of answers."""
-        return len(self._answers)
+        return len(self._responses)
 
-    def get(self, principal: str, query: ChartQuery) -> Answer | None:
+    def get(self, principal: str, query: ChartQuery) -> Representation | None:
         """Return the answer to a query while it is good."""
         key = principal, query.key
-        found = self._answers.get(key)
+        found = self._responses.get(key)
         if found is None:
             return None
-        answer, until, _ = found
+        representation, until, _ = found
         if self._clock() >= until:
             self._drop(key)
             return None
-        self._answers.move_to_end(key)
-        return answer
+        self._responses.move_to_end(key)
+        return representation
 
-    def put(self, principal: str, query: ChartQuery, answer: Answer) -> None:
-        """Keep an answer, unless it alone is more than a quarter of the limit."""
+    def put(self, principal: str, query: ChartQuery, representation: Representation) -> None:
+        """Keep a representation, unless it alone is more than a quarter of the limit."""
         key = principal, query.key
         self._drop(key)
-        left = answer.fresh_until - self._clock()
-        if answer.size > self._limit // 4 or left <= 0:
+        left = representation.fresh_until - self._clock()
+        if representation.size > self._limit // 4 or left <= 0:
             return
-        until = answer.fresh_until - min(_EARLIEST, left * _EARLY)
-        self._answers[key] = answer, until, query.symbol
-        self.size += answer.size
+        until = representation.fresh_until - min(_EARLIEST, left * _EARLY)
+        self._responses[key] = representation, until, query.symbol
+        self.size += representation.size
         while self.size > self._limit:
-            self._drop(next(iter(self._answers)))
+            self._drop(next(iter(self._responses)))
 
     def purge(self, symbol: str) -> None:
         """Forget the answers of a symbol."""
-        for key in [key for key, (_, _, of) in self._answers.items() if of == symbol]:
+        for key in [key for key, (_, _, of) in self._responses.items() if of == symbol]:
             self._drop(key)
 
     def clear(self) -> None:
         """Forget all answers."""
-        self._answers.clear()
+        self._responses.clear()
         self.size = 0
 
     def _drop(self, key: tuple[str, str]) -> None:
-        found = self._answers.pop(key, None)
+        found = self._responses.pop(key, None)
         if found is not None:
             self.size -= found[0].size

@@ -16,11 +16,11 @@ from bff_aggregator.cache.store import Store
 from bff_aggregator.charts import openapi
 from bff_aggregator.charts.encode import MEDIA_TYPES
 from bff_aggregator.charts.query import SYMBOL_PATTERN, ChartQuery, parse, parse_symbol
-from bff_aggregator.charts.response_cache import Answer, ResponseCache
+from bff_aggregator.charts.response_cache import Representation, ResponseCache
 from bff_aggregator.charts.service import NAMESPACE, Chart, ChartService
 from bff_aggregator.http import cache_headers, content_coding
-from bff_aggregator.http import deadline as deadlines
 from bff_aggregator.http.cache_headers import RequestHeaders
+from bff_aggregator.http.deadline import request_deadline
 from bff_shared.admin_access import require_admin
 from bff_shared.errors import MethodNotAllowed
 from bff_shared.http.context import current
@@ -48,17 +48,17 @@ class ChartEndpoint:
     def __init__(
         self,
         charts: ChartService,
-        kept: ResponseCache,
+        responses: ResponseCache,
         metrics: CacheMetrics,
         timeout: float,
         today: Callable[[], date],
     ) -> None:
-        self._charts, self._kept, self._timeout, self.today = charts, kept, timeout, today
+        self._charts, self._responses, self._timeout, self.today = charts, responses, timeout, today
         self._hits = metrics.hits.labels("answer", "memory")
         self._parse = lru_cache(maxsize=1024)(parse)
 
     async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:  # noqa: ARG002  ASGI's signature
-        """Answer as an ASGI application."""
+        """Respond as an ASGI application."""
         if context := current():
             context.route = PATH
         if scope["method"] not in METHODS:
@@ -68,7 +68,7 @@ class ChartEndpoint:
         await send({"type": "http.response.body", "body": body})
 
     async def respond(self, request: Request) -> Response:
-        """Answer as a route of the framework."""
+        """Respond as a route of the framework."""
         status, headers, body = await self._reply(request.scope["query_string"], request.headers.raw)
         response = Response(body, status)
         response.raw_headers = headers
@@ -83,66 +83,70 @@ class ChartEndpoint:
 
         For a request that came at `begun` (monotonic seconds). Raises BackendRefusal too.
         """
-        deadline = deadlines.deadline(begun, self._timeout, asked.timeout)
+        deadline = request_deadline(begun, self._timeout, asked.timeout)
         query = self._parse(query_string, self.today())
         principal = await self._charts.principal(asked.credentials)
-        answer = self._kept.get(principal, query)
-        if answer is None:
+        representation = self._responses.get(principal, query)
+        if representation is None:
             with self._charts.answering():
-                _, answer = await self._make(asked, query, principal, deadline.at)
+                _, representation = await self._make(asked, query, principal, deadline)
         else:
             self._hits.inc()
-        return answer.body, answer.tag(content_coding.choose(asked.encoding, len(answer.body)))
+        return representation.body, representation.tag(content_coding.choose(asked.encoding, len(representation.body)))
 
     async def _reply(self, query_string: bytes, headers: Iterable[Header]) -> Reply:
         begun = time.perf_counter()
         asked = cache_headers.parse(headers)
-        deadline = deadlines.deadline(time.monotonic(), self._timeout, asked.timeout)
+        deadline = request_deadline(time.monotonic(), self._timeout, asked.timeout)
         query = self._parse(query_string, self.today())
         principal = await self._charts.principal(asked.credentials)
-        answer = self._kept.get(principal, query)
-        if answer is not None:
+        representation = self._responses.get(principal, query)
+        if representation is not None:
             self._hits.inc()
-            return await _respond(asked, answer, answer.hit(time.time()), "", begun)
+            return await _respond(asked, representation, representation.hit(time.time()), "", begun)
         with self._charts.answering():
-            return await self._made(asked, query, principal, deadline.at, begun)
+            return await self._made(asked, query, principal, deadline, begun)
 
     async def _made(
         self, asked: RequestHeaders, query: ChartQuery, principal: str, deadline: float, begun: float
     ) -> Reply:
         """Return an answer out of chunks."""
         try:
-            chart, answer = await self._make(asked, query, principal, deadline)
+            chart, representation = await self._make(asked, query, principal, deadline)
         except BackendRefusal as refused:
             passed = Response(refused.content, refused.status, {**refused.headers, "cache-control": "no-store"})
             return refused.status, passed.raw_headers, refused.content
         freshness = cache_headers.freshness(int(chart.fresh_until - time.time()), cache_status(chart))
         steps = f"load;dur={chart.timings.load:.2f}, make;dur={chart.timings.make:.2f}, "
-        return await _respond(asked, answer, freshness, steps, begun)
+        return await _respond(asked, representation, freshness, steps, begun)
 
     async def _make(
         self, asked: RequestHeaders, query: ChartQuery, principal: str, deadline: float
-    ) -> tuple[Chart, Answer]:
+    ) -> tuple[Chart, Representation]:
         """Return a chart and what answers with it, which is kept where it is good for the next request too."""
         chart = await self._charts.chart(query, principal, asked.credentials, deadline)
         encoded = chart.encoded
-        answer = Answer(encoded.body, encoded.content, encoded.edition, MEDIA_TYPES[query.format], chart.fresh_until)
+        representation = Representation(
+            encoded.body, encoded.content, encoded.edition, MEDIA_TYPES[query.format], chart.fresh_until
+        )
         if chart.facts.hit and not chart.facts.stale:
-            self._kept.put(principal, query, answer)
-        return chart, answer
+            self._responses.put(principal, query, representation)
+        return chart, representation
 
 
-async def _respond(asked: RequestHeaders, answer: Answer, freshness: list[Header], steps: str, begun: float) -> Reply:
+async def _respond(
+    asked: RequestHeaders, representation: Representation, freshness: list[Header], steps: str, begun: float
+) -> Reply:
     """Return an answer in the client's favourite coding, or 304 if the client has it."""
-    coding = content_coding.choose(asked.encoding, len(answer.body))
-    if asked.conditions and (known := content_coding.matching_tag(asked.conditions, answer.tag(coding))):
+    coding = content_coding.choose(asked.encoding, len(representation.body))
+    if asked.conditions and (known := content_coding.matching_tag(asked.conditions, representation.tag(coding))):
         headers = [
             *cache_headers.not_modified(known),
             *freshness,
             cache_headers.timing(steps, time.perf_counter() - begun),
         ]
         return 304, headers, b""
-    coded = await answer.in_coding(coding)
+    coded = await representation.in_coding(coding)
     return 200, [*coded.headers, *freshness, cache_headers.timing(steps, time.perf_counter() - begun)], coded.body
 
 

@@ -1,14 +1,15 @@
-"""What the heads of chart requests ask for, and what those of answers say. Pure; headers are pairs of bytes."""
+"""Parse the request headers that a response depends on; build its headers (RFC 9110, 9111, 9211). Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from bff_aggregator.http import content_coding, deadline
+from bff_aggregator.http import content_coding
+from bff_aggregator.http.deadline import TIMEOUT_HEADER
 from bff_shared.http.headers import Header
 
 CACHE = "bff-aggregator"
 _VARY = (b"vary", b"Accept-Encoding, Authorization, Cookie")
-_ENCODING, _CONDITION, _TIMEOUT = b"accept-encoding", b"if-none-match", deadline.HEADER.encode()
+_ENCODING, _CONDITION, _TIMEOUT = b"accept-encoding", b"if-none-match", TIMEOUT_HEADER.encode()
 _CREDENTIALS = frozenset((b"authorization", b"cookie"))
 
 

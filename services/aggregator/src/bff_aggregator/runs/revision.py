@@ -4,14 +4,14 @@ A run's *revision* is a digest of what identifies its state. A part belongs to a
 before the part was asked for and, as long as it can still change, also after the part had come.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
 
 import orjson
 
-from bff_aggregator.backend.part import PARTS, RUN, Part, State
+from bff_aggregator.backend.part import RUN, Part, State
 from bff_aggregator.backend.schema import FINISHED, Json, instant
 
 HOUR: Final = 3600.0
@@ -76,11 +76,6 @@ def take_snapshot(run: Json, before: RunSnapshot | None, at: float) -> RunSnapsh
     return RunSnapshot(run, revision, since, at, min(finished, at))
 
 
-def belongs(part: Part, snapshot: RunSnapshot) -> bool:
-    """Tell whether a part that has come is of the snapshot's revision, as far as the time before it goes."""
-    return part.began >= snapshot.earliest()
-
-
 def snapshot_lifetime(snapshot: RunSnapshot) -> float:
     """Return the seconds for which a snapshot is good: a second while the run can change, else half a minute.
 
@@ -103,7 +98,6 @@ class RunBundle:
     snapshot: RunSnapshot
     parts: Mapping[str, Part]
     calls: int = 0
-    requested: Sequence[str] = field(default=PARTS)
 
     @property
     def partial(self) -> bool:

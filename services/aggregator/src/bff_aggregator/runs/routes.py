@@ -16,7 +16,7 @@ from bff_aggregator.backend.run_calls import User
 from bff_aggregator.backend.schema import FINISHED, is_number
 from bff_aggregator.cache.store import Store
 from bff_aggregator.http import content_coding
-from bff_aggregator.http import deadline as deadlines
+from bff_aggregator.http.deadline import MAX_TIMEOUT_SECONDS, TIMEOUT_HEADER, request_deadline
 from bff_aggregator.http.head_routes import answer_head
 from bff_aggregator.runs import openapi
 from bff_aggregator.runs.encode import Shape
@@ -67,7 +67,7 @@ AnyRunId = Annotated[
 RunId = Annotated[AnyRunId, Path()]
 Timeout = Annotated[
     str | None,
-    Header(alias=deadlines.HEADER),
+    Header(alias=TIMEOUT_HEADER),
     WithJsonSchema(
         {
             "type": "number",
@@ -75,7 +75,7 @@ Timeout = Annotated[
             "examples": [1.5],
             "exclusiveMinimum": 0,
             "minimum": 0.1,
-            "maximum": deadlines.MOST,
+            "maximum": MAX_TIMEOUT_SECONDS,
         }
     ),
 ]
@@ -115,13 +115,13 @@ def make_router(
         x_request_timeout: Timeout = None,
     ) -> Response:
         begun = time.monotonic()
-        limit = deadlines.deadline(begun, settings.run_timeout, x_request_timeout)
+        deadline = request_deadline(begun, settings.run_timeout, x_request_timeout)
         required = set(require.split(","))
         included = dict(zip(PARTS, (include_metrics, include_equity, include_orders), strict=True))
         wanted = [name for name in PARTS if included[name] or name in required]
         try:
             user = await identify(request)
-            bundle = await runs.load(user, run_id, wanted, limit.at)
+            bundle = await runs.load(user, run_id, wanted, deadline)
         except BackendRefusal as refused:
             return refusal_response(refused)
         require_parts(bundle, required)
@@ -131,9 +131,9 @@ def make_router(
 
     @router.get("/runs/{run_id}/status", summary="Where a run is", response_model=RunStatus, responses=ERRORS)
     async def status(request: Request, run_id: RunId, x_request_timeout: Timeout = None) -> Response:
-        limit = deadlines.deadline(time.monotonic(), settings.run_timeout, x_request_timeout)
+        deadline = request_deadline(time.monotonic(), settings.run_timeout, x_request_timeout)
         try:
-            bundle = await runs.load(await identify(request), run_id, (), limit.at)
+            bundle = await runs.load(await identify(request), run_id, (), deadline)
         except BackendRefusal as refused:
             return refusal_response(refused)
         return JsonResponse(status_body(bundle), headers=FRESH)
@@ -156,12 +156,12 @@ def make_router(
         x_request_timeout: Timeout = None,
     ) -> Response:
         begun = time.monotonic()
-        deadline = deadlines.deadline(begun, settings.run_timeout, x_request_timeout)
+        deadline = request_deadline(begun, settings.run_timeout, x_request_timeout)
         given = {"symbol": symbol, "strategy_id": strategy_id, "from": day("from", from_), "to": day("to", to)}
         fields = {name: value for name, value in given.items() if value}
         query = urlencode({**fields, "limit": limit, "offset": offset, "order": order})
         try:
-            page = await run_list.load(await identify(request), query, deadline.at)
+            page = await run_list.load(await identify(request), query, deadline)
         except BackendRefusal as refused:
             return refusal_response(refused)
         body = page_body(page, (time.monotonic() - begun) * 1000)

@@ -1,4 +1,4 @@
-"""A run and its parts, asked for at once under one deadline, and all of one revision. I/O."""
+"""A run bundle: its parts requested concurrently under one deadline, and all of one revision. I/O."""
 
 import asyncio
 import logging

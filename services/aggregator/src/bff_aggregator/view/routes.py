@@ -18,8 +18,9 @@ from bff_aggregator.backend.refusal import BackendRefusal
 from bff_aggregator.backend.run_calls import User
 from bff_aggregator.cache.store import Store
 from bff_aggregator.charts.routes import ChartEndpoint
-from bff_aggregator.http import cache_headers, content_coding, deadline
+from bff_aggregator.http import cache_headers, content_coding
 from bff_aggregator.http.cache_headers import RequestHeaders
+from bff_aggregator.http.deadline import request_deadline
 from bff_aggregator.http.head_routes import answer_head
 from bff_aggregator.http.response_budget import Held, ResponseBudget
 from bff_aggregator.runs.encode import Shape
@@ -50,7 +51,7 @@ PartBody = tuple[bytes, str | None]
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What makes the parts of a view: the very code that answers for each of them alone.
+    """Dependencies of a view: the same services that back /status, /chart-data and /complete.
 
     `run_timeout` is how many seconds a run may take; `told` counts parts by name and status, `outcomes` counts them for
     the budgets of flags. `budget` bounds the bytes that are being sent.
@@ -136,9 +137,9 @@ class View(Response):
     async def _answer(self, send: Send) -> None:
         """Send the head as soon as the run is seen, and the other parts in the order in which they come."""
         asked, seen_run = self._asked, asyncio.get_running_loop().create_future()
-        limit = deadline.deadline(asked.begun, self._sources.run_timeout, asked.headers.timeout)
+        deadline = request_deadline(asked.begun, self._sources.run_timeout, asked.headers.timeout)
         bundle = asyncio.create_task(
-            self._sources.runs.load(asked.user, asked.run_id, PARTS, limit.at, seen_run.set_result)
+            self._sources.runs.load(asked.user, asked.run_id, PARTS, deadline, seen_run.set_result)
         )
         parts: list[asyncio.Task[bytes]] = []
         # Bars are asked for before the curve, behind which they might have to wait.
