@@ -233,10 +233,10 @@ def session_of_minutes(count: int) -> Bars:
 
 def test_as_many_bars_as_asked_for_are_left_alone() -> None:
     bars = session_of_minutes(120)
-    assert decimate(bars, 120, MINUTE).bars is bars
-    assert decimate(bars, 119, MINUTE).decimated
+    assert resample(bars, 120, MINUTE).bars is bars
+    assert resample(bars, 119, MINUTE).decimated
 
 
 def test_a_size_that_fits_exactly_is_taken() -> None:
-    done = decimate(session_of_minutes(300), 150, MINUTE)
+    done = resample(session_of_minutes(300), 150, MINUTE)
     assert (done.stride, len(done.bars)) == (2, 150)
