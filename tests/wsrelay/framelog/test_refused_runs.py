@@ -125,6 +125,15 @@ def test_failures_are_remembered_up_to_a_number_and_for_a_while() -> None:
     assert len(failures) == 0
 
 
+def test_refusals_make_no_run_forgotten_that_was_read_in_vain() -> None:
+    failures = Failures(seconds=10, limit=100)
+    failures.remember(("broken", ""), FailureReason("STREAM_ERROR", "", 4424), now=0)
+    for number in range(1_000):
+        failures.remember((f"guess{number}", ""), FailureReason("RUN_NOT_FOUND", "", 4404), now=0.1)
+    assert len(failures) == 101
+    assert failures.find(("broken", ""), now=1) == FailureReason("STREAM_ERROR", "", 4424)
+
+
 async def left_over(relay: Relay, kind: str) -> tuple[tuple[int, int], dict[str, int]]:
     """Return tasks, sockets and objects once those who were refused are gone."""
     watched = 1 if kind == "full" else 0

@@ -38,7 +38,7 @@ IDENTIFY_SECONDS = 2.0
 REFUSAL_SECONDS = 1.0
 """For so long a refusal that cost the backend one short answer is remembered."""
 MAX_REMEMBERED = 1_000
-"""Failed runs that are remembered at once."""
+"""Failed runs of each kind that are remembered at once."""
 BOOK_BYTES, MAX_BOOK_BYTES = 256, 16 * 1024
 """A log that has grown by less for each address that watches it, or in all, is not held against the limits again."""
 Key = tuple[str, str]
@@ -65,33 +65,41 @@ class Kept:
 
 
 class Failures:
-    """Why runs could not be played a moment ago, the oldest forgotten first. Pure."""
+    """Why runs could not be played a moment ago, the oldest forgotten first. Pure.
+
+    Refusals that cost the backend one short answer have a room of their own: however many there are, none makes a run
+    forgotten that was read and could not be.
+    """
 
     def __init__(self, seconds: float, limit: int = MAX_REMEMBERED) -> None:
         self._seconds, self._limit = seconds, limit
-        self._known: OrderedDict[Key, tuple[float, FailureReason]] = OrderedDict()
+        self._cheap: OrderedDict[Key, tuple[float, FailureReason]] = OrderedDict()
+        self._costly: OrderedDict[Key, tuple[float, FailureReason]] = OrderedDict()
 
     def __len__(self) -> int:
         """Return how many are remembered."""
-        return len(self._known)
+        return len(self._cheap) + len(self._costly)
 
     def remember(self, key: Key, reason: FailureReason, now: float) -> None:
         """Remember a failure, unless another attempt may well succeed."""
         if reason.code == "BUSY" or not self._seconds:
             return
-        seconds = min(self._seconds, REFUSAL_SECONDS) if reason.code in _CHEAP else self._seconds
-        self._known[key] = (now + seconds, reason)
-        self._known.move_to_end(key)
-        while len(self._known) > self._limit or next(iter(self._known.values()))[0] <= now:
-            self._known.popitem(last=False)
+        is_cheap = reason.code in _CHEAP
+        known = self._cheap if is_cheap else self._costly
+        known[key] = (now + (min(self._seconds, REFUSAL_SECONDS) if is_cheap else self._seconds), reason)
+        known.move_to_end(key)
+        for each in (self._cheap, self._costly):
+            while each and (len(each) > self._limit or next(iter(each.values()))[0] <= now):
+                each.popitem(last=False)
 
     def find(self, key: Key, now: float) -> FailureReason | None:
         """Return why a run cannot be played, None where nobody knows or it is too long ago."""
-        until, reason = self._known.get(key, (now, None))
-        if reason is not None and now >= until:
-            del self._known[key]
-            return None
-        return reason
+        for known in (self._costly, self._cheap):
+            until, reason = known.get(key, (now, None))
+            if reason is not None and now < until:
+                return reason
+            known.pop(key, None)
+        return None
 
 
 class Shelf:
