@@ -196,9 +196,12 @@ class CircuitOpen(UpstreamError):
 
 
 class Busy(BffError):
-    """This service has as much to do as it may; nothing was sent to the backend."""
+    """This service has as much to do as it may; nothing was sent to the backend.
 
-    code, status, retryable = "BUSY", 503, True
+    No failure for a flag's budget: a few clients that ask for all there is would turn the flag off for everybody.
+    """
+
+    code, status, retryable, excused = "BUSY", 503, True, True
 
     def __init__(self, message: str, retry_after: float = 1.0) -> None:
         super().__init__(message)
@@ -207,8 +210,6 @@ class Busy(BffError):
 
 class ClientBusy(Busy):
     """One client has as much of this service as it may have; others are not refused."""
-
-    excused = True
 
 
 class Internal(BffError):

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from bff_shared.errors import Busy
-from bff_shared.outcomes import Counts, Outcomes
 from bff_wsrelay.admission.limits import Admission
 from bff_wsrelay.admission.origins import OriginRefused
 from bff_wsrelay.settings import RelaySettings
@@ -66,30 +65,6 @@ def test_a_page_that_is_welcome_by_the_star_alone_comes_without_its_visitors_coo
         names = [name for name, _ in visit["headers"]]
     assert (b"cookie" in names) is kept
     assert b"authorization" in names
-
-
-def test_only_want_of_capacity_counts_against_the_flag() -> None:
-    outcomes = Outcomes()
-    outcomes.enable(5, ())
-    admission = Admission(RelaySettings(stream_max_connections=2, stream_max_per_client=1), outcomes=outcomes)
-    foreign = {"origin": "https://evil.example", "host": "app.example"}
-    for _ in range(80):
-        with pytest.raises(OriginRefused), admission.admit(scope(**foreign)):
-            pass
-    with admission.admit(scope("203.0.113.1")):
-        for _ in range(80):
-            with pytest.raises(Busy), admission.admit(scope("203.0.113.1")):
-                pass
-        assert outcomes.take() == {}
-        with admission.admit(scope("203.0.113.2")):
-            for client in ("203.0.113.1", "203.0.113.3"):
-                with pytest.raises(Busy), admission.admit(scope(client)):
-                    pass
-            assert outcomes.take() == {"websocket": Counts(1, 1, errors_by={"203.0.113.3": 1})}
-            admission.drain.started = True
-            with pytest.raises(Busy), admission.admit(scope("203.0.113.3")):
-                pass
-    assert outcomes.take() == {}
 
 
 def test_a_place_is_taken_when_its_context_is_entered() -> None:

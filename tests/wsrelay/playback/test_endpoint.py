@@ -496,15 +496,44 @@ async def test_streams_of_other_credentials_are_for_the_admin_only() -> None:
         assert (everything["viewers"], everything["connections"], len(everything["recordings"])) == (2, 2, 2)
 
 
-async def test_guesses_at_the_admin_token_are_slowed() -> None:
-    async with playing(RunBackend(source(3)), admin_token="admin") as relay, httpx.AsyncClient() as http:
-        answers = [
-            await http.get(f"{relay.url}/api/v1/streams", headers={"Authorization": f"Bearer {guess}"})
-            for guess in range(150)
-        ]
+async def test_guesses_at_the_admin_token_are_slowed_and_logged_as_at_every_other_route(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    backend = RunBackend(source(3), tokens={"alice": 200})
+    async with (
+        playing(backend, admin_token="admin") as relay,
+        watching(relay.stream(), "alice"),
+        httpx.AsyncClient() as http,
+    ):
+
+        async def asked(headers: dict[str, str]) -> httpx.Response:
+            return await http.get(f"{relay.url}/api/v1/streams", headers=headers)
+
+        assert (await asked(ADMIN)).status_code == 200
+        answers = [await asked({"Authorization": f"Bearer {guess}"}) for guess in range(20)]
         refused = [answer for answer in answers if answer.status_code == 429]
-        assert refused
+        assert len(refused) >= 10
         assert int(refused[0].headers["retry-after"]) >= 1
+        assert [record.getMessage() for record in caplog.records].count("a wrong admin token") == 20 - len(refused)
+        for _ in range(20):
+            own = await asked({"Authorization": "Bearer alice"})
+            assert (own.status_code, own.json()["viewers"]) == (200, 1)
+            assert (await asked({})).status_code == 200
+        assert "connections" in (await asked(ADMIN)).json()
+
+
+async def test_clients_that_fill_the_relay_do_not_spend_the_flags_budget() -> None:
+    async with playing(RunBackend(source(3)), stream_max_connections=1) as relay:
+        outcomes = relay.app.state.service.metrics.outcomes
+        outcomes.enable(5, ())
+        async with watching(relay.stream()):
+            for _ in range(20):
+                with pytest.raises(InvalidStatus) as refused:
+                    async with watching(relay.stream()):
+                        pass
+                assert refused.value.response.status_code == 503
+            assert outcomes.take() == {}
+            assert relay.app.state.admission.take_refusals() == {"capacity": 20}
 
 
 async def test_a_log_is_dropped_some_time_after_its_last_viewer() -> None:

@@ -34,7 +34,7 @@ def create_app(settings: RelaySettings | None = None) -> FastAPI:
     allow_long_lines()
     metrics = Metrics()
     upstream = Upstream(settings, metrics)
-    admission = Admission(settings, outcomes=metrics.outcomes)
+    admission = Admission(settings)
     stream_metrics = StreamMetrics(metrics.registry, metrics.outcomes)
     dialer = Dialer(settings.backend_url, Patience(connect=settings.connect_timeout))
     replicas = Replicas(settings) if settings.redis_url else None
@@ -60,6 +60,6 @@ def create_app(settings: RelaySettings | None = None) -> FastAPI:
     app.router.routes.append(WebSocketRoute(endpoint.PATH, transparent))
     app.router.routes.append(WebSocketRoute(PLAYBACK_PATH, playback))
     app.router.routes.append(Route(PLAYBACK_PATH, playback, methods=["GET", "HEAD"]))
-    app.include_router(status_api.make_router(settings, playback, shelf, transparent, admission))
+    app.include_router(status_api.make_router(playback, shelf, transparent, admission))
     app.state.playback, app.state.admission = playback, admission
     return app

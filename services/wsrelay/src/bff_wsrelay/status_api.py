@@ -4,61 +4,48 @@ All of it for whoever has the admin token; everybody else sees the streams and l
 ids and positions say what others work on.
 """
 
-import time
 from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
 from fastapi import APIRouter, Request
 
-from bff_shared.admin import require_admin
-from bff_shared.errors import BffError, TooManyRequests
+from bff_shared.admin_access import require_admin
+from bff_shared.errors import NotFound, TooManyRequests, Unauthorized
 from bff_shared.http.headers import credentials
 from bff_shared.http.responses import JsonResponse
-from bff_shared.limits import KeyedBuckets, client_address
 from bff_wsrelay.admission.limits import Admission
 from bff_wsrelay.framelog.registry import Shelf
 from bff_wsrelay.passthrough.endpoint import Door
 from bff_wsrelay.playback.endpoint import Playback
 from bff_wsrelay.playback.subscriber import Spectator
-from bff_wsrelay.settings import RelaySettings
 
 MOST = 1000
 """Streams that one answer lists; the counts are of all."""
-
-ASKED_PER_SECOND, ASKED_AT_ONCE = 20.0, 100.0
-"""How often one client address may ask: more would be guesses at the token."""
 
 
 class _Status:
     """The route's answers."""
 
-    def __init__(
-        self, settings: RelaySettings, playback: Playback, shelf: Shelf, door: Door, admission: Admission
-    ) -> None:
-        self._settings, self._playback, self._shelf, self._door, self._admission = (
-            settings,
-            playback,
-            shelf,
-            door,
-            admission,
-        )
-        self._asked = KeyedBuckets(ASKED_PER_SECOND, ASKED_AT_ONCE)
+    def __init__(self, playback: Playback, shelf: Shelf, door: Door, admission: Admission) -> None:
+        self._playback, self._shelf, self._door, self._admission = playback, shelf, door, admission
 
-    def require_patience(self, request: Request) -> None:
-        """Raise TooManyRequests for a client that asks too often."""
-        peer = request.client.host if request.client else None
-        address = client_address(request.headers.raw, peer, self._settings.trusted_proxies)
-        if not self._asked.take(address, now := time.monotonic()):
-            raise TooManyRequests("too many requests for the streams", self._asked.wait(address, now))
+    def of(self, request: Request) -> dict[str, Any]:
+        """Return everything for the admin token, else what is the caller's own.
 
-    def is_admin(self, request: Request) -> bool:
-        """Tell whether the request carries the admin token."""
+        Credentials that are not the admin token are a guess at it for the service's gate, which may raise
+        TooManyRequests; it does not where a stream is open with them, since then they are somebody's own.
+        """
         try:
-            require_admin(request.headers.get("authorization", ""), self._settings.admin_token.get_secret_value())
-        except BffError:
-            return False
-        return True
+            require_admin(request)
+        except (NotFound, Unauthorized):
+            return self.own(request)
+        except TooManyRequests:
+            own = self.own(request)
+            if not own["viewers"]:
+                raise
+            return own
+        return self.everything()
 
     def everything(self) -> dict[str, Any]:
         """Return counts, each stream and each log of the process."""
@@ -86,12 +73,10 @@ def _listed(spectators: Iterable[Spectator]) -> list[dict[str, Any]]:
     return [each.figures() for each in sorted(spectators, key=lambda spectator: spectator.opened)[:MOST]]
 
 
-def make_router(
-    settings: RelaySettings, playback: Playback, shelf: Shelf, door: Door, admission: Admission
-) -> APIRouter:
+def make_router(playback: Playback, shelf: Shelf, door: Door, admission: Admission) -> APIRouter:
     """Return the route."""
     router = APIRouter()
-    status = _Status(settings, playback, shelf, door, admission)
+    status = _Status(playback, shelf, door, admission)
 
     @router.get("/api/v1/streams")
     async def streams(request: Request) -> JsonResponse:
@@ -99,8 +84,6 @@ def make_router(
 
         Those of the caller's credentials; with the admin token all of them, with the process's counts.
         """
-        status.require_patience(request)
-        body = status.everything() if status.is_admin(request) else status.own(request)
-        return JsonResponse(body, headers={"cache-control": "no-store"})
+        return JsonResponse(status.of(request), headers={"cache-control": "no-store"})
 
     return router

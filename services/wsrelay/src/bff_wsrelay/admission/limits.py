@@ -23,7 +23,6 @@ from starlette.types import Scope
 
 from bff_shared.errors import Busy, ClientBusy
 from bff_shared.limits import ConnectionLimiter, KeyedBuckets, client_address
-from bff_shared.outcomes import WEBSOCKET, Outcomes
 from bff_wsrelay.admission.drain import Drain
 from bff_wsrelay.admission.origins import OriginRefused, is_origin_allowed
 from bff_wsrelay.settings import RelaySettings
@@ -47,11 +46,8 @@ class Admission:
         refused: how many handshakes were refused since the start.
     """
 
-    def __init__(
-        self, settings: RelaySettings, draw: Callable[[], float] = random.random, outcomes: Outcomes | None = None
-    ) -> None:
+    def __init__(self, settings: RelaySettings, draw: Callable[[], float] = random.random) -> None:
         self._settings = settings
-        self._outcomes = outcomes or Outcomes()
         self._limiter = ConnectionLimiter(
             settings.stream_max_connections, settings.stream_max_per_client, what="stream", retry_after=RETRY_AFTER
         )
@@ -100,9 +96,8 @@ class Admission:
                 self._count("client")
                 raise
             except Busy:
-                # Want of capacity is the relay's; an origin, one client's limit and a drain say nothing about it.
+                # No failure for a flag's budget: two clients that fill the relay would turn the flag off for everybody.
                 self._count("capacity")
-                self._outcomes.add(WEBSOCKET, address, failed=True)
                 raise
             yield address
 
