@@ -16,6 +16,7 @@ import io
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 import tomllib
@@ -207,6 +208,11 @@ def table(results: Sequence[Result], what: str) -> str:
     return "\n".join(lines)
 
 
+def _commit() -> str:
+    command = ("git", "describe", "--always", "--dirty")
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests.mutation.run", description="Which changes of the code does no test notice?"
@@ -246,7 +252,7 @@ def main() -> None:
             print(f"  line {mutant.line}, {mutant.name}", flush=True)
     if chosen.write:
         sampled = f"A sample of {chosen.sample} of each module, seed {chosen.seed}:"
-        what = sampled if chosen.sample else "Every mutant:"
+        what = f"At commit {_commit()}. {sampled if chosen.sample else 'Every mutant:'}"
         before, _, rest = PAGE.read_text().partition(BEGIN)
         PAGE.write_text(f"{before}{BEGIN}\n{table(results, what)}\n{END}{rest.partition(END)[2]}")
 

@@ -225,7 +225,10 @@ async def test_revoked_token_sees_nothing_at_the_next_look_and_nothing_is_left(
     assert (await client.get("/api/v1/runs/r/complete")).json()["metadata"]["backend_calls"] == 4
 
 
-async def test_refusals_are_asked_again(start_app: StartApp, start_aggregator: StartAggregator) -> None:
+async def test_refusals_are_asked_again(
+    start_app: StartApp, start_aggregator: StartAggregator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bff_aggregator.runs.service.LEAD", 60.0)  # no part is asked for before the run was looked at
     shifty = Shifty([0, 0])
     shifty.revoked = True
     client = await start_aggregator(backend_url=await start_app(shifty))
