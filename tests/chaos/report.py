@@ -1,10 +1,12 @@
 """The table of what trials showed, as Markdown in the file that CHAOS_REPORT names."""
 
 import os
+import subprocess
 from pathlib import Path
 
 from tests.chaos.trial import Finding
 
+ROOT = Path(__file__).parents[2]
 HEAD = "| what | where | clients of a kind | answers | slowest | streams resumed | longest gap | well again after |"
 
 
@@ -27,4 +29,10 @@ class Report:
         """Append what was found to the file."""
         if target := os.environ.get("CHAOS_REPORT"):
             with Path(target).open("a") as file:
-                file.write("\n".join([HEAD, "|" + "---|" * (HEAD.count("|") - 1), *self._rows, ""]))
+                rule = "|" + "---|" * (HEAD.count("|") - 1)
+                file.write("\n".join([f"At commit {_commit()}:", "", HEAD, rule, *self._rows, ""]))
+
+
+def _commit() -> str:
+    command = ("git", "describe", "--always", "--dirty")
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
