@@ -26,11 +26,9 @@ def start_bare_proxy(start_app: Start, start_raw: Start) -> StartProxy:
 
     async def start(backend: Peer | str, **settings: Any) -> str:
         origin = backend if isinstance(backend, str) else await start_raw(backend)
-        return await start_app(
-            create_app(
-                ProxySettings(**{"proxy_prefixes": ("/",), "backend_url": origin, "connect_timeout": 20} | settings)
-            )
-        )
+        # The backend is in this very process, which is late to accept when the machine is busy.
+        usual: dict[str, Any] = {"proxy_prefixes": ("/",), "backend_url": origin, "connect_timeout": 20}
+        return await start_app(create_app(ProxySettings(**{**usual, **settings})))
 
     return start
 
