@@ -38,8 +38,9 @@ def states(answer: httpx.Response) -> list[str]:
     return [body["metadata"]["parts"][part]["state"] for part in PARTS]
 
 
-@pytest.mark.parametrize("status", ["DONE", pytest.param("RUNNING", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("slowest", ["equity", *(pytest.param(part, marks=pytest.mark.slow) for part in PARTS[::2])])
+@pytest.mark.timing
+@pytest.mark.parametrize("status", ["DONE", "RUNNING"])
+@pytest.mark.parametrize("slowest", ["equity", *PARTS[::2]])
 @pytest.mark.parametrize("routes", [[COMPLETE] * 20, [COMPLETE, VIEW] * 10], ids=["complete", "complete and view"])
 async def test_twenty_requests_over_the_slowest_part_make_one_call_for_each_part(
     start_app: StartApp, start_aggregator: StartAggregator, slowest: str, routes: list[str], status: str
@@ -52,6 +53,7 @@ async def test_twenty_requests_over_the_slowest_part_make_one_call_for_each_part
     assert {part: backend.calls[f"/backtests/r/{part}"] for part in PARTS} == dict.fromkeys(PARTS, 1)
 
 
+@pytest.mark.timing
 async def test_a_part_that_failed_is_not_shared_with_those_who_come_later(
     start_app: StartApp, start_aggregator: StartAggregator
 ) -> None:

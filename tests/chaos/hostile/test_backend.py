@@ -62,7 +62,8 @@ async def test_bodies_that_unpack_to_far_too_much_cost_neither_memory_nor_time(t
         until, most = time.monotonic() + ATTACK_S, 0
         for number in range(1000):
             answer = await attacker.request("GET", f"/api/v1/runs/{name}-{number}/complete")
-            assert answer.status == 502, answer.body
+            # 504 where the backend itself was still making the bomb at the deadline.
+            assert answer.status in {502, 504}, answer.body
             most = max(most, target.memory("aggregator"))
             if time.monotonic() > until:
                 break

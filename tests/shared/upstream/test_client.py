@@ -4,6 +4,7 @@ import gzip
 import itertools
 import time
 import tracemalloc
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -493,6 +494,9 @@ async def test_a_response_that_lasts_gives_its_place_to_short_calls(start_raw: S
 
 
 async def test_a_response_that_is_dropped_without_being_closed_gives_its_place_back(start_raw: StartRaw) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()  # what other tests have left is not what this one is about
     async with client(await start_raw(Script()), max_connections=1, max_queue=1, queue_timeout=10) as upstream:
         await upstream.open(Call("GET", b"/"))
         gc.collect()

@@ -157,5 +157,6 @@ async def test_nothing_is_left_of_viewers_that_come_and_go(echo_relay: Relay) ->
     tasks, handles, things = await settle(echo_relay)
     await visits(300)
     left = await settle(echo_relay)
-    assert left[:2] == (tasks, handles)
+    assert left[0] <= tasks
+    assert left[1] <= handles
     assert left[2] - things < 300
