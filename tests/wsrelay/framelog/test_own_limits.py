@@ -26,12 +26,12 @@ NARROW: dict[str, Any] = {"max_connections": 1, "queue_timeout": 0.1}
 @contextmanager
 def no_room(relay: Relay) -> Iterator[None]:
     """Let no question to the backend through as long as the context lasts."""
-    gate = relay.app.state.playback._shelf._equipment.upstream._gates[Kind.SHORT]
-    assert gate.try_enter()
+    limit = relay.app.state.playback._shelf._equipment.upstream._limits[Kind.SHORT]
+    assert limit.try_acquire()
     try:
         yield
     finally:
-        gate.leave()
+        limit.release()
 
 
 async def test_a_viewer_is_not_let_in_on_an_old_verdict_because_the_relay_has_no_room_to_ask() -> None:
