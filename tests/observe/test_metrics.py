@@ -20,7 +20,7 @@ from bff_proxy.settings import ProxySettings
 from bff_tools.ports import free_ports
 from bff_wsrelay.app import create_app as make_wsrelay
 from bff_wsrelay.settings import RelaySettings
-from bff_wsrelay.websocket.close_codes import label
+from bff_wsrelay.websocket.close_codes import metric_label
 from tests.observe.promtool import ROOT
 
 Collectors = list[Counter | Gauge | Histogram]
@@ -66,7 +66,7 @@ def test_gauges_of_dead_workers_do_not_count(collectors: Collectors) -> None:
     [(1000, "1000"), (1015, "1015"), (4404, "4404"), (4999, "other"), (3000, "other"), (7, "other")],
 )
 def test_close_codes_that_anybody_can_make_up_share_a_label(code: int, expected: str) -> None:
-    assert label(code) == expected
+    assert metric_label(code) == expected
 
 
 def test_the_table_of_metrics_is_that_of_the_code() -> None:

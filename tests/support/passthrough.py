@@ -1,4 +1,4 @@
-"""The transparent door on a real socket, in front of backends that a test scripts message by message."""
+"""The pass-through endpoint on a real socket, in front of backends that a test scripts message by message."""
 
 import asyncio
 import contextlib
@@ -22,13 +22,13 @@ from bff_shared.serve import uvicorn_options
 from bff_shared.telemetry.metrics import Metrics
 from bff_shared.telemetry.observe import Observe
 from bff_wsrelay.admission.limits import Admission
-from bff_wsrelay.passthrough.endpoint import Door
-from bff_wsrelay.passthrough.metrics import DoorMetrics
-from bff_wsrelay.passthrough.session import DoorLimits
+from bff_wsrelay.passthrough.endpoint import PassthroughEndpoint
+from bff_wsrelay.passthrough.metrics import PassthroughMetrics
+from bff_wsrelay.passthrough.session import SessionLimits
 from bff_wsrelay.settings import RelaySettings
 from bff_wsrelay.websocket.backoff import Backoff
-from bff_wsrelay.websocket.connector import Dialer, Patience
-from bff_wsrelay.websocket.server import WireProtocol, allow_long_lines
+from bff_wsrelay.websocket.connector import ConnectionOptions, Connector
+from bff_wsrelay.websocket.server import WebSocketProtocol, allow_long_lines
 
 PATH = "/api/v1/backtests/run-1/ws"
 MAX_MESSAGE = 1024 * 1024
@@ -38,8 +38,8 @@ WAIT = 10
 Script = Callable[[ServerConnection], Awaitable[None]]
 
 
-class Watcher:
-    """A viewer, as a script: what it says, what it hears, how it ends. Every wait ends after ten seconds."""
+class PassthroughClient:
+    """A scripted client of the passthrough; every wait ends after ten seconds."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
@@ -49,21 +49,21 @@ class Watcher:
         """The headers of the answer to the handshake."""
         return Headers() if self.connection.response is None else self.connection.response.headers
 
-    async def says(self, *messages: Any) -> None:
+    async def sends(self, *messages: Any) -> None:
         """Send messages; whatever is neither text nor bytes as JSON."""
         for message in messages:
             await self.connection.send(message if isinstance(message, str | bytes) else json.dumps(message))
 
-    async def hears(self, count: int = 1) -> list[Any]:
+    async def receives(self, count: int = 1) -> list[Any]:
         """Return the next messages, decoded where they are JSON objects."""
         async with asyncio.timeout(WAIT):
             return [_decoded(await self.connection.recv()) for _ in range(count)]
 
-    async def hears_until(self, found: Callable[[Any], bool]) -> list[Any]:
+    async def receives_until(self, found: Callable[[Any], bool]) -> list[Any]:
         """Return the messages up to the first that is found."""
         heard: list[Any] = []
         while not heard or not found(heard[-1]):
-            heard += await self.hears()
+            heard += await self.receives()
         return heard
 
     async def ends(self) -> tuple[int, str]:
@@ -81,18 +81,18 @@ def _decoded(message: str | bytes) -> Any:
 
 @dataclass
 class Relay:
-    """A running transparent door; `url` leads to the backend's `/backtests/run-1/ws`."""
+    """A running pass-through endpoint; `url` leads to the backend's `/backtests/run-1/ws`."""
 
     url: str
     admission: Admission
     metrics: Metrics
 
     @asynccontextmanager
-    async def watch(self, path: str = "", **options: Any) -> AsyncIterator[Watcher]:
+    async def watch(self, path: str = "", **options: Any) -> AsyncIterator[PassthroughClient]:
         """Open a viewer's connection and close it at the end."""
         options = {"compression": None, "proxy": None, "max_size": None, **options}
         async with connect(f"{self.url}{path}", **options) as connection:
-            yield Watcher(connection)
+            yield PassthroughClient(connection)
 
 
 class Backend:
@@ -171,21 +171,23 @@ async def relaying(
     backend_url: str,
     *,
     schedule: Sequence[float] = QUICK,
-    patience: Patience | None = None,
-    limits: DoorLimits | None = None,
+    options: ConnectionOptions | None = None,
+    limits: SessionLimits | None = None,
     **settings: Any,
 ) -> AsyncIterator[Relay]:
     allow_long_lines()
     chosen = RelaySettings(backend_url=backend_url, **settings)
     admission = Admission(chosen)
-    dialer = Dialer(backend_url, patience or Patience(max_message=MAX_MESSAGE))
+    connector = Connector(backend_url, options or ConnectionOptions(max_message=MAX_MESSAGE))
     metrics = Metrics()
-    bounds, counts = limits or DoorLimits(), DoorMetrics(metrics.registry)
-    door = Door(admission, dialer, bounds, chosen.trusted_proxies, counts, lambda: Backoff(schedule, lambda: 1.0))
-    app = Starlette(routes=[WebSocketRoute("/api/v1/backtests/{run_id}/ws", door)])
+    bounds, counts = limits or SessionLimits(), PassthroughMetrics(metrics.registry)
+    endpoint = PassthroughEndpoint(
+        admission, connector, bounds, chosen.trusted_proxies, counts, lambda: Backoff(schedule, lambda: 1.0)
+    )
+    app = Starlette(routes=[WebSocketRoute("/api/v1/backtests/{run_id}/ws", endpoint)])
     observed = Observe(app, metrics, lambda: False)
-    options = {**uvicorn_options(chosen), "lifespan": "off", "ws": WireProtocol, "ws_max_size": MAX_MESSAGE}
-    config = uvicorn.Config(observed, port=0, **options)
+    serving = {**uvicorn_options(chosen), "lifespan": "off", "ws": WebSocketProtocol, "ws_max_size": MAX_MESSAGE}
+    config = uvicorn.Config(observed, port=0, **serving)
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)

@@ -1,4 +1,4 @@
-"""The playback door on a real socket, and a client of the backend's protocol."""
+"""The playback endpoint on a real socket, and a client of the backend's protocol."""
 
 import asyncio
 import json

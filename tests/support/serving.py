@@ -10,7 +10,7 @@ import uvicorn.server
 
 from bff_shared.serve import uvicorn_options
 from bff_shared.settings import Settings
-from bff_wsrelay.websocket.server import WireProtocol
+from bff_wsrelay.websocket.server import WebSocketProtocol
 
 START_S = 30.0
 PAUSE_S = 0.005
@@ -66,6 +66,6 @@ async def listening(app: Any, *, force: bool, **options: Any) -> AsyncIterator[i
 @asynccontextmanager
 async def serving(app: Any, **options: Any) -> AsyncIterator[str]:
     """Serve an app behind the relay's own WebSocket server; yields the address of its root."""
-    own = {"ws": WireProtocol, "lifespan": "off", **options}
+    own = {"ws": WebSocketProtocol, "lifespan": "off", **options}
     async with listening(app, force=False, **own) as port:
         yield f"ws://127.0.0.1:{port}/"

@@ -1,4 +1,4 @@
-"""Fixtures for the relay's tests: its transparent door, and backends behind it."""
+"""Fixtures for the relay's tests: its pass-through endpoint, and backends behind it."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from bff_wsrelay.passthrough.session import DoorLimits
-from bff_wsrelay.websocket.connector import Patience
+from bff_wsrelay.passthrough.session import SessionLimits
+from bff_wsrelay.websocket.connector import ConnectionOptions
 from tests.support.passthrough import MAX_MESSAGE, WAIT, Backend, Relay, Script, StartBackend, StartRelay, relaying
 
 
@@ -46,5 +46,8 @@ async def echo_relay(start_relay: StartRelay, start_backend: StartBackend) -> Re
             await backend.send(message)
 
     backend = await start_backend(echo)
-    unhurried = {"limits": DoorLimits(admit=WAIT), "patience": Patience(connect=WAIT, max_message=MAX_MESSAGE)}
+    unhurried = {
+        "limits": SessionLimits(admit=WAIT),
+        "options": ConnectionOptions(connect=WAIT, max_message=MAX_MESSAGE),
+    }
     return await start_relay(backend.url, **unhurried)

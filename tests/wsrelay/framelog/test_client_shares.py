@@ -11,24 +11,24 @@ import pytest
 from bff_shared.telemetry.metrics import Metrics
 from bff_shared.upstream.client import Upstream
 from bff_wsrelay.framelog.fair_semaphore import FairSemaphore
-from bff_wsrelay.framelog.frame import take
+from bff_wsrelay.framelog.frame import parse_frame
 from bff_wsrelay.framelog.frame_log import FrameLog
-from bff_wsrelay.framelog.log_budget import Held, Ledger, Verdict
-from bff_wsrelay.framelog.registry import Shelf
+from bff_wsrelay.framelog.log_budget import Ledger, LogUse, Verdict
+from bff_wsrelay.framelog.registry import Registry
 from bff_wsrelay.metrics import StreamMetrics
 from bff_wsrelay.settings import RelaySettings
-from bff_wsrelay.websocket.connector import Dialer, Patience
+from bff_wsrelay.websocket.connector import ConnectionOptions, Connector
 from tests.support.playback import FAST, Relay, play_through, playing, watching
 from tests.support.runs import Fate, RunBackend, assert_conserved, source
 
 MEBI = 1024 * 1024
 
 
-def log(key: str, size: int, *clients: str, watched: bool = True, since: float = 0.0) -> Held[str]:
-    return Held(key, size, clients, watched, since)
+def log(key: str, size: int, *clients: str, watched: bool = True, since: float = 0.0) -> LogUse[str]:
+    return LogUse(key, size, clients, watched, since)
 
 
-def judge(logs: Sequence[Held[str]], growing: str, limit: int, client_limit: int) -> Verdict[str]:
+def judge(logs: Sequence[LogUse[str]], growing: str, limit: int, client_limit: int) -> Verdict[str]:
     """Return the verdict of a ledger in which every log is booked, each after one that was smaller and another's."""
     ledger: Ledger[str] = Ledger(limit, client_limit)
     for each in logs:
@@ -77,9 +77,9 @@ async def test_a_log_that_grows_has_no_other_log_looked_at_while_all_keep_to_the
 ) -> None:
     settings, metrics = RelaySettings(), Metrics()
     upstream = Upstream(settings, metrics)
-    dialer = Dialer(settings.backend_url, Patience())
-    shelf = Shelf(settings, upstream, dialer, StreamMetrics(metrics.registry))
-    monkeypatch.setattr(Shelf, "_read", lambda *_: None)
+    connector = Connector(settings.backend_url, ConnectionOptions())
+    registry = Registry(settings, upstream, connector, StreamMetrics(metrics.registry))
+    monkeypatch.setattr(Registry, "_start_ingester", lambda *_: None)
     looks, size = Counter[int](), vars(FrameLog)["size"]
 
     def counted(log: FrameLog) -> int:
@@ -88,18 +88,18 @@ async def test_a_log_that_grows_has_no_other_log_looked_at_while_all_keep_to_the
 
     with ExitStack() as stack:
         opened = [
-            stack.enter_context(shelf.open(f"run{number}", [], f"192.0.2.{number % 250}")) for number in range(300)
+            stack.enter_context(registry.open(f"run{number}", [], f"192.0.2.{number % 250}")) for number in range(300)
         ]
         monkeypatch.setattr(FrameLog, "size", property(counted))
         growing = opened[150]
         for each in source(1_000):
-            growing.recording.log.append(take(each))
-            shelf._limit(growing)
-        assert set(looks) == {id(growing.recording.log)}
-        assert abs(shelf.size - shelf._ledger.size) < 256
-        assert shelf._ledger.size > 50_000
-    await shelf.aclose()
-    assert shelf._ledger.size == 0
+            growing.topic.log.append(parse_frame(each))
+            registry._limit(growing)
+        assert set(looks) == {id(growing.topic.log)}
+        assert abs(registry.size - registry._ledger.size) < 256
+        assert registry._ledger.size > 50_000
+    await registry.aclose()
+    assert registry._ledger.size == 0
     await upstream.aclose()
 
 

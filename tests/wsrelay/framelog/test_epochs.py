@@ -98,7 +98,7 @@ async def test_a_viewer_that_comes_back_during_an_outage_goes_on_in_the_same_run
         assert_conserved(again.frames, backend.frames, start=100 if is_same else 121)
 
 
-async def test_a_place_without_its_epoch_is_not_called_resumed() -> None:
+async def test_a_position_without_its_epoch_is_not_called_resumed() -> None:
     backend = RunBackend(source(300), lambda _: Fate())
     async with playing(backend) as relay:
         async with watching(relay.stream(FAST)) as client:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import orjson
 import pytest
 
-from bff_wsrelay.framelog.frame import Malformed, instant, merge_ohlc, read, take
+from bff_wsrelay.framelog.frame import Malformed, merge_ohlc, parse_frame, parse_json, parse_time
 from tests.support.playback import FAST, Client, play_through, playing, watching
 from tests.support.runs import Fate, Message, RunBackend, assert_conserved, source
 
@@ -39,9 +39,9 @@ CANDLE = GOOD["ohlc"]
     ids=str,
 )
 def test_a_frame_that_nobody_can_read_is_malformed(wrong: Message) -> None:
-    take(GOOD)
+    parse_frame(GOOD)
     with pytest.raises(Malformed):
-        take(GOOD | wrong)
+        parse_frame(GOOD | wrong)
 
 
 @pytest.mark.parametrize(
@@ -60,25 +60,25 @@ def test_a_frame_that_nobody_can_read_is_malformed(wrong: Message) -> None:
     ids=str,
 )  # fmt: skip
 def test_what_is_missing_from_a_frame_is_none_and_the_rest_is_kept(given: Message, kept: Message) -> None:
-    frame = orjson.loads(take(GOOD | given).head + b"}")
+    frame = orjson.loads(parse_frame(GOOD | given).head + b"}")
     wanted = {key: value for key, value in (GOOD | kept).items() if key not in {"dropped", "n", "seq"}}
     assert {key: frame[key] for key in wanted} == wanted
 
 
 def test_a_candle_without_one_of_its_prices_is_none() -> None:
     text = b'{"t":"frame","ts":"2025-01-02T14:30:00Z","ohlc":{"o":NaN,"h":2,"l":1,"c":1,"v":1}}'
-    assert take(read(text)).ohlc is None
+    assert parse_frame(parse_json(text)).ohlc is None
 
 
 @pytest.mark.parametrize("value", ['"\\ud83d"', "2" * 400, str(2**70), "[" * 150 + "]" * 150], ids=len)
 def test_what_pythons_json_writes_can_be_written_again(value: str) -> None:
     text = f'{{"t":"frame","ts":"2025-01-02T14:30:00Z","orders":[{{"note":{value}}}],"metrics":{value}}}'
-    assert orjson.loads(take(read(text)).head + b"}")["orders"][0].keys() == {"note"}
+    assert orjson.loads(parse_frame(parse_json(text)).head + b"}")["orders"][0].keys() == {"note"}
 
 
 def test_a_message_that_is_nested_too_deeply_is_malformed() -> None:
     with pytest.raises(Malformed):
-        read(f'{{"t":"frame","orders":{"[" * 5000}{"]" * 5000}}}')
+        parse_json(f'{{"t":"frame","orders":{"[" * 5000}{"]" * 5000}}}')
 
 
 def test_volumes_add_up_to_something_that_json_can_carry() -> None:
@@ -92,7 +92,7 @@ def test_volumes_add_up_to_something_that_json_can_carry() -> None:
 @pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-00:01"])
 def test_a_time_outside_the_years_that_can_be_written_is_none(text: str) -> None:
     with pytest.raises(ValueError, match="years"):
-        instant(text)
+        parse_time(text)
 
 
 def left_out(client: Client) -> list[int]:
@@ -106,7 +106,7 @@ def broken(frames: list[Message], *indexes: int) -> list[Message]:
     ]
 
 
-async def test_a_malformed_frame_is_left_out_counted_and_told() -> None:
+async def test_a_malformed_frame_is_left_out_counted_and_reported() -> None:
     run = source(300)
     backend = RunBackend(broken(run, 100, 101, 200))
     rest = [frame for index, frame in enumerate(run) if index not in {100, 101, 200}]
@@ -156,7 +156,7 @@ async def test_a_run_none_of_whose_frames_can_be_read_is_refused_for_good() -> N
         assert client.messages[-1]["code"] == "STREAM_ERROR"
 
 
-async def test_a_reading_that_always_breaks_at_the_same_frame_is_given_up() -> None:
+async def test_a_pass_that_always_breaks_at_the_same_frame_is_given_up() -> None:
     backend = RunBackend(source(300), lambda _: Fate(kill_after=100))
     async with playing(backend) as relay, watching(relay.stream(FAST)) as client:
         assert await client.until_closed() == 4424
@@ -164,7 +164,7 @@ async def test_a_reading_that_always_breaks_at_the_same_frame_is_given_up() -> N
         assert backend.connections == 3
 
 
-async def test_a_reading_that_always_breaks_where_the_equity_ends_was_whole() -> None:
+async def test_a_pass_that_always_breaks_where_the_equity_ends_was_whole() -> None:
     frames = source(100)
     curve = [{"timestamp": frames[-1]["ts"], "equity": 1.0}]
     backend = RunBackend([*frames, frames[0]], lambda _: Fate(kill_after=100), curve=curve)

@@ -12,11 +12,11 @@ from websockets.exceptions import InvalidStatus
 from bff_shared.errors import ClientBusy
 from bff_shared.telemetry.metrics import Metrics
 from bff_shared.upstream.client import Kind, Upstream
-from bff_wsrelay.framelog.registry import Shelf
-from bff_wsrelay.framelog.run_info import detail
+from bff_wsrelay.framelog.registry import Registry
+from bff_wsrelay.framelog.run_info import read_detail
 from bff_wsrelay.metrics import StreamMetrics
 from bff_wsrelay.settings import RelaySettings
-from bff_wsrelay.websocket.connector import Dialer, Patience
+from bff_wsrelay.websocket.connector import ConnectionOptions, Connector
 from tests.support.playback import FAST, Relay, play_through, playing, watching
 from tests.support.runs import RunBackend, assert_conserved, source
 
@@ -26,7 +26,7 @@ NARROW: dict[str, Any] = {"max_connections": 1, "queue_timeout": 0.1}
 @contextmanager
 def no_room(relay: Relay) -> Iterator[None]:
     """Let no question to the backend through as long as the context lasts."""
-    limit = relay.app.state.playback._shelf._equipment.upstream._limits[Kind.SHORT]
+    limit = relay.app.state.playback._registry._resources.upstream._limits[Kind.SHORT]
     assert limit.try_acquire()
     try:
         yield
@@ -68,14 +68,14 @@ async def test_a_reading_that_the_relay_has_no_room_for_waits_and_counts_as_no_b
 
 
 class Asked:
-    """A reader whose first question is refused for the sake of the client that asks it."""
+    """An ingester whose first question is refused for the sake of the client that asks it."""
 
     def __init__(self) -> None:
-        self.identified = asyncio.Event()
-        self.identified.set()
+        self.detail_known = asyncio.Event()
+        self.detail_known.set()
         self.questions = 0
 
-    async def look(self, _: float) -> bool:
+    async def fetch_detail(self, _: float) -> bool:
         self.questions += 1
         first = self.questions == 1
         await asyncio.sleep(0)
@@ -87,37 +87,41 @@ class Asked:
 async def test_a_client_that_has_its_share_of_questions_has_nobody_else_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Shelf, "_read", lambda *_: None)
+    monkeypatch.setattr(Registry, "_start_ingester", lambda *_: None)
     settings, metrics = RelaySettings(log_recheck_seconds=0), Metrics()
     upstream = Upstream(settings, metrics)
-    shelf = Shelf(settings, upstream, Dialer(settings.backend_url, Patience()), StreamMetrics(metrics.registry))
-    with shelf.open("run", [], "192.0.2.1") as kept:
-        kept.recording.identify(detail("run", {"status": "DONE"}), time.monotonic() - 1)
-        kept.reader = reader = Asked()  # type: ignore[assignment]
-        outcomes = await asyncio.gather(*(shelf.verify(kept) for _ in range(3)), return_exceptions=True)
+    registry = Registry(
+        settings, upstream, Connector(settings.backend_url, ConnectionOptions()), StreamMetrics(metrics.registry)
+    )
+    with registry.open("run", [], "192.0.2.1") as entry:
+        entry.topic.set_detail(read_detail("run", {"status": "DONE"}), time.monotonic() - 1)
+        entry.ingester = ingester = Asked()  # type: ignore[assignment]
+        outcomes = await asyncio.gather(*(registry.verify(entry) for _ in range(3)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [ClientBusy, type(None), type(None)]
-    assert reader is not None
-    assert reader.questions == 2
-    await shelf.aclose()
+    assert ingester is not None
+    assert ingester.questions == 2
+    await registry.aclose()
     await upstream.aclose()
 
 
 async def test_a_log_that_is_opened_again_counts_for_who_watches_it_now(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Shelf, "_read", lambda *_: None)
+    monkeypatch.setattr(Registry, "_start_ingester", lambda *_: None)
     settings, metrics = RelaySettings(), Metrics()
     upstream = Upstream(settings, metrics)
-    shelf = Shelf(settings, upstream, Dialer(settings.backend_url, Patience()), StreamMetrics(metrics.registry))
-    with shelf.open("run", [], "192.0.2.1") as kept:
-        assert kept.client == "192.0.2.1"
-    with shelf.open("run", [], "192.0.2.2") as again:
-        assert (again is kept, again.client) == (True, "192.0.2.2")
-        with shelf.open("run", [], "192.0.2.3"):
+    registry = Registry(
+        settings, upstream, Connector(settings.backend_url, ConnectionOptions()), StreamMetrics(metrics.registry)
+    )
+    with registry.open("run", [], "192.0.2.1") as entry:
+        assert entry.client == "192.0.2.1"
+    with registry.open("run", [], "192.0.2.2") as again:
+        assert (again is entry, again.client) == (True, "192.0.2.2")
+        with registry.open("run", [], "192.0.2.3"):
             assert again.client == "192.0.2.2"
-    first, second = shelf.open("run", [], "192.0.2.4"), shelf.open("run", [], "192.0.2.5")
+    first, second = registry.open("run", [], "192.0.2.4"), registry.open("run", [], "192.0.2.5")
     first.__enter__()
     second.__enter__()
     first.__exit__(None, None, None)
-    assert kept.client == "192.0.2.5"
+    assert entry.client == "192.0.2.5"
     second.__exit__(None, None, None)
-    await shelf.aclose()
+    await registry.aclose()
     await upstream.aclose()

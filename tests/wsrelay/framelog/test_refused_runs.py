@@ -9,16 +9,16 @@ import pytest
 
 from bff_wsrelay.framelog.failures import Failure, FailureReason
 from bff_wsrelay.framelog.frame_log import FrameLog
-from bff_wsrelay.framelog.ingester import Reader
-from bff_wsrelay.framelog.registry import Failures
-from bff_wsrelay.framelog.topic import Recording
+from bff_wsrelay.framelog.ingester import Ingester
+from bff_wsrelay.framelog.registry import FailureCache
+from bff_wsrelay.framelog.topic import Topic
 from tests.support.passthrough import open_sockets
 from tests.support.playback import Relay, playing, watching
 from tests.support.rfc6455 import CLOSE, Peer
 from tests.support.runs import RunBackend, source
 
 TOKEN = "a-secret-that-nobody-may-keep"
-KEPT = (Reader, Recording, FrameLog, Failure)
+KEPT = (Ingester, Topic, FrameLog, Failure)
 
 
 def credentials_in_memory() -> int:
@@ -52,17 +52,17 @@ async def refused(relay: Relay, count: int, run: str, kind: str) -> set[int]:
 
 async def handshake(port: int, path: str, headers: dict[str, str]) -> int:
     """Return the status that a handshake is refused with, or the code of the close frame that follows it."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    ingester, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         async with asyncio.timeout(30):
             fields = {"Host": f"127.0.0.1:{port}", "Upgrade": "websocket", "Connection": "Upgrade", **headers}
             fields |= {"Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Version": "13"}
             head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
             writer.write(f"GET {path} HTTP/1.1\r\n{head}\r\n".encode())
-            status = int((await reader.readuntil(b"\r\n\r\n")).split()[1])
+            status = int((await ingester.readuntil(b"\r\n\r\n")).split()[1])
             if status != 101:
                 return status
-            peer = Peer(reader, writer, mask=True)
+            peer = Peer(ingester, writer, mask=True)
             while (seen := await peer.frame()) is not None:
                 if seen.opcode == CLOSE:
                     return seen.code
@@ -111,7 +111,7 @@ async def test_refused_handshakes_leave_nothing_behind(kind: str, run: str, endi
 
 
 def test_failures_are_remembered_up_to_a_number_and_for_a_while() -> None:
-    failures = Failures(seconds=10, limit=100)
+    failures = FailureCache(seconds=10, limit=100)
     for number in range(1_000):
         failures.remember((f"run{number}", ""), FailureReason("STREAM_ERROR", "", 4424), now=number / 1_000)
     assert len(failures) == 100
@@ -126,7 +126,7 @@ def test_failures_are_remembered_up_to_a_number_and_for_a_while() -> None:
 
 
 def test_refusals_make_no_run_forgotten_that_was_read_in_vain() -> None:
-    failures = Failures(seconds=10, limit=100)
+    failures = FailureCache(seconds=10, limit=100)
     failures.remember(("broken", ""), FailureReason("STREAM_ERROR", "", 4424), now=0)
     for number in range(1_000):
         failures.remember((f"guess{number}", ""), FailureReason("RUN_NOT_FOUND", "", 4404), now=0.1)

@@ -10,9 +10,9 @@ from pydantic import SecretStr
 from websockets.exceptions import InvalidStatus
 
 from bff_wsrelay.framelog.codec import Damaged, pack, part_count, unpack
-from bff_wsrelay.framelog.frame import take
+from bff_wsrelay.framelog.frame import parse_frame
 from bff_wsrelay.framelog.frame_log import BLOCK, ByteLru, FrameLog
-from bff_wsrelay.framelog.shared_store import Replicas, digest
+from bff_wsrelay.framelog.shared_store import SharedStore, credentials_digest
 from bff_wsrelay.settings import RelaySettings
 from tests.support.playback import relaying, watching
 from tests.support.redis_server import RedisServer, cluster, running
@@ -31,7 +31,7 @@ def redis_server() -> Iterator[RedisServer]:
 def whole(count: int) -> FrameLog:
     log = FrameLog("epoch", MEBI, ByteLru(MEBI))
     for frame in source(count):
-        log.append(take(frame))
+        log.append(parse_frame(frame))
     log.ended = True
     return log
 
@@ -78,16 +78,18 @@ class Closed:
 
 
 async def test_a_connection_that_is_being_closed_counts_as_redis_away(redis_server: RedisServer) -> None:
-    replicas = Replicas(RelaySettings(redis_url=redis_server.url, digest_key=SecretStr("key")))
-    replicas._client = Closed()  # type: ignore[assignment]
-    assert await replicas.claim("run", []) is None
+    store = SharedStore(RelaySettings(redis_url=redis_server.url, digest_key=SecretStr("key")))
+    store._client = Closed()  # type: ignore[assignment]
+    assert await store.acquire("run", []) is None
 
 
 def test_no_two_runs_and_credentials_have_one_key() -> None:
     run, name, value = "X", b"authorization", b"v"
-    assert digest(b"k", f"{run}\n{name.decode()}:{value.decode()}", []) != digest(b"k", run, [(name, value)])
-    assert digest(b"k", run, [(name, b"v:w")]) != digest(b"k", run, [(name + b":v", b"w")])
-    assert digest(b"k", run, [(b"Authorization", value)]) == digest(b"k", run, [(name, value)])
+    assert credentials_digest(b"k", f"{run}\n{name.decode()}:{value.decode()}", []) != credentials_digest(
+        b"k", run, [(name, value)]
+    )
+    assert credentials_digest(b"k", run, [(name, b"v:w")]) != credentials_digest(b"k", run, [(name + b":v", b"w")])
+    assert credentials_digest(b"k", run, [(b"Authorization", value)]) == credentials_digest(b"k", run, [(name, value)])
 
 
 class Deliberate:
@@ -111,28 +113,28 @@ class Deliberate:
         return 1
 
 
-def shared_by(client: Deliberate) -> Replicas:
-    replicas = Replicas(RelaySettings(redis_url="redis://127.0.0.1:1", digest_key=SecretStr("key")))
-    replicas._client = client  # type: ignore[assignment]
-    return replicas
+def shared_by(client: Deliberate) -> SharedStore:
+    store = SharedStore(RelaySettings(redis_url="redis://127.0.0.1:1", digest_key=SecretStr("key")))
+    store._client = client  # type: ignore[assignment]
+    return store
 
 
 @pytest.mark.slow
 async def test_a_log_of_many_parts_has_as_much_time_as_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bff_wsrelay.framelog.codec.PART", 512)
     monkeypatch.setattr("bff_wsrelay.framelog.shared_store.DEADLINE", 0.5)
-    replicas, log = shared_by(client := Deliberate(0.01)), whole(2000)
-    await replicas.offer("run", [], log)
+    store, log = shared_by(client := Deliberate(0.01)), whole(2000)
+    await store.offer("run", [], log)
     assert len(client.values) > 60
     again = FrameLog("epoch", MEBI, ByteLru(MEBI))
-    assert await replicas.fetch("run", [], again)
+    assert await store.fetch("run", [], again)
     assert again.head(0, 2000) == log.head(0, 2000)
 
 
-async def test_a_log_that_cannot_be_shared_does_not_hold_up_claims() -> None:
-    replicas = shared_by(Deliberate(0, OSError("no space")))
-    await replicas.offer("run", [], whole(10))
-    assert await replicas.claim("run", []) is True
+async def test_a_log_that_cannot_be_shared_does_not_hold_up_leases() -> None:
+    store = shared_by(Deliberate(0, OSError("no space")))
+    await store.offer("run", [], whole(10))
+    assert await store.acquire("run", []) is True
 
 
 @pytest.fixture(scope="module", params=[running, cluster], ids=["single", "cluster"])
@@ -182,27 +184,27 @@ async def test_commands_that_come_at_once_open_one_client_and_the_end_closes_it(
         with redis_server.client() as client:
             return len(client.client_list())
 
-    replicas = Replicas(RelaySettings(redis_url=redis_server.url))
+    store = SharedStore(RelaySettings(redis_url=redis_server.url))
     before = connections()
-    assert await asyncio.gather(*(replicas.claim(f"run-{n}", []) for n in range(8))) == [True] * 8
-    await replicas.aclose()
+    assert await asyncio.gather(*(store.acquire(f"run-{n}", []) for n in range(8))) == [True] * 8
+    await store.aclose()
     async with asyncio.timeout(10):
         while connections() > before:
             await asyncio.sleep(0.01)
 
 
-async def test_the_claim_of_a_relay_that_is_gone_is_nobodys(redis_server: RedisServer) -> None:
+async def test_the_lease_of_a_relay_that_is_gone_expires(redis_server: RedisServer) -> None:
     backend = RunBackend(source(100), created_at="2025-09-29T00:00:00+00:00")
     await backend.start()
     settings = RelaySettings(backend_url=backend.url, redis_url=redis_server.url, digest_key=SecretStr("gone"))
-    gone = Replicas(settings, lease=0.3)
-    assert await gone.claim("run", []) is True
+    gone = SharedStore(settings, lease=0.3)
+    assert await gone.acquire("run", []) is True
     options: dict[str, Any] = {"redis_url": redis_server.url, "digest_key": "gone"}
     async with relaying(backend.url, **options) as relay, watching(relay.stream(FAST)) as client:
         await client.until(lambda message: message.get("state") == "waiting")
         await client.until_type("end")
         async with asyncio.timeout(10):
-            while not await gone.claim("run", []):  # whoever has read gives the turn back
+            while not await gone.acquire("run", []):  # whoever has read gives the turn back
                 await asyncio.sleep(0.01)
     assert backend.connections == 1
     await gone.aclose()
@@ -213,8 +215,8 @@ async def test_a_relay_that_waits_too_long_for_another_reads_for_itself(redis_se
     backend = RunBackend(source(100), created_at="2025-09-30T00:00:00+00:00")
     await backend.start()
     settings = RelaySettings(backend_url=backend.url, redis_url=redis_server.url, digest_key=SecretStr("busy"))
-    busy = Replicas(settings, lease=60)
-    assert await busy.claim("run", []) is True
+    busy = SharedStore(settings, lease=60)
+    assert await busy.acquire("run", []) is True
     options: dict[str, Any] = {"redis_url": redis_server.url, "digest_key": "busy", "log_claim_seconds": 0.1}
     async with relaying(backend.url, **options) as relay, watching(relay.stream(FAST)) as client:
         await client.until_type("end")
@@ -228,8 +230,8 @@ async def test_waiting_for_another_relay_keeps_no_other_run_of_the_address_from_
     backend = RunBackend(source(200), more={"other": source(50)})
     await backend.start()
     settings = RelaySettings(backend_url=backend.url, redis_url=redis_server.url, digest_key=SecretStr("slot"))
-    busy = Replicas(settings, lease=60)
-    assert await busy.claim("run", []) is True
+    busy = SharedStore(settings, lease=60)
+    assert await busy.acquire("run", []) is True
     options: dict[str, Any] = {"redis_url": redis_server.url, "digest_key": "slot", "log_claim_seconds": 1000}
     async with (
         relaying(backend.url, read_max_per_client=1, **options) as relay,

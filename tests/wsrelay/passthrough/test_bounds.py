@@ -1,4 +1,4 @@
-"""What the door may hold: slow sides are waited for, and nothing stays behind when they are gone."""
+"""What a session may hold: slow sides are waited for, and nothing stays behind when they are gone."""
 
 import asyncio
 import gc
@@ -7,8 +7,8 @@ import time
 
 from websockets.asyncio.server import ServerConnection
 
-from bff_wsrelay.passthrough.session import DoorLimits
-from bff_wsrelay.websocket.connector import Dialer, Patience
+from bff_wsrelay.passthrough.session import SessionLimits
+from bff_wsrelay.websocket.connector import ConnectionOptions, Connector
 from tests.support.passthrough import Relay, StartBackend, StartRelay, open_sockets
 
 CHUNK = b"x" * 64 * 1024
@@ -48,7 +48,7 @@ async def test_a_viewer_that_reads_nothing_stops_the_backend(
 
     relay = await start_relay((await start_backend(flood)).url)
     async with relay.watch(max_queue=1) as viewer:
-        await viewer.hears()
+        await viewer.receives()
         async with asyncio.timeout(20):
             await blocked.wait()
         assert sent < FLOOD / 2
@@ -67,7 +67,7 @@ async def test_of_what_nobody_takes_about_two_messages_or_512_kib_wait(start_bac
                 blocked.set()
                 await backend.wait_closed()
 
-    link = await Dialer((await start_backend(flood)).url, Patience(connect=10)).dial("/x", [])
+    link = await Connector((await start_backend(flood)).url, ConnectionOptions(connect=10)).connect("/x", [])
     async with asyncio.timeout(30):
         await blocked.wait()
     assert sum(len(message) for message in await link.receive()) <= 512 * 1024
@@ -90,7 +90,7 @@ async def test_a_backend_that_reads_nothing_stops_the_viewer(
         while sent < FLOOD:
             try:
                 async with asyncio.timeout(0.3):
-                    await viewer.says(CHUNK)
+                    await viewer.sends(CHUNK)
             except TimeoutError:
                 break
             sent += len(CHUNK)
@@ -110,7 +110,7 @@ async def test_a_slow_viewer_gets_everything(start_relay: StartRelay, start_back
     relay = await start_relay((await start_backend(flood)).url)
     async with relay.watch(max_queue=1) as viewer:
         for number in range(count):
-            [message] = await viewer.hears()
+            [message] = await viewer.receives()
             assert message == number.to_bytes(4, "big") + CHUNK
             if number % 50 == 0:
                 await asyncio.sleep(0.02)
@@ -128,11 +128,11 @@ async def test_what_a_viewer_says_too_fast_waits_and_arrives_in_order(
             if len(arrivals) == 30:
                 over.set()
 
-    limits = DoorLimits(max_controls=20)
+    limits = SessionLimits(max_controls=20)
     relay = await start_relay((await start_backend(note)).url, limits=limits)
     async with relay.watch() as viewer:
         begun = time.monotonic()
-        await viewer.says(*({"t": "ctrl", "cmd": "speed", "val": number} for number in range(30)))
+        await viewer.sends(*({"t": "ctrl", "cmd": "speed", "val": number} for number in range(30)))
         async with asyncio.timeout(10):
             await over.wait()
     assert time.monotonic() - begun >= 9 / 20  # 20 at once, then 20 a second
@@ -142,8 +142,8 @@ async def test_what_a_viewer_says_too_fast_waits_and_arrives_in_order(
 async def test_nothing_is_left_of_viewers_that_come_and_go(echo_relay: Relay) -> None:
     async def visit(number: int) -> None:
         async with echo_relay.watch() as viewer:
-            await viewer.says(str(number))
-            assert await viewer.hears() == [str(number)]
+            await viewer.sends(str(number))
+            assert await viewer.receives() == [str(number)]
             if number % 3 == 0:
                 viewer.connection.transport.abort()
             elif number % 3 == 1:

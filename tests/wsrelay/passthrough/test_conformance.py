@@ -1,4 +1,4 @@
-"""RFC 6455 through the door, in frames: an echo server behind it, and backends that break the rules."""
+"""RFC 6455 through the passthrough, in frames: an echo server behind it, and backends that break the rules."""
 
 import asyncio
 import tracemalloc

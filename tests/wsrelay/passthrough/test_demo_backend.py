@@ -1,4 +1,4 @@
-"""A client of the backend works through the door as it is: both protocols, both spellings, kills, a restart."""
+"""A client of the backend works through the passthrough as it is: both protocols, both spellings, kills, a restart."""
 
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -15,7 +15,7 @@ from bff_demo.server import DemoServer
 from bff_wsrelay.app import create_app
 from bff_wsrelay.settings import RelaySettings
 from tests.conftest import Start
-from tests.support.passthrough import StartRelay, Watcher
+from tests.support.passthrough import PassthroughClient, StartRelay
 
 NEW = [{"t": "ctrl", "cmd": "speed", "val": 60}, {"t": "ctrl", "cmd": "seek", "pos": "2025-01-02T15:00:00Z"}]
 OLD = [{"t": "ctrl", "cmd": "speed", "speed": 60}, {"t": "ctrl", "cmd": "seek", "ts": "2025-01-02T15:00:00Z"}]
@@ -40,18 +40,18 @@ async def run_path(demo: DemoServer) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def watching(url: str) -> AsyncIterator[Watcher]:
+async def watching(url: str) -> AsyncIterator[PassthroughClient]:
     async with connect(url, proxy=None, compression=None, max_size=None) as connection:
-        yield Watcher(connection)
+        yield PassthroughClient(connection)
         connection.transport.abort()  # closing waits for frames that nobody reads any more
 
 
-async def converse(viewer: Watcher, *messages: Any, frames: int) -> list[Any]:
+async def converse(viewer: PassthroughClient, *messages: Any, frames: int) -> list[Any]:
     """Say it and return what is heard up to so many frames, heartbeats and statuses aside."""
-    await viewer.says(*messages)
+    await viewer.sends(*messages)
     heard: list[Any] = []
     while sum(message["t"] == "frame" for message in heard) < frames:
-        heard += [message for message in await viewer.hears() if message["t"] not in {"hb", "status"}]
+        heard += [message for message in await viewer.receives() if message["t"] not in {"hb", "status"}]
     return heard
 
 
@@ -71,7 +71,7 @@ async def test_a_conversation_is_the_same_as_without_the_relay(
     assert (shown["state"], shown["from_viewer"], shown["breaks"]) == ("live", len(said), 0)
 
 
-async def test_a_client_that_never_says_ready_hears_the_same(
+async def test_a_client_that_never_sends_ready_gets_the_same(
     demo: DemoServer, run_path: str, start_relay: StartRelay
 ) -> None:
     relay = await start_relay(demo.url)
@@ -79,8 +79,8 @@ async def test_a_client_that_never_says_ready_hears_the_same(
     async with watching(f"{demo.ws_url}{run_path}") as direct, watching(url) as relayed:
         answers = []
         for viewer in (direct, relayed):
-            await viewer.says(PLAY, *NEW)
-            heard = await viewer.hears_until(lambda message: message.get("cmd") == "seek")
+            await viewer.sends(PLAY, *NEW)
+            heard = await viewer.receives_until(lambda message: message.get("cmd") == "seek")
             answers.append([message for message in heard if message["t"] != "frame"])
     assert answers[0] == answers[1]
 

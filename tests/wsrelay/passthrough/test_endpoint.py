@@ -1,4 +1,4 @@
-"""The transparent door through real sockets: what passes, what is refused, how it ends."""
+"""The pass-through endpoint through real sockets: what passes, what is refused, how it ends."""
 
 import asyncio
 
@@ -18,8 +18,8 @@ async def wait_closed(backend: ServerConnection) -> None:
 async def test_text_and_binary_messages_pass_both_ways_in_order(echo_relay: Relay) -> None:
     sent: list[str | bytes] = ["plain", b"\x00\xff", "", b"", "\u20ac\U0001f600", "x" * 70_000, bytes(70_000)]
     async with echo_relay.watch() as viewer:
-        await viewer.says(*sent)
-        assert await viewer.hears(len(sent)) == sent
+        await viewer.sends(*sent)
+        assert await viewer.receives(len(sent)) == sent
 
 
 async def test_path_query_and_credentials_reach_the_backend(
@@ -36,7 +36,7 @@ async def test_path_query_and_credentials_reach_the_backend(
     relay = await start_relay((await start_backend(script)).url)
     headers = [("Authorization", "Bearer abc"), ("Cookie", "a=1; b=2"), ("X-Request-ID", "id-1"), ("X-Other", "o")]
     async with relay.watch("?speed=60&q=%2F", additional_headers=headers) as viewer:
-        assert await viewer.hears() == ["hello"]
+        assert await viewer.receives() == ["hello"]
         assert viewer.headers["x-request-id"] == "id-1"
     request = seen[0]
     assert request.path == "/backtests/run-1/ws?speed=60&q=%2F"
@@ -57,7 +57,7 @@ async def test_a_cookie_of_32_kilobytes_reaches_the_backend(
 
     relay = await start_relay((await start_backend(script)).url)
     async with relay.watch(additional_headers={"Cookie": "a=" + "x" * 32_766}) as viewer:
-        assert await viewer.hears() == ["32768"]
+        assert await viewer.receives() == ["32768"]
 
 
 async def test_a_header_line_that_is_too_long_is_answered_431(
@@ -130,7 +130,7 @@ async def test_a_clean_close_by_the_backend_reaches_the_viewer(
     backend = await start_backend(script)
     relay = await start_relay(backend.url)
     async with relay.watch() as viewer:
-        assert await viewer.hears() == [{"t": "hb"}]
+        assert await viewer.receives() == [{"t": "hb"}]
         assert await viewer.ends() == (code, reason)
     assert backend.served == 1
 
@@ -178,10 +178,10 @@ async def test_a_message_above_the_limit_ends_both_sides_with_1009(
 
     relay = await start_relay((await start_backend(script)).url)
     async with relay.watch() as viewer:
-        await viewer.says("now")
+        await viewer.sends("now")
         assert (await viewer.ends())[0] == 1009
     async with relay.watch() as viewer:
-        await viewer.says(bytes(1024 * 1024 + 1))
+        await viewer.sends(bytes(1024 * 1024 + 1))
         assert (await viewer.ends())[0] == 1009
 
 
@@ -196,8 +196,8 @@ async def test_a_broken_connection_of_another_protocol_is_passed_on(
     backend = await start_backend(script)
     relay = await start_relay(backend.url)
     async with relay.watch() as viewer:
-        await viewer.says("free text")
-        assert await viewer.hears() == ["free text"]
-        await viewer.says("more")
+        await viewer.sends("free text")
+        assert await viewer.receives() == ["free text"]
+        await viewer.sends("more")
         assert await viewer.ends() == (1014, "")
     assert backend.served == 1

@@ -10,8 +10,8 @@ from websockets.datastructures import Headers
 from websockets.exceptions import InvalidStatus
 from websockets.http11 import Request, Response
 
-from bff_wsrelay.passthrough.session import DoorLimits
-from bff_wsrelay.websocket.connector import Dialer, Patience
+from bff_wsrelay.passthrough.session import SessionLimits
+from bff_wsrelay.websocket.connector import ConnectionOptions, Connector
 from tests.support.passthrough import StartBackend, StartRelay
 
 READY, PLAY = {"t": "ready"}, {"t": "ctrl", "cmd": "play"}
@@ -70,8 +70,8 @@ async def test_every_frame_arrives_once_through_breaks(
     player = Player(50, 20, 50, 90, 119, code=code)
     relay = await start_relay((await start_backend(player)).url)
     async with relay.watch() as viewer:
-        await viewer.says(READY, SPEED, PLAY)
-        heard = await viewer.hears_until(is_end)
+        await viewer.sends(READY, SPEED, PLAY)
+        heard = await viewer.receives_until(is_end)
         text = relay.metrics.render().decode()
         assert "bff_door_viewers 1.0" in text
         assert "bff_door_breaks_total 5.0" in text
@@ -84,16 +84,16 @@ async def test_a_status_says_attempt_and_delay(start_relay: StartRelay, start_ba
     backend = await start_backend(Player())
     relay = await start_relay(backend.url, schedule=(0.001, 0.002, 0.004))
     async with relay.watch() as viewer:
-        await viewer.says(SPEED)
-        await viewer.hears()
+        await viewer.sends(SPEED)
+        await viewer.receives()
         await backend.stop()
-        lost = await viewer.hears(4)
+        lost = await viewer.receives(4)
         await backend.start()
-        back = await viewer.hears_until(lambda message: message["state"] == "live")
-        await viewer.says(SPEED)
-        await viewer.hears()
+        back = await viewer.receives_until(lambda message: message["state"] == "live")
+        await viewer.sends(SPEED)
+        await viewer.receives()
         backend.kill()
-        again = await viewer.hears(2)
+        again = await viewer.receives(2)
     assert [(one["state"], one["attempt"], one["retry_ms"]) for one in lost] == [
         ("reconnecting", 1, 1),
         ("reconnecting", 2, 2),
@@ -111,13 +111,13 @@ async def test_what_the_viewer_says_during_an_outage_is_answered_after_it(
     backend = await start_backend(player)
     relay = await start_relay(backend.url)
     async with relay.watch() as viewer:
-        await viewer.says(READY, SPEED)
-        await viewer.hears(2)
+        await viewer.sends(READY, SPEED)
+        await viewer.receives(2)
         await backend.stop()
-        await viewer.hears()
-        await viewer.says({"t": "hb"}, PLAY)
+        await viewer.receives()
+        await viewer.sends({"t": "hb"}, PLAY)
         await backend.start()
-        heard = await viewer.hears_until(is_end)
+        heard = await viewer.receives_until(is_end)
     assert player.heard[-1] == [READY, SPEED, PLAY]
     assert [message for message in heard if message["t"] == "frame"] == FRAMES
     assert [message for message in heard if message["t"] == "ctrl"] == [{**PLAY, "echo": True}]
@@ -130,10 +130,10 @@ async def test_a_viewer_that_comes_while_the_backend_is_away_waits_inside(
     await backend.stop()
     relay = await start_relay(backend.url)
     async with relay.watch() as viewer:
-        assert (await viewer.hears())[0]["state"] == "reconnecting"
-        await viewer.says(READY, PLAY)
+        assert (await viewer.receives())[0]["state"] == "reconnecting"
+        await viewer.sends(READY, PLAY)
         await backend.start()
-        heard = await viewer.hears_until(is_end)
+        heard = await viewer.receives_until(is_end)
     assert [message for message in heard if message["t"] == "frame"] == FRAMES
 
 
@@ -146,11 +146,11 @@ async def test_a_backend_too_slow_to_answer_the_handshake_does_not_keep_the_view
         await released.wait()
 
     backend = await start_backend(Player(), process_request=stand_still)
-    relay = await start_relay(backend.url, limits=DoorLimits(admit=0.05))
+    relay = await start_relay(backend.url, limits=SessionLimits(admit=0.05))
     async with relay.watch() as viewer:
-        await viewer.says(READY, PLAY)
+        await viewer.sends(READY, PLAY)
         released.set()
-        heard = await viewer.hears_until(is_end)
+        heard = await viewer.receives_until(is_end)
     assert [message for message in heard if message["t"] == "frame"] == FRAMES
 
 
@@ -175,7 +175,7 @@ async def test_a_subprotocol_that_cannot_be_agreed_in_time_is_answered_502(
 ) -> None:
     backend = await start_backend(Player())
     await backend.stop()
-    relay = await start_relay(backend.url, limits=DoorLimits(negotiate=0.05))
+    relay = await start_relay(backend.url, limits=SessionLimits(negotiate=0.05))
     with pytest.raises(InvalidStatus) as caught:
         await relay.watch(subprotocols=["v1"]).__aenter__()
     body = json.loads(caught.value.response.body)
@@ -206,7 +206,7 @@ async def test_a_defect_before_the_handshake_is_answered_is_a_500_in_the_canonic
     async def fail(*_: Any) -> None:
         raise LookupError("of ours")
 
-    monkeypatch.setattr(Dialer, "dial", fail)
+    monkeypatch.setattr(Connector, "connect", fail)
     relay = await start_relay("http://127.0.0.1:9")
     with pytest.raises(InvalidStatus) as caught:
         await relay.watch().__aenter__()
@@ -226,7 +226,7 @@ async def test_credentials_refused_on_redialling_close_the_viewer(
 
     relay = await start_relay((await start_backend(Player(5), process_request=judge)).url)
     async with relay.watch() as viewer:
-        await viewer.says(READY, PLAY)
+        await viewer.sends(READY, PLAY)
         assert (await viewer.ends())[0] == code
     assert answers == []
 
@@ -242,7 +242,7 @@ async def test_a_gateway_without_a_backend_is_a_backend_that_is_away(
 
     relay = await start_relay((await start_backend(Player(), process_request=judge)).url)
     async with relay.watch() as viewer:
-        assert kinds(await viewer.hears(4)) == ["reconnecting", "reconnecting", "reconnecting", "live"]
+        assert kinds(await viewer.receives(4)) == ["reconnecting", "reconnecting", "reconnecting", "live"]
 
 
 async def test_a_backend_that_stays_away_ends_the_wait_with_1013(
@@ -250,24 +250,24 @@ async def test_a_backend_that_stays_away_ends_the_wait_with_1013(
 ) -> None:
     backend = await start_backend(Player())
     await backend.stop()
-    relay = await start_relay(backend.url, limits=DoorLimits(reconnect=0.05))
+    relay = await start_relay(backend.url, limits=SessionLimits(reconnect=0.05))
     async with relay.watch() as viewer:
         assert (await viewer.ends())[0] == 1013
 
 
-async def test_a_viewer_that_says_too_much_during_an_outage_is_told(
+async def test_a_viewer_that_sends_too_much_during_an_outage_gets_busy(
     start_relay: StartRelay, start_backend: StartBackend
 ) -> None:
     player = Player()
     backend = await start_backend(player)
     await backend.stop()
-    relay = await start_relay(backend.url, limits=DoorLimits(max_held=2))
+    relay = await start_relay(backend.url, limits=SessionLimits(max_held=2))
     async with relay.watch() as viewer:
-        await viewer.says(READY, SPEED, SPEED)
-        heard = await viewer.hears_until(lambda message: message["t"] == "err")
+        await viewer.sends(READY, SPEED, SPEED)
+        heard = await viewer.receives_until(lambda message: message["t"] == "err")
         assert heard[-1]["code"] == "BUSY"
         await backend.start()
-        await viewer.hears_until(lambda message: message["t"] == "ctrl")
+        await viewer.receives_until(lambda message: message["t"] == "ctrl")
     assert player.heard == [[READY, SPEED]]
 
 
@@ -276,9 +276,9 @@ async def test_words_of_another_protocol_too_many_for_an_absent_backend_end_in_1
 ) -> None:
     backend = await start_backend(Player())
     await backend.stop()
-    relay = await start_relay(backend.url, limits=DoorLimits(max_held=1), schedule=(30.0,))
+    relay = await start_relay(backend.url, limits=SessionLimits(max_held=1), schedule=(30.0,))
     async with relay.watch() as viewer:
-        await viewer.says("one", "two")
+        await viewer.sends("one", "two")
         assert (await viewer.ends())[0] == 1013
 
 
@@ -296,10 +296,10 @@ async def test_a_backend_that_falls_silent_is_asked_and_then_replaced(
             await backend.send('{"t": "hb"}')
         await released.wait()
 
-    patience = Patience(ping_interval=0.05, ping_timeout=0.5)
-    relay = await start_relay((await start_backend(script)).url, patience=patience)
+    options = ConnectionOptions(ping_interval=0.05, ping_timeout=0.5)
+    relay = await start_relay((await start_backend(script)).url, options=options)
     async with relay.watch() as viewer:
-        assert kinds(await viewer.hears(3)) == ["reconnecting", "live", "hb"]
+        assert kinds(await viewer.receives(3)) == ["reconnecting", "live", "hb"]
         connections[0].transport.abort()
         released.set()
 
@@ -307,19 +307,19 @@ async def test_a_backend_that_falls_silent_is_asked_and_then_replaced(
 async def test_a_silent_backend_that_answers_pings_is_left_alone(
     start_relay: StartRelay, start_backend: StartBackend
 ) -> None:
-    patience = Patience(ping_interval=0.1, ping_timeout=1.0)
+    options = ConnectionOptions(ping_interval=0.1, ping_timeout=1.0)
 
     async def script(backend: ServerConnection) -> None:
         for _ in range(4):
             await (await backend.ping())
-        await asyncio.sleep(1.5 * (patience.ping_interval + patience.ping_timeout))  # longer than silence is borne
+        await asyncio.sleep(1.5 * (options.ping_interval + options.ping_timeout))  # longer than silence is borne
         await backend.send('{"t": "hb"}')
         await backend.wait_closed()
 
     backend = await start_backend(script)
-    relay = await start_relay(backend.url, patience=patience)
+    relay = await start_relay(backend.url, options=options)
     async with relay.watch() as viewer:
-        assert await viewer.hears() == [{"t": "hb"}]
+        assert await viewer.receives() == [{"t": "hb"}]
     assert backend.served == 1
 
 
@@ -327,10 +327,10 @@ async def test_draining_viewers_are_told_to_come_back(start_relay: StartRelay, s
     backend = await start_backend(Player())
     relay = await start_relay(backend.url, stream_drain_spread=0.01)
     async with relay.watch() as viewer:
-        await viewer.says(SPEED)
-        await viewer.hears()
+        await viewer.sends(SPEED)
+        await viewer.receives()
         await relay.admission.drain.run()
-        [told] = await viewer.hears()
+        [told] = await viewer.receives()
         assert (told["t"], told["state"]) == ("status", "draining")
         assert 200 <= told["retry_ms"] <= 1200
         assert (await viewer.ends())[0] == 1012

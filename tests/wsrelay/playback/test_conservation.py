@@ -15,21 +15,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from bff_wsrelay.framelog.frame import take
+from bff_wsrelay.framelog.frame import parse_frame
 from bff_wsrelay.framelog.frame_log import ByteLru, FrameLog
-from bff_wsrelay.framelog.replay_pass import Reading
-from bff_wsrelay.framelog.topic import Recording
+from bff_wsrelay.framelog.replay_pass import ReplayPass
+from bff_wsrelay.framelog.topic import Topic
 from bff_wsrelay.metrics import StreamMetrics
-from bff_wsrelay.playback.pacer import GRID, Emission, Player
-from bff_wsrelay.playback.scheduler import Ticker
+from bff_wsrelay.playback.pacer import GRID, Emission, Pacer
+from bff_wsrelay.playback.scheduler import Scheduler
 from bff_wsrelay.playback.sinks import frame_json
-from bff_wsrelay.playback.subscriber import Spectator
+from bff_wsrelay.playback.subscriber import Subscriber
 from bff_wsrelay.settings import RelaySettings
 from bff_wsrelay.websocket.close_codes import Close
 from tests.support.runs import assert_conserved, source
 
 RUN = source(700)
-FRAMES = [take(frame) for frame in RUN]
+FRAMES = [parse_frame(frame) for frame in RUN]
 MEBI = 1024 * 1024
 Event = tuple[str, Any]
 
@@ -44,18 +44,18 @@ class Viewer:
     times: list[float] = field(default_factory=list)
     closes: list[Close] = field(default_factory=list)
 
-    def buffered_now(self) -> int:
+    def unsent_bytes(self) -> int:
         return MEBI if self.stuck else 0
 
     @property
     def frames(self) -> list[dict[str, Any]]:
         return [message for message in self.messages if message["t"] == "frame"]
 
-    def say(self, payload: bytes, event: str = "") -> None:
+    def send(self, payload: bytes, event: str = "") -> None:
         del event
         self.messages.append(json.loads(payload))
 
-    def show(self, log: FrameLog, emission: Emission) -> int:
+    def send_frame(self, log: FrameLog, emission: Emission) -> int:
         self.messages.append(json.loads(frame_json(log, emission)))
         self.times.append(self.clock())
         return 1
@@ -67,38 +67,38 @@ class Viewer:
 class World:
     """A backend that is read into a log, one viewer of it, and the time."""
 
-    def __init__(self, reading: type[Reading] = Reading, **player: Any) -> None:
+    def __init__(self, reading: type[ReplayPass] = ReplayPass, **pacer: Any) -> None:
         self.now = 1000.0
         self.reading_type = reading
-        self.recording = Recording("run", FrameLog("epoch", 64 * MEBI, ByteLru(MEBI)))
-        self.reading = reading(self.recording.log)
+        self.topic = Topic("run", FrameLog("epoch", 64 * MEBI, ByteLru(MEBI)))
+        self.reading = reading(self.topic.log)
         self.sent = 0
         self.viewer = Viewer(clock=self.clock)
         self.metrics = StreamMetrics(CollectorRegistry())
-        self.player = Player(self.recording.log, **player)
-        self.spectator = Spectator(
-            self.recording, self.player, self.viewer, cast("Ticker", self), RelaySettings(), self.metrics, self.clock
+        self.pacer = Pacer(self.topic.log, **pacer)
+        self.subscriber = Subscriber(
+            self.topic, self.pacer, self.viewer, cast("Scheduler", self), RelaySettings(), self.metrics, self.clock
         )
-        self.spectator.attach()
+        self.subscriber.subscribe()
 
     def clock(self) -> float:
         return self.now
 
     def schedule(self, member: Any, due: float) -> None:
-        member.scheduled = due
+        member.due_at = due
 
     def flush(self) -> None:
         pass
 
-    def forget(self, member: Any) -> None:
-        member.scheduled = float("inf")
+    def cancel(self, member: Any) -> None:
+        member.due_at = float("inf")
 
     def wait(self, seconds: float) -> None:
         """Let time pass; the viewer has its turns when they are due."""
         until = self.now + seconds
-        while self.spectator.scheduled <= until:
-            self.now = max(self.now, self.spectator.scheduled)
-            self.spectator.scheduled = self.spectator.tick(self.now)
+        while self.subscriber.due_at <= until:
+            self.now = max(self.now, self.subscriber.due_at)
+            self.subscriber.due_at = self.subscriber.on_due(self.now)
         self.now = until
 
     def stall(self, seconds: float) -> None:
@@ -110,32 +110,32 @@ class World:
         for frame in FRAMES[self.sent : self.sent + count]:
             self.reading.take(frame)
         self.sent = min(len(FRAMES), self.sent + count)
-        self.recording.feed(self.reading.log)
+        self.topic.publish(self.reading.log)
 
     def kill(self) -> None:
         """Break the connection to the backend: the next one begins with the first frame."""
-        self.reading = self.reading_type(self.recording.log)
+        self.reading = self.reading_type(self.topic.log)
         self.sent = 0
 
     def finish(self) -> None:
         """Let the backend send the rest, and time pass until the viewer has it."""
         self.viewer.stuck = False
-        self.say(cmd="play")
+        self.send(cmd="play")
         self.receive(len(FRAMES))
         self.reading.close()
-        self.recording.feed(self.reading.log)
+        self.topic.publish(self.reading.log)
         for _ in range(100):
             if {"t": "end"} in self.viewer.messages:
                 return
             self.wait(100)
 
-    def say(self, **control: Any) -> None:
-        self.spectator.hear(json.dumps({"t": "ctrl", **control}))
+    def send(self, **control: Any) -> None:
+        self.subscriber.receive_message(json.dumps({"t": "ctrl", **control}))
 
     def act(self, event: Event) -> None:
         kind, value = event
         if kind == "say":
-            self.say(**value)
+            self.send(**value)
         elif kind == "stuck":
             self.viewer.stuck = value
         else:
@@ -161,7 +161,7 @@ events = st.one_of(
 )
 
 
-class Forgetful(Reading):
+class Forgetful(ReplayPass):
     """The defect that the oracle must find: a new connection's frames are taken as new ones."""
 
     def __init__(self, log: FrameLog) -> None:
@@ -181,8 +181,8 @@ def test_frames_add_up_to_the_run_whatever_happens(script: list[Event], speed: f
             return
     world.finish()
     assert_conserved(world.viewer.frames, RUN)
-    assert world.spectator.balance.faults == 0
-    assert world.player.jumps == 0
+    assert world.subscriber.continuity.faults == 0
+    assert world.pacer.jumps == 0
 
 
 @settings(max_examples=20)
@@ -190,8 +190,8 @@ def test_frames_add_up_to_the_run_whatever_happens(script: list[Event], speed: f
 def test_an_outage_is_a_gap_no_longer_than_itself(outage: float, count: int, speed: float, fps: int) -> None:
     world = World(speed=speed, fps=float(fps))
     world.receive(count)
-    world.say(cmd="play")
-    while world.player.cursor < count:
+    world.send(cmd="play")
+    while world.pacer.cursor < count:
         world.wait(1)
     world.kill()
     world.wait(outage)
@@ -209,7 +209,7 @@ def test_an_outage_is_a_gap_no_longer_than_itself(outage: float, count: int, spe
 def test_an_outage_is_no_gap_at_all_while_the_log_is_ahead(before: float, outage: float, fps: float) -> None:
     world = World(speed=1.0, fps=fps)
     world.receive(500)
-    world.say(cmd="play")
+    world.send(cmd="play")
     world.wait(before)
     world.kill()
     world.wait(outage)
@@ -222,7 +222,7 @@ def test_an_outage_is_no_gap_at_all_while_the_log_is_ahead(before: float, outage
 
 def test_oracle_finds_frames_that_were_taken_twice() -> None:
     world = World(Forgetful)
-    world.say(cmd="play")
+    world.send(cmd="play")
     world.receive(100)
     world.wait(1)
     world.kill()
@@ -237,7 +237,7 @@ def test_dropped_counts_exactly_the_frames_that_a_slow_viewer_was_spared(room: l
     swift, slow = World(speed=speed), World(speed=speed)
     for world in (swift, slow):
         world.receive(len(FRAMES))
-        world.say(cmd="play")
+        world.send(cmd="play")
     for is_there in room:
         slow.viewer.stuck = not is_there
         for world in (swift, slow):
@@ -255,7 +255,7 @@ def test_an_hour_of_playback_leaves_nothing_behind_and_does_not_drift() -> None:
     world.receive(len(FRAMES))
     world.reading.close()
     begun = world.now
-    world.say(cmd="play")
+    world.send(cmd="play")
     arrivals = []
     for _ in range(3600):
         if {"t": "end"} in world.viewer.messages:
@@ -264,18 +264,18 @@ def test_an_hour_of_playback_leaves_nothing_behind_and_does_not_drift() -> None:
         arrivals.append(len(world.viewer.frames))
     assert_conserved(world.viewer.frames, RUN)
     assert arrivals[200] == 1 + 3 * 201  # three source frames a second, the first at once
-    world.say(cmd="play")
+    world.send(cmd="play")
     world.wait(3600)
     assert world.now - begun > 3600
-    world.spectator.detach()
-    assert not world.recording.watchers
-    assert not world.recording.hungry
+    world.subscriber.unsubscribe()
+    assert not world.topic.listeners
+    assert not world.topic.starved
 
 
 def test_a_viewer_that_takes_nothing_for_thirty_seconds_is_closed_to_come_back() -> None:
     world = World()
     world.receive(len(FRAMES))
-    world.say(cmd="play")
+    world.send(cmd="play")
     world.viewer.stuck = True
     world.wait(29)
     assert not world.viewer.closes
@@ -286,14 +286,14 @@ def test_a_viewer_that_takes_nothing_for_thirty_seconds_is_closed_to_come_back()
 def test_a_changed_run_is_announced_and_goes_on_after_the_time_shown_last() -> None:
     world = World(speed=1.0)
     world.receive(300)
-    world.say(cmd="play")
+    world.send(cmd="play")
     world.wait(5)
     shown = world.viewer.frames[-1]
     world.kill()
     other = source(700, seed=2)
     for frame in other[:400]:
-        world.reading.take(take(frame))
-    world.recording.feed(world.reading.log)
+        world.reading.take(parse_frame(frame))
+    world.topic.publish(world.reading.log)
     (announced,) = [message for message in world.viewer.messages if message.get("state") == "epoch"]
     assert announced["epoch"] != "epoch"
     count = len(world.viewer.frames)

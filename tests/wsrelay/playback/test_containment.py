@@ -8,29 +8,29 @@ from typing import Any
 
 import pytest
 
-from bff_wsrelay.playback.subscriber import Spectator
+from bff_wsrelay.playback.subscriber import Subscriber
 from tests.support.playback import Client, Relay, playing, watching
 from tests.support.rfc6455 import TEXT, Peer, frame
 from tests.support.runs import Fate, RunBackend, source
 
-PARTS = {"tick": "advance", "prepare": "peek", "grown": "grown", "hear": "obey"}
-"""The turns of a subscriber, and the player's method that each of them calls."""
+PARTS = {"on_due": "advance", "prepare": "peek", "on_growth": "on_growth", "receive_message": "apply"}
+"""The turns of a subscriber, and the pacer's method that each of them calls."""
 
 
 class Faulty:
-    """A player one of whose methods raises."""
+    """A pacer one of whose methods raises."""
 
-    def __init__(self, player: Any, method: str) -> None:
-        self._player, self._method = player, method
+    def __init__(self, pacer: Any, method: str) -> None:
+        self._pacer, self._method = pacer, method
 
     def __getattr__(self, name: str) -> Any:
         if name == self._method:
             raise TypeError(f"a defect in {name}")
-        return getattr(self._player, name)
+        return getattr(self._pacer, name)
 
 
-def subscribers(relay: Relay) -> list[Spectator]:
-    found: set[Spectator] = relay.app.state.playback.spectators
+def subscribers(relay: Relay) -> list[Subscriber]:
+    found: set[Subscriber] = relay.app.state.playback.subscribers
     return sorted(found, key=lambda each: each.opened)
 
 
@@ -57,13 +57,13 @@ async def test_a_subscriber_whose_turn_fails_is_closed_and_others_go_on(
         await good.control(cmd="play")
         await good.until_type("frame")
         await bad.control(cmd="play")
-        await bad.until(lambda message: message["t"] == "frame" and (part != "grown" or message["seq"] == 1999))
-        (victim,) = (each for each in subscribers(relay) if each.player.speed == 120)
+        await bad.until(lambda message: message["t"] == "frame" and (part != "on_growth" or message["seq"] == 1999))
+        (victim,) = (each for each in subscribers(relay) if each.pacer.speed == 120)
         with caplog.at_level(logging.ERROR):
-            victim.player = Faulty(victim.player, PARTS[part])  # type: ignore[assignment]
-            if part == "grown":
-                victim.recording.feed(victim.recording.log)
-            if part == "hear":
+            victim.pacer = Faulty(victim.pacer, PARTS[part])  # type: ignore[assignment]
+            if part == "on_growth":
+                victim.topic.publish(victim.topic.log)
+            if part == "receive_message":
                 await bad.control(cmd="pause")
             assert await bad.until_closed() == 1011
         assert bad.messages[-1] == {"t": "err", "code": "INTERNAL", "msg": "the relay failed to play the run"}
@@ -111,9 +111,9 @@ async def test_a_viewer_that_sends_and_does_not_read_is_read_no_more_and_loses_n
             while quiet < 20:
                 await asyncio.sleep(0.05)
                 obeyed = relay.app.state.playback.flush()["controls"]
-                quiet = quiet + 1 if obeyed and viewer.figures()["buffered"] and most == obeyed else 0
+                quiet = quiet + 1 if obeyed and viewer.describe()["buffered"] and most == obeyed else 0
                 most = obeyed
-                assert viewer.figures()["buffered"] < OWED
+                assert viewer.describe()["buffered"] < OWED
             assert not flooding.done(), "everything was read"
             echoes = 0
             async with asyncio.timeout(60):

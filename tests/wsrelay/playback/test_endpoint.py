@@ -1,4 +1,4 @@
-"""The playback door through real sockets: a relay, a backend with the deployed one's habits, unmodified clients."""
+"""The playback endpoint through real sockets: a relay, a backend with the deployed one's habits, unmodified clients."""
 
 import asyncio
 import gc
@@ -47,7 +47,7 @@ def extents(messages: list[Message]) -> list[Message]:
 
 
 @pytest.mark.parametrize("says_end", [True, False])
-async def test_a_viewer_that_does_not_play_hears_once_how_large_the_run_is(*, says_end: bool) -> None:
+async def test_a_viewer_that_does_not_play_gets_the_extent_of_the_run_once(*, says_end: bool) -> None:
     known = {"total": 300, "from": "2025-01-02T14:30:00Z", "to": "2025-01-02T19:29:00Z"}
     async with playing(RunBackend(source(300), says_end=says_end)) as relay:
         async with watching(relay.stream(FAST)) as client:
@@ -62,7 +62,7 @@ async def test_a_viewer_that_does_not_play_hears_once_how_large_the_run_is(*, sa
             assert extents(later.messages) == []
 
 
-async def test_the_size_of_a_run_that_grows_is_told_when_it_is_over_and_before_the_end() -> None:
+async def test_the_extent_of_a_run_that_grows_is_sent_when_it_is_over_and_before_the_end() -> None:
     backend = RunBackend(source(200), status="RUNNING", says_end=False)
     async with playing(backend) as relay, watching(relay.stream(FAST)) as client:
         await client.control(cmd="play")
@@ -77,7 +77,7 @@ async def test_the_size_of_a_run_that_grows_is_told_when_it_is_over_and_before_t
         assert kinds.index("extent") < kinds.index("end")
 
 
-async def test_a_run_that_turns_out_shorter_is_measured_before_its_end_is_told() -> None:
+async def test_the_extent_of_a_run_that_turns_out_shorter_is_sent_before_its_end() -> None:
     backend = RunBackend(source(400), status="RUNNING")
     async with playing(backend) as relay, watching(relay.stream(FAST)) as client:
         await client.control(cmd="play")
@@ -203,13 +203,15 @@ async def test_an_unknown_run_is_an_error_and_a_close_that_says_do_not_come_back
         assert client.messages[-1]["code"] == "RUN_NOT_FOUND"
 
 
-async def test_a_defect_in_reading_tells_viewers_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_defect_of_the_ingester_sends_viewers_away_to_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def broken(*_: object) -> None:
         raise AssertionError("a defect")
 
     async with playing(RunBackend(source(10)), read_failure_seconds=0) as relay:
         with monkeypatch.context() as patch:
-            patch.setattr("bff_wsrelay.framelog.ingester.detail", broken)
+            patch.setattr("bff_wsrelay.framelog.ingester.read_detail", broken)
             async with watching(relay.stream(FAST)) as client:
                 assert await client.until_closed() == 1011
                 assert client.messages[-1]["code"] == "INTERNAL"
@@ -368,7 +370,7 @@ async def test_nothing_is_left_of_viewers_that_come_and_go() -> None:
 async def settled(relay: Relay, backend: RunBackend) -> tuple[int, int, int]:
     """Return the tasks, sockets and objects that are left once every viewer is gone, and the backend's reader too."""
     async with asyncio.timeout(20):
-        while relay.app.state.playback.spectators or relay.value("bff_stream_recordings") or backend.open:
+        while relay.app.state.playback.subscribers or relay.value("bff_stream_recordings") or backend.open:
             await asyncio.sleep(0.005)
         left = (-1, -1)
         while left != (left := (len(asyncio.all_tasks()), open_sockets())):

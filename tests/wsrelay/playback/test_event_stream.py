@@ -39,7 +39,7 @@ def places(relay: Relay) -> int:
 
 
 def is_empty(relay: Relay) -> bool:
-    return not places(relay) and not relay.app.state.playback.spectators
+    return not places(relay) and not relay.app.state.playback.subscribers
 
 
 class Unstreamable(RunBackend):
@@ -50,7 +50,7 @@ class Unstreamable(RunBackend):
         await connection.send('{"t":"err","code":"STREAM_ERROR","msg":"artifact missing"}')
 
 
-async def test_head_is_answered_takes_no_place_and_leaves_the_connection_usable() -> None:
+async def test_head_is_answered_counts_no_connection_and_leaves_the_connection_usable() -> None:
     backend = RunBackend(source(300))
     async with playing(backend) as relay:
         reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
@@ -163,7 +163,7 @@ async def ask(relay: Relay, *, run: str = "run", token: str = "", resuming: bool
 
 
 @pytest.mark.parametrize("query", ["ts=0001-01-01T00:00:00%2B14:00", "ts=9999-12-31T23:59:59-14:00", "ts=x", "seq=1e3"])
-async def test_a_place_that_cannot_be_is_422(query: str) -> None:
+async def test_a_query_that_cannot_be_is_422(query: str) -> None:
     async with playing(RunBackend(source(30))) as relay, httpx.AsyncClient() as http:
         answer = await http.get(f"{relay.url}{PATH}?epoch=z&{query}", headers=ACCEPT)
         assert (answer.status_code, answer.json()["error"]["code"]) == (422, "VALIDATION")
@@ -221,10 +221,10 @@ async def test_a_slow_client_gets_fewer_frames_and_not_older_ones() -> None:
     backend = RunBackend(source(20_000))
     async with playing(backend) as relay:
         slow = await narrow(relay, get("?speed=2&fps=60"))
-        await eventually(lambda: len(relay.app.state.playback.spectators) == 1)
-        (spectator,) = relay.app.state.playback.spectators
-        await eventually(lambda: spectator.player._spared > 30)  # frames that were due and wait to be covered by one
-        assert spectator.figures()["buffered"] < 64 * 1024
+        await eventually(lambda: len(relay.app.state.playback.subscribers) == 1)
+        (subscriber,) = relay.app.state.playback.subscribers
+        await eventually(lambda: subscriber.pacer._spared > 30)  # frames that were due and wait to be covered by one
+        assert subscriber.describe()["buffered"] < 64 * 1024
         slow.close()
         await eventually(lambda: is_empty(relay))
 
@@ -245,9 +245,9 @@ async def test_a_client_that_leaves_is_noticed_whatever_it_asked_behind_its_stre
 async def test_a_drain_ends_a_stream_whose_client_takes_nothing() -> None:
     async with playing(RunBackend(source(20_000))) as relay:
         held = await narrow(relay, get("?speed=60&fps=60"))
-        await eventually(lambda: len(relay.app.state.playback.spectators) == 1)
-        (spectator,) = relay.app.state.playback.spectators
-        await eventually(lambda: spectator.figures()["buffered"] > 8 * 1024)
+        await eventually(lambda: len(relay.app.state.playback.subscribers) == 1)
+        (subscriber,) = relay.app.state.playback.subscribers
+        await eventually(lambda: subscriber.describe()["buffered"] > 8 * 1024)
         await relay.drain()
         await eventually(lambda: is_empty(relay))
         held.close()

@@ -6,13 +6,13 @@ import time
 
 import pytest
 
-from bff_wsrelay.framelog.frame import take
+from bff_wsrelay.framelog.frame import parse_frame
 from bff_wsrelay.framelog.frame_log import ByteLru, FrameLog
-from bff_wsrelay.playback.messages import Control, Position, Refused, hear
-from bff_wsrelay.playback.pacer import CATCH_UP, MAX_COVERED, MAX_STRIDE, Emission, Player
+from bff_wsrelay.playback.messages import Control, ControlRefused, Position, parse_message
+from bff_wsrelay.playback.pacer import CATCH_UP, MAX_COVERED, MAX_STRIDE, Emission, Pacer
 from tests.support.runs import source
 
-FRAMES = [take(frame) for frame in source(5000)]
+FRAMES = [parse_frame(frame) for frame in source(5000)]
 MEBI = 1024 * 1024
 
 
@@ -25,17 +25,17 @@ def log(count: int, *, ended: bool = True) -> FrameLog:
 
 
 def control(text: str) -> Control:
-    said = hear(text)
+    said = parse_message(text)
     assert isinstance(said, Control)
     return said
 
 
-def run(player: Player, begin: float, end: float, late: float = 0.0) -> list[tuple[float, Emission]]:
+def run(pacer: Pacer, begin: float, end: float, late: float = 0.0) -> list[tuple[float, Emission]]:
     """Give a player its turns, each a little late, and return what it sent when."""
     sent, now = [], begin
-    while player.due + late <= end:
-        now = max(now, player.due + late)
-        step = player.advance(now, room=True)
+    while pacer.due + late <= end:
+        now = max(now, pacer.due + late)
+        step = pacer.advance(now, room=True)
         if isinstance(step, Emission):
             sent.append((now, step))
     return sent
@@ -43,74 +43,74 @@ def run(player: Player, begin: float, end: float, late: float = 0.0) -> list[tup
 
 @pytest.mark.parametrize(("speed", "fps"), [(1.0, 30.0), (60.0, 30.0), (10.0, 24.0), (2.5, 7.0), (0.5, 60.0)])
 def test_the_run_advances_thirty_times_speed_source_frames_a_second(speed: float, fps: float) -> None:
-    player = Player(log(5000), speed=speed, fps=fps)
-    player.play(100.0)
+    pacer = Pacer(log(5000), speed=speed, fps=fps)
+    pacer.play(100.0)
     seconds = min(20.0, 5000 / (30 * speed) - 1 / fps)
-    sent = run(player, 100.0, 100.0 + seconds)
+    sent = run(pacer, 100.0, 100.0 + seconds)
     expected = 30 * speed * seconds
-    assert abs(sent[-1][1].end - expected) <= max(2, 2 * player.stride)
+    assert abs(sent[-1][1].end - expected) <= max(2, 2 * pacer.stride)
     assert all(late.start == early.end for (_, early), (_, late) in itertools.pairwise(sent))
 
 
 def test_turns_that_come_late_do_not_add_up() -> None:
-    player = Player(log(5000), speed=1.0)
-    player.play(0.0)
-    sent = run(player, 0.0, 60.0, late=0.004)
+    pacer = Pacer(log(5000), speed=1.0)
+    pacer.play(0.0)
+    sent = run(pacer, 0.0, 60.0, late=0.004)
     assert len(sent) in {1800, 1801}
 
 
 def test_viewers_at_one_stride_share_their_boundaries_wherever_they_began() -> None:
     ends = []
     for start in (0, 7, 131):
-        player = Player(log(5000), cursor=start, speed=60.0)
-        player.play(0.0)
-        ends.append({emission.end for _, emission in run(player, 0.0, 1.0)} - {5000})
+        pacer = Pacer(log(5000), cursor=start, speed=60.0)
+        pacer.play(0.0)
+        ends.append({emission.end for _, emission in run(pacer, 0.0, 1.0)} - {5000})
     assert all(end % 60 == 0 for group in ends for end in group)
 
 
 def test_after_a_stall_frames_catch_up_at_a_quarter_more_and_never_in_a_burst() -> None:
-    player = Player(log(5000), speed=1.0)
-    player.play(0.0)
-    run(player, 0.0, 1.0)
-    assert player.advance(5.0, room=True) is not None
-    sent = run(player, 5.0, 30.0)
+    pacer = Pacer(log(5000), speed=1.0)
+    pacer.play(0.0)
+    run(pacer, 0.0, 1.0)
+    assert pacer.advance(5.0, room=True) is not None
+    sent = run(pacer, 5.0, 30.0)
     between = [late - early for (early, _), (late, _) in itertools.pairwise(sent)]
     assert min(between) >= 1 / 30 / CATCH_UP - 1e-9
     assert abs(sent[-1][1].end - 30 * 30) <= 2
     assert between[-1] == pytest.approx(1 / 30)
 
 
-def test_a_waiting_player_shows_what_there_is_and_goes_on_when_there_is_more() -> None:
+def test_a_starved_pacer_sends_what_there_is_and_goes_on_when_there_is_more() -> None:
     growing = log(100, ended=False)
-    player = Player(growing, speed=60.0)
-    player.play(0.0)
-    assert [emission.end for _, emission in run(player, 0.0, 10.0)] == [60, 100]
-    assert player.is_starved
+    pacer = Pacer(growing, speed=60.0)
+    pacer.play(0.0)
+    assert [emission.end for _, emission in run(pacer, 0.0, 10.0)] == [60, 100]
+    assert pacer.is_starved
     for frame in FRAMES[100:300]:
         growing.append(frame)
-    player.grown(10.0)
-    assert [emission.end for _, emission in run(player, 10.0, 10.2)] == [120, 180, 240, 300]
+    pacer.on_growth(10.0)
+    assert [emission.end for _, emission in run(pacer, 10.0, 10.2)] == [120, 180, 240, 300]
 
 
 def test_a_seek_shows_the_nearest_frame_at_once_alone() -> None:
-    player = Player(log(5000), speed=60.0)
-    player.play(0.0)
-    player.obey(control('{"t":"ctrl","cmd":"seek","pos":"2025-01-02T15:30:20Z"}'), 1.0)
-    assert player.advance(1.0, room=True) == Emission(60, 61, 0)
-    sent = run(player, 1.0, 1.1)
+    pacer = Pacer(log(5000), speed=60.0)
+    pacer.play(0.0)
+    pacer.apply(control('{"t":"ctrl","cmd":"seek","pos":"2025-01-02T15:30:20Z"}'), 1.0)
+    assert pacer.advance(1.0, room=True) == Emission(60, 61, 0)
+    sent = run(pacer, 1.0, 1.1)
     assert sent[0][1] == Emission(61, 120, 0)
     assert sent[0][0] == pytest.approx(1.0 + 1 / 30)
 
 
 def test_a_seek_beyond_what_is_read_waits_for_it() -> None:
     growing = log(100, ended=False)
-    player = Player(growing)
-    player.seek(Position(index=250), 0.0)
-    assert player.advance(0.0, room=True) is None
+    pacer = Pacer(growing)
+    pacer.seek(Position(index=250), 0.0)
+    assert pacer.advance(0.0, room=True) is None
     for frame in FRAMES[100:300]:
         growing.append(frame)
-    player.grown(1.0)
-    assert player.advance(1.0, room=True) == Emission(250, 251, 0)
+    pacer.on_growth(1.0)
+    assert pacer.advance(1.0, room=True) == Emission(250, 251, 0)
 
 
 @pytest.mark.parametrize(
@@ -124,19 +124,19 @@ def test_a_seek_beyond_what_is_read_waits_for_it() -> None:
 def test_a_seek_outside_the_run_is_refused_and_changes_nothing(
     position: Position, limits: tuple[object, object]
 ) -> None:
-    player = Player(log(100))
-    with pytest.raises(Refused) as refused:
-        player.seek(position, 0.0)
+    pacer = Pacer(log(100))
+    with pytest.raises(ControlRefused) as refused:
+        pacer.seek(position, 0.0)
     assert all(str(limit).encode() in refused.value.answer for limit in limits)
-    assert (player.cursor, player.jumps) == (0, 0)
+    assert (pacer.cursor, pacer.jumps) == (0, 0)
 
 
 def test_fewer_frames_a_second_are_no_slower_run() -> None:
-    player = Player(log(5000), speed=10.0, fps=30.0)
-    player.play(0.0)
-    run(player, 0.0, 2.0)
-    player.obey(control('{"t":"ctrl","cmd":"fps","fps":5}'), 2.0)
-    sent = run(player, 2.0, 10.0)
+    pacer = Pacer(log(5000), speed=10.0, fps=30.0)
+    pacer.play(0.0)
+    run(pacer, 0.0, 2.0)
+    pacer.apply(control('{"t":"ctrl","cmd":"fps","fps":5}'), 2.0)
+    sent = run(pacer, 2.0, 10.0)
     assert abs(sent[-1][1].end - 3000) <= 60
     assert len(sent) in {40, 41}
 
@@ -161,48 +161,48 @@ def covered(sent: list[tuple[float, Emission]]) -> list[int]:
 
 
 def test_no_rate_makes_a_frame_cover_more_than_can_be_merged_at_once(long_log: FrameLog) -> None:
-    player = Player(long_log, speed=3600.0, fps=1.0)
-    player.play(0.0)
-    assert player.fps == 30
-    assert max(covered(run(player, 0.0, 0.2))) <= MAX_STRIDE
-    player.obey(control('{"t":"ctrl","cmd":"speed","val":60}'), 0.2)
-    assert (player.fps, player.stride) == (1, 1800)
-    player.obey(control('{"t":"ctrl","cmd":"speed","val":3600}'), 0.2)
-    sent = run(player, 0.2, 1.0)
+    pacer = Pacer(long_log, speed=3600.0, fps=1.0)
+    pacer.play(0.0)
+    assert pacer.fps == 30
+    assert max(covered(run(pacer, 0.0, 0.2))) <= MAX_STRIDE
+    pacer.apply(control('{"t":"ctrl","cmd":"speed","val":60}'), 0.2)
+    assert (pacer.fps, pacer.stride) == (1, 1800)
+    pacer.apply(control('{"t":"ctrl","cmd":"speed","val":3600}'), 0.2)
+    sent = run(pacer, 0.2, 1.0)
     assert max(covered(sent)) <= MAX_STRIDE
     assert sent[-1][1].end == LONG
 
 
 def test_a_viewer_that_was_held_back_catches_up_in_frames_that_can_be_merged_at_once(long_log: FrameLog) -> None:
-    player = Player(long_log, speed=3600.0)
-    player.play(0.0)
+    pacer = Pacer(long_log, speed=3600.0)
+    pacer.play(0.0)
     now = 0.0
-    while player.due <= 0.2:
-        now = max(now, player.due)
-        player.advance(now, room=False)
-    prepared = player.peek()
+    while pacer.due <= 0.2:
+        now = max(now, pacer.due)
+        pacer.advance(now, room=False)
+    prepared = pacer.peek()
     assert prepared is not None
     assert prepared[1] - prepared[0] <= MAX_COVERED
-    sent = run(player, now, 10.0)
+    sent = run(pacer, now, 10.0)
     assert max(covered(sent)) == MAX_COVERED
     assert sent[-1][1].end == LONG
     assert len({at for at, _ in sent}) == len(sent), "at most one frame a turn"
-    assert player.dropped > 0
+    assert pacer.dropped > 0
 
 
 def test_what_was_held_back_until_the_log_ended_comes_in_frames_that_can_be_merged_at_once(
     long_log: FrameLog,
 ) -> None:
-    player = Player(long_log, speed=3600.0)
-    player.play(0.0)
+    pacer = Pacer(long_log, speed=3600.0)
+    pacer.play(0.0)
     now = 0.0
-    while player.due <= 10.0 and now < 10.0:
-        now = max(now, player.due)
-        player.advance(now, room=False)
-    sent = run(player, now, 20.0)
+    while pacer.due <= 10.0 and now < 10.0:
+        now = max(now, pacer.due)
+        pacer.advance(now, room=False)
+    sent = run(pacer, now, 20.0)
     assert max(covered(sent)) == MAX_COVERED
     assert sent[-1][1].end == LONG
-    assert player.state == "ended"
+    assert pacer.state == "ended"
 
 
 @pytest.mark.timing
@@ -216,21 +216,21 @@ def test_the_largest_frame_is_merged_within_ten_milliseconds(long_log: FrameLog)
 
 
 def test_play_after_the_end_begins_again() -> None:
-    player = Player(log(100), speed=3600.0)
-    player.play(0.0)
-    assert player.advance(0.0, room=True) == Emission(0, 100, 0)
-    assert player.advance(player.due, room=True) == "end"
-    assert player.state == "ended"
-    player.play(5.0)
-    assert player.advance(5.0, room=True) == Emission(0, 100, 0)
+    pacer = Pacer(log(100), speed=3600.0)
+    pacer.play(0.0)
+    assert pacer.advance(0.0, room=True) == Emission(0, 100, 0)
+    assert pacer.advance(pacer.due, room=True) == "end"
+    assert pacer.state == "ended"
+    pacer.play(5.0)
+    assert pacer.advance(5.0, room=True) == Emission(0, 100, 0)
 
 
 def test_speed_may_be_changed_without_a_gap_or_a_repeat() -> None:
-    player = Player(log(5000), speed=1.0)
-    player.play(0.0)
-    sent = run(player, 0.0, 1.0)
+    pacer = Pacer(log(5000), speed=1.0)
+    pacer.play(0.0)
+    sent = run(pacer, 0.0, 1.0)
     for number, speed in enumerate((60, 0.1, 7.7, 3600), 1):
-        player.obey(control(f'{{"t":"ctrl","cmd":"speed","speed":{speed}}}'), float(number))
-        sent += run(player, float(number), number + 1.0)
+        pacer.apply(control(f'{{"t":"ctrl","cmd":"speed","speed":{speed}}}'), float(number))
+        sent += run(pacer, float(number), number + 1.0)
     assert all(late.start == early.end for (_, early), (_, late) in itertools.pairwise(sent))
     assert sent[-1][1].end == 5000

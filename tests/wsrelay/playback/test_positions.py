@@ -2,17 +2,17 @@
 
 import pytest
 
-from bff_wsrelay.framelog.frame import instant, take
+from bff_wsrelay.framelog.frame import parse_frame, parse_time
 from bff_wsrelay.framelog.frame_log import ByteLru, FrameLog
-from bff_wsrelay.playback.messages import Position, Refused, position
-from bff_wsrelay.playback.positions import check, resolve
+from bff_wsrelay.playback.messages import ControlRefused, Position, parse_position
+from bff_wsrelay.playback.positions import check_range, resolve_index
 from tests.support.runs import source
 
 
 def log_of(count: int, *, ended: bool) -> FrameLog:
     log = FrameLog("epoch", 1 << 20, ByteLru(1 << 20))
     for frame in source(count):
-        log.append(take(frame))
+        log.append(parse_frame(frame))
     log.ended = ended
     return log
 
@@ -21,23 +21,23 @@ def log_of(count: int, *, ended: bool) -> FrameLog:
     ("where", "index"), [(7, 7), ("2025-01-02T14:31:29Z", 1), ("2025-01-02T14:31:31Z", 2), ("2025-01-02", 0)]
 )
 def test_a_position_means_the_nearest_frame(where: int | str, index: int) -> None:
-    log, wanted = log_of(10, ended=True), position(where)
-    check(log, wanted)
-    assert resolve(log, wanted) == index
+    log, wanted = log_of(10, ended=True), parse_position(where)
+    check_range(log, wanted)
+    assert resolve_index(log, wanted) == index
 
 
 @pytest.mark.parametrize("where", [-1, 10, "2025-01-02T14:29:00Z", "2025-01-02T14:40:00Z", "2025-01-01"])
 def test_a_position_outside_a_whole_run_is_refused(where: int | str) -> None:
-    with pytest.raises(Refused):
-        check(log_of(10, ended=True), position(where))
+    with pytest.raises(ControlRefused):
+        check_range(log_of(10, ended=True), parse_position(where))
 
 
 def test_a_time_that_a_growing_run_may_come_to_is_waited_for() -> None:
-    log, later = log_of(10, ended=False), Position(micros=instant("2025-01-02T15:00:00Z"))
-    check(log, later)
-    assert resolve(log, later) is None
+    log, later = log_of(10, ended=False), Position(micros=parse_time("2025-01-02T15:00:00Z"))
+    check_range(log, later)
+    assert resolve_index(log, later) is None
 
 
 def test_every_position_is_outside_a_run_without_frames() -> None:
-    with pytest.raises(Refused):
-        check(log_of(0, ended=True), position("2025-01-02T14:30:00Z"))
+    with pytest.raises(ControlRefused):
+        check_range(log_of(0, ended=True), parse_position("2025-01-02T14:30:00Z"))

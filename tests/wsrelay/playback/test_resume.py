@@ -50,7 +50,7 @@ async def resume(relay: Relay, client: Client, backend: RunBackend) -> None:
         assert_conserved(client.frames + rest, backend.frames)
 
 
-async def test_an_unknown_epoch_is_said_and_playback_goes_on_after_the_time() -> None:
+async def test_an_unknown_epoch_is_announced_and_playback_goes_on_after_the_time() -> None:
     backend = RunBackend(source(300))
     async with playing(backend) as relay:
         async with watching(relay.stream(FAST)) as client:
@@ -75,7 +75,7 @@ async def test_an_unknown_epoch_goes_on_after_a_time_that_the_relay_has_yet_to_r
 
 
 @pytest.mark.parametrize("seq", ["9" * 16, "9" * 31, "9" * 4000, "1e3"])
-async def test_a_place_that_no_run_has_is_refused(seq: str) -> None:
+async def test_a_position_that_no_run_has_is_refused(seq: str) -> None:
     backend = RunBackend(source(10), status="RUNNING")
     async with playing(backend) as relay:
         with pytest.raises(InvalidStatus) as refused:

@@ -10,10 +10,10 @@ from typing import Literal, cast
 
 import pytest
 
-from bff_wsrelay.playback.scheduler import EARLY, Ticker
+from bff_wsrelay.playback.scheduler import EARLY, Scheduler
 
 PERIOD = 0.01
-Part = Literal["tick", "prepare"]
+Part = Literal["on_due", "prepare"]
 
 
 @dataclass
@@ -54,8 +54,8 @@ class Clock:
             self.now = max(self.now, due.due + next(late))
             due.callback()
 
-    def ticker(self, flush: Callable[[], None] = lambda: None) -> Ticker:
-        return Ticker(cast("asyncio.AbstractEventLoop", self), flush, self.time)
+    def scheduler(self, flush: Callable[[], None] = lambda: None) -> Scheduler:
+        return Scheduler(cast("asyncio.AbstractEventLoop", self), flush, self.time)
 
 
 class Member:
@@ -64,35 +64,35 @@ class Member:
     def __init__(
         self, clock: Clock, *, broken: Part | None = None, failing: bool = False, stubborn: bool = False
     ) -> None:
-        self.scheduled = float("inf")
+        self.due_at = float("inf")
         self.turns: list[float] = []
         self.failures: list[Exception] = []
         self.prepared = 0
         self._clock, self._broken, self._failing, self._stubborn = clock, broken, failing, stubborn
 
-    def tick(self, now: float) -> float:
+    def on_due(self, now: float) -> float:
         assert now >= self._clock.now
         self.turns.append(now)
-        if self._broken == "tick":
+        if self._broken == "on_due":
             raise TypeError("a turn")
-        return self.scheduled if self._stubborn else self.scheduled + PERIOD
+        return self.due_at if self._stubborn else self.due_at + PERIOD
 
     def prepare(self) -> None:
         self.prepared += 1
         if self._broken == "prepare":
             raise TypeError("a preparation")
 
-    def failed(self, error: Exception) -> None:
+    def on_failure(self, error: Exception) -> None:
         self.failures.append(error)
         if self._failing:
             raise RuntimeError("cannot be ended")
 
 
-def begin(clock: Clock, *members: Member, flush: Callable[[], None] = lambda: None) -> Ticker:
-    ticker = clock.ticker(flush)
+def begin(clock: Clock, *members: Member, flush: Callable[[], None] = lambda: None) -> Scheduler:
+    scheduler = clock.scheduler(flush)
     for member in members:
-        ticker.schedule(member, clock.now)
-    return ticker
+        scheduler.schedule(member, clock.now)
+    return scheduler
 
 
 def steady(member: Member, begun: float, count: int) -> bool:
@@ -133,8 +133,8 @@ def test_a_member_that_asks_for_the_same_time_again_does_not_keep_others_waiting
 
 
 @pytest.mark.parametrize("failing", [False, True])
-@pytest.mark.parametrize("part", ["tick", "prepare"])
-def test_a_member_that_fails_is_told_so_and_others_keep_their_pace(part: Part, *, failing: bool) -> None:
+@pytest.mark.parametrize("part", ["on_due", "prepare"])
+def test_a_member_that_fails_gets_its_error_and_others_keep_their_pace(part: Part, *, failing: bool) -> None:
     clock = Clock()
     begun, broken = clock.now, Member(clock, broken=part, failing=failing)
     before, after = Member(clock), Member(clock)
@@ -143,7 +143,7 @@ def test_a_member_that_fails_is_told_so_and_others_keep_their_pace(part: Part, *
     assert steady(before, begun, 11)
     assert steady(after, begun, 11)
     assert isinstance(broken.failures[0], TypeError)
-    assert len(broken.turns) == (1 if part == "tick" else 11)
+    assert len(broken.turns) == (1 if part == "on_due" else 11)
 
 
 def test_others_keep_their_pace_when_writing_fails(caplog: pytest.LogCaptureFixture) -> None:
@@ -162,10 +162,10 @@ def test_others_keep_their_pace_when_writing_fails(caplog: pytest.LogCaptureFixt
 
 def test_a_member_that_is_forgotten_gets_no_turn() -> None:
     clock = Clock()
-    ticker, member, other = clock.ticker(), Member(clock), Member(clock)
-    ticker.schedule(member, clock.now + 0.01)
-    ticker.forget(member)
-    ticker.schedule(other, clock.now + 0.02)
+    scheduler, member, other = clock.scheduler(), Member(clock), Member(clock)
+    scheduler.schedule(member, clock.now + 0.01)
+    scheduler.cancel(member)
+    scheduler.schedule(other, clock.now + 0.02)
     clock.run(1.0)
     assert other.turns
     assert not member.turns
@@ -174,9 +174,9 @@ def test_a_member_that_is_forgotten_gets_no_turn() -> None:
 def test_a_closed_timer_gives_no_more_turns() -> None:
     clock = Clock()
     member = Member(clock)
-    ticker = begin(clock, member)
+    scheduler = begin(clock, member)
     clock.run(0.1)
-    ticker.close()
+    scheduler.close()
     count = len(member.turns)
     clock.run(1.0)
     assert len(member.turns) == count
@@ -184,7 +184,7 @@ def test_a_closed_timer_gives_no_more_turns() -> None:
 
 def test_one_timer_is_set_for_whoever_is_due_next() -> None:
     clock = Clock()
-    ticker, late, soon = clock.ticker(), Member(clock), Member(clock)
+    ticker, late, soon = clock.scheduler(), Member(clock), Member(clock)
     ticker.schedule(late, clock.now + 2)
     ticker.schedule(soon, clock.now + 1)
     assert [timer.due for timer in clock.timers if not timer.is_cancelled] == [clock.now + 1]
@@ -192,7 +192,7 @@ def test_one_timer_is_set_for_whoever_is_due_next() -> None:
 
 def test_a_turn_that_is_due_as_early_as_allowed_is_given_with_the_others() -> None:
     clock = Clock(now=1024.0)
-    ticker, first, second = clock.ticker(), Member(clock), Member(clock)
+    ticker, first, second = clock.scheduler(), Member(clock), Member(clock)
     ticker.schedule(first, clock.now)
     ticker.schedule(second, clock.now + EARLY)
     clock.run(0.0)
@@ -202,25 +202,25 @@ def test_a_turn_that_is_due_as_early_as_allowed_is_given_with_the_others() -> No
 
 def test_members_that_are_forgotten_are_not_kept_until_their_turn_would_have_come() -> None:
     clock = Clock()
-    ticker, members = clock.ticker(), [Member(clock) for _ in range(10)]
+    scheduler, members = clock.scheduler(), [Member(clock) for _ in range(10)]
     for member in members:
-        ticker.schedule(member, clock.now + 1000)
+        scheduler.schedule(member, clock.now + 1000)
     kept = weakref.WeakSet(members)
     for member in members[1:]:
-        ticker.forget(member)
+        scheduler.cancel(member)
     del members[1:], member
     assert len(kept) <= 5
-    ticker.forget(members[0])
+    scheduler.cancel(members[0])
     members.clear()
     assert not kept
-    ticker.close()
+    scheduler.close()
 
 
 async def test_it_runs_on_a_real_loop() -> None:
     clock = Clock(now=0.0)
-    ticker, member = Ticker(asyncio.get_running_loop()), Member(clock)
-    ticker.schedule(member, asyncio.get_running_loop().time())
+    scheduler, member = Scheduler(asyncio.get_running_loop()), Member(clock)
+    scheduler.schedule(member, asyncio.get_running_loop().time())
     async with asyncio.timeout(10):
         while len(member.turns) < 3:
             await asyncio.sleep(0.001)
-    ticker.close()
+    scheduler.close()

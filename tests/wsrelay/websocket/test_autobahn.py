@@ -1,4 +1,4 @@
-"""The cases of the Autobahn test suite through nginx and the transparent door, and at the door's side to the backend.
+"""The cases of the Autobahn test suite through nginx and the passthrough, and on its upstream side.
 
 Compression (groups 12 and 13) is never negotiated, so there is nothing of it to try; the large messages of group 9
 have tests of their own beside the other frames.
@@ -106,7 +106,7 @@ async def visit(url: str) -> list[str | bytes]:
     return heard
 
 
-async def test_autobahn_finds_no_fault_with_the_door_as_its_client(start_relay: StartRelay) -> None:
+async def test_autobahn_finds_no_fault_with_the_passthrough_as_its_client(start_relay: StartRelay) -> None:
     # A backend that leaves (1001) or fails (1011) before a word was said is dialled again, which is no case of theirs.
     async with run_fuzzingserver(cases=CASES, exclude_cases=["7.7.2", "7.7.9"], port=0) as server:
         fuzzer = f"ws://{server.address}:{server.port}"

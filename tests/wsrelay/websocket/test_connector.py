@@ -8,13 +8,13 @@ from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request
 
 from bff_wsrelay.websocket.backoff import SCHEDULE, Backoff
-from bff_wsrelay.websocket.client import LinkClosed
+from bff_wsrelay.websocket.client import UpstreamClosed
 from bff_wsrelay.websocket.close_codes import Close
-from bff_wsrelay.websocket.connector import Dialer, Patience, Refused, Unreachable
+from bff_wsrelay.websocket.connector import ConnectionOptions, Connector, HandshakeRefused, Unreachable
 from tests.conftest import StartRaw
 from tests.support.passthrough import StartBackend
 
-SOON = Patience(connect=5, answer=5)
+SOON = ConnectionOptions(connect=5, handshake=5)
 
 
 async def echo(backend: ServerConnection) -> None:
@@ -40,18 +40,18 @@ async def test_a_link_carries_messages_and_ends_with_the_backends_close(start_ba
         await backend.send(b"\x00")
         await backend.close(4001, "over")
 
-    link = await Dialer((await start_backend(script)).url, SOON).dial("/x", [])
-    await link.transmit("hello")
+    connection = await Connector((await start_backend(script)).url, SOON).connect("/x", [])
+    await connection.transmit("hello")
     heard: list[str | bytes] = []
     while len(heard) < 2:
-        heard += await link.receive()
+        heard += await connection.receive()
     assert heard == ["hello", b"\x00"]
-    with pytest.raises(LinkClosed):
-        await link.receive()
-    assert link.end == Close(4001, "over")
-    with pytest.raises(LinkClosed):
-        await link.transmit("too late")
-    await link.hang_up(Close(1000))
+    with pytest.raises(UpstreamClosed):
+        await connection.receive()
+    assert connection.end == Close(4001, "over")
+    with pytest.raises(UpstreamClosed):
+        await connection.transmit("too late")
+    await connection.disconnect(Close(1000))
 
 
 async def test_headers_are_sent_as_given_and_none_of_its_own_agent(start_backend: StartBackend) -> None:
@@ -62,8 +62,10 @@ async def test_headers_are_sent_as_given_and_none_of_its_own_agent(start_backend
         seen.append(backend.request)
 
     backend = await start_backend(script)
-    link = await Dialer(backend.url, SOON).dial("/a%2Fb?q=%20", [(b"x-twice", b"1"), (b"x-twice", b"caf\xe9")])
-    await link.hang_up(Close(1000))
+    connection = await Connector(backend.url, SOON).connect(
+        "/a%2Fb?q=%20", [(b"x-twice", b"1"), (b"x-twice", b"caf\xe9")]
+    )
+    await connection.disconnect(Close(1000))
     assert seen[0].path == "/a%2Fb?q=%20"
     assert seen[0].headers.get_all("x-twice") == ["1", "caf\xe9"]
     assert "User-Agent" not in seen[0].headers
@@ -74,7 +76,7 @@ async def test_a_closed_port_is_unreachable(start_backend: StartBackend) -> None
     backend = await start_backend(echo)
     await backend.stop()
     with pytest.raises(Unreachable):
-        await Dialer(backend.url, SOON).dial("/x", [])
+        await Connector(backend.url, SOON).connect("/x", [])
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,7 @@ async def test_an_answer_that_is_no_handshake_is_unreachable(start_raw: StartRaw
         writer.write(answer)
 
     with pytest.raises(Unreachable):
-        await Dialer(await start_raw(handler), SOON).dial("/x", [])
+        await Connector(await start_raw(handler), SOON).connect("/x", [])
 
 
 async def test_a_backend_that_does_not_answer_is_given_up(start_raw: StartRaw) -> None:
@@ -104,7 +106,7 @@ async def test_a_backend_that_does_not_answer_is_given_up(start_raw: StartRaw) -
         gone.set()
 
     with pytest.raises(Unreachable):
-        await Dialer(await start_raw(handler), Patience(connect=5, answer=0.05)).dial("/x", [])
+        await Connector(await start_raw(handler), ConnectionOptions(connect=5, handshake=0.05)).connect("/x", [])
     async with asyncio.timeout(10):
         await gone.wait()
 
@@ -114,8 +116,8 @@ async def test_a_refusal_carries_the_backends_answer(start_raw: StartRaw) -> Non
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 403 No\r\nContent-Length: 2\r\nX-Own: 1\r\nConnection: close\r\n\r\n{}")
 
-    with pytest.raises(Refused) as caught:
-        await Dialer(await start_raw(handler), SOON).dial("/x", [])
+    with pytest.raises(HandshakeRefused) as caught:
+        await Connector(await start_raw(handler), SOON).connect("/x", [])
     assert (caught.value.status, caught.value.headers, caught.value.body) == (403, [(b"x-own", b"1")], b"{}")
 
 
@@ -131,8 +133,8 @@ async def test_interim_responses_are_not_the_answer_to_the_handshake(start_raw: 
             await writer.drain()
             await asyncio.sleep(0)
 
-    with pytest.raises(Refused) as caught:
-        await Dialer(await start_raw(handler), SOON).dial("/x", [])
+    with pytest.raises(HandshakeRefused) as caught:
+        await Connector(await start_raw(handler), SOON).connect("/x", [])
     assert (caught.value.status, caught.value.headers, caught.value.body) == (404, [(b"x-own", b"1")], b"{}")
 
 
@@ -141,8 +143,8 @@ async def test_interim_responses_without_end_are_no_answer(start_raw: StartRaw) 
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000)
 
-    with pytest.raises((Unreachable, Refused)):
-        await Dialer(await start_raw(handler), SOON).dial("/x", [])
+    with pytest.raises((Unreachable, HandshakeRefused)):
+        await Connector(await start_raw(handler), SOON).connect("/x", [])
 
 
 async def test_credentials_are_not_written_to_any_log(
@@ -151,6 +153,6 @@ async def test_credentials_are_not_written_to_any_log(
     caplog.set_level(logging.DEBUG)
     backend = await start_backend(echo, logger=logging.getLogger("elsewhere"))
     logging.getLogger("elsewhere").setLevel(logging.ERROR)
-    link = await Dialer(backend.url, SOON).dial("/x", [(b"authorization", b"Bearer s3cret")])
-    await link.hang_up(Close(1000))
+    connection = await Connector(backend.url, SOON).connect("/x", [(b"authorization", b"Bearer s3cret")])
+    await connection.disconnect(Close(1000))
     assert "s3cret" not in caplog.text

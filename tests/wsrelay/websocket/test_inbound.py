@@ -12,9 +12,9 @@ from websockets.asyncio.client import connect
 from websockets.frames import Frame
 
 from bff_wsrelay.websocket.inbound import LATE_BYTES, MOST_SLICE, SLICE, TURN_FRAMES
-from bff_wsrelay.websocket.rfc6455 import ServerSide
-from bff_wsrelay.websocket.server import EXTENSION, Wire, WireProtocol
-from bff_wsrelay.websocket.traffic import SETTLE_FRAMES, Traffic, TrafficLimits
+from bff_wsrelay.websocket.rfc6455 import StrictServerProtocol
+from bff_wsrelay.websocket.server import EXTENSION, FrameWriter, WebSocketProtocol
+from bff_wsrelay.websocket.traffic import SETTLE_FRAMES, TrafficLimits, TrafficMeter
 from tests.support.playback import Relay, playing
 from tests.support.rfc6455 import BINARY, CLOSE, CONT, PING, PONG, TEXT, Peer, Seen, close, frame
 from tests.support.runs import RunBackend, source
@@ -42,13 +42,13 @@ async def eventually(is_so: Callable[[], bool]) -> None:
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[Frame]:
     """All frames that servers of this process parse from now on."""
     frames: list[Frame] = []
-    original = ServerSide.recv_frame
+    original = StrictServerProtocol.recv_frame
 
-    def note(self: ServerSide, one: Frame) -> None:
+    def note(self: StrictServerProtocol, one: Frame) -> None:
         frames.append(one)
         original(self, one)
 
-    monkeypatch.setattr(ServerSide, "recv_frame", note)
+    monkeypatch.setattr(StrictServerProtocol, "recv_frame", note)
     return frames
 
 
@@ -95,14 +95,14 @@ async def test_frames_of_every_kind_count_and_too_many_end_the_connection_with_1
 
 
 class Quiet:
-    """An app that accepts, keeps every event, and does what a script does with the wire."""
+    """An app that accepts, keeps every event, and does what a script does with the writer."""
 
-    def __init__(self, script: Callable[[Wire], Any] | None = None) -> None:
+    def __init__(self, script: Callable[[FrameWriter], Any] | None = None) -> None:
         self.script = script
         self.events: list[dict[str, Any]] = []
         self.accepted, self.gate = asyncio.Event(), asyncio.Event()
         self.gate.set()
-        self.wire: Wire | None = None
+        self.wire: FrameWriter | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "websocket":
@@ -124,8 +124,8 @@ class Quiet:
 
 @asynccontextmanager
 async def quiet(app: Quiet, limits: TrafficLimits | None = None, **options: Any) -> AsyncIterator[str]:
-    traffic = Traffic(limits or TrafficLimits())
-    async with serving(app, ws=partial(WireProtocol, traffic=traffic), **options) as url:
+    traffic = TrafficMeter(limits or TrafficLimits())
+    async with serving(app, ws=partial(WebSocketProtocol, traffic=traffic), **options) as url:
         yield url
     assert traffic.unfinished == 0
 
@@ -151,7 +151,7 @@ async def test_a_flood_is_parsed_in_turns_between_which_everybody_else_runs(pars
 
 
 async def test_little_is_parsed_after_our_close_and_nothing_after_a_refusal(parsed: list[Frame]) -> None:
-    async with quiet(Quiet(lambda wire: wire.close(4404, "no such run"))) as url:
+    async with quiet(Quiet(lambda writer: writer.close(4404, "no such run"))) as url:
         peer = await Peer.open(url)
         await send_whatever_is_taken(peer, frame(PONG) * 100_000)
         assert await close_of(peer) == 4404
@@ -160,7 +160,7 @@ async def test_little_is_parsed_after_our_close_and_nothing_after_a_refusal(pars
 
 
 async def test_our_close_is_answered_and_the_connection_ends_at_once() -> None:
-    app = Quiet(lambda wire: wire.close(4404, "no such run"))
+    app = Quiet(lambda writer: writer.close(4404, "no such run"))
     async with quiet(app) as url, connect(url, compression=None, proxy=None) as client:
         async with asyncio.timeout(2):
             await client.wait_closed()
@@ -259,15 +259,15 @@ async def test_pongs_that_nobody_reads_are_not_piled_up_and_the_last_ping_is_ans
         await app.accepted.wait()
         reading = cast("asyncio.Transport", peer.writer.transport)
         reading.pause_reading()
-        wire = app.wire
-        assert wire is not None
+        writer = app.wire
+        assert writer is not None
         most = 0
         for start in range(0, count, 1000):
             await peer.send(*(frame(PING, f"{number:0125d}".encode()) for number in range(start, start + 1000)))
-            most = max(most, wire.buffered)
+            most = max(most, writer.get_buffered())
         await peer.send(frame(TEXT, b"the end"))
         await eventually(lambda: app.texts == ["the end"])
-        assert max(most, wire.buffered) <= 64 * KIBI + MOST_SLICE
+        assert max(most, writer.get_buffered()) <= 64 * KIBI + MOST_SLICE
         reading.resume_reading()
         numbers: list[int] = []
         while not numbers or numbers[-1] != count - 1:
@@ -280,7 +280,7 @@ async def test_pongs_that_nobody_reads_are_not_piled_up_and_the_last_ping_is_ans
         peer.leave()
 
 
-async def test_a_refusal_is_told_though_more_is_on_its_way() -> None:
+async def test_a_refusal_arrives_though_more_is_on_its_way() -> None:
     limits = TrafficLimits(frames_per_second=100)
     app = Quiet()
     async with quiet(app, limits) as url:

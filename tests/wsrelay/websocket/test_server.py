@@ -10,14 +10,14 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from websockets.asyncio.client import connect
 
-from bff_wsrelay.websocket.server import EXTENSION, Wire, WireProtocol, encode_text
+from bff_wsrelay.websocket.server import EXTENSION, FrameWriter, WebSocketProtocol, encode_text
 from tests.support.serving import serving
 
-App = Callable[[Wire, Any, Any], Awaitable[None]]
+App = Callable[[FrameWriter, Any, Any], Awaitable[None]]
 
 
 class Endpoint:
-    """An ASGI app that accepts and hands its wire on, and keeps what it received."""
+    """An ASGI app that accepts and hands its writer on, and keeps what it received."""
 
     def __init__(self, script: App) -> None:
         self.script = script
@@ -47,10 +47,10 @@ class Endpoint:
 async def test_frames_of_every_length_arrive_whole_and_in_order_with_sent_ones(size: int) -> None:
     text = "x" * size
 
-    async def script(wire: Wire, receive: Any, send: Any) -> None:
-        wire.write(encode_text(text.encode()))
+    async def script(writer: FrameWriter, receive: Any, send: Any) -> None:
+        writer.write(encode_text(text.encode()))
         await send({"type": "websocket.send", "text": "between"})
-        wire.write(encode_text(text.encode()))
+        writer.write(encode_text(text.encode()))
         await receive()
 
     endpoint = Endpoint(script)
@@ -62,13 +62,13 @@ async def test_what_the_connection_does_not_take_is_buffered_and_delivered_later
     chunk, count = encode_text(b"x" * 60_000), 200
     room = asyncio.Event()
 
-    async def script(wire: Wire, receive: Any, send: Any) -> None:
+    async def script(writer: FrameWriter, receive: Any, send: Any) -> None:
         del send
         for _ in range(count):
-            wire.write(chunk)
-        assert wire.buffered > 0
-        assert wire.is_paused
-        await wire.drain()
+            writer.write(chunk)
+        assert writer.get_buffered() > 0
+        assert writer.is_paused
+        await writer.drain()
         room.set()
         await receive()
 
@@ -80,12 +80,12 @@ async def test_what_the_connection_does_not_take_is_buffered_and_delivered_later
 
 
 async def test_close_does_not_wait_for_room_and_nothing_is_written_after_it() -> None:
-    async def script(wire: Wire, receive: Any, send: Any) -> None:
+    async def script(writer: FrameWriter, receive: Any, send: Any) -> None:
         del send
-        wire.write(encode_text(b"last"))
-        wire.close(4404, "gone")
-        wire.write(encode_text(b"too late"))
-        assert not wire.is_open
+        writer.write(encode_text(b"last"))
+        writer.close(4404, "gone")
+        writer.write(encode_text(b"too late"))
+        assert not writer.is_open
         await receive()
 
     endpoint = Endpoint(script)
@@ -97,8 +97,8 @@ async def test_close_does_not_wait_for_room_and_nothing_is_written_after_it() ->
     assert endpoint.received == [{"type": "websocket.disconnect", "code": 4404, "reason": "gone"}]
 
 
-async def listen(wire: Wire, receive: Any, send: Any) -> None:
-    del wire, send
+async def listen(writer: FrameWriter, receive: Any, send: Any) -> None:
+    del writer, send
     while (await receive())["type"] != "websocket.disconnect":
         pass
 
@@ -121,7 +121,7 @@ async def test_a_connection_that_vanishes_is_reported_as_1006_and_a_close_as_wha
 async def test_a_viewer_is_not_cut_while_the_ping_waits_behind_messages_it_still_takes() -> None:
     expired = asyncio.Event()
 
-    class Counting(WireProtocol):
+    class Counting(WebSocketProtocol):
         expiries = 0
 
         def keepalive_timeout(self) -> None:
@@ -131,10 +131,10 @@ async def test_a_viewer_is_not_cut_while_the_ping_waits_behind_messages_it_still
             if self.expiries == 3:
                 expired.set()
 
-    async def script(wire: Wire, receive: Any, send: Any) -> None:
+    async def script(writer: FrameWriter, receive: Any, send: Any) -> None:
         for _ in range(200):
-            wire.write(encode_text(b"x" * 60_000))
-        await listen(wire, receive, send)
+            writer.write(encode_text(b"x" * 60_000))
+        await listen(writer, receive, send)
 
     options: dict[str, Any] = {"ws": Counting, "ws_ping_interval": 0.02, "ws_ping_timeout": 0.05}
     async with (

@@ -14,7 +14,7 @@ that ends leaves some, of about a hundred objects, so a full round comes with ea
 
 
 def create_calm_app(settings: RelaySettings) -> FastAPI:
-    """Return the relay, whose process is not held up by going through everything that lives as long as it does."""
+    """Create the app and freeze long-lived objects, so that garbage collection does not stall playback."""
     app = create_app(settings)
     gc.collect()
     gc.freeze()

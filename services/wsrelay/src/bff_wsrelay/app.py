@@ -13,18 +13,18 @@ from bff_shared.telemetry.metrics import Metrics
 from bff_shared.upstream.client import Upstream
 from bff_wsrelay import status_api
 from bff_wsrelay.admission.limits import Admission
-from bff_wsrelay.framelog.registry import Shelf
-from bff_wsrelay.framelog.shared_store import Replicas
+from bff_wsrelay.framelog.registry import Registry
+from bff_wsrelay.framelog.shared_store import SharedStore
 from bff_wsrelay.metrics import StreamMetrics
 from bff_wsrelay.passthrough import endpoint
-from bff_wsrelay.passthrough.metrics import DoorMetrics
+from bff_wsrelay.passthrough.metrics import PassthroughMetrics
 from bff_wsrelay.playback.endpoint import PATH as PLAYBACK_PATH
-from bff_wsrelay.playback.endpoint import Playback
+from bff_wsrelay.playback.endpoint import PlaybackEndpoint
 from bff_wsrelay.playback.http_connection import HttpProtocol
 from bff_wsrelay.settings import RelaySettings
-from bff_wsrelay.websocket.connector import Dialer, Patience
-from bff_wsrelay.websocket.server import WireProtocol, allow_long_lines
-from bff_wsrelay.websocket.traffic import Traffic, TrafficLimits
+from bff_wsrelay.websocket.connector import ConnectionOptions, Connector
+from bff_wsrelay.websocket.server import WebSocketProtocol, allow_long_lines
+from bff_wsrelay.websocket.traffic import TrafficLimits, TrafficMeter
 from bff_wsrelay.websocket.traffic_metrics import TrafficMetrics
 
 
@@ -36,30 +36,30 @@ def create_app(settings: RelaySettings | None = None) -> FastAPI:
     upstream = Upstream(settings, metrics)
     admission = Admission(settings)
     stream_metrics = StreamMetrics(metrics.registry, metrics.outcomes)
-    dialer = Dialer(settings.backend_url, Patience(connect=settings.connect_timeout))
-    replicas = Replicas(settings) if settings.redis_url else None
-    shelf = Shelf(settings, upstream, dialer, stream_metrics, replicas)
-    playback = Playback(settings, admission, shelf, stream_metrics)
-    transparent = endpoint.Door.of(settings, admission, DoorMetrics(metrics.registry))
+    connector = Connector(settings.backend_url, ConnectionOptions(connect=settings.connect_timeout))
+    store = SharedStore(settings) if settings.redis_url else None
+    registry = Registry(settings, upstream, connector, stream_metrics, store)
+    playback = PlaybackEndpoint(settings, admission, registry, stream_metrics)
+    passthrough = endpoint.PassthroughEndpoint.of(settings, admission, PassthroughMetrics(metrics.registry))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with playback.running():
             yield
-        await shelf.aclose()
-        if replicas is not None:
-            await replicas.aclose()
+        await registry.aclose()
+        if store is not None:
+            await store.aclose()
         await upstream.aclose()
 
     checks = {"backend": upstream.check}
-    traffic = Traffic(TrafficLimits.of(settings), TrafficMetrics(metrics.registry))
-    websocket = partial(WireProtocol, traffic=traffic, trusted=settings.trusted_proxies)
+    traffic = TrafficMeter(TrafficLimits.of(settings), TrafficMetrics(metrics.registry))
+    websocket = partial(WebSocketProtocol, traffic=traffic, trusted=settings.trusted_proxies)
     server = {"ws": websocket, "ws_max_size": settings.door_max_message, "http": HttpProtocol}
     app = create_common_app("wsrelay", settings, metrics=metrics, checks=checks, lifespan=lifespan, server=server)
     app.state.service.on_drain.append(admission.drain.run)
-    app.router.routes.append(WebSocketRoute(endpoint.PATH, transparent))
+    app.router.routes.append(WebSocketRoute(endpoint.PATH, passthrough))
     app.router.routes.append(WebSocketRoute(PLAYBACK_PATH, playback))
     app.router.routes.append(Route(PLAYBACK_PATH, playback, methods=["GET", "HEAD"]))
-    app.include_router(status_api.make_router(playback, shelf, transparent, admission))
+    app.include_router(status_api.make_router(playback, registry, passthrough, admission))
     app.state.playback, app.state.admission = playback, admission
     return app

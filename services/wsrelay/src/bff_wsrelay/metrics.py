@@ -1,4 +1,4 @@
-"""What the playback door counts: plain numbers on the hot path, handed to Prometheus once a second. No I/O."""
+"""What playback counts: plain integers on the hot path, handed to Prometheus once a second. No I/O."""
 
 from dataclasses import dataclass, fields
 from typing import get_args
@@ -8,12 +8,12 @@ from prometheus_client import CollectorRegistry, Counter
 from bff_shared.outcomes import Outcomes
 from bff_shared.telemetry.metrics import gauge
 from bff_wsrelay.admission.limits import Reason
-from bff_wsrelay.websocket.close_codes import label
+from bff_wsrelay.websocket.close_codes import metric_label
 
 
 @dataclass(slots=True)
-class Tally:
-    """Counts since the last hand-over."""
+class StreamCounts:
+    """Counts since the last flush."""
 
     frames: int = 0
     source_frames: int = 0
@@ -33,47 +33,50 @@ _TEXT = {
     "bytes": "Bytes of frames sent",
     "dropped": "Frames that slow viewers were spared",
     "controls": "Controls obeyed",
-    "resumes": "Connections that went on where another had ended",
+    "resumes": "Connections that resumed where an earlier one had ended",
     "imbalances": "Frames that did not continue where the one before ended: must stay 0",
     "upstream_connects": "Connections to the backend's stream",
-    "upstream_breaks": "Readings of the backend's stream that failed or broke off",
+    "upstream_breaks": "Reads of the backend's stream that failed or broke off",
     "malformed_frames": "Frames of the backend's that could not be read and were left out",
 }
 
 
 class StreamMetrics:
-    """The collectors of the playback door."""
+    """The Prometheus collectors of playback; `counts` is what the hot path adds to."""
 
     def __init__(self, registry: CollectorRegistry, outcomes: Outcomes | None = None) -> None:
-        self.tally = Tally()
+        self.counts = StreamCounts()
         self._outcomes = outcomes or Outcomes()
         self._counters = {
             name: Counter(f"bff_stream_{name}_total", text, registry=registry) for name, text in _TEXT.items()
         }
         self.refused = Counter(
-            "bff_stream_refused_total", "Viewers refused a place, at either door", ("reason",), registry=registry
+            "bff_stream_refused_total", "Viewers refused, by either endpoint", ("reason",), registry=registry
         )
         for reason in get_args(Reason):
             self.refused.labels(reason)
         self.closes = Counter("bff_stream_closes_total", "Ended streams by close code", ("code",), registry=registry)
-        self.viewers = gauge("bff_stream_viewers", "Viewers of the playback door", registry, "livesum")
+        self.viewers = gauge("bff_stream_viewers", "Viewers of playback", registry, "livesum")
         self.recordings = gauge("bff_stream_recordings", "Runs whose frame log is held", registry, "livesum")
         self.log_bytes = gauge("bff_stream_log_bytes", "Bytes of all frame logs", registry, "livesum")
         self.readings_waiting = gauge(
-            "bff_stream_readings_waiting", "Runs that wait to be read, for their client reads many", registry, "livesum"
+            "bff_stream_readings_waiting",
+            "Runs that wait to be read, because their client reads many",
+            registry,
+            "livesum",
         )
         self.totals = dict.fromkeys(self._counters, 0)
 
     def flush(self) -> None:
-        """Hand the counts over."""
-        for field in fields(self.tally):
-            amount = getattr(self.tally, field.name)
+        """Add the counts to the Prometheus counters and reset them."""
+        for field in fields(self.counts):
+            amount = getattr(self.counts, field.name)
             if amount:
                 self._counters[field.name].inc(amount)
                 self.totals[field.name] += amount
-                setattr(self.tally, field.name, 0)
+                setattr(self.counts, field.name, 0)
 
     def ended(self, code: int, client: str) -> None:
         """Count the end of a client's stream."""
         self._outcomes.stream_ended(client, code)
-        self.closes.labels(label(code)).inc()
+        self.closes.labels(metric_label(code)).inc()

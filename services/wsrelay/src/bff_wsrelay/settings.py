@@ -29,7 +29,7 @@ class RelaySettings(Settings):
         50,
         ge=1,
         le=10_000,
-        description="a viewer's messages a second; too many end playback, and wait at the transparent door",
+        description="a viewer's messages a second; too many end playback, and wait in passthrough",
     )
     stream_frames_per_second: int = Field(
         500,
@@ -90,7 +90,7 @@ class RelaySettings(Settings):
 
     read_stall_seconds: Seconds = Field(
         30.0,
-        description="silence of the backend after which its stream is redialled; above its 5 s of heartbeat",
+        description="silence of the backend after which its stream is reconnected; above its 5 s of heartbeat",
     )
     read_quiet_seconds: Seconds = Field(
         8.0,
@@ -107,11 +107,11 @@ class RelaySettings(Settings):
     )
     read_poll_seconds: Seconds = Field(1.0, description="seconds between two looks at a run that is not ready or grows")
 
-    door_max_message: int = Field(
-        16 * MEBI, ge=1024, le=256 * MEBI, description="bytes of a transparent door's message"
-    )
+    door_max_message: int = Field(16 * MEBI, ge=1024, le=256 * MEBI, description="bytes of a passthrough message")
     door_ping_seconds: Seconds = Field(20.0, description="silence after which a backend's WebSocket is pinged")
     door_ping_timeout: Seconds = Field(60.0, description="further silence after which it counts as broken")
-    door_reconnect_seconds: Seconds = Field(3600.0, description="how long an absent backend is redialled for a viewer")
+    door_reconnect_seconds: Seconds = Field(
+        3600.0, description="how long reconnecting to an absent backend is tried for a viewer"
+    )
     door_held_messages: int = Field(256, ge=1, le=100_000, description="a viewer's messages kept for an absent backend")
     door_held_bytes: int = Field(MEBI, ge=1024, le=64 * MEBI, description="bytes of these messages together")

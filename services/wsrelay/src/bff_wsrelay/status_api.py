@@ -15,10 +15,10 @@ from bff_shared.errors import NotFound, TooManyRequests, Unauthorized
 from bff_shared.http.headers import credentials
 from bff_shared.http.responses import JsonResponse
 from bff_wsrelay.admission.limits import Admission
-from bff_wsrelay.framelog.registry import Shelf
-from bff_wsrelay.passthrough.endpoint import Door
-from bff_wsrelay.playback.endpoint import Playback
-from bff_wsrelay.playback.subscriber import Spectator
+from bff_wsrelay.framelog.registry import Registry
+from bff_wsrelay.passthrough.endpoint import PassthroughEndpoint
+from bff_wsrelay.playback.endpoint import PlaybackEndpoint
+from bff_wsrelay.playback.subscriber import Subscriber
 
 MOST = 1000
 """Streams that one answer lists; the counts are of all."""
@@ -27,8 +27,10 @@ MOST = 1000
 class _Status:
     """The route's answers."""
 
-    def __init__(self, playback: Playback, shelf: Shelf, door: Door, admission: Admission) -> None:
-        self._playback, self._shelf, self._door, self._admission = playback, shelf, door, admission
+    def __init__(
+        self, playback: PlaybackEndpoint, registry: Registry, passthrough: PassthroughEndpoint, admission: Admission
+    ) -> None:
+        self._playback, self._registry, self._passthrough, self._admission = playback, registry, passthrough, admission
 
     def of(self, request: Request) -> dict[str, Any]:
         """Return everything for the admin token, else what is the caller's own.
@@ -50,33 +52,35 @@ class _Status:
     def everything(self) -> dict[str, Any]:
         """Return counts, each stream and each log of the process."""
         return {
-            "viewers": len(self._playback.spectators),
+            "viewers": len(self._playback.subscribers),
             "connections": self._admission.connections,
             "refused": self._admission.refused,
             "draining": self._admission.drain.started,
             **self._playback.flush(),
-            "log_bytes": self._shelf.size,
-            "recordings": self._shelf.figures(),
-            "streams": _listed(self._playback.spectators),
-            "transparent": [one.figures() for one in islice(self._door.conversations, MOST)],
+            "log_bytes": self._registry.size,
+            "recordings": self._registry.describe(),
+            "streams": _listed(self._playback.subscribers),
+            "transparent": [one.describe() for one in islice(self._passthrough.sessions, MOST)],
         }
 
     def own(self, request: Request) -> dict[str, Any]:
         """Return the streams of the caller's credentials, and the logs that those play."""
-        owner = self._playback.owner(credentials(request.headers.raw))
-        mine = [spectator for spectator in self._playback.spectators if spectator.owner == owner]
-        played = {id(spectator.recording) for spectator in mine}
-        return {"viewers": len(mine), "recordings": self._shelf.figures(played), "streams": _listed(mine)}
+        owner = self._playback.principal(credentials(request.headers.raw))
+        mine = [subscriber for subscriber in self._playback.subscribers if subscriber.principal == owner]
+        played = {id(subscriber.topic) for subscriber in mine}
+        return {"viewers": len(mine), "recordings": self._registry.describe(played), "streams": _listed(mine)}
 
 
-def _listed(spectators: Iterable[Spectator]) -> list[dict[str, Any]]:
-    return [each.figures() for each in sorted(spectators, key=lambda spectator: spectator.opened)[:MOST]]
+def _listed(subscribers: Iterable[Subscriber]) -> list[dict[str, Any]]:
+    return [each.describe() for each in sorted(subscribers, key=lambda subscriber: subscriber.opened)[:MOST]]
 
 
-def make_router(playback: Playback, shelf: Shelf, door: Door, admission: Admission) -> APIRouter:
+def make_router(
+    playback: PlaybackEndpoint, registry: Registry, passthrough: PassthroughEndpoint, admission: Admission
+) -> APIRouter:
     """Return the route."""
     router = APIRouter()
-    status = _Status(playback, shelf, door, admission)
+    status = _Status(playback, registry, passthrough, admission)
 
     @router.get("/api/v1/streams")
     async def streams(request: Request) -> JsonResponse:

@@ -16,9 +16,6 @@ async def refuse(scope: Scope, receive: Receive, send: Send, error: BffError) ->
         await send_error(send, error, problem=False)
         return
     await receive()
-    if "websocket.http.response" not in scope.get("extensions", {}):
-        await send({"type": "websocket.close", "code": 1013 if error.retryable else 1008, "reason": error.message})
-        return
     headers = {"content-type": "application/json", "cache-control": "no-store", **error.headers()}
     start: dict[str, Any] = {"type": "websocket.http.response.start", "status": error.status}
     start["headers"] = [(name.encode(), value.encode()) for name, value in headers.items()]

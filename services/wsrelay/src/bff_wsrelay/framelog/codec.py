@@ -3,7 +3,7 @@
     head: {"epoch", "frames", "sum"}    body: sections, each a length of four bytes (big-endian) and that many bytes
     sections: times, digests, tail, then heads, orders and summary of each block
 
-`sum` is a keyed digest of the body, so that nobody who can write to the store can put words into the backend's mouth.
+`sum` is a keyed digest of the body, so that a log forged in the store is not played.
 
 Logs lie under keys that name VERSION: relays of two versions share Redis while one is rolled out, and each finds only
 what it can read. Whatever changes here, or in what the sections hold, changes the number.

@@ -20,7 +20,7 @@ class FailureReason(NamedTuple):
 
 
 class Failure(Exception):
-    """A run cannot be played. Make one where it is raised: an exception that is kept keeps all that raised it."""
+    """A run cannot be played. Create one where it is raised: a stored exception keeps its whole traceback alive."""
 
     def __init__(self, code: Code, message: str, close: int) -> None:
         super().__init__(message)
@@ -60,7 +60,7 @@ class RunTooLarge(RunUnplayable):
 
 
 def is_refused_early(failure: FailureReason) -> bool:
-    """Tell whether a WebSocket's handshake is refused for it: the backend does not know or accept the caller."""
+    """Return whether a WebSocket's handshake is refused for it: the backend does not know or accept the caller."""
     return failure.code in {"UNAUTHORIZED", "FORBIDDEN"}
 
 

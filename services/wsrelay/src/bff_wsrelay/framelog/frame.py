@@ -16,7 +16,7 @@ import orjson
 
 from bff_shared import foreign_json
 
-OWN = frozenset(("t", "ts", "ohlc", "orders", "equity", "dropped", "n", "seq"))
+RELAY_FIELDS = frozenset(("t", "ts", "ohlc", "orders", "equity", "dropped", "n", "seq"))
 """Fields that the relay writes itself; all others are handed on from the last frame covered."""
 
 Ohlc = dict[str, Any]
@@ -30,7 +30,7 @@ class Malformed(ValueError):
 class Frame:
     """One source frame: its start in µs since the epoch (UTC), its JSON head, a digest of what it says about the run.
 
-    The digest leaves out further fields (`metrics`, `total_frames`): they may differ between readings of one run.
+    The digest leaves out further fields (`metrics`, `total_frames`): they may differ between passes over one run.
     """
 
     micros: int
@@ -42,7 +42,7 @@ class Frame:
     total: int | None
 
 
-def read(text: str | bytes) -> Any:
+def parse_json(text: str | bytes) -> Any:
     """Return a message of the backend as JSON values that can be written again. Raises Malformed.
 
     What JSON does not have (NaN, infinities) is null.
@@ -53,7 +53,7 @@ def read(text: str | bytes) -> Any:
         raise Malformed(str(error)) from error
 
 
-def instant(text: str) -> int:
+def parse_time(text: str) -> int:
     """Return an ISO 8601 time as µs since the epoch; without an offset it is UTC. Raises ValueError.
 
     So does a time that an offset moves out of the years 1 to 9999, which `stamp` could not write.
@@ -73,14 +73,14 @@ _FIRST = (datetime(1, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 _LAST = (datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 
 
-def stamp(micros: int) -> str:
+def format_time(micros: int) -> str:
     """Return µs since the epoch as ISO 8601 with `Z`, as the backend writes it."""
     seconds, rest = divmod(micros, 1_000_000)
     text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     return f"{text}.{rest:06d}Z" if rest else f"{text}Z"
 
 
-def take(message: dict[str, Any]) -> Frame:
+def parse_frame(message: dict[str, Any]) -> Frame:
     """Return the frame that a message of type `frame` carries. Raises Malformed.
 
     A candle without one of its prices, as where the backend has NaN, is no candle; a missing volume is 0; an equity
@@ -90,19 +90,19 @@ def take(message: dict[str, Any]) -> Frame:
     if not isinstance(ts, str):
         raise Malformed("a frame's ts is not text")
     try:
-        micros = instant(ts)
+        micros = parse_time(ts)
     except ValueError as error:
         raise Malformed("a frame's ts is not a time") from error
     orders = [] if orders is None else orders
     if not isinstance(orders, list) or not all(isinstance(order, dict) for order in orders):
         raise Malformed("a frame's orders are not a list of objects")
     ohlc, equity = _candle(message.get("ohlc")), _equity(message.get("equity"))
-    rest = {key: value for key, value in message.items() if key not in OWN}
+    rest = {key: value for key, value in message.items() if key not in RELAY_FIELDS}
     core = orjson.dumps({"t": "frame", "ts": ts, "ohlc": ohlc, "orders": orders, "equity": equity})[:-1]
     head = core + b"," + orjson.dumps(rest)[1:-1] if rest else core
     total = message.get("total_frames")
     known = total if isinstance(total, int) and not isinstance(total, bool) and total > 0 else None
-    return Frame(micros, head, digest(core), ohlc, orders, equity, known)
+    return Frame(micros, head, frame_digest(core), ohlc, orders, equity, known)
 
 
 def _candle(value: Any) -> Ohlc | None:
@@ -139,12 +139,12 @@ _LARGEST_INT = 2**63 - 1
 _LARGEST_FLOAT = sys.float_info.max
 
 
-def digest(core: bytes) -> int:
+def frame_digest(core: bytes) -> int:
     """Return 64 bits that tell two frames apart."""
     return int.from_bytes(blake2b(core, digest_size=8).digest(), "big")
 
 
-def parse(heads: Iterable[bytes]) -> list[dict[str, Any]]:
+def parse_heads(heads: Iterable[bytes]) -> list[dict[str, Any]]:
     """Return the objects of frames as they are kept."""
     joined = b"},".join(heads)
     return orjson.loads(b"[" + joined + b"}]") if joined else []

@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from bff_wsrelay.framelog.frame import Frame, Summary, merged_head, parse
+from bff_wsrelay.framelog.frame import Frame, Summary, merged_head, parse_heads
 
 BLOCK = 64
 OVERHEAD = 600
@@ -25,7 +25,7 @@ OVERHEAD = 600
 _serials = itertools.count()
 
 
-class Full(Exception):
+class LogFull(Exception):
     """A log has reached its limit of bytes."""
 
 
@@ -86,7 +86,7 @@ class Content:
 
 
 class FrameLog:
-    """All frames of one reading of a run, from the first; grows at its end until `ended`.
+    """All frames of a run from the first; grows at its end until `ended`.
 
     `epoch` names what the run is; a log whose run turns out to be another one is not changed but `forked`. `limit`
     is in bytes. `cache` is shared by all logs of a process: unpacked blocks and merged frames.
@@ -117,7 +117,7 @@ class FrameLog:
 
     @property
     def total(self) -> int | None:
-        """How many frames the run has, None while nobody knows."""
+        """How many frames the run has, None while unknown."""
         return len(self) if self.ended else self.expected
 
     @property
@@ -130,9 +130,9 @@ class FrameLog:
         return self._times[index]
 
     def append(self, frame: Frame) -> None:
-        """Add the next frame; raise Full when it does not fit."""
+        """Add the next frame; raise LogFull when it does not fit."""
         if self.size > self._limit:
-            raise Full
+            raise LogFull
         self.length += 1
         self._times.append(frame.micros)
         self._digests.append(frame.digest)
@@ -143,8 +143,8 @@ class FrameLog:
         if len(self._tail) == BLOCK:
             self._seal()
 
-    def agrees(self, index: int, frame: Frame) -> bool:
-        """Tell whether the frame at an index is this one."""
+    def matches(self, index: int, frame: Frame) -> bool:
+        """Return whether the frame at an index is this one."""
         return self._digests[index] == frame.digest
 
     def nearest(self, micros: int) -> int:
@@ -181,7 +181,7 @@ class FrameLog:
         return Content(self._times.tobytes(), self._digests.tobytes(), tuple(self._blocks), tuple(self._tail))
 
     def restore(self, content: Content) -> None:
-        """Take over what a whole log held; this one must be empty. Raises Full when it does not fit."""
+        """Take over what a whole log held; this one must be empty. Raises LogFull when it does not fit."""
         self._times.frombytes(content.times)
         self._digests.frombytes(content.digests)
         self._blocks, self._tail = list(content.blocks), list(content.tail)
@@ -189,7 +189,7 @@ class FrameLog:
         self._tail_size = sum(len(head) + 33 for head in self._tail)
         self.length, self.ended = len(self._times), True
         if self.size > self._limit:
-            raise Full
+            raise LogFull
 
     def head(self, start: int, end: int) -> bytes:
         """Return the JSON head of one frame that covers `[start, end)`, which must be in the log and not empty."""
@@ -207,7 +207,7 @@ class FrameLog:
         return [
             item
             for block in range(start // BLOCK, (end - 1) // BLOCK + 1)
-            for item in parse(self._part(block, start, end))
+            for item in parse_heads(self._part(block, start, end))
         ]
 
     def _part(self, block: int, start: int, end: int) -> Sequence[bytes]:
@@ -224,7 +224,7 @@ class FrameLog:
                 if block.orders:
                     orders.extend(orjson.loads(zlib.decompress(block.orders)))
                 continue
-            for item in parse(self._part(number, start, end)):
+            for item in parse_heads(self._part(number, start, end)):
                 summary.add(item["ohlc"], item["equity"])
                 orders.extend(item["orders"])
         (last,) = self.objects(end - 1, end)
@@ -245,7 +245,7 @@ class FrameLog:
     def _seal(self) -> None:
         """Pack the tail."""
         summary, orders = Summary(), []
-        for item in parse(self._tail):
+        for item in parse_heads(self._tail):
             summary.add(item["ohlc"], item["equity"])
             orders.extend(item["orders"])
         packed_orders = zlib.compress(orjson.dumps(orders), 1) if orders else b""

@@ -1,4 +1,4 @@
-"""The one reader of a run: asks what it is, reads its stream to the end, and again after whatever goes wrong. I/O."""
+"""The ingester of a run: reads the backend's stream into the frame log, and again after every failure. I/O."""
 
 import asyncio
 import logging
@@ -15,19 +15,20 @@ from bff_shared.http.headers import Header
 from bff_shared.upstream.client import Call, Upstream, credentials_and_ids
 from bff_wsrelay.framelog.failures import REFUSED_STATUSES, Failure, FailureReason, failure_of_status
 from bff_wsrelay.framelog.fair_semaphore import FairSemaphore
-from bff_wsrelay.framelog.frame import Malformed, read, take
-from bff_wsrelay.framelog.frame_log import Full
-from bff_wsrelay.framelog.lease import Sharing
-from bff_wsrelay.framelog.replay_pass import Breaks, Reading, Silence
-from bff_wsrelay.framelog.run_info import curve_end, detail, falls_short
-from bff_wsrelay.framelog.shared_store import Replicas
-from bff_wsrelay.framelog.topic import Recording
-from bff_wsrelay.metrics import Tally
+from bff_wsrelay.framelog.frame import Malformed, parse_frame, parse_json
+from bff_wsrelay.framelog.frame_log import LogFull
+from bff_wsrelay.framelog.lease import Lease
+from bff_wsrelay.framelog.replay_pass import BreakCounter, ReplayPass, SilenceTracker
+from bff_wsrelay.framelog.run_info import equity_end, falls_short, read_detail
+from bff_wsrelay.framelog.shared_store import SharedStore
+from bff_wsrelay.framelog.topic import Topic
+from bff_wsrelay.metrics import StreamCounts
 from bff_wsrelay.settings import RelaySettings
+from bff_wsrelay.websocket import Message
 from bff_wsrelay.websocket.backoff import Backoff
-from bff_wsrelay.websocket.client import Link, LinkClosed, Message
+from bff_wsrelay.websocket.client import UpstreamClosed, UpstreamConnection
 from bff_wsrelay.websocket.close_codes import INTERNAL_ERROR
-from bff_wsrelay.websocket.connector import Dialer, Refused, Unreachable
+from bff_wsrelay.websocket.connector import Connector, HandshakeRefused, Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ SLICE = 64
 """Frames taken before viewers get their turn."""
 DETAIL_SECONDS = 10.0
 READING_SECONDS = 5.0
-"""A reading that takes longer keeps no other of its client address from beginning: a run may grow for hours."""
+"""A pass that takes longer keeps no other run of its client address from being read: a run may grow for hours."""
 CAUGHT_UP_SECONDS = 1.0
 """Without a frame for so long, a run that is being read counts as read so far as it goes."""
 ERRORS = 3
@@ -49,75 +50,80 @@ class _StreamError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Equipment:
-    """What all readers of a process share.
+class IngestResources:
+    """What all ingesters of a process share.
 
     Attributes:
-        readings: bounds how many runs are read at once for one client address.
-        turns: whose frames are taken next: one reader's at a time, so that however many read, everything else that the
-            event loop has to do waits for one slice only, and each client address gets as much done as another.
+        slots: bounds how many runs are read at once for one client address.
+        turns: whose frames are taken next: one ingester's at a time, so that the event loop is never busy for longer
+            than one slice, and each client address gets as much done as another.
     """
 
     settings: RelaySettings
     upstream: Upstream
-    dialer: Dialer
-    tally: Tally
-    readings: FairSemaphore
+    connector: Connector
+    counts: StreamCounts
+    slots: FairSemaphore
     turns: FairSemaphore
-    replicas: Replicas | None = None
+    store: SharedStore | None = None
 
 
-class Reader:
-    """Fills one recording on behalf of one set of credentials, which it keeps in memory only.
+class Ingester:
+    """Fills one topic on behalf of one set of credentials, which it keeps in memory only.
 
     `client` returns the address that its work counts for.
     """
 
     def __init__(
         self,
-        recording: Recording,
+        topic: Topic,
         credentials: Sequence[Header],
         client: Callable[[], str],
-        equipment: Equipment,
+        resources: IngestResources,
         on_growth: Callable[[], None],
     ) -> None:
-        self._settings = equipment.settings
-        self._sharing = Sharing(equipment.replicas, recording, credentials, self._settings.log_claim_seconds)
-        self._recording, self._credentials, self._client = recording, list(credentials), client
-        self._upstream, self._dialer, self._tally = equipment.upstream, equipment.dialer, equipment.tally
-        self._readings, self._turns = equipment.readings, equipment.turns
+        self._settings = resources.settings
+        self._lease = Lease(resources.store, topic, credentials, self._settings.log_claim_seconds)
+        self._topic, self._credentials, self._client = topic, list(credentials), client
+        self._upstream, self._connector, self._counts = resources.upstream, resources.connector, resources.counts
+        self._slots, self._turns = resources.slots, resources.turns
         self._on_growth = on_growth
-        self._path = f"/backtests/{quote(recording.run_id, safe='')}"
-        self._backoff, self._breaks = Backoff(SCHEDULE), Breaks()
-        self._reading: Reading | None = None
+        self._path = f"/backtests/{quote(topic.run_id, safe='')}"
+        self._backoff, self._breaks = Backoff(SCHEDULE), BreakCounter()
+        self._replay: ReplayPass | None = None
         self._slot_client = ""
         self._resting: asyncio.TimerHandle | None = None
-        self._errors = self._left_out = 0
-        self._doubted = -1
-        self.identified = asyncio.Event()
+        self._errors = self._max_malformed = 0
+        self._checked_end = -1
+        self.detail_known = asyncio.Event()
+
+    def __repr__(self) -> str:
+        """Return the topic, whether a slot is held, and how far the present pass has come."""
+        position = self._replay.position if self._replay is not None else None
+        return f"<Ingester of {self._topic!r} reading={bool(self._slot_client)} position={position}>"
 
     async def run(self) -> None:
-        """Read until the run's end is known, or it cannot be had."""
+        """Read until the run's end is known, or it is certain that it cannot be read."""
         try:
             while not await self._attempt():
                 pass
         except Failure as failure:
-            self._recording.fail(failure.reason)
-        except Full:
-            self._recording.fail(FailureReason("TOO_LARGE", "the run is larger than the relay keeps", 1009))
+            self._topic.fail(failure.reason)
+        except LogFull:
+            self._topic.fail(FailureReason("TOO_LARGE", "the run is larger than the relay keeps", 1009))
         except Exception:
-            # A defect: whoever watches is told to come back rather than left to wait for ever.
-            log.exception("reading ended with a defect", extra={"run_id": self._recording.run_id})
-            self._recording.fail(FailureReason("INTERNAL", "the relay failed to read the run", INTERNAL_ERROR))
+            # A defect: viewers are closed with a code to come back, rather than left to wait for ever.
+            log.exception("ingesting ended with an unexpected error", extra={"run_id": self._topic.run_id})
+            self._topic.fail(FailureReason("INTERNAL", "the relay failed to read the run", INTERNAL_ERROR))
         finally:
-            self.identified.set()
-            self._rest()
-            await self._sharing.aclose()
+            self.detail_known.set()
+            self._release_slot()
+            await self._lease.aclose()
 
-    async def look(self, seconds: float = DETAIL_SECONDS) -> bool:
-        """Ask the backend about the run, which also judges the credentials; tell whether it was run anew.
+    async def fetch_detail(self, seconds: float = DETAIL_SECONDS) -> bool:
+        """Ask the backend about the run, which also judges the credentials; return whether it was run anew.
 
-        The recording's log is then another one, which has to be read from the beginning. Raises Failure; for a while,
+        The topic's log is then another one, which has to be read from the beginning. Raises Failure; for a while,
         UpstreamError, or Busy where this process has no room for the question.
         """
         headers = credentials_and_ids(self._credentials)
@@ -128,166 +134,166 @@ class Reader:
         if answer.status != HTTPStatus.OK:
             raise BackendUnavailable(f"the backend answered {answer.status}")
         try:
-            body = read(answer.content)
+            body = parse_json(answer.content)
         except Malformed:
             body = None
-        known = self._recording.detail
-        found = detail(self._recording.run_id, body) if known is None or isinstance(body, dict) else known
-        is_anew = self._recording.identify(found, time.monotonic())
-        self.identified.set()
+        known = self._topic.detail
+        found = read_detail(self._topic.run_id, body) if known is None or isinstance(body, dict) else known
+        is_anew = self._topic.set_detail(found, time.monotonic())
+        self.detail_known.set()
         return is_anew
 
     async def _attempt(self) -> bool:
-        """Make one pass; tell whether the run has ended. Waits after whatever went wrong."""
+        """Make one pass; return whether the run has ended. Waits after whatever went wrong."""
         try:
             return await self._attempt_now()
         except Busy as busy:
             # This process has no room for a question to the backend, which says nothing about the backend or the run.
-            self._rest()
+            self._release_slot()
             delay = max(self._settings.read_poll_seconds, busy.retry_after or 0.0)
-            self._recording.enter("waiting", retry_ms=round(delay * 1000))
+            self._topic.enter("waiting", retry_ms=round(delay * 1000))
             await asyncio.sleep(delay)
             return False
 
     async def _attempt_now(self) -> bool:
         """Do what `_attempt` does; raises Busy too."""
-        recording = self._recording
-        finished, known, self._reading = True, len(recording.log), None
+        topic = self._topic
+        finished, known, self._replay = True, len(topic.log), None
         try:
-            await self.look()
-            finished = recording.detail is None or recording.detail.finished
-            if finished and await self._borrow():
+            await self.fetch_detail()
+            finished = topic.detail is None or topic.detail.finished
+            if finished and await self._fetch_shared():
                 return True
             await self._take_slot()
-            if await self._pass(finished=finished):
-                self._rest()
-                await self._sharing.lend()
+            if await self._replay_once(finished=finished):
+                self._release_slot()
+                await self._lease.offer()
                 return True
             if not finished:
-                self._rest()
+                self._release_slot()
                 await asyncio.sleep(self._settings.read_poll_seconds)
                 return False
         except _StreamError as error:
-            self._rest()
+            self._release_slot()
             await self._wait_until_ready(str(error), finished=finished)
             return False
-        except (UpstreamError, Unreachable, LinkClosed, TimeoutError) as error:
-            self._rest()
-            self._tally.upstream_breaks += 1
-            log.info("reading broke off", extra={"run_id": recording.run_id, "reason": str(error)})
+        except (UpstreamError, Unreachable, UpstreamClosed, TimeoutError) as error:
+            self._release_slot()
+            self._counts.upstream_breaks += 1
+            log.info("the backend's stream broke off", extra={"run_id": topic.run_id, "reason": str(error)})
             if finished and await self._is_hopeless():
                 return True
-        if len(recording.log) > known:
+        if len(topic.log) > known:
             self._backoff.reset()
         delay = self._backoff.next()
-        recording.enter("reconnecting", attempt=self._backoff.attempt, retry_ms=round(delay * 1000))
+        topic.enter("reconnecting", attempt=self._backoff.attempt, retry_ms=round(delay * 1000))
         await asyncio.sleep(delay)
         return False
 
     async def _take_slot(self) -> None:
         """Wait until the client address may have another run read; `_rest` follows, by itself after a while."""
         client = self._slot_client = self._client()
-        if not self._readings.is_free(client):
-            self._recording.enter("waiting", retry_ms=round(self._settings.read_poll_seconds * 1000))
-        await self._readings.acquire(client)
-        self._resting = asyncio.get_running_loop().call_later(READING_SECONDS, self._rest)
+        if not self._slots.is_free(client):
+            self._topic.enter("waiting", retry_ms=round(self._settings.read_poll_seconds * 1000))
+        await self._slots.acquire(client)
+        self._resting = asyncio.get_running_loop().call_later(READING_SECONDS, self._release_slot)
 
-    def _rest(self) -> None:
-        """Let somebody else read."""
+    def _release_slot(self) -> None:
+        """Release the slot, so that another run of the client is read."""
         if self._resting is not None:
             self._resting.cancel()
             self._resting = None
-            self._readings.release(self._slot_client)
+            self._slots.release(self._slot_client)
 
     async def _is_hopeless(self) -> bool:
-        """Tell whether readings that break off at one frame have had the run whole. Raises Failure if they never will.
+        """Return whether passes that break off at one frame have had the whole run. Raises Failure if they never will.
 
         The run's equity is the witness: where its last point is not later than the last frame, nothing was missing.
         """
-        reading = self._reading
-        if reading is None or not self._breaks.note(reading.position):
+        replay = self._replay
+        if replay is None or not self._breaks.note(replay.position):
             return False
-        end = await self._curve_end()
-        if end is not None and not falls_short(reading.log.time_of(reading.position - 1), end, None):
-            return self._over(reading, finished=True)
+        end = await self._equity_end()
+        if end is not None and not falls_short(replay.log.time_of(replay.position - 1), end, None):
+            return self._finish_pass(replay, finished=True)
         raise Failure("STREAM_ERROR", "the backend always breaks this run off at the same frame", 4424)
 
-    async def _borrow(self) -> bool:
+    async def _fetch_shared(self) -> bool:
         """Take the whole log from another relay that has read it with the same credentials, if there is one."""
-        recording = self._recording
-        if not await self._sharing.borrow():
+        topic = self._topic
+        if not await self._lease.fetch_or_acquire():
             return False
-        recording.feed(recording.log)
-        recording.enter("finished")
+        topic.publish(topic.log)
+        topic.enter("finished")
         self._on_growth()
         return True
 
     async def _wait_until_ready(self, message: str, *, finished: bool) -> None:
         """Wait for a run that is not ready; give up one that never will be."""
-        if "not found" in message.lower() and not len(self._recording.log):
+        if "not found" in message.lower() and not len(self._topic.log):
             raise failure_of_status(404)
         if finished:
             self._errors += 1
             if self._errors >= ERRORS:
                 raise Failure("STREAM_ERROR", "the backend cannot stream this run", 4424)
-        self._recording.enter("waiting", retry_ms=round(self._settings.read_poll_seconds * 1000))
+        self._topic.enter("waiting", retry_ms=round(self._settings.read_poll_seconds * 1000))
         await asyncio.sleep(self._settings.read_poll_seconds)
 
-    async def _pass(self, *, finished: bool) -> bool:
-        """Read the stream once from its first frame; tell whether it was the whole of a finished run."""
+    async def _replay_once(self, *, finished: bool) -> bool:
+        """Read the stream once from its first frame; return whether it was the whole of a finished run."""
         headers = [*self._credentials, *upstream_headers()]
         try:
-            link = await self._dialer.dial(f"{self._path}/ws", headers)
-        except Refused as refused:
+            connection = await self._connector.connect(f"{self._path}/ws", headers)
+        except HandshakeRefused as refused:
             if refused.status in REFUSED_STATUSES:
                 raise failure_of_status(refused.status) from refused
             raise Unreachable("the backend refused the handshake") from refused
-        self._recording.connects += 1
+        self._topic.connects += 1
         try:
-            await link.transmit(_READY)
-            await link.transmit(_PLAY)
-            return await self._follow(link, finished=finished)
+            await connection.transmit(_READY)
+            await connection.transmit(_PLAY)
+            return await self._read_frames(connection, finished=finished)
         finally:
-            link.transport.abort()
+            connection.transport.abort()
 
-    async def _follow(self, link: Link, *, finished: bool) -> bool:
-        self._reading = reading = Reading(self._recording.log)
+    async def _read_frames(self, connection: UpstreamConnection, *, finished: bool) -> bool:
+        self._replay = replay = ReplayPass(self._topic.log)
         now = time.monotonic()
-        silence, believed = Silence(now, now), -1
+        silence, checked_at = SilenceTracker(now, now), -1
         while True:
-            batch = await self._receive(link)
+            batch = await self._receive(connection)
             for start in range(0, len(batch), SLICE):
                 async with self._turns.slot(self._client()):
-                    said_end = self._take(batch[start : start + SLICE], reading, silence)
+                    is_end = self._ingest(batch[start : start + SLICE], replay, silence)
                     await asyncio.sleep(0)
-                if said_end or reading.is_complete:
-                    return self._over(reading, finished=finished)
+                if is_end or replay.is_complete:
+                    return self._finish_pass(replay, finished=finished)
             now = time.monotonic()
-            if reading.position and now - silence.frame_at > CAUGHT_UP_SECONDS:
-                self._rest()
+            if replay.position and now - silence.frame_at > CAUGHT_UP_SECONDS:
+                self._release_slot()
             # A run that begins late looks like one without frames, so it gets twice the time.
-            quiet = self._settings.read_quiet_seconds * (1 if reading.position or reading.malformed else 2)
-            if silence.means_end(now, quiet) and (finished or reading.position):
-                if not finished or reading.position == believed:
-                    return self._over(reading, finished=finished)
-                await self._doubt(reading)
-                believed = reading.position  # unless more has come while the backend was asked
+            quiet = self._settings.read_quiet_seconds * (1 if replay.position or replay.malformed else 2)
+            if silence.means_end(now, quiet) and (finished or replay.position):
+                if not finished or replay.position == checked_at:
+                    return self._finish_pass(replay, finished=finished)
+                await self._check_end(replay)
+                checked_at = replay.position  # unless more has come while the backend was asked
             if silence.means_stall(now, self._settings.read_stall_seconds):
                 raise TimeoutError("the backend fell silent")
 
-    async def _doubt(self, reading: Reading) -> None:
-        """Hold an end that nobody has said against what else is known of the run; raise TimeoutError if it falls short.
+    async def _check_end(self, replay: ReplayPass) -> None:
+        """Check an inferred end against the equity curve or `run_to`; raise TimeoutError if frames are missing.
 
-        A second reading that stops at the same frame is believed.
+        A second pass that stops at the same frame is believed.
         """
-        known, at = self._recording.detail, reading.position
+        known, at = self._topic.detail, replay.position
         run_to = known.run_to if known is not None and at else None  # an empty run has dates too
-        last = reading.log.time_of(at - 1) if at else -1
-        if at != self._doubted and falls_short(last, await self._curve_end(), run_to):
-            self._doubted = at
+        last = replay.log.time_of(at - 1) if at else -1
+        if at != self._checked_end and falls_short(last, await self._equity_end(), run_to):
+            self._checked_end = at
             raise TimeoutError("the backend stopped before the end of the run")
 
-    async def _curve_end(self) -> int | None:
+    async def _equity_end(self) -> int | None:
         headers = credentials_and_ids(self._credentials)
         deadline = time.monotonic() + DETAIL_SECONDS
         try:
@@ -296,71 +302,71 @@ class Reader:
             )
         except UpstreamError:
             return None
-        return curve_end(answer.content) if answer.status == HTTPStatus.OK else None
+        return equity_end(answer.content) if answer.status == HTTPStatus.OK else None
 
-    async def _receive(self, link: Link) -> list[Message]:
+    async def _receive(self, connection: UpstreamConnection) -> list[Message]:
         pause = min(1.0, self._settings.read_quiet_seconds / 4, self._settings.read_stall_seconds / 4)
         try:
             async with asyncio.timeout(pause):
-                return await link.receive()
+                return await connection.receive()
         except TimeoutError:
             return []
 
-    def _take(self, batch: Sequence[Message], reading: Reading, silence: Silence) -> bool:
-        """Take some messages; tell whether the backend said that this was the end."""
-        grown = said_end = False
+    def _ingest(self, batch: Sequence[Message], replay: ReplayPass, silence: SilenceTracker) -> bool:
+        """Take some messages; return whether the backend said that this was the end."""
+        grown = is_end = False
         for text in batch:
             try:
-                message = read(text)
+                message = parse_json(text)
                 kind = message.get("t") if isinstance(message, dict) else None
-                frame = take(message) if kind == "frame" else None
+                frame = parse_frame(message) if kind == "frame" else None
             except Malformed as error:
-                self._leave_out(reading, str(error))
+                self._skip_malformed(replay, str(error))
                 silence.frame(time.monotonic())
                 continue
             if frame is not None:
-                grown = reading.take(frame) or grown
+                grown = replay.take(frame) or grown
                 silence.frame(time.monotonic())
             elif kind == "end":
-                said_end = True
+                is_end = True
             else:
-                self._heed(kind, message, silence)
+                self._handle_other(kind, message, silence)
         if grown:
             self._errors = 0
-            self._recording.enter("live")
-            self._recording.feed(reading.log)
+            self._topic.enter("live")
+            self._topic.publish(replay.log)
             self._on_growth()
-        return said_end
+        return is_end
 
-    def _leave_out(self, reading: Reading, reason: str) -> None:
-        """Do without a frame that cannot be read."""
-        recording = self._recording
-        if not reading.malformed:
-            extra = {"run_id": recording.run_id, "after_frame": reading.position - 1, "reason": reason}
+    def _skip_malformed(self, replay: ReplayPass, reason: str) -> None:
+        """Leave out a malformed frame."""
+        topic = self._topic
+        if not replay.malformed:
+            extra = {"run_id": topic.run_id, "after_frame": replay.position - 1, "reason": reason}
             log.warning("a frame of the backend's cannot be read and is left out", extra=extra)
-        reading.malformed += 1
-        if reading.malformed > self._left_out:
-            self._left_out = reading.malformed
-            self._tally.malformed_frames += 1
-        recording.left_out(reading.malformed)
+        replay.malformed += 1
+        if replay.malformed > self._max_malformed:
+            self._max_malformed = replay.malformed
+            self._counts.malformed_frames += 1
+        topic.note_malformed(replay.malformed)
 
-    def _heed(self, kind: str | None, message: Any, silence: Silence) -> None:
+    def _handle_other(self, kind: str | None, message: Any, silence: SilenceTracker) -> None:
         if kind == "hb":
             silence.beat(time.monotonic())
             return
-        silence.heard_at = time.monotonic()
+        silence.received_at = time.monotonic()
         if kind == "err" and message.get("code") == "RUN_NOT_FOUND":
             raise failure_of_status(404)
         if kind == "err" and message.get("code") != "VALIDATION":
             raise _StreamError(str(message.get("msg")))
 
-    def _over(self, reading: Reading, *, finished: bool) -> bool:
+    def _finish_pass(self, replay: ReplayPass, *, finished: bool) -> bool:
         """Note that the pass is over; only one that began after the run had finished is known to be whole."""
-        if finished and reading.malformed and not reading.position:
+        if finished and replay.malformed and not replay.position:
             raise Failure("STREAM_ERROR", "no frame of this run can be read", 4424)
-        self._recording.left_out(reading.malformed, final=True)
+        self._topic.note_malformed(replay.malformed, final=True)
         if finished:
-            reading.close()
-            self._recording.feed(reading.log)
-            self._recording.enter("finished")
+            replay.close()
+            self._topic.publish(replay.log)
+            self._topic.enter("finished")
         return finished

@@ -1,11 +1,11 @@
-"""One run's share in what the relays of a fleet read for each other: whose turn it is to read, and what was read. I/O.
+"""Lease-based sharing of one run's frame log between relays: one reads, the others reuse its log. I/O.
 
-    borrow ──log is there──▶ taken over
+    fetch ──log is there──▶ reused
        │ ▲
        │ └── another relay is reading it now: wait, `log_claim_seconds` at most
-       └── nobody is, or its claim is not renewed any more: the turn is ours ──▶ read ──▶ lend
+       └── nobody is, or its lease has expired: acquired ──▶ read ──▶ offer
 
-Without Redis, or while it is away, it is always our turn.
+Without Redis, or while it is unavailable, every relay reads for itself.
 """
 
 import asyncio
@@ -14,61 +14,59 @@ import time
 from collections.abc import Sequence
 
 from bff_shared.http.headers import Header
-from bff_wsrelay.framelog.shared_store import Replicas
-from bff_wsrelay.framelog.topic import Recording
+from bff_wsrelay.framelog.shared_store import SharedStore
+from bff_wsrelay.framelog.topic import Topic
 
 log = logging.getLogger(__name__)
 
 POLL = 0.25
 
 
-class Sharing:
-    """Borrows and lends one recording's log on behalf of one set of credentials; `aclose` gives the turn back."""
+class Lease:
+    """Fetches and offers one topic's log on behalf of one set of credentials; `aclose` releases the lease."""
 
-    def __init__(
-        self, replicas: Replicas | None, recording: Recording, credentials: Sequence[Header], patience: float
-    ) -> None:
-        self._replicas, self._recording, self._patience = replicas, recording, patience
-        self._of = (recording.run_id, list(credentials))
+    def __init__(self, store: SharedStore | None, topic: Topic, credentials: Sequence[Header], max_wait: float) -> None:
+        self._store, self._topic, self._max_wait = store, topic, max_wait
+        self._key = (topic.run_id, list(credentials))
         self._renewing: asyncio.Task[None] | None = None
 
-    async def borrow(self) -> bool:
-        """Fill the empty log with what another relay has read; False when this one has to read. Raises Full."""
-        replicas, recording = self._replicas, self._recording
-        if replicas is None or len(recording.log):
+    async def fetch_or_acquire(self) -> bool:
+        """Fill the empty log with what another relay has read; False when this one has to read. Raises LogFull."""
+        store, topic = self._store, self._topic
+        if store is None or len(topic.log):
             return False
-        until = time.monotonic() + self._patience
+        until = time.monotonic() + self._max_wait
         while True:
-            turn = await replicas.claim(*self._of)
-            if await replicas.fetch(*self._of, recording.log):
+            turn = await store.acquire(*self._key)
+            if await store.fetch(*self._key, topic.log):
                 await self.aclose()
                 return True
             if turn and self._renewing is None:
-                self._renewing = asyncio.create_task(self._renew(replicas), name="renew a claim")
+                self._renewing = asyncio.create_task(self._renew(store), name="renew a lease")
             if turn is not False or time.monotonic() >= until:
                 return False
-            recording.enter("waiting", retry_ms=round(1000 * POLL))
+            topic.enter("waiting", retry_ms=round(1000 * POLL))
             await asyncio.sleep(POLL)
 
-    async def lend(self) -> None:
+    async def offer(self) -> None:
         """Share the whole log."""
-        if self._replicas is not None:
-            await self._replicas.offer(*self._of, self._recording.log)
+        if self._store is not None:
+            await self._store.offer(*self._key, self._topic.log)
 
     async def aclose(self) -> None:
-        """Let others have the turn."""
-        if self._replicas is None:
+        """Release the lease."""
+        if self._store is None:
             return
         if self._renewing is not None:
             self._renewing.cancel()
             self._renewing = None
-        await self._replicas.release(*self._of)
+        await self._store.release(*self._key)
 
-    async def _renew(self, replicas: Replicas) -> None:
+    async def _renew(self, store: SharedStore) -> None:
         while True:
-            await asyncio.sleep(replicas.lease / 3)
+            await asyncio.sleep(store.lease / 3)
             try:
-                await replicas.claim(*self._of)
+                await store.acquire(*self._key)
             except Exception:
-                # A defect; the claim lapses unless the next attempt keeps it, and the worst is a second reading.
-                log.exception("a claim was not renewed", extra={"run_id": self._recording.run_id})
+                # A defect; the lease expires unless the next attempt renews it, and the worst is a second reader.
+                log.exception("a lease was not renewed", extra={"run_id": self._topic.run_id})

@@ -11,7 +11,7 @@ SLACK = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Held(Generic[K]):
+class LogUse(Generic[K]):
     """A log that takes memory.
 
     Attributes:
@@ -46,13 +46,13 @@ class Ledger(Generic[K]):
 
     def __init__(self, limit: int, client_limit: int) -> None:
         self._limit, self._client_limit = limit, client_limit
-        self._logs: dict[K, Held[K]] = {}
+        self._logs: dict[K, LogUse[K]] = {}
         self._by_client: Counter[str] = Counter()
         self.size = 0
         """Bytes of all logs as they were booked last."""
 
-    def book(self, log: Held[K]) -> None:
-        """Take note of a log's size and of who watches it, in place of what was known of it."""
+    def book(self, log: LogUse[K]) -> None:
+        """Book a log's size and who watches it, in place of what was booked before."""
         self.remove(log.key)
         self._logs[log.key] = log
         self.size += log.size
@@ -80,7 +80,7 @@ class Ledger(Generic[K]):
         taken, left = taken.copy(), self._logs.copy()
         dropped: list[K] = []
 
-        def remove(log: Held[K]) -> None:
+        def remove(log: LogUse[K]) -> None:
             nonlocal size
             del left[log.key]
             dropped.append(log.key)
@@ -105,17 +105,17 @@ class Ledger(Generic[K]):
         return Verdict(dropped, refused=False)
 
 
-def _has_all(log: Held[K], taken: Counter[str], limit: int) -> bool:
-    """Tell whether each address that a log counts for has more than a limit."""
+def _has_all(log: LogUse[K], taken: Counter[str], limit: int) -> bool:
+    """Return whether each address that a log counts for has more than a limit."""
     return all(taken[client] > limit for client in log.clients)
 
 
-def _give_back(taken: Counter[str], log: Held[K]) -> None:
+def _give_back(taken: Counter[str], log: LogUse[K]) -> None:
     for client in log.clients:
         taken[client] -= log.size // len(log.clients)
         if not taken[client]:
             del taken[client]
 
 
-def _unwatched(logs: Collection[Held[K]], growing: K) -> Sequence[Held[K]]:
+def _unwatched(logs: Collection[LogUse[K]], growing: K) -> Sequence[LogUse[K]]:
     return sorted((log for log in logs if not log.watched and log.key != growing), key=lambda log: log.since)

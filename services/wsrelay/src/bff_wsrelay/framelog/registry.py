@@ -22,14 +22,14 @@ from bff_shared.upstream.client import Upstream
 from bff_wsrelay.framelog.failures import Failure, FailureReason
 from bff_wsrelay.framelog.fair_semaphore import FairSemaphore
 from bff_wsrelay.framelog.frame_log import ByteLru, FrameLog
-from bff_wsrelay.framelog.ingester import Equipment, Reader
-from bff_wsrelay.framelog.log_budget import Held, Ledger
-from bff_wsrelay.framelog.shared_store import Replicas, digest
-from bff_wsrelay.framelog.topic import Recording
+from bff_wsrelay.framelog.ingester import Ingester, IngestResources
+from bff_wsrelay.framelog.log_budget import Ledger, LogUse
+from bff_wsrelay.framelog.shared_store import SharedStore, credentials_digest
+from bff_wsrelay.framelog.topic import Topic
 from bff_wsrelay.metrics import StreamMetrics
 from bff_wsrelay.settings import RelaySettings
 from bff_wsrelay.websocket.close_codes import TRY_AGAIN_LATER
-from bff_wsrelay.websocket.connector import Dialer
+from bff_wsrelay.websocket.connector import Connector
 
 log = logging.getLogger(__name__)
 
@@ -46,13 +46,13 @@ _CHEAP = frozenset(("UNAUTHORIZED", "FORBIDDEN", "RUN_NOT_FOUND"))
 
 
 @dataclass(slots=True, eq=False)
-class Kept:
+class Entry:
     """A recording with what belongs to it here. Without a reader it is one that has failed a moment ago."""
 
     key: Key
-    recording: Recording
+    topic: Topic
     credentials: Sequence[Header] = ()
-    reader: Reader | None = None
+    ingester: Ingester | None = None
     task: asyncio.Task[None] | None = None
     checking: asyncio.Task[bool] | None = None
     viewers: Counter[str] = field(default_factory=Counter)
@@ -64,7 +64,7 @@ class Kept:
     timer: asyncio.TimerHandle | None = None
 
 
-class Failures:
+class FailureCache:
     """Why runs could not be played a moment ago, the oldest forgotten first. Pure.
 
     Refusals that cost the backend one short answer have a room of their own: however many there are, none makes a run
@@ -102,156 +102,160 @@ class Failures:
         return None
 
 
-class Shelf:
+class Registry:
     """Hands out recordings; `aclose` ends their readers."""
 
     def __init__(
         self,
         settings: RelaySettings,
         upstream: Upstream,
-        dialer: Dialer,
+        connector: Connector,
         metrics: StreamMetrics,
-        replicas: Replicas | None = None,
+        store: SharedStore | None = None,
     ) -> None:
         self._settings = settings
-        readings = FairSemaphore(sys.maxsize, settings.read_max_per_client)
-        self._equipment = Equipment(settings, upstream, dialer, metrics.tally, readings, FairSemaphore(1, 1), replicas)
+        slots = FairSemaphore(sys.maxsize, settings.read_max_per_client)
+        self._resources = IngestResources(
+            settings, upstream, connector, metrics.counts, slots, FairSemaphore(1, 1), store
+        )
         self._secret = settings.digest_key.get_secret_value().encode() or secrets.token_bytes(32)
-        self._kept: dict[Key, Kept] = {}
+        self._entries: dict[Key, Entry] = {}
         self._ledger: Ledger[Key] = Ledger(settings.log_total_bytes, settings.log_client_bytes)
-        self._failures = Failures(settings.read_failure_seconds)
+        self._failures = FailureCache(settings.read_failure_seconds)
         self._past_connects = 0
         self.cache = ByteLru(CACHE_BYTES)
-        metrics.recordings.set_function(lambda: len(self._kept))
+        metrics.recordings.set_function(lambda: len(self._entries))
         metrics.log_bytes.set_function(lambda: self.size)
-        metrics.readings_waiting.set_function(lambda: readings.waiting)
+        metrics.readings_waiting.set_function(lambda: slots.waiting)
 
     @property
     def size(self) -> int:
         """Bytes of all logs."""
-        return sum(kept.recording.log.size for kept in self._kept.values())
+        return sum(entry.topic.log.size for entry in self._entries.values())
 
     @property
     def connects(self) -> int:
         """Connections made to the backend's stream so far."""
-        return self._past_connects + sum(kept.recording.connects for kept in self._kept.values())
+        return self._past_connects + sum(entry.topic.connects for entry in self._entries.values())
 
-    def figures(self, only: Container[int] | None = None) -> list[dict[str, Any]]:
+    def describe(self, only: Container[int] | None = None) -> list[dict[str, Any]]:
         """Return what is known of each log, `only` of the recordings with these `id`s where they are given."""
         return [
             {
-                "run_id": recording.run_id,
-                "epoch": recording.log.epoch,
-                "state": recording.state,
-                "frames": len(recording.log),
-                "total": recording.log.total,
-                "bytes": recording.log.size,
-                "viewers": kept.viewers.total(),
-                "connects": recording.connects,
+                "run_id": topic.run_id,
+                "epoch": topic.log.epoch,
+                "state": topic.state,
+                "frames": len(topic.log),
+                "total": topic.log.total,
+                "bytes": topic.log.size,
+                "viewers": entry.viewers.total(),
+                "connects": topic.connects,
             }
-            for kept in self._kept.values()
-            for recording in (kept.recording,)
-            if only is None or id(recording) in only
+            for entry in self._entries.values()
+            for topic in (entry.topic,)
+            if only is None or id(topic) in only
         ]
 
     @contextlib.contextmanager
-    def open(self, run_id: str, credentials: Sequence[Header], client: str) -> Iterator[Kept]:
+    def open(self, run_id: str, credentials: Sequence[Header], client: str) -> Iterator[Entry]:
         """Hold the recording of a run for a viewer at an address as long as the context lasts.
 
         The first one starts its reader. A run that failed a moment ago is not read again; `verify` says why.
         """
-        key = (run_id, digest(self._secret, "", credentials))
-        kept = self._kept.get(key) or self._failed(key) or self._start(key, credentials, client)
-        if kept.timer is not None:
-            kept.timer.cancel()
-            kept.timer = None
-        if not kept.viewers:
-            kept.client = client
-        kept.viewers[client] += 1
-        self._book(kept)
-        self._read(kept)
+        key = (run_id, credentials_digest(self._secret, "", credentials))
+        entry = self._entries.get(key) or self._failed_entry(key) or self._new_entry(key, credentials, client)
+        if entry.timer is not None:
+            entry.timer.cancel()
+            entry.timer = None
+        if not entry.viewers:
+            entry.client = client
+        entry.viewers[client] += 1
+        self._book(entry)
+        self._start_ingester(entry)
         try:
-            yield kept
+            yield entry
         finally:
-            kept.viewers[client] -= 1
-            if not kept.viewers[client]:
-                del kept.viewers[client]
-            if not kept.viewers:
-                kept.client, kept.since = client, time.monotonic()
-                self._leave(kept)
-            elif kept.client not in kept.viewers:
-                kept.client = next(iter(kept.viewers))
-            self._book(kept)
+            entry.viewers[client] -= 1
+            if not entry.viewers[client]:
+                del entry.viewers[client]
+            if not entry.viewers:
+                entry.client, entry.since = client, time.monotonic()
+                self._last_viewer_left(entry)
+            elif entry.client not in entry.viewers:
+                entry.client = next(iter(entry.viewers))
+            self._book(entry)
 
-    async def verify(self, kept: Kept) -> None:
+    async def verify(self, entry: Entry) -> None:
         """Have the backend judge the credentials, unless it just did. Raises Failure when it refuses them.
 
         A backend that cannot be asked does not keep out those whom it let in when the log was begun. Raises Busy where
         it is this process that has no room for the question: then nobody knows.
         """
-        recording = kept.recording
-        if kept.reader is not None and recording.failure is None:
+        topic = entry.topic
+        if entry.ingester is not None and topic.failure is None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(IDENTIFY_SECONDS):
-                    await kept.reader.identified.wait()
-        if recording.failure is not None:
-            raise Failure(*recording.failure)
-        if time.monotonic() - recording.verified > self._settings.log_recheck_seconds and recording.detail is not None:
+                    await entry.ingester.detail_known.wait()
+        if topic.failure is not None:
+            raise Failure(*topic.failure)
+        if time.monotonic() - topic.verified_at > self._settings.log_recheck_seconds and topic.detail is not None:
             with contextlib.suppress(UpstreamError):
-                await self._recheck(kept)
+                await self._recheck(entry)
 
     async def aclose(self) -> None:
         """End all readers."""
-        tasks = [kept.task for kept in self._kept.values() if kept.task is not None]
-        for kept in list(self._kept.values()):
-            self._drop(kept)
+        tasks = [entry.task for entry in self._entries.values() if entry.task is not None]
+        for entry in list(self._entries.values()):
+            self._drop(entry)
         if tasks:
             await asyncio.wait(tasks, timeout=5)
 
-    def _start(self, key: Key, credentials: Sequence[Header], client: str) -> Kept:
-        recording = Recording(key[0], FrameLog("", self._settings.log_max_bytes, self.cache))
-        kept = self._kept[key] = Kept(key, recording, list(credentials), client=client, since=time.monotonic())
-        return kept
+    def _new_entry(self, key: Key, credentials: Sequence[Header], client: str) -> Entry:
+        topic = Topic(key[0], FrameLog("", self._settings.log_max_bytes, self.cache))
+        entry = self._entries[key] = Entry(key, topic, list(credentials), client=client, since=time.monotonic())
+        return entry
 
-    def _failed(self, key: Key) -> Kept | None:
+    def _failed_entry(self, key: Key) -> Entry | None:
         """Return what stands for a run that failed a moment ago, None for any other."""
         reason = self._failures.find(key, time.monotonic())
         if reason is None:
             return None
-        kept = Kept(key, Recording(key[0], FrameLog("", 0, self.cache)))
-        kept.recording.fail(reason)
-        return kept
+        entry = Entry(key, Topic(key[0], FrameLog("", 0, self.cache)))
+        entry.topic.fail(reason)
+        return entry
 
-    def _read(self, kept: Kept) -> None:
+    def _start_ingester(self, entry: Entry) -> None:
         """Start the reader of a run that is not being read, and has not been read to its end."""
-        recording = kept.recording
-        if kept.task is not None or recording.log.ended or recording.failure is not None:
+        topic = entry.topic
+        if entry.task is not None or topic.log.ended or topic.failure is not None:
             return
-        kept.reader = Reader(
-            recording, kept.credentials, lambda: kept.client, self._equipment, lambda: self._limit(kept)
+        entry.ingester = Ingester(
+            topic, entry.credentials, lambda: entry.client, self._resources, lambda: self._limit(entry)
         )
-        task = kept.task = asyncio.create_task(kept.reader.run(), name=f"read {recording.run_id!r}")
-        task.add_done_callback(lambda _: self._ended(kept, task))
+        task = entry.task = asyncio.create_task(entry.ingester.run(), name=f"read {topic.run_id!r}")
+        task.add_done_callback(lambda _: self._ingester_done(entry, task))
 
-    def _ended(self, kept: Kept, task: asyncio.Task[None]) -> None:
+    def _ingester_done(self, entry: Entry, task: asyncio.Task[None]) -> None:
         """Take note that a reader is done; nobody new gets a recording that failed."""
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a reader ended with a defect", exc_info=error, extra={"run_id": kept.recording.run_id})
-        if kept.task is task and kept.recording.failure is not None:
-            self._failures.remember(kept.key, kept.recording.failure, time.monotonic())
-            self._drop(kept)
+            log.error("a reader ended with a defect", exc_info=error, extra={"run_id": entry.topic.run_id})
+        if entry.task is task and entry.topic.failure is not None:
+            self._failures.remember(entry.key, entry.topic.failure, time.monotonic())
+            self._drop(entry)
 
-    async def _recheck(self, kept: Kept) -> None:
+    async def _recheck(self, entry: Entry) -> None:
         """Ask about the run again, once for all who want to know; read it anew if it was run anew.
 
         A question counts for the client that asks first; where that one has no room for it, the next one asks itself.
         """
-        while kept.reader is not None:
-            is_own = kept.checking is None or kept.checking.done()
-            if kept.checking is None or is_own:
-                kept.checking = asyncio.create_task(kept.reader.look(IDENTIFY_SECONDS), name="recheck a run")
-                kept.checking.add_done_callback(lambda task: self._checked(kept, task))
-            checking = kept.checking
+        while entry.ingester is not None:
+            is_own = entry.checking is None or entry.checking.done()
+            if entry.checking is None or is_own:
+                entry.checking = asyncio.create_task(
+                    entry.ingester.fetch_detail(IDENTIFY_SECONDS), name="recheck a run"
+                )
+                entry.checking.add_done_callback(lambda task: self._rechecked(entry, task))
+            checking = entry.checking
             await asyncio.wait((checking,))
             if checking.cancelled():
                 return
@@ -260,79 +264,84 @@ class Shelf:
                 checking.result()
                 return
 
-    def _checked(self, kept: Kept, task: asyncio.Task[bool]) -> None:
+    def _rechecked(self, entry: Entry, task: asyncio.Task[bool]) -> None:
         """Read a run from the beginning that was run anew."""
-        if not task.cancelled() and task.exception() is None and task.result() and self._kept.get(kept.key) is kept:
-            self._halt(kept)
-            self._read(kept)
+        if (
+            not task.cancelled()
+            and task.exception() is None
+            and task.result()
+            and self._entries.get(entry.key) is entry
+        ):
+            self._stop_ingester(entry)
+            self._start_ingester(entry)
 
-    def _leave(self, kept: Kept) -> None:
+    def _last_viewer_left(self, entry: Entry) -> None:
         """Keep what nobody watches any more for a while; soon stop reading it, if it is still being read."""
-        if self._kept.get(kept.key) is not kept:
+        if self._entries.get(entry.key) is not entry:
             return
         if self._settings.log_linger == 0:
-            self._drop(kept)
-        elif kept.recording.log.ended or self._settings.read_unwatched_seconds >= self._settings.log_linger:
-            self._later(kept, self._settings.log_linger)
+            self._drop(entry)
+        elif entry.topic.log.ended or self._settings.read_unwatched_seconds >= self._settings.log_linger:
+            self._drop_later(entry, self._settings.log_linger)
         else:
-            kept.timer = asyncio.get_running_loop().call_later(
-                self._settings.read_unwatched_seconds, self._stop_reading, kept
+            entry.timer = asyncio.get_running_loop().call_later(
+                self._settings.read_unwatched_seconds, self._stop_unwatched, entry
             )
 
-    def _stop_reading(self, kept: Kept) -> None:
-        if not kept.recording.log.ended:
-            self._halt(kept)
-            kept.recording.enter("waiting")
-        self._later(kept, max(0.0, self._settings.log_linger - self._settings.read_unwatched_seconds))
+    def _stop_unwatched(self, entry: Entry) -> None:
+        if not entry.topic.log.ended:
+            self._stop_ingester(entry)
+            entry.topic.enter("waiting")
+        self._drop_later(entry, max(0.0, self._settings.log_linger - self._settings.read_unwatched_seconds))
 
-    def _later(self, kept: Kept, seconds: float) -> None:
-        kept.timer = asyncio.get_running_loop().call_later(seconds, self._drop, kept)
+    def _drop_later(self, entry: Entry, seconds: float) -> None:
+        entry.timer = asyncio.get_running_loop().call_later(seconds, self._drop, entry)
 
-    def _halt(self, kept: Kept) -> None:
+    def _stop_ingester(self, entry: Entry) -> None:
         """Stop reading."""
-        task, kept.task = kept.task, None
+        task, entry.task = entry.task, None
         if task is not None:
             task.cancel()
 
-    def _drop(self, kept: Kept) -> None:
+    def _drop(self, entry: Entry) -> None:
         """Forget a recording; who still watches it keeps it."""
-        if kept.timer is not None:
-            kept.timer.cancel()
-            kept.timer = None
-        self._halt(kept)
-        if kept.checking is not None:
-            kept.checking.cancel()
-        self._drop_count(kept)
+        if entry.timer is not None:
+            entry.timer.cancel()
+            entry.timer = None
+        self._stop_ingester(entry)
+        if entry.checking is not None:
+            entry.checking.cancel()
+        self._forget_entry(entry)
 
-    def _limit(self, growing: Kept) -> None:
+    def _limit(self, growing: Entry) -> None:
         """Make room for a log that grows. Raises Failure when there is none for it."""
-        growth = growing.recording.log.size - growing.booked_bytes
+        growth = growing.topic.log.size - growing.booked_bytes
         if 0 <= growth < min(BOOK_BYTES * len(growing.viewers), MAX_BOOK_BYTES):
             return
-        if self._kept.get(growing.key) is not growing:
+        if self._entries.get(growing.key) is not growing:
             return
         self._book(growing)
         verdict = self._ledger.judge(growing.key)
         busy = Failure("BUSY", "the relay holds as many runs as it can", TRY_AGAIN_LATER)
         for key in verdict.drop:
-            kept = self._kept[key]
-            self._drop(kept)
-            kept.recording.fail(busy.reason)
+            entry = self._entries[key]
+            self._drop(entry)
+            entry.topic.fail(busy.reason)
         if verdict.refused:
-            self._drop_count(growing)
+            self._forget_entry(growing)
             raise busy
 
-    def _book(self, kept: Kept) -> None:
+    def _book(self, entry: Entry) -> None:
         """Have the size of a recording's log count for those who watch it, unless it has been dropped."""
-        if self._kept.get(kept.key) is not kept:
+        if self._entries.get(entry.key) is not entry:
             return
-        size = kept.booked_bytes = kept.recording.log.size
-        watchers = tuple(kept.viewers) or (kept.client,)
-        self._ledger.book(Held(kept.key, size, watchers, bool(kept.viewers), kept.since))
+        size = entry.booked_bytes = entry.topic.log.size
+        watchers = tuple(entry.viewers) or (entry.client,)
+        self._ledger.book(LogUse(entry.key, size, watchers, bool(entry.viewers), entry.since))
 
-    def _drop_count(self, kept: Kept) -> None:
+    def _forget_entry(self, entry: Entry) -> None:
         """Count a recording no more."""
-        if self._kept.get(kept.key) is kept:
-            del self._kept[kept.key]
-            self._ledger.remove(kept.key)
-            self._past_connects += kept.recording.connects
+        if self._entries.get(entry.key) is entry:
+            del self._entries[entry.key]
+            self._ledger.remove(entry.key)
+            self._past_connects += entry.topic.connects

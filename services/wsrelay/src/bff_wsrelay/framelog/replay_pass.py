@@ -1,4 +1,4 @@
-"""One pass over a run: compares what is known already, adds what is new, tells when it is over. Pure.
+"""One pass over a run's stream: compares known frames by digest, appends new ones, detects the end. Pure.
 
 The backend sends a run from its first frame on every connection, so each pass after the first begins with what the log
 has. A frame that differs there means that the run is another one now: the log is forked, its epoch a new one.
@@ -11,7 +11,7 @@ from bff_wsrelay.framelog.frame_log import FrameLog
 from bff_wsrelay.framelog.run_info import epoch_of
 
 
-class Reading:
+class ReplayPass:
     """A pass over the run. `log` is the one to go on with: another than at the beginning once the run differed."""
 
     def __init__(self, log: FrameLog) -> None:
@@ -19,13 +19,13 @@ class Reading:
         self.position = 0
         self.skipped = 0
         self.malformed = 0
-        """Frames of this pass that nobody could read, and that are left out."""
+        """Frames of this pass that could not be read and are left out."""
 
     def take(self, frame: Frame) -> bool:
-        """Take the next frame of this pass; tell whether the log is longer now. Raises Full."""
+        """Take the next frame of this pass; return whether the log is longer now. Raises LogFull."""
         log = self.log
         if self.position < len(log):
-            if log.agrees(self.position, frame):
+            if log.matches(self.position, frame):
                 self.position += 1
                 self.skipped += 1
                 return False
@@ -44,7 +44,7 @@ class Reading:
 
     @property
     def is_complete(self) -> bool:
-        """Tell whether the pass has come to the number of frames that the backend announced."""
+        """Return whether the pass has come to the number of frames that the backend announced."""
         expected, position = self.log.expected, self.position
         return expected is not None and position >= len(self.log) and position + self.malformed >= expected
 
@@ -53,8 +53,8 @@ def _epoch(log: FrameLog) -> bytes:
     return log.epoch.encode()
 
 
-class Breaks:
-    """How often in succession readings of a finished run broke off at one and the same frame."""
+class BreakCounter:
+    """How often in succession passes over a finished run broke off at the same frame."""
 
     MOST = 3
 
@@ -62,9 +62,9 @@ class Breaks:
         self._at, self._count = 0, 0
 
     def note(self, position: int) -> bool:
-        """Note a reading that broke off after so many frames; tell whether there is no hope in another.
+        """Count a pass that broke off after so many frames; return whether another one is hopeless.
 
-        A reading that brought no frame says nothing about the run.
+        A pass that brought no frame says nothing about the run.
         """
         if not position:
             return False
@@ -74,28 +74,28 @@ class Breaks:
 
 
 @dataclass(slots=True)
-class Silence:
-    """What the backend has not said for how long, in seconds of the caller's clock."""
+class SilenceTracker:
+    """Tracks how long the backend has been silent, in seconds of the caller's clock."""
 
     frame_at: float
-    heard_at: float
+    received_at: float
     beats: int = 0
     """Heartbeats since the last frame."""
 
     def frame(self, now: float) -> None:
         """Note frames."""
-        self.frame_at = self.heard_at = now
+        self.frame_at = self.received_at = now
         self.beats = 0
 
     def beat(self, now: float) -> None:
         """Note a heartbeat."""
-        self.heard_at = now
+        self.received_at = now
         self.beats += 1
 
     def means_end(self, now: float, quiet: float) -> bool:
-        """Tell whether a backend that never says so may have sent its last frame: it beats, and none for `quiet`."""
+        """Return whether the run may be over without an `end`: heartbeats, but no frame for `quiet` seconds."""
         return self.beats > 0 and now - self.frame_at >= quiet
 
     def means_stall(self, now: float, patience: float) -> bool:
-        """Tell whether the backend has been altogether silent for too long."""
-        return now - self.heard_at >= patience
+        """Return whether the backend has been silent for too long, heartbeats included."""
+        return now - self.received_at >= patience

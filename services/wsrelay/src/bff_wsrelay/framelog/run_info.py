@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from bff_wsrelay.framelog.frame import instant
+from bff_wsrelay.framelog.frame import parse_time
 
 FINISHED = frozenset(("DONE", "COMPLETED", "ERROR", "FAILED", "CANCELLED"))
 _STAMP = re.compile(rb'"(?:timestamp|ts|ts_utc)"\s*:\s*"([^"]*)"')
@@ -16,8 +16,8 @@ _IDENTITY = ("created_at", "dataset_id", "strategy_id", "params", "seed", "code_
 
 
 @dataclass(frozen=True, slots=True)
-class Detail:
-    """What the backend says about a run: whether it may still grow, its dates, and the epoch of its first reading."""
+class RunDetail:
+    """What the backend says about a run: whether it may still grow, its dates, and the epoch of its first log."""
 
     finished: bool
     epoch: str
@@ -25,27 +25,27 @@ class Detail:
     run_to: str | None = None
 
 
-def detail(run_id: str, body: Any) -> Detail:
-    """Read a run's detail; what is missing or strange in it is taken as not said."""
+def read_detail(run_id: str, body: Any) -> RunDetail:
+    """Read a run's detail; what is missing or strange in it is treated as missing."""
     fields = body if isinstance(body, dict) else {}
     status = fields.get("status")
     identity = orjson.dumps([run_id, *(fields.get(name) for name in _IDENTITY)])
     dates = (value if isinstance(value, str) else None for value in (fields.get("run_from"), fields.get("run_to")))
-    return Detail(not isinstance(status, str) or status.upper() in FINISHED, epoch_of(identity), *dates)
+    return RunDetail(not isinstance(status, str) or status.upper() in FINISHED, epoch_of(identity), *dates)
 
 
-def is_another(known: Detail, found: Detail) -> bool:
-    """Tell whether a run is not the one that was known under its id, but was run anew."""
+def is_different_run(known: RunDetail, found: RunDetail) -> bool:
+    """Return whether a run is not the one that was known under its id, but was run anew."""
     return known.epoch != found.epoch or (known.finished and not found.finished)
 
 
-def again(epoch: str) -> str:
+def renewed_epoch(epoch: str) -> str:
     """Return the epoch of a run that was run anew and is described as the one before."""
     return epoch_of(b"%b again" % epoch.encode())
 
 
 def falls_short(last: int, curve_end: int | None, run_to: str | None) -> bool:
-    """Tell whether a reading that stopped at the time `last` lacks frames, as far as the backend's word goes.
+    """Return whether a pass that stopped at the time `last` lacks frames, by what the backend says of the run.
 
     `curve_end` is the time of the last point of the run's equity, None if it has none or it is not to be had; then
     `run_to`, the date or time up to which the run was to go, has to do. Times in µs; without either nothing speaks
@@ -54,7 +54,7 @@ def falls_short(last: int, curve_end: int | None, run_to: str | None) -> bool:
     if curve_end is not None:
         return last < curve_end
     try:
-        return run_to is not None and last < instant(_weekday(run_to))
+        return run_to is not None and last < parse_time(_weekday(run_to))
     except ValueError:
         return False
 
@@ -70,14 +70,14 @@ def _weekday(day: str) -> str:
 _FRIDAY = 4
 
 
-def curve_end(body: bytes) -> int | None:
+def equity_end(body: bytes) -> int | None:
     """Return the time in µs of the last point in an answer with an equity curve, None if it has none.
 
     Only its end is read: a curve has megabytes.
     """
     stamps = _STAMP.findall(body[-2000:])
     try:
-        return instant(stamps[-1].decode()) if stamps else None
+        return parse_time(stamps[-1].decode()) if stamps else None
     except ValueError:
         return None
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from bff_shared.http.headers import Header
 from bff_shared.redis import FAILURES, Client, connect
 from bff_wsrelay.framelog.codec import VERSION, Damaged, pack, part_count, stored_head, unpack
-from bff_wsrelay.framelog.frame_log import FrameLog, Full
+from bff_wsrelay.framelog.frame_log import FrameLog, LogFull
 from bff_wsrelay.settings import RelaySettings
 
 log = logging.getLogger(__name__)
@@ -29,10 +29,10 @@ TRANSFER_DEADLINE = 20.0
 """Seconds that all commands for one log may take together."""
 CONNECTIONS = 16
 PAUSE = 10.0
-"""Seconds for which Redis is left alone after a failure: a failed claim holds up claims, a failed log only logs."""
+"""Seconds for which Redis is not used after a failure; leases and transfers of logs fail apart."""
 LEASE = 3.0
-"""Seconds after which the claim of a relay that does not renew it any more, because it is gone, is nobody's."""
-CLAIM = """
+"""Seconds after which a lease that is not renewed expires."""
+ACQUIRE = """
 local holder = redis.call('get', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
 redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2])
@@ -43,15 +43,15 @@ SECRET = "bff:stream:secret"  # noqa: S105  the name of a key, not a secret
 T = TypeVar("T")
 
 
-def digest(secret: bytes, run_id: str, credentials: Sequence[Header]) -> str:
-    """Return what stands for credentials in keys: a keyed digest of them; having none is a value too."""
+def credentials_digest(secret: bytes, run_id: str, credentials: Sequence[Header]) -> str:
+    """Return the keyed digest of a run id and credentials; no credentials are a value too."""
     parts = [run_id.encode(), *(part for name, value in credentials for part in (name.lower(), value))]
     message = b"".join(len(part).to_bytes(8, "big") + part for part in parts)  # no two lists of parts are alike
     return hmac.new(secret, message, hashlib.sha256).hexdigest()[:32]
 
 
-class Replicas:
-    """Offers and fetches whole logs, and claims the reading of one; `aclose` ends its connections."""
+class SharedStore:
+    """Offers and fetches whole logs, and holds the leases on reading them; `aclose` ends its connections."""
 
     def __init__(
         self, settings: RelaySettings, clock: Callable[[], float] = time.monotonic, lease: float = LEASE
@@ -61,12 +61,12 @@ class Replicas:
         self._secret = settings.digest_key.get_secret_value().encode()
         self._client: Client | None = None
         self._opening = asyncio.Lock()
-        self._claims, self._transfers = _Patience(DEADLINE, clock), _Patience(TRANSFER_DEADLINE, clock)
+        self._leases, self._transfers = _Breaker(DEADLINE, clock), _Breaker(TRANSFER_DEADLINE, clock)
 
     async def fetch(self, run_id: str, credentials: Sequence[Header], into: FrameLog) -> bool:
         """Fill an empty log with what another relay has read of its epoch; False if there is nothing or Redis is away.
 
-        Raises Full.
+        Raises LogFull.
         """
         found = await self._transfers.attempt(lambda: self._read(run_id, credentials))
         if found is None:
@@ -78,7 +78,7 @@ class Replicas:
             return False
         try:
             into.restore(content)
-        except Full:
+        except LogFull:
             log.warning("a shared log is larger than this relay keeps", extra={"run_id": run_id})
             raise
         return True
@@ -87,16 +87,16 @@ class Replicas:
         """Share a whole log for a while."""
         await self._transfers.attempt(lambda: self._write(run_id, credentials, whole))
 
-    async def claim(self, run_id: str, credentials: Sequence[Header]) -> bool | None:
-        """Take, or keep for another `lease` seconds, the turn to read a run; False while another relay has it.
+    async def acquire(self, run_id: str, credentials: Sequence[Header]) -> bool | None:
+        """Acquire or renew the lease to read a run, for `lease` seconds; False while another relay holds it.
 
-        None when Redis is away, so that nobody knows.
+        None when Redis is unavailable.
         """
-        return await self._claims.attempt(lambda: self._claim(run_id, credentials))
+        return await self._leases.attempt(lambda: self._acquire(run_id, credentials))
 
     async def release(self, run_id: str, credentials: Sequence[Header]) -> None:
-        """Give the turn back, if this relay has it."""
-        await self._claims.attempt(lambda: self._release(run_id, credentials))
+        """Release the lease, if this relay holds it."""
+        await self._leases.attempt(lambda: self._release(run_id, credentials))
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -107,9 +107,9 @@ class Replicas:
                     await client.aclose()
 
     async def _read(self, run_id: str, credentials: Sequence[Header]) -> tuple[bytes, list[bytes], bytes] | None:
-        client, secret = await self._open()
+        client, secret = await self._connected()
         name = _name(secret, run_id, credentials)
-        head = await _soon(client.get(name))
+        head = await _in_time(client.get(name))
         if head is None:
             return None
         try:
@@ -118,30 +118,30 @@ class Replicas:
             return None
         parts = []
         for number in range(count):
-            part = await _soon(client.get(f"{name}:{number}"))
+            part = await _in_time(client.get(f"{name}:{number}"))
             if part is None:
                 return None
             parts.append(part)
         return head, parts, secret
 
     async def _write(self, run_id: str, credentials: Sequence[Header], whole: FrameLog) -> None:
-        client, secret = await self._open()
+        client, secret = await self._connected()
         name = _name(secret, run_id, credentials)
         head, parts = await asyncio.to_thread(pack, whole, secret)
         for number, part in enumerate(parts):
-            await _soon(client.set(f"{name}:{number}", part, ex=self._seconds))
-        await _soon(client.set(name, stored_head(head, parts), ex=self._seconds))
+            await _in_time(client.set(f"{name}:{number}", part, ex=self._seconds))
+        await _in_time(client.set(name, stored_head(head, parts), ex=self._seconds))
 
-    async def _claim(self, run_id: str, credentials: Sequence[Header]) -> bool:
-        client, secret = await self._open()
+    async def _acquire(self, run_id: str, credentials: Sequence[Header]) -> bool:
+        client, secret = await self._connected()
         name = f"{_name(secret, run_id, credentials)}:reader"
-        return bool(await client.eval(CLAIM, 1, name, self._token, round(1000 * self.lease)))
+        return bool(await client.eval(ACQUIRE, 1, name, self._token, round(1000 * self.lease)))
 
     async def _release(self, run_id: str, credentials: Sequence[Header]) -> None:
-        client, secret = await self._open()
+        client, secret = await self._connected()
         await client.eval(RELEASE, 1, f"{_name(secret, run_id, credentials)}:reader", self._token)
 
-    async def _open(self) -> tuple[Any, bytes]:
+    async def _connected(self) -> tuple[Any, bytes]:
         """Return the client and the key of digests."""
         async with self._opening:
             if self._client is None:
@@ -153,8 +153,8 @@ class Replicas:
             return self._client, self._secret
 
 
-class _Patience:
-    """Has one kind of work done within a deadline, and after a failure not at all for a while."""
+class _Breaker:
+    """A circuit breaker: runs one kind of work within a deadline, and after a failure none of it for PAUSE seconds."""
 
     def __init__(self, deadline: float, clock: Callable[[], float]) -> None:
         self._deadline, self._clock = deadline, clock
@@ -168,12 +168,12 @@ class _Patience:
             async with asyncio.timeout(self._deadline):
                 return await work()
         except FAILURES as error:
-            log.warning("redis is left alone", extra={"reason": type(error).__name__, "seconds": PAUSE})
+            log.warning("redis is not used for a while", extra={"reason": type(error).__name__, "seconds": PAUSE})
             self._aside_until = self._clock() + PAUSE
             return None
 
 
-async def _soon(command: Awaitable[T]) -> T:
+async def _in_time(command: Awaitable[T]) -> T:
     """Return what a command returns. Raises TimeoutError when it takes longer than one may."""
     async with asyncio.timeout(DEADLINE):
         return await command
@@ -181,4 +181,4 @@ async def _soon(command: Awaitable[T]) -> T:
 
 def _name(secret: bytes, run_id: str, credentials: Sequence[Header]) -> str:
     """Return the key of a log's head; its parts hash to the same slot of a cluster."""
-    return f"bff:stream:{VERSION}:{{{digest(secret, run_id, credentials)}}}"
+    return f"bff:stream:{VERSION}:{{{credentials_digest(secret, run_id, credentials)}}}"

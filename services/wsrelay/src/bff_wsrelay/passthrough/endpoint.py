@@ -1,4 +1,7 @@
-"""The transparent door: who is let in, and how the backend is called on a viewer's behalf. I/O."""
+"""The passthrough endpoint: `/api/v1/backtests/{id}/ws`, one upstream connection per client. I/O.
+
+Its settings begin with `BFF_DOOR_` and its metrics with `bff_door_`, the names they were introduced with.
+"""
 
 import contextlib
 from collections.abc import Callable
@@ -12,45 +15,45 @@ from bff_shared.settings import Network
 from bff_wsrelay.admission.limits import Admission
 from bff_wsrelay.admission.refusal import refuse
 from bff_wsrelay.passthrough import headers as handshake_headers
-from bff_wsrelay.passthrough.client_socket import Viewer
-from bff_wsrelay.passthrough.metrics import DoorMetrics
-from bff_wsrelay.passthrough.session import Conversation, Dial, DoorLimits
+from bff_wsrelay.passthrough.client_socket import ClientSocket
+from bff_wsrelay.passthrough.metrics import PassthroughMetrics
+from bff_wsrelay.passthrough.session import Connect, Session, SessionLimits
 from bff_wsrelay.settings import RelaySettings
 from bff_wsrelay.websocket.backoff import Backoff
-from bff_wsrelay.websocket.client import Link
-from bff_wsrelay.websocket.connector import Dialer, Patience
+from bff_wsrelay.websocket.client import UpstreamConnection
+from bff_wsrelay.websocket.connector import ConnectionOptions, Connector
 
 PATH = "/api/v1/backtests/{run_id}/ws"
 
 
-class Door:
-    """The ASGI application behind the transparent route."""
+class PassthroughEndpoint:
+    """The endpoint as an ASGI app; the router puts `run_id` into `path_params`."""
 
     def __init__(
         self,
         admission: Admission,
-        dialer: Dialer,
-        limits: DoorLimits,
+        connector: Connector,
+        limits: SessionLimits,
         trusted: tuple[Network, ...],
-        metrics: DoorMetrics,
+        metrics: PassthroughMetrics,
         make_backoff: Callable[[], Backoff] = Backoff,
     ) -> None:
-        self._admission, self._dialer, self._limits, self._trusted = admission, dialer, limits, trusted
+        self._admission, self._connector, self._limits, self._trusted = admission, connector, limits, trusted
         self._metrics, self._make_backoff = metrics, make_backoff
-        self.conversations: set[Conversation] = set()
-        metrics.viewers.set_function(lambda: len(self.conversations))
+        self.sessions: set[Session] = set()
+        metrics.viewers.set_function(lambda: len(self.sessions))
 
     @classmethod
-    def of(cls, settings: RelaySettings, admission: Admission, metrics: DoorMetrics) -> "Door":
-        """Return the door that the settings describe."""
-        patience = Patience(
+    def of(cls, settings: RelaySettings, admission: Admission, metrics: PassthroughMetrics) -> "PassthroughEndpoint":
+        """Return the endpoint that the settings describe."""
+        options = ConnectionOptions(
             connect=settings.connect_timeout,
-            answer=settings.first_byte_timeout,
+            handshake=settings.first_byte_timeout,
             ping_interval=settings.door_ping_seconds,
             ping_timeout=settings.door_ping_timeout,
             max_message=settings.door_max_message,
         )
-        limits = DoorLimits(
+        limits = SessionLimits(
             admit=settings.connect_timeout,
             negotiate=settings.first_byte_timeout,
             reconnect=settings.door_reconnect_seconds,
@@ -58,40 +61,40 @@ class Door:
             max_held_bytes=settings.door_held_bytes,
             max_controls=settings.stream_max_controls,
         )
-        return cls(admission, Dialer(settings.backend_url, patience), limits, settings.trusted_proxies, metrics)
+        return cls(admission, Connector(settings.backend_url, options), limits, settings.trusted_proxies, metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one viewer from its handshake to the end of both its sides."""
+        """Serve one client from its handshake until both connections have ended."""
         if request := context.current():
             request.route = PATH
-        with contextlib.ExitStack() as held:
+        with contextlib.ExitStack() as stack:
             try:
                 if not is_run_id(scope["path_params"]["run_id"]):
                     raise RunNotFound("run not found")
-                held.enter_context(self._admission.admit(scope))
+                stack.enter_context(self._admission.admit(scope))
             except BffError as error:
                 await refuse(scope, receive, send, error)
                 return
-            dial, negotiates = self._dialling(scope)
-            viewer = Viewer(scope, receive, send)
+            connect, negotiates = self._make_connect(scope)
+            client = ClientSocket(scope, receive, send)
             backoff = self._make_backoff()
-            conversation = Conversation(viewer, dial, self._limits, backoff, self._metrics, negotiates=negotiates)
-            self.conversations.add(conversation)
+            session = Session(client, connect, self._limits, backoff, self._metrics, negotiates=negotiates)
+            self.sessions.add(session)
             try:
-                with self._admission.drain.covering(conversation):
-                    await conversation.run()
+                with self._admission.drain.covering(session):
+                    await session.run()
             finally:
-                self.conversations.discard(conversation)
+                self.sessions.discard(session)
 
-    def _dialling(self, scope: Scope) -> tuple[Dial, bool]:
-        """Return how this viewer's connection to the backend is opened, and whether it negotiates a subprotocol."""
+    def _make_connect(self, scope: Scope) -> tuple[Connect, bool]:
+        """Return how this client's upstream connection is opened, and whether it negotiates a subprotocol."""
         peer = scope["client"][0] if scope.get("client") else None
         ids = context.upstream_headers()
         headers = handshake_headers.to_backend(scope["headers"], ids, peer, scope["scheme"], self._trusted)
         target = handshake_headers.target(scope["raw_path"].decode("ascii"), scope["query_string"].decode("ascii"))
         offered = [name for name in scope["subprotocols"] if name]
 
-        async def dial() -> Link:
-            return await self._dialer.dial(target, headers, offered)
+        async def connect() -> UpstreamConnection:
+            return await self._connector.connect(target, headers, offered)
 
-        return dial, bool(offered)
+        return connect, bool(offered)

@@ -1,7 +1,7 @@
-"""What passes from a viewer's handshake to the backend's and back. Pure.
+"""Which headers pass between the client's handshake and the backend's. Pure.
 
 Hop by hop are `Connection`, `Upgrade` and all of `Sec-WebSocket-*` (RFC 6455 section 4.1): each side has its own.
-Everything else is the client's word to the backend: credentials, cookies, `Origin`, language, agent.
+Everything else is end to end and passes: credentials, cookies, `Origin`, language, agent.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _OWN = frozenset((b"date", b"server", b"content-length", b"location", b"x-reques
 
 
 def target(raw_path: str, query: str) -> str:
-    """Return the backend's path and query for a path of ours, escapes and all."""
+    """Return the backend's path and query for a path of the relay's, with its escapes unchanged."""
     path = raw_path.removeprefix(MOUNT)
     return f"{path}?{query}" if query else path
 

@@ -1,16 +1,16 @@
-"""What the transparent door counts for Prometheus. No I/O."""
+"""Prometheus metrics of the passthrough; their names begin with `bff_door_`, as they always did. No I/O."""
 
 from prometheus_client import CollectorRegistry, Counter
 
 from bff_shared.telemetry.metrics import gauge
-from bff_wsrelay.websocket.close_codes import label
+from bff_wsrelay.websocket.close_codes import metric_label
 
 
-class DoorMetrics:
-    """The collectors of the transparent door."""
+class PassthroughMetrics:
+    """The Prometheus collectors of the passthrough."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.viewers = gauge("bff_door_viewers", "Viewers of the transparent door", registry, "livesum")
+        self.viewers = gauge("bff_door_viewers", "Viewers of the passthrough", registry, "livesum")
         messages = Counter("bff_door_messages_total", "Messages passed on", ("to",), registry=registry)
         self.to_viewer, self.to_backend = messages.labels("viewer"), messages.labels("backend")
         self.breaks = Counter("bff_door_breaks_total", "Broken connections to the backend", registry=registry)
@@ -22,4 +22,4 @@ class DoorMetrics:
 
     def ended(self, code: int) -> None:
         """Count the end of a stream."""
-        self.closes.labels(label(code)).inc()
+        self.closes.labels(metric_label(code)).inc()

@@ -1,18 +1,18 @@
-"""What the transparent door understands of a conversation that it passes on untouched. Pure.
+"""What has to be restored when an upstream connection breaks, learned from messages that pass unchanged. Pure.
 
-It listens for one purpose: when the backend's connection breaks, to bring a new one to where the old one was without
-the viewer seeing more than a pause.
+It serves one purpose: to bring a new upstream connection to where the old one was, so that the client sees no more
+than a pause.
 
     viewer ──▶ backend   ready and controls count as *asked* until the backend answers them, then they are its state.
-                         After a break the state is said again (ready, speed, play, in this order: newer backends
+                         After a break the state is sent again (ready, speed, play, in this order: newer backends
                          ignore play until ready) and the answers to that are swallowed; what was asked and never
-                         answered is said again as well, and its answer reaches the viewer, who still waits for it.
+                         answered is sent again as well, and its answer reaches the viewer, who still waits for it.
     backend ──▶ viewer   The backend replays a run from its first frame, so after a break the frames up to the last
                          one passed on are skipped by their `ts`. The viewer's own play after its pause asks for the
                          replay and ends the skipping.
 
-A conversation is the backend's protocol when either side has said one of its messages. One in which other messages
-were seen and none of those is somebody else's (an echo server's, say): nothing is added to it or held back.
+A session speaks the backend's protocol when either side has sent one of its messages. One in which other messages
+were seen and none of those is foreign (an echo server's, say): nothing is added to it or held back.
 """
 
 import re
@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 import orjson
 
-Message = str | bytes
+from bff_wsrelay.websocket import Message
 
 _FRAMES = ('{"t": "frame"', '{"t":"frame"')
 _TS = re.compile(r'\{\s*"t"\s*:\s*"frame"\s*,\s*"ts"\s*:\s*"([^"\\]*)"')
@@ -34,24 +34,24 @@ _VIEWER_ONLY = frozenset(("ctrl", "ready", "hb"))
 _REFUSALS = frozenset(("VALIDATION", "RANGE"))
 MAX_PARSED = 64 * 1024  # no message of the protocol that matters here is longer
 MAX_ASKED = 64
-MAX_EQUAL = 16  # frames of one time that are told apart after a break
+MAX_EQUAL = 16  # frames of equal time that are distinguished after a break
 
 
-class Language(Enum):
-    """What is known about a conversation."""
+class Dialect(Enum):
+    """Which protocol a session speaks."""
 
-    UNKNOWN = "nothing was said yet"
+    UNKNOWN = "nothing was sent yet"
     FRAMES = "the backend's protocol"
     FOREIGN = "another protocol"
 
 
-class Overflow(Exception):
-    """More was said to an absent backend than is kept for it."""
+class BufferFull(Exception):
+    """More was sent to an absent backend than is held for it."""
 
 
 @dataclass(slots=True)
-class Tally:
-    """What happened in one conversation, in messages."""
+class MessageCounts:
+    """Messages of one session, counted."""
 
     from_viewer: int = 0
     from_backend: int = 0
@@ -63,23 +63,23 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A message that the backend answers; one that is not worth saying again has no `message`."""
+    """A message that the backend answers; one that need not be sent again has no `message`."""
 
     kind: str
     message: Message | None
 
 
-class Dialogue:
-    """The state of one conversation, fed with every message of both sides.
+class ResumeState:
+    """The resume state of one session, fed with every message of both sides.
 
-    While the backend is away at most `max_held` messages of at most `max_bytes` bytes together are kept for it.
+    While the backend is away at most `max_held` messages of at most `max_bytes` bytes together are held for it.
     """
 
     def __init__(self, max_held: int = 256, max_bytes: int = 1024 * 1024) -> None:
-        self.language = Language.UNKNOWN
-        self.tally = Tally()
+        self.dialect = Dialect.UNKNOWN
+        self.counts = MessageCounts()
         self._max_held, self._max_bytes = max_held, max_bytes
-        self._asked: deque[_Asked] = deque()
+        self._awaiting_answer: deque[_Asked] = deque()
         self._forgotten = 0
         self._held: deque[Message] = deque()
         self._held_bytes = 0
@@ -94,52 +94,52 @@ class Dialogue:
         self._swallow: deque[str] = deque()
 
     @property
-    def is_ours(self) -> bool:
-        """Tell whether messages of our own have a place in it, and whether it can go on over a new connection."""
-        return self.language is not Language.FOREIGN
+    def is_resumable(self) -> bool:
+        """Whether the session can go on over a new upstream connection, and may get messages of the relay's own."""
+        return self.dialect is not Dialect.FOREIGN
 
     @property
     def holds(self) -> bool:
-        """Tell whether messages of the viewer wait for the backend."""
+        """Return whether messages of the viewer wait for the backend."""
         return bool(self._held)
 
-    def sending(self, message: Message) -> bool:
-        """Note a viewer's message on its way to the backend; tell whether it will be said again if that breaks now."""
-        self.tally.from_viewer += 1
-        parsed = _parse(message)
+    def note_sent(self, message: Message) -> bool:
+        """Note a client's message on its way to the backend; return whether it is sent again after a break."""
+        self.counts.from_viewer += 1
+        parsed = _parse_object(message)
         kind = parsed.get("t")
-        self._learn(kind in _VIEWER_ONLY)
+        self._note_dialect(kind in _VIEWER_ONLY)
         if kind == "ready":
-            self._ask(_Asked("ready", message))
+            self._remember_asked(_Asked("ready", message))
         elif kind == "ctrl":
-            self._ask(_Asked(str(parsed.get("cmd")), message))
+            self._remember_asked(_Asked(str(parsed.get("cmd")), message))
         else:
             if kind != "hb":  # an error answers it, in its turn
-                self._ask(_Asked("", None))
+                self._remember_asked(_Asked("", None))
             return False
         return True
 
-    def _ask(self, asked: _Asked) -> None:
+    def _remember_asked(self, asked: _Asked) -> None:
         """Remember a message that the backend will answer; of more than `MAX_ASKED` the oldest are only counted."""
-        self._asked.append(asked)
-        if len(self._asked) > MAX_ASKED:
-            self._asked.popleft()
+        self._awaiting_answer.append(asked)
+        if len(self._awaiting_answer) > MAX_ASKED:
+            self._awaiting_answer.popleft()
             self._forgotten += 1
 
     def hold(self, message: Message, *, first: bool = False) -> None:
-        """Keep a viewer's message for an absent backend, a heartbeat excepted. Raises Overflow when that is too much.
+        """Hold a client's message for an absent backend, except a heartbeat. Raises BufferFull when that is too much.
 
         `first` is for one that could not be sent, and goes before those that came later.
         """
-        kind = _parse(message).get("t")
-        self._learn(kind in _VIEWER_ONLY)
+        kind = _parse_object(message).get("t")
+        self._note_dialect(kind in _VIEWER_ONLY)
         if kind == "hb":
             return
         size = len(message)
         full = len(self._held) >= self._max_held or self._held_bytes + size > self._max_bytes
         if full and not first:  # one that was taken out has its room, though others came meanwhile
-            self.tally.refused += 1
-            raise Overflow
+            self.counts.refused += 1
+            raise BufferFull
         self._held_bytes += size
         if first:
             self._held.appendleft(message)
@@ -154,78 +154,78 @@ class Dialogue:
         self._held_bytes -= len(message)
         return message
 
-    def passes(self, message: Message) -> bool:
-        """Note a message of the backend; tell whether the viewer gets it."""
-        self.tally.from_backend += 1
+    def should_forward(self, message: Message) -> bool:
+        """Note a message of the backend; return whether the client gets it."""
+        self.counts.from_backend += 1
         if isinstance(message, str) and message.startswith(_FRAMES):
             if self._skip_to is None:
                 self._recent.append(message)
-                self.language = Language.FRAMES
+                self.dialect = Dialect.FRAMES
                 return True
-            return self._catch_up(message)
-        return self._passes_other(message)
+            return self._is_new_frame(message)
+        return self._forward_other(message)
 
-    def broke(self) -> int:
+    def connection_lost(self) -> int:
         """Note that the connection to the backend is gone: what it did not answer is to be asked again, first.
 
         Return how many messages it may not have answered are not remembered, and will not be asked again.
         """
-        self.tally.breaks += 1
+        self.counts.breaks += 1
         self._swallow.clear()
-        for asked in reversed(self._asked):
+        for asked in reversed(self._awaiting_answer):
             if asked.message is not None:
                 self._held.appendleft(asked.message)
                 self._held_bytes += len(asked.message)
-        self._asked.clear()
+        self._awaiting_answer.clear()
         forgotten, self._forgotten = self._forgotten, 0
-        self.tally.refused += forgotten
+        self.counts.refused += forgotten
         return forgotten
 
     def restore(self) -> list[Message]:
-        """Return what to say to a new connection before anything else; its answers will be swallowed.
+        """Return what to send on a new upstream connection first; the answers to it are swallowed.
 
         A viewer that has paused since the break, or whose pause was not answered, has no use for the play before it.
         """
-        if any(_parse(message).get("cmd") == "pause" for message in self._held):
+        if any(_parse_object(message).get("cmd") == "pause" for message in self._held):
             self._play = None
-        said = [("ready", self._ready), ("speed", self._speed), ("play", self._play)]
-        self._swallow = deque(kind for kind, message in said if message is not None)
+        restored = [("ready", self._ready), ("speed", self._speed), ("play", self._play)]
+        self._swallow = deque(kind for kind, message in restored if message is not None)
         self._skip_to = _ts(self._recent[-1]) if self._recent else None
         self._equal = sum(_ts(frame) == self._skip_to for frame in self._recent)
         self._previous, self._sought = None, False
-        return [message for _, message in said if message is not None]
+        return [message for _, message in restored if message is not None]
 
-    def _learn(self, known: bool) -> None:
+    def _note_dialect(self, known: bool) -> None:
         if known:
-            self.language = Language.FRAMES
-        elif self.language is Language.UNKNOWN:
-            self.language = Language.FOREIGN
+            self.dialect = Dialect.FRAMES
+        elif self.dialect is Dialect.UNKNOWN:
+            self.dialect = Dialect.FOREIGN
 
-    def _passes_other(self, message: Message) -> bool:
-        parsed = _parse(message)
+    def _forward_other(self, message: Message) -> bool:
+        parsed = _parse_object(message)
         kind = parsed.get("t")
         echo = kind == "ctrl" and parsed.get("echo") is True
-        self._learn(echo or kind in _BACKEND_ONLY)
+        self._note_dialect(echo or kind in _BACKEND_ONLY)
         if kind == "frame" and isinstance(message, str):
             return self._frame_of_another_spelling(message)
         if echo:
-            return self._answered(str(parsed.get("cmd")))
+            return self._on_answer(str(parsed.get("cmd")))
         if kind == "ready_ack":
-            return self._answered("ready")
+            return self._on_answer("ready")
         if kind == "err":
-            return self._refused(parsed)
+            return self._on_refusal(parsed)
         if kind == "end":
             self._play = None
         return True
 
     def _frame_of_another_spelling(self, message: str) -> bool:
         if self._skip_to is not None:
-            return self._catch_up(message)
+            return self._is_new_frame(message)
         self._recent.append(message)
         return True
 
-    def _catch_up(self, message: str) -> bool:
-        """Tell whether a frame is new to the viewer."""
+    def _is_new_frame(self, message: str) -> bool:
+        """Return whether a frame is new to the viewer."""
         ts, known = _ts(message), self._skip_to
         went_back = ts is not None and self._previous is not None and ts < self._previous
         self._previous = ts
@@ -238,15 +238,15 @@ class Dialogue:
         if ts > known or sought:
             self._recent.append(message)
             return True
-        self.tally.skipped += 1
+        self.counts.skipped += 1
         return False
 
-    def _answered(self, kind: str) -> bool:
-        """Note the answer to a ready or a control; tell whether the viewer is the one who asked."""
+    def _on_answer(self, kind: str) -> bool:
+        """Note the answer to a ready or a control; return whether the viewer is the one who asked."""
         if kind in self._swallow:
             while self._swallow.popleft() != kind:
                 pass  # the backend answers in order, so it will not answer these any more
-            self.tally.swallowed += 1
+            self.counts.swallowed += 1
             return False
         self._swallow.clear()
         if self._forgotten:  # the backend answers in order
@@ -254,18 +254,18 @@ class Dialogue:
             return True
         message = self._take_asked(kind)
         if message is not None:
-            self._becomes(kind, message)
+            self._apply_answer(kind, message)
         return True
 
     def _take_asked(self, kind: str) -> Message | None:
         """Take what was asked, and drop what was asked before it and will not be answered any more."""
-        if not any(asked.kind == kind for asked in self._asked):
+        if not any(asked.kind == kind for asked in self._awaiting_answer):
             return None
-        while (asked := self._asked.popleft()).kind != kind:
+        while (asked := self._awaiting_answer.popleft()).kind != kind:
             pass
         return asked.message
 
-    def _becomes(self, kind: str, message: Message) -> None:
+    def _apply_answer(self, kind: str, message: Message) -> None:
         if kind == "ready":
             self._ready = message
         elif kind == "speed":
@@ -275,25 +275,25 @@ class Dialogue:
         elif kind == "seek":
             self._sought = True
         elif kind == "play":
-            if self._play is None:  # a play that finds the player stopped begins at the first frame
+            if self._play is None:  # a play while the backend is stopped begins at the first frame
                 self._recent.clear()
                 self._skip_to = None
             self._play = message
 
-    def _refused(self, parsed: Mapping[str, Any]) -> bool:
-        """Note an error; tell whether it is the viewer's."""
+    def _on_refusal(self, parsed: Mapping[str, Any]) -> bool:
+        """Note an error; return whether it is the viewer's."""
         if parsed.get("code") not in _REFUSALS:
             self._play = None if parsed.get("code") == "STREAM_ERROR" else self._play
             return True
         if self._swallow:
             self._swallow.popleft()
-            self.tally.swallowed += 1
+            self.counts.swallowed += 1
             return False
         if self._forgotten:
             self._forgotten -= 1
-        elif self._asked:
-            asked = self._asked.popleft()
-            if asked.kind == "ready":  # an older backend; a newer one that takes its place wants to hear it
+        elif self._awaiting_answer:
+            asked = self._awaiting_answer.popleft()
+            if asked.kind == "ready":  # an older backend; a newer one that replaces it needs it
                 self._ready = asked.message
         return True
 
@@ -301,8 +301,8 @@ class Dialogue:
 State = Literal["reconnecting", "live", "draining"]
 
 
-def status(state: State, attempt: int = 0, retry_seconds: float = 0.0) -> str:
-    """Return the message that tells a viewer how its connection to the backend is doing."""
+def connection_status(state: State, attempt: int = 0, retry_seconds: float = 0.0) -> str:
+    """Return the `status` message about the upstream connection."""
     body: dict[str, Any] = {"t": "status", "state": state, "attempt": attempt, "retry_ms": round(retry_seconds * 1000)}
     return orjson.dumps(body).decode()
 
@@ -310,14 +310,14 @@ def status(state: State, attempt: int = 0, retry_seconds: float = 0.0) -> str:
 BUSY = "the backend is away and no more messages are kept for it"
 
 
-def busy(count: int = 1) -> str:
-    """Return the error for messages that were not kept for an absent backend; `count` says how many."""
+def busy_error(count: int = 1) -> str:
+    """Return the error for `count` messages that were not held for an absent backend."""
     body: dict[str, Any] = {"t": "err", "code": "BUSY", "msg": BUSY}
     body |= {"count": count} if count > 1 else {}
     return orjson.dumps(body).decode()
 
 
-def _parse(message: Message) -> dict[str, Any]:
+def _parse_object(message: Message) -> dict[str, Any]:
     """Return a JSON object, or an empty one for anything else."""
     if not isinstance(message, str) or len(message) > MAX_PARSED or not message.lstrip().startswith("{"):
         return {}
@@ -331,7 +331,7 @@ def _parse(message: Message) -> dict[str, Any]:
 def _ts(message: str) -> datetime | None:
     """Return a frame's time, None when it has none that can be compared."""
     match = _TS.match(message)
-    text = match[1] if match else _parse(message).get("ts")
+    text = match[1] if match else _parse_object(message).get("ts")
     try:
         moment = datetime.fromisoformat(str(text))
     except ValueError:

@@ -1,10 +1,11 @@
-"""One viewer of the transparent door and its own connection to the backend, which may break without the viewer's. I/O.
+"""One client and its own upstream connection, which may break without the client's. I/O.
 
-Two tasks. One listens to the viewer and sends on, or keeps what it says while the backend is away. The other opens the
-connection to the backend, lets the viewer in, passes on what the backend says and opens it again when it breaks. The
-first of them to end says how the conversation ended, and the other side is told; a drain is a third way to end.
+Two tasks. One receives from the client and forwards, or holds messages while the backend is away. The other opens the
+upstream connection, accepts the client's handshake, forwards what the backend sends and reconnects when it breaks. The
+first of them to end says how the session ended, and the other side is closed accordingly; a drain is a third way to
+end.
 
-What the messages mean is `Dialogue`'s affair; what a close means is `closecodes`'.
+`ResumeState` knows what the messages mean, `close_codes` what a close means.
 """
 
 import asyncio
@@ -20,11 +21,18 @@ from bff_shared.http.responses import error_response
 from bff_shared.limits import TokenBucket
 from bff_wsrelay.admission.limits import RETRY_AFTER
 from bff_wsrelay.passthrough import headers as handshake_headers
-from bff_wsrelay.passthrough.client_socket import Viewer, ViewerGone
-from bff_wsrelay.passthrough.metrics import DoorMetrics
-from bff_wsrelay.passthrough.resume_state import Dialogue, Language, Message, Overflow, busy, status
+from bff_wsrelay.passthrough.client_socket import ClientGone, ClientSocket
+from bff_wsrelay.passthrough.metrics import PassthroughMetrics
+from bff_wsrelay.passthrough.resume_state import (
+    BufferFull,
+    Dialect,
+    ResumeState,
+    busy_error,
+    connection_status,
+)
+from bff_wsrelay.websocket import Message
 from bff_wsrelay.websocket.backoff import Backoff
-from bff_wsrelay.websocket.client import Link, LinkClosed
+from bff_wsrelay.websocket.client import UpstreamClosed, UpstreamConnection
 from bff_wsrelay.websocket.close_codes import (
     ABNORMAL,
     COME_BACK,
@@ -37,23 +45,23 @@ from bff_wsrelay.websocket.close_codes import (
     to_backend,
     to_viewer,
 )
-from bff_wsrelay.websocket.connector import Refused, Unreachable
+from bff_wsrelay.websocket.connector import HandshakeRefused, Unreachable
 
 log = logging.getLogger("bff.access")
 
-Dial = Callable[[], Awaitable[Link]]
+Connect = Callable[[], Awaitable[UpstreamConnection]]
 
 FRUITLESS = 4
 """Connections in a row that brought the viewer nothing, after which opening one is no success any more."""
 
 
 @dataclass(frozen=True, slots=True)
-class DoorLimits:
-    """Bounds of one conversation.
+class SessionLimits:
+    """Bounds of one session.
 
     Its handshake waits `admit` seconds for the backend, or `negotiate` where a subprotocol has to be agreed with it; a
-    backend that is away is redialled for `reconnect` seconds, and `max_held` messages of `max_held_bytes` bytes
-    together are kept for it. In the backend's protocol a viewer is listened to `max_controls` times a second.
+    backend that is away is tried for `reconnect` seconds, and `max_held` messages of `max_held_bytes` bytes
+    together are kept for it. In the backend's protocol a client is read `max_controls` times a second.
     """
 
     admit: float = 2.0
@@ -65,251 +73,260 @@ class DoorLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
-    """How a conversation ended, and who ended it."""
+class SessionEnd:
+    """How a session ended, and who ended it."""
 
     close: Close
     by: Literal["viewer", "backend", "relay"]
 
 
-class Conversation:
-    """One viewer and the backend, from handshake to close."""
+class Session:
+    """One client and the backend, from handshake to close."""
 
     def __init__(
         self,
-        viewer: Viewer,
-        dial: Dial,
-        limits: DoorLimits,
+        client: ClientSocket,
+        connect: Connect,
+        limits: SessionLimits,
         backoff: Backoff,
-        metrics: DoorMetrics,
+        metrics: PassthroughMetrics,
         *,
         negotiates: bool,
     ) -> None:
-        self._viewer, self._dial, self._limits, self._backoff = viewer, dial, limits, backoff
+        self._client, self._connect, self._limits, self._backoff = client, connect, limits, backoff
         self._metrics, self._negotiates = metrics, negotiates
-        self._dialogue = Dialogue(limits.max_held, limits.max_held_bytes)
-        self._link: Link | None = None
-        self._open: Link | None = None
-        self._fruitless = 0
+        self._state = ResumeState(limits.max_held, limits.max_held_bytes)
+        self._connection: UpstreamConnection | None = None
+        self._live_connection: UpstreamConnection | None = None
+        self._idle_connections = 0
         self._begun = 0.0
-        self._allowance = TokenBucket(limits.max_controls, limits.max_controls)
+        self._control_bucket = TokenBucket(limits.max_controls, limits.max_controls)
         self._drained: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
+    def __repr__(self) -> str:
+        """Return whether the backend is connected, the protocol spoken, and what has been forwarded."""
+        state = "live" if self._live_connection is not None else "reconnecting"
+        return f"<Session {state} {self._state.dialect.name} {self._state.counts}>"
+
     async def run(self) -> None:
-        """Serve the viewer until one side ends it, then end the other and leave nothing behind."""
+        """Serve the client until one side ends the session, then end the other and release everything."""
         self._begun = asyncio.get_running_loop().time()
-        tasks = [asyncio.create_task(part) for part in (self._listen(), self._serve(), self._drain())]
-        end: End | None = None
+        tasks = [asyncio.create_task(part) for part in (self._receive_from_client(), self._serve(), self._drain())]
+        end: SessionEnd | None = None
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             end = next(task for task in tasks if task.done()).result()
-        except ViewerGone:
-            end = End(Close(ABNORMAL), "viewer")
+        except ClientGone:
+            end = SessionEnd(Close(ABNORMAL), "viewer")
         finally:
             await _cancel(tasks)
-            await self._part(end)
+            await self._close_both(end)
         self._report(end)
 
-    def figures(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Return what `/api/v1/streams` shows of it: age in seconds, state, and counts of messages."""
         age = round(asyncio.get_running_loop().time() - self._begun, 1)
-        state = "live" if self._open is not None else "reconnecting"
-        return {"age_s": age, "state": state, **asdict(self._dialogue.tally)}
+        state = "live" if self._live_connection is not None else "reconnecting"
+        return {"age_s": age, "state": state, **asdict(self._state.counts)}
 
     def drain(self, retry_ms: int) -> None:
-        """Ask the viewer to come back after this time, here or at another replica, and close."""
+        """Ask the client to come back after this time, here or at another replica, and close."""
         if not self._drained.done():
             self._drained.set_result(retry_ms)
 
-    async def _drain(self) -> End:
+    async def _drain(self) -> SessionEnd:
         retry_ms = await self._drained
-        if self._viewer.is_accepted:
-            await self._tell(status("draining", 0, retry_ms / 1000))
-        return End(Close(RESTART, "the relay restarts"), "relay")
+        if self._client.is_accepted:
+            await self._announce_status(connection_status("draining", 0, retry_ms / 1000))
+        return SessionEnd(Close(RESTART, "the relay restarts"), "relay")
 
-    async def _listen(self) -> End:
-        """Send on what the viewer says, in order; return how it left."""
+    async def _receive_from_client(self) -> SessionEnd:
+        """Forward what the client sends, in order; return how it left."""
         while True:
-            message = await self._viewer.receive()
+            message = await self._client.receive()
             if isinstance(message, Close):
-                return End(message, "viewer")
-            link = self._open
+                return SessionEnd(message, "viewer")
+            connection = self._live_connection
             try:
-                if link is None:
-                    self._dialogue.hold(message)
+                if connection is None:
+                    self._state.hold(message)
                 else:
-                    await self._forward(link, message)
-            except Overflow:
-                if not self._dialogue.is_ours:
-                    return End(Close(TRY_AGAIN_LATER, "the backend is away"), "relay")
-                await self._tell(busy())
-            if self._dialogue.language is Language.FRAMES:
+                    await self._forward(connection, message)
+            except BufferFull:
+                if not self._state.is_resumable:
+                    return SessionEnd(Close(TRY_AGAIN_LATER, "the backend is away"), "relay")
+                await self._announce_status(busy_error())
+            if self._state.dialect is Dialect.FRAMES:
                 await self._pace()
 
     async def _pace(self) -> None:
-        """Leave what a viewer says too fast where it is, until its turn has come: nothing of it may be dropped."""
-        while not self._allowance.take(asyncio.get_running_loop().time()):  # noqa: ASYNC110  time fills it, no event
+        """Wait until the client's rate allows another message: none may be dropped."""
+        while not self._control_bucket.take(asyncio.get_running_loop().time()):  # noqa: ASYNC110  time fills it, no event
             await asyncio.sleep(1 / self._limits.max_controls)
 
-    async def _forward(self, link: Link, message: Message) -> None:
+    async def _forward(self, connection: UpstreamConnection, message: Message) -> None:
         """Send a message to the backend, or keep it for the next connection."""
-        said_again = self._dialogue.sending(message)
+        is_repeated = self._state.note_sent(message)
         try:
-            await link.transmit(message)
+            await connection.transmit(message)
             self._metrics.to_backend.inc()
-        except (LinkClosed, asyncio.CancelledError) as error:
-            if not said_again:
-                self._dialogue.hold(message, first=True)
+        except (UpstreamClosed, asyncio.CancelledError) as error:
+            if not is_repeated:
+                self._state.hold(message, first=True)
             if isinstance(error, asyncio.CancelledError):  # the connection it was sent on is gone
                 raise
 
-    async def _serve(self) -> End:
-        """Reach the backend, let the viewer in, relay until it ends."""
+    async def _serve(self) -> SessionEnd:
+        """Connect to the backend, accept the client, relay until the session ends."""
         try:
-            link = await self._reach()
-        except Refused as refusal:
-            headers = handshake_headers.to_client(refusal.headers, context.correlation_id().encode())
-            await self._viewer.refuse(refusal.status, headers, refusal.body)
-            return End(Close(of_status(refusal.status)), "backend")
+            connection = await self._first_connection()
+        except HandshakeRefused as refused:
+            headers = handshake_headers.to_client(refused.headers, context.correlation_id().encode())
+            await self._client.refuse(refused.status, headers, refused.body)
+            return SessionEnd(Close(of_status(refused.status)), "backend")
         except BffError as error:
-            await self._turn_away(error)
-            return End(Close(of_status(error.status)), "relay")
-        await self._let_in(link)
-        return await self._follow(link)
+            await self._refuse(error)
+            return SessionEnd(Close(of_status(error.status)), "relay")
+        await self._accept(connection)
+        return await self._relay_until_close(connection)
 
-    async def _reach(self) -> Link | None:
+    async def _first_connection(self) -> UpstreamConnection | None:
         """Return the first connection to the backend, or None: it is away, and the viewer may wait for it inside.
 
-        A viewer that offers subprotocols cannot be let in before the backend chose one.
+        A viewer that offers subprotocols cannot be accepted before the backend chose one.
         """
         limit = self._limits.negotiate if self._negotiates else self._limits.admit
         try:
             async with asyncio.timeout(limit):
                 while True:
                     try:
-                        self._link = await self._dial()
+                        self._connection = await self._connect()
                     except Unreachable:
                         if not self._negotiates:
                             return None
-                    except Refused as refusal:
-                        if not refusal.is_gateway:
+                    except HandshakeRefused as refused:
+                        if not refused.is_from_gateway:
                             raise
                         if not self._negotiates:
                             return None
                     else:
-                        return self._link
+                        return self._connection
                     await asyncio.sleep(self._backoff.next())
         except TimeoutError:
             if self._negotiates:
                 raise BackendUnavailable("the backend is not reachable") from None
             return None
 
-    async def _let_in(self, link: Link | None) -> None:
-        answered = [] if link is None or link.response is None else list(link.response.headers.raw_items())
+    async def _accept(self, connection: UpstreamConnection | None) -> None:
+        answered = (
+            [] if connection is None or connection.response is None else list(connection.response.headers.raw_items())
+        )
         raw = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in answered]
         headers = handshake_headers.to_client(raw, context.correlation_id().encode())
-        await self._viewer.accept(link.subprotocol if link else None, headers)
+        await self._client.accept(connection.subprotocol if connection else None, headers)
 
-    async def _follow(self, link: Link | None) -> End:
-        """Relay over one connection after the other, until the backend means the close it sends."""
+    async def _relay_until_close(self, connection: UpstreamConnection | None) -> SessionEnd:
+        """Relay over one upstream connection after the other, until one ends with a close that is final."""
         while True:
-            if link is None:
-                outcome = await self._redial()
+            if connection is None:
+                outcome = await self._reconnect()
                 if isinstance(outcome, Close):
-                    return End(outcome, "relay")
-                link = outcome
-            close = await self._relay(link)
-            if close.code not in COME_BACK or not self._dialogue.is_ours:
-                return End(to_viewer(close), "backend")
-            if forgotten := self._dialogue.broke():
-                await self._tell(busy(forgotten))
+                    return SessionEnd(outcome, "relay")
+                connection = outcome
+            close = await self._relay(connection)
+            if close.code not in COME_BACK or not self._state.is_resumable:
+                return SessionEnd(to_viewer(close), "backend")
+            if lost := self._state.connection_lost():
+                await self._announce_status(busy_error(lost))
             self._metrics.breaks.inc()
-            self._fruitless += 1
-            link.transport.close()
-            link = self._link = None
+            self._idle_connections += 1
+            connection.transport.close()
+            connection = self._connection = None
 
-    async def _redial(self) -> Link | Close:
+    async def _reconnect(self) -> UpstreamConnection | Close:
         """Return a new connection as soon as there is one, or the close for a viewer that need not wait for one."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._limits.reconnect
         while loop.time() < deadline:
             delay = self._backoff.next()
-            await self._tell(status("reconnecting", self._backoff.attempt, delay))
+            await self._announce_status(connection_status("reconnecting", self._backoff.attempt, delay))
             await asyncio.sleep(delay)
             try:
-                link = self._link = await self._dial()
+                connection = self._connection = await self._connect()
             except Unreachable:
                 continue
-            except Refused as refusal:
-                if refusal.is_passing:
+            except HandshakeRefused as refused:
+                if refused.is_temporary:
                     continue
-                return Close(of_status(refusal.status), "the backend refused the connection")
-            await self._tell(status("live", self._backoff.attempt))
-            if self._fruitless < FRUITLESS:
+                return Close(of_status(refused.status), "the backend refused the connection")
+            await self._announce_status(connection_status("live", self._backoff.attempt))
+            if self._idle_connections < FRUITLESS:
                 self._backoff.reset()
-            return link
+            return connection
         return Close(TRY_AGAIN_LATER, "the backend did not come back")
 
-    async def _relay(self, link: Link) -> Close:
-        """Bring a connection up to date, pass on what the backend says, and return how it ended."""
+    async def _relay(self, connection: UpstreamConnection) -> Close:
+        """Restore the state of a new upstream connection, forward what the backend sends, and return how it ended."""
         keeper: list[asyncio.Task[None]] = []
         try:
-            for message in self._dialogue.restore():
-                await link.transmit(message)
-            if self._dialogue.holds:
-                keeper.append(asyncio.create_task(self._send_held(link)))
+            for message in self._state.restore():
+                await connection.transmit(message)
+            if self._state.holds:
+                keeper.append(asyncio.create_task(self._send_held(connection)))
             else:
-                self._open = link
+                self._live_connection = connection
             while True:
-                batch = [message for message in await link.receive() if self._dialogue.passes(message)]
+                batch = [message for message in await connection.receive() if self._state.should_forward(message)]
                 if batch:
-                    self._fruitless = 0
-                    await self._viewer.send(batch)
+                    self._idle_connections = 0
+                    await self._client.send(batch)
                     self._metrics.to_viewer.inc(len(batch))
-        except LinkClosed:
-            return link.end
+        except UpstreamClosed:
+            return connection.end
         finally:
-            self._open = None
+            self._live_connection = None
             await _cancel(keeper)
 
-    async def _send_held(self, link: Link) -> None:
-        """Send what was kept; only then may the viewer's next words follow."""
-        while (message := self._dialogue.next_held()) is not None:
-            await self._forward(link, message)
-        self._open = link
+    async def _send_held(self, connection: UpstreamConnection) -> None:
+        """Send what was held; only then may the client's next messages follow."""
+        while (message := self._state.next_held()) is not None:
+            await self._forward(connection, message)
+        self._live_connection = connection
 
-    async def _tell(self, text: str) -> None:
-        if self._dialogue.is_ours:
-            await self._viewer.send([text])
+    async def _announce_status(self, text: str) -> None:
+        if self._state.is_resumable:
+            await self._client.send([text])
 
-    async def _part(self, end: End | None) -> None:
-        """Close both sides as the end says; a viewer that still waits outside is answered instead."""
+    async def _close_both(self, end: SessionEnd | None) -> None:
+        """Close both sides as `end` says; a client whose handshake still waits gets an HTTP error instead."""
         if end is None or end.by != "viewer":
-            with contextlib.suppress(ViewerGone):
-                if not self._viewer.is_answered:
-                    await self._turn_away(
+            with contextlib.suppress(ClientGone):
+                if not self._client.is_answered:
+                    await self._refuse(
                         Busy("the relay restarts", RETRY_AFTER) if end else Internal("the service failed to answer")
                     )
-            await self._viewer.close(end.close if end else Close(INTERNAL_ERROR))
-        if self._link is not None:
-            await self._link.hang_up(to_backend(end.close) if end and end.by == "viewer" else Close(GOING_AWAY))
+            self._client.close(end.close if end else Close(INTERNAL_ERROR))
+        if self._connection is not None:
+            await self._connection.disconnect(
+                to_backend(end.close) if end and end.by == "viewer" else Close(GOING_AWAY)
+            )
 
-    async def _turn_away(self, error: BffError) -> None:
+    async def _refuse(self, error: BffError) -> None:
         """Answer the handshake with an error."""
         response = error_response(error)
-        await self._viewer.refuse(response.status_code, response.raw_headers, bytes(response.body))
+        await self._client.refuse(response.status_code, response.raw_headers, bytes(response.body))
 
-    def _report(self, end: End) -> None:
-        tally, seconds = self._dialogue.tally, asyncio.get_running_loop().time() - self._begun
+    def _report(self, end: SessionEnd) -> None:
+        counts, seconds = self._state.counts, asyncio.get_running_loop().time() - self._begun
         self._metrics.ended(end.close.code)
-        self._metrics.skipped.inc(tally.skipped)
-        self._metrics.refused.inc(tally.refused)
-        fields: dict[str, Any] = {"door": "transparent", "code": end.close.code, "ended_by": end.by}
-        log.info("stream", extra={**fields, "duration_ms": round(seconds * 1000, 2), **asdict(tally)})
+        self._metrics.skipped.inc(counts.skipped)
+        self._metrics.refused.inc(counts.refused)
+        fields: dict[str, Any] = {"endpoint": "passthrough", "code": end.close.code, "ended_by": end.by}
+        log.info("stream", extra={**fields, "duration_ms": round(seconds * 1000, 2), **asdict(counts)})
 
 
 async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
-    """Cancel tasks and wait until they have ended; how does not matter any more."""
+    """Cancel tasks and wait until they have ended; their results and exceptions are dropped."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""The playback door: `/api/v1/runs/{id}/stream` over WebSocket or as Server-Sent Events. I/O.
+"""The playback endpoint: `/api/v1/runs/{id}/stream` over WebSocket or as Server-Sent Events. I/O.
 
 The backend judges run and credentials before anything is promised: a handshake that it refuses (401, 403) is refused
 with that status, an event stream of a run that cannot be played gets its status and no event. Over WebSocket every
@@ -22,21 +22,21 @@ from bff_shared.http.ids import is_run_id
 from bff_wsrelay.admission.limits import RETRY_AFTER, Admission
 from bff_wsrelay.admission.refusal import refuse
 from bff_wsrelay.framelog.failures import Failure, FailureReason, http_error, is_refused_early
-from bff_wsrelay.framelog.frame import stamp
-from bff_wsrelay.framelog.registry import Kept, Shelf
-from bff_wsrelay.framelog.shared_store import digest
-from bff_wsrelay.framelog.topic import Recording
+from bff_wsrelay.framelog.frame import format_time
+from bff_wsrelay.framelog.registry import Entry, Registry
+from bff_wsrelay.framelog.shared_store import credentials_digest
+from bff_wsrelay.framelog.topic import Topic
 from bff_wsrelay.metrics import StreamMetrics
 from bff_wsrelay.playback.http_connection import connection_of
-from bff_wsrelay.playback.messages import err, status
-from bff_wsrelay.playback.pacer import Player
-from bff_wsrelay.playback.query import Wish, hello, start_of, wish
-from bff_wsrelay.playback.scheduler import Ticker
-from bff_wsrelay.playback.sinks import HEADERS, Batch, EventSink, Outlet, WireOutlet
-from bff_wsrelay.playback.subscriber import Spectator
+from bff_wsrelay.playback.messages import error_message, status_message
+from bff_wsrelay.playback.pacer import Pacer
+from bff_wsrelay.playback.query import StreamQuery, hello_message, parse_query, start_position
+from bff_wsrelay.playback.scheduler import Scheduler
+from bff_wsrelay.playback.sinks import EVENT_STREAM_HEADERS, EventStreamSink, Sink, WebSocketSink, WriteBatch
+from bff_wsrelay.playback.subscriber import Subscriber
 from bff_wsrelay.settings import RelaySettings
 from bff_wsrelay.websocket.close_codes import NO_STATUS, Close
-from bff_wsrelay.websocket.server import EXTENSION, Wire
+from bff_wsrelay.websocket.server import EXTENSION, FrameWriter
 
 log = logging.getLogger("bff.stream")
 PATH = "/api/v1/runs/{run_id}/stream"
@@ -57,7 +57,7 @@ class UpgradeRequired(RequestError):
 
 
 class _Pending:
-    """A handshake that waits for a verdict; a drain ends the wait."""
+    """A handshake that waits for the backend's verdict; a drain ends the wait."""
 
     def __init__(self, deadline: asyncio.Timeout) -> None:
         self._deadline = deadline
@@ -71,80 +71,82 @@ class _Pending:
             self._deadline.reschedule(0)
 
 
-class _Readable:
-    """Waits until a recording has frames, or is known to have none."""
+class _FirstFrame:
+    """Waits until a topic has frames, or is known to have none."""
 
-    def __init__(self, recording: Recording) -> None:
-        self._recording, self._news = recording, asyncio.Event()
+    def __init__(self, topic: Topic) -> None:
+        self._topic, self._news = topic, asyncio.Event()
 
     async def wait(self) -> None:
         """Wait while a finished run's first frame is still to come."""
-        recording, news = self._recording, self._news
-        recording.watchers.add(self)
+        topic, news = self._topic, self._news
+        topic.listeners.add(self)
         try:
             while self._is_open():
-                recording.hungry.add(self)
+                topic.starved.add(self)
                 await news.wait()
                 news.clear()
         finally:
-            recording.watchers.discard(self)
-            recording.hungry.discard(self)
+            topic.listeners.discard(self)
+            topic.starved.discard(self)
 
     def _is_open(self) -> bool:
-        recording = self._recording
-        is_finished = recording.detail is not None and recording.detail.finished
-        return is_finished and recording.failure is None and not len(recording.log) and not recording.log.ended
+        topic = self._topic
+        is_finished = topic.detail is not None and topic.detail.finished
+        return is_finished and topic.failure is None and not len(topic.log) and not topic.log.ended
 
-    def grown(self) -> None:
+    def on_growth(self) -> None:
         """Look again."""
         self._news.set()
 
-    changed = informed = grown
+    on_epoch = on_state = on_growth
 
 
 @dataclass(frozen=True, slots=True)
-class _Visit:
-    """An admitted viewer: what it watches, how, from where; `failure` is why that is impossible."""
+class _Admitted:
+    """An admitted client: what it watches, how, from where; `failure` is why the run cannot be played."""
 
-    kept: Kept
-    asked: Wish
+    entry: Entry
+    query: StreamQuery
     address: str
     failure: FailureReason | None
 
     @property
-    def recording(self) -> Recording:
-        return self.kept.recording
+    def topic(self) -> Topic:
+        return self.entry.topic
 
 
-class Playback:
-    """The door as an ASGI app; the router puts `run_id` into `path_params`."""
+class PlaybackEndpoint:
+    """The endpoint as an ASGI app; the router puts `run_id` into `path_params`."""
 
-    def __init__(self, settings: RelaySettings, admission: Admission, shelf: Shelf, metrics: StreamMetrics) -> None:
-        self._settings, self._admission, self._shelf, self._metrics = settings, admission, shelf, metrics
-        self._ticker: Ticker | None = None
+    def __init__(
+        self, settings: RelaySettings, admission: Admission, registry: Registry, metrics: StreamMetrics
+    ) -> None:
+        self._settings, self._admission, self._registry, self._metrics = settings, admission, registry, metrics
+        self._scheduler: Scheduler | None = None
         self._connects = 0
-        self._batch = Batch()
+        self._batch = WriteBatch()
         self._secret = secrets.token_bytes(32)
-        self.spectators: set[Spectator] = set()
-        metrics.viewers.set_function(lambda: len(self.spectators))
+        self.subscribers: set[Subscriber] = set()
+        metrics.viewers.set_function(lambda: len(self.subscribers))
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Give viewers their turns as long as the context lasts."""
-        self._ticker = Ticker(asyncio.get_running_loop(), self._batch.flush)
+        """Run the scheduler and the flushing of metrics while the context is open."""
+        self._scheduler = Scheduler(asyncio.get_running_loop(), self._batch.flush)
         flusher = asyncio.create_task(self._flush(), name="flush stream metrics")
         try:
             yield
         finally:
             flusher.cancel()
-            self._ticker.close()
+            self._scheduler.close()
             self._metrics.flush()
 
     def flush(self) -> Mapping[str, int]:
         """Hand all counts over to the metrics and return them, summed since the start."""
-        tally = self._metrics.tally
-        tally.upstream_connects += self._shelf.connects - self._connects
-        self._connects = self._shelf.connects
+        counts = self._metrics.counts
+        counts.upstream_connects += self._registry.connects - self._connects
+        self._connects = self._registry.connects
         for reason, count in self._admission.take_refusals().items():
             self._metrics.refused.labels(reason).inc(count)
         self._metrics.flush()
@@ -163,26 +165,28 @@ class Playback:
         """Serve one viewer until it leaves."""
         if request := current():
             request.route = PATH
-        with contextlib.ExitStack() as held:
+        with contextlib.ExitStack() as stack:
             try:
                 is_event_stream = self._wants_events(scope)
                 last = get(scope["headers"], b"last-event-id")
-                asked = wish(scope["query_string"], last.decode("latin-1") if last else None, autoplay=is_event_stream)
+                query = parse_query(
+                    scope["query_string"], last.decode("latin-1") if last else None, autoplay=is_event_stream
+                )
                 if scope.get("method") == "HEAD":
                     self._admission.require_origin(scope)
                     await _send_head(send)
                     return
-                address = held.enter_context(self._admission.admit(scope))
-                kept = held.enter_context(self._shelf.open(_run_id(scope), credentials(scope["headers"]), address))
-                failure = await self._verdict(kept, address, is_event_stream=is_event_stream)
+                address = stack.enter_context(self._admission.admit(scope))
+                entry = stack.enter_context(self._registry.open(_run_id(scope), credentials(scope["headers"]), address))
+                failure = await self._wait_for_verdict(entry, address, is_event_stream=is_event_stream)
                 if failure is not None and (is_event_stream or is_refused_early(failure)):
-                    self._ended(None, failure.close, address, kept.recording.run_id)
+                    self._log_end(None, failure.close, address, entry.topic.run_id)
                     raise http_error(failure)
             except BffError as error:
                 await refuse(scope, receive, send, error)
                 return
             serve = self._serve_events if is_event_stream else self._serve_socket
-            await serve(scope, receive, send, _Visit(kept, asked, address, failure))
+            await serve(scope, receive, send, _Admitted(entry, query, address, failure))
 
     def _wants_events(self, scope: Scope) -> bool:
         if scope["type"] == "websocket":
@@ -192,8 +196,8 @@ class Playback:
             raise UpgradeRequired("this is a stream: use WebSocket, or accept text/event-stream")
         return True
 
-    async def _verdict(self, kept: Kept, address: str, *, is_event_stream: bool) -> FailureReason | None:
-        """Return why the run cannot be played, None if it can or nobody can say within the deadline.
+    async def _wait_for_verdict(self, entry: Entry, address: str, *, is_event_stream: bool) -> FailureReason | None:
+        """Return why the run cannot be played, None if it can, or if that is not known within the deadline.
 
         An event stream waits for the first frame too: once it has begun it has no status any more. Raises Busy when too
         many handshakes wait, or the process is told to stop.
@@ -203,41 +207,43 @@ class Playback:
         try:
             async with deadline:
                 with self._admission.pending(address), self._admission.drain.covering(pending):
-                    return await self._judge(kept, is_event_stream=is_event_stream)
+                    return await self._judge(entry, is_event_stream=is_event_stream)
         except TimeoutError as error:
             if pending.is_drained:
                 raise Busy("the relay restarts", RETRY_AFTER) from error
-        return kept.recording.failure
+        return entry.topic.failure
 
-    async def _judge(self, kept: Kept, *, is_event_stream: bool) -> FailureReason | None:
+    async def _judge(self, entry: Entry, *, is_event_stream: bool) -> FailureReason | None:
         try:
-            await self._shelf.verify(kept)
+            await self._registry.verify(entry)
         except Failure as failure:
             return failure.reason
         if is_event_stream:
-            await _Readable(kept.recording).wait()
-        return kept.recording.failure
+            await _FirstFrame(entry.topic).wait()
+        return entry.topic.failure
 
-    async def _serve_socket(self, scope: Scope, receive: Receive, send: Send, visit: _Visit) -> None:
+    async def _serve_socket(self, scope: Scope, receive: Receive, send: Send, admitted: _Admitted) -> None:
         if (await receive())["type"] != "websocket.connect":
             return
-        wire: Wire = scope["extensions"][EXTENSION]
-        wire.limit_message(self._settings.stream_max_message)
+        writer: FrameWriter = scope["extensions"][EXTENSION]
+        writer.limit_message(self._settings.stream_max_message)
         await send({"type": "websocket.accept"})
-        wire.limit_unsent(UNSENT)
-        outlet = WireOutlet(wire, self._shelf.cache, self._batch)
-        if visit.failure is not None:
-            outlet.say(err(visit.failure.code, visit.failure.message), "error")
-            outlet.close(Close(visit.failure.close, visit.failure.message))
-            self._ended(None, visit.failure.close, visit.address, visit.recording.run_id)
+        writer.limit_unsent(UNSENT)
+        sink = WebSocketSink(writer, self._registry.cache, self._batch)
+        if admitted.failure is not None:
+            sink.send(error_message(admitted.failure.code, admitted.failure.message), "error")
+            sink.close(Close(admitted.failure.close, admitted.failure.message))
+            self._log_end(None, admitted.failure.close, admitted.address, admitted.topic.run_id)
             return
-        with self._seated(visit, outlet, credentials(scope["headers"])) as spectator:
-            spectator.left = await self._listen(receive, spectator, outlet, visit.address)
+        with self._subscribed(admitted, sink, credentials(scope["headers"])) as subscriber:
+            subscriber.left = await self._receive_messages(receive, subscriber, sink, admitted.address)
 
-    async def _listen(self, receive: Receive, spectator: Spectator, outlet: WireOutlet, address: str) -> Close:
-        """Obey a viewer's messages until its connection ends, and return how it did.
+    async def _receive_messages(
+        self, receive: Receive, subscriber: Subscriber, sink: WebSocketSink, address: str
+    ) -> Close:
+        """Handle a client's messages until its connection ends, and return how it ended.
 
-        No more is read while the viewer does not take what it was answered, nor above its address's allowance.
+        Reading pauses while the client does not take what it was answered, and above its address's rate limit.
         """
         while True:
             event = await receive()
@@ -246,68 +252,68 @@ class Playback:
             message = event.get("text") or event.get("bytes") or ""
             while not self._admission.controls.take(address, now := time.monotonic()):  # noqa: ASYNC110  time fills it
                 await asyncio.sleep(self._admission.controls.wait(address, now))
-            spectator.hear(message)
-            await outlet.drain()
+            subscriber.receive_message(message)
+            await sink.drain()
 
-    async def _serve_events(self, scope: Scope, receive: Receive, send: Send, visit: _Visit) -> None:
+    async def _serve_events(self, scope: Scope, receive: Receive, send: Send, admitted: _Admitted) -> None:
         del receive  # the connection says when the client is gone
         connection = connection_of(scope)
         connection.unbuffered(UNSENT)
-        sink = EventSink(connection, self._settings.stream_stuck_seconds)
-        await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
-        with self._seated(visit, sink, credentials(scope["headers"])) as spectator:
+        sink = EventStreamSink(connection, self._settings.stream_stuck_seconds)
+        await send({"type": "http.response.start", "status": 200, "headers": list(EVENT_STREAM_HEADERS)})
+        with self._subscribed(admitted, sink, credentials(scope["headers"])) as subscriber:
             await sink.deliver(send)
-            spectator.left = sink.closed or Close(NO_STATUS)
+            subscriber.left = sink.closed or Close(NO_STATUS)
 
     @contextlib.contextmanager
-    def _seated(self, visit: _Visit, outlet: Outlet, known: Sequence[Header]) -> Iterator[Spectator]:
-        """Let a viewer watch as long as the context lasts; whatever the process is told meanwhile ends it."""
-        spectator = self._seat(visit.recording, outlet, visit.asked)
-        spectator.owner = self.owner(known)
+    def _subscribed(self, admitted: _Admitted, sink: Sink, known: Sequence[Header]) -> Iterator[Subscriber]:
+        """Subscribe a client while the context is open; a drain ends it."""
+        subscriber = self._subscribe(admitted.topic, sink, admitted.query)
+        subscriber.principal = self.principal(known)
         try:
-            with self._admission.drain.covering(spectator):
-                yield spectator
+            with self._admission.drain.covering(subscriber):
+                yield subscriber
         finally:
-            spectator.detach()
-            self.spectators.discard(spectator)
-            code = (spectator.closed or spectator.left).code
-            self._ended(spectator, code, visit.address, visit.recording.run_id)
+            subscriber.unsubscribe()
+            self.subscribers.discard(subscriber)
+            code = (subscriber.closed or subscriber.left).code
+            self._log_end(subscriber, code, admitted.address, admitted.topic.run_id)
 
-    def owner(self, known: Sequence[Header]) -> str:
-        """Return what stands for credentials in this process, to tell whose a stream is."""
-        return digest(self._secret, "", known)
+    def principal(self, known: Sequence[Header]) -> str:
+        """Return a digest of credentials, valid in this process only, that tells whose a stream is."""
+        return credentials_digest(self._secret, "", known)
 
-    def _seat(self, recording: Recording, outlet: Outlet, asked: Wish) -> Spectator:
-        start, resumed = start_of(recording, asked)
-        player = Player(recording.log, cursor=start, speed=asked.speed, fps=asked.fps)
+    def _subscribe(self, topic: Topic, sink: Sink, query: StreamQuery) -> Subscriber:
+        start, resumed = start_position(topic, query)
+        pacer = Pacer(topic.log, cursor=start, speed=query.speed, fps=query.fps)
         now = time.monotonic()
-        if resumed is False and asked.micros is not None:
-            player.switch(recording.log, asked.micros, now)  # which waits where the log has not come so far
-        assert self._ticker is not None  # noqa: S101  requests come only while the app runs
-        spectator = Spectator(recording, player, outlet, self._ticker, self._settings, self._metrics)
-        if asked.epoch is not None and not recording.log.epoch:
-            spectator.claimed = asked.epoch, asked.micros
-        outlet.say(hello(recording, player, resumed=resumed), "hello")
-        if resumed is False and recording.log.epoch:
-            after = stamp(asked.micros) if asked.micros is not None else _time(recording, start)
-            outlet.say(status("epoch", epoch=recording.log.epoch, ts=after, reason="unknown"), "status")
-        self._metrics.tally.resumes += resumed is True
-        if asked.autoplay:
-            player.play(now)
-        self.spectators.add(spectator)
-        spectator.attach()
-        return spectator
+        if resumed is False and query.micros is not None:
+            pacer.switch(topic.log, query.micros, now)  # which waits where the log has not come so far
+        assert self._scheduler is not None  # noqa: S101  requests come only while the app runs
+        subscriber = Subscriber(topic, pacer, sink, self._scheduler, self._settings, self._metrics)
+        if query.epoch is not None and not topic.log.epoch:
+            subscriber.resume_from = query.epoch, query.micros
+        sink.send(hello_message(topic, pacer, resumed=resumed), "hello")
+        if resumed is False and topic.log.epoch:
+            after = format_time(query.micros) if query.micros is not None else _time(topic, start)
+            sink.send(status_message("epoch", epoch=topic.log.epoch, ts=after, reason="unknown"), "status")
+        self._metrics.counts.resumes += resumed is True
+        if query.autoplay:
+            pacer.play(now)
+        self.subscribers.add(subscriber)
+        subscriber.subscribe()
+        return subscriber
 
-    def _ended(self, spectator: Spectator | None, code: int, address: str, run_id: str) -> None:
-        """Write the connection's one line."""
+    def _log_end(self, subscriber: Subscriber | None, code: int, address: str, run_id: str) -> None:
+        """Count the end of a stream and write its log line."""
         self._metrics.ended(code, address)
-        figures = spectator.figures() if spectator else {"run_id": run_id}
+        figures = subscriber.describe() if subscriber else {"run_id": run_id}
         log.info("stream ended", extra={"client": address, "close_code": code, **figures})
 
 
-def _time(recording: Recording, start: int) -> str | None:
+def _time(topic: Topic, start: int) -> str | None:
     """Return the time after which a viewer goes on that begins at an index."""
-    return stamp(recording.log.time_of(start - 1)) if 0 < start <= len(recording.log) else None
+    return format_time(topic.log.time_of(start - 1)) if 0 < start <= len(topic.log) else None
 
 
 def _run_id(scope: Scope) -> str:
@@ -319,6 +325,6 @@ def _run_id(scope: Scope) -> str:
 
 
 async def _send_head(send: Send) -> None:
-    """Answer HEAD: the headers of an event stream, without asking the backend or taking a place."""
-    await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
+    """Answer HEAD: the headers of an event stream, without asking the backend or counting a connection."""
+    await send({"type": "http.response.start", "status": 200, "headers": list(EVENT_STREAM_HEADERS)})
     await send({"type": "http.response.body", "body": b""})

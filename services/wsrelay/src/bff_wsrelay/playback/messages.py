@@ -1,4 +1,4 @@
-"""Messages of the playback door: what a viewer may say, and what it is told. Pure.
+"""Messages of playback: controls that a client sends, frames and statuses that it gets. Pure.
 
 Field spellings of older clients (`ts` for `pos`, `speed` and `fps` for `val`) are understood; orjson never writes a
 newline inside a document, so one separates them well.
@@ -11,17 +11,17 @@ from typing import Any, Literal
 import orjson
 
 from bff_wsrelay.framelog.failures import Code
-from bff_wsrelay.framelog.frame import instant, stamp
+from bff_wsrelay.framelog.frame import format_time, parse_time
 
 SPEEDS = (0.1, 3_600.0)
 RATES = (1.0, 60.0)
 DEFAULT_SPEED = 60.0
 DEFAULT_FPS = 30.0
-MOST_INDEX = 10**15
+MAX_INDEX = 10**15
 """Above every frame's index. Positions are calculated in floating point, which counts whole numbers to 9 * 10^15."""
 FIELDS = ("pos", "ts", "val", "speed", "fps")
 """Fields of a control that carry its value, in all spellings."""
-LONGEST_VALUE = 64
+MAX_VALUE_LENGTH = 64
 """Characters of a text that is echoed; times have half as many."""
 
 HEARTBEAT = b'{"t":"hb"}'
@@ -29,12 +29,12 @@ END = b'{"t":"end"}'
 READY = b'{"t":"ready_ack"}'
 
 
-class Refused(Exception):
-    """What a viewer asked for cannot be done; `answer` is the `err` message that says why."""
+class ControlRefused(Exception):
+    """A control cannot be carried out; `answer` is the `err` message that says why."""
 
     def __init__(self, code: Code, message: str, details: dict[str, Any] | None = None) -> None:
         super().__init__(message)
-        self.answer = err(code, message, details)
+        self.answer = error_message(code, message, details)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +56,26 @@ class Control:
     position: Position | None = None
 
 
-Said = Control | Literal["ready", "hb"]
+ClientMessage = Control | Literal["ready", "hb"]
 
 
-def hear(text: str | bytes) -> Said:
-    """Return what a viewer's message says. Raises Refused (VALIDATION, or RANGE for a number out of its range)."""
+def parse_message(text: str | bytes) -> ClientMessage:
+    """Parse a client's message.
+
+    Raises:
+        ControlRefused: VALIDATION for what is no known message, RANGE for a number out of its range.
+    """
     try:
         message = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise Refused("VALIDATION", "invalid JSON") from error
+        raise ControlRefused("VALIDATION", "invalid JSON") from error
     if not isinstance(message, dict):
-        raise Refused("VALIDATION", "unsupported message")
+        raise ControlRefused("VALIDATION", "unsupported message")
     kind = message.get("t")
     if kind in ("ready", "hb"):
         return kind  # type: ignore[no-any-return]  # the line above leaves two strings
     if kind != "ctrl":
-        raise Refused("VALIDATION", "unsupported message")
+        raise ControlRefused("VALIDATION", "unsupported message")
     return _control(message)
 
 
@@ -80,17 +84,17 @@ def _control(message: dict[str, Any]) -> Control:
     if cmd == "play" or cmd == "pause":
         return Control(cmd, _echo(message))
     if cmd == "seek":
-        return Control(cmd, _echo(message), position=position(message.get("pos", message.get("ts"))))
+        return Control(cmd, _echo(message), position=parse_position(message.get("pos", message.get("ts"))))
     if cmd == "speed":
-        return Control(cmd, _echo(message), number("speed", message.get("val", message.get("speed")), *SPEEDS))
+        return Control(cmd, _echo(message), checked_number("speed", message.get("val", message.get("speed")), *SPEEDS))
     if cmd == "fps":
-        return Control(cmd, _echo(message), number("fps", message.get("val", message.get("fps")), *RATES))
+        return Control(cmd, _echo(message), checked_number("fps", message.get("val", message.get("fps")), *RATES))
     if cmd == "step":
-        value = number("step", message.get("val", 1), -1, 1)
+        value = checked_number("step", message.get("val", 1), -1, 1)
         if value not in {-1.0, 1.0}:
-            raise Refused("VALIDATION", "step must be 1 or -1")
+            raise ControlRefused("VALIDATION", "step must be 1 or -1")
         return Control(cmd, _echo(message), value)
-    raise Refused("VALIDATION", "invalid ctrl.cmd")
+    raise ControlRefused("VALIDATION", "invalid ctrl.cmd")
 
 
 def _echo(message: dict[str, Any]) -> bytes:
@@ -100,63 +104,63 @@ def _echo(message: dict[str, Any]) -> bytes:
 
 
 def _is_short(value: Any) -> bool:
-    return isinstance(value, int | float) or (isinstance(value, str) and len(value) <= LONGEST_VALUE)
+    return isinstance(value, int | float) or (isinstance(value, str) and len(value) <= MAX_VALUE_LENGTH)
 
 
-def moment(text: str) -> int:
-    """Return an ISO 8601 time as µs since the epoch. Raises ValueError for what is none, or lies in no year of ours."""
-    micros = instant(text)
+def parse_moment(text: str) -> int:
+    """Return an ISO 8601 time as µs since the epoch. Raises ValueError for no time, or outside the years 1 to 9999."""
+    micros = parse_time(text)
     try:
-        stamp(micros)
+        format_time(micros)
     except (OverflowError, OSError) as error:
         raise ValueError("the time is out of range") from error
     return micros
 
 
-def number(name: str, value: Any, least: float, most: float) -> float:
-    """Return a number between two bounds. Raises Refused: VALIDATION for what is none, RANGE outside."""
+def checked_number(name: str, value: Any, least: float, most: float) -> float:
+    """Return a number between two bounds. Raises ControlRefused: VALIDATION for what is none, RANGE outside."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise Refused("VALIDATION", f"{name} must be a number")
+        raise ControlRefused("VALIDATION", f"{name} must be a number")
     if not least <= value <= most:
-        raise Refused("RANGE", f"{name} must be between {least:g} and {most:g}", {"min": least, "max": most})
+        raise ControlRefused("RANGE", f"{name} must be between {least:g} and {most:g}", {"min": least, "max": most})
     return float(value)
 
 
-def position(value: Any) -> Position:
-    """Return a frame index (a whole number, or its digits) or an ISO 8601 time. Raises Refused (VALIDATION)."""
+def parse_position(value: Any) -> Position:
+    """Return a frame index (a whole number, or its digits) or an ISO 8601 time. Raises ControlRefused (VALIDATION)."""
     if isinstance(value, str) and value.removeprefix("-").isdecimal() and len(value) < 16:
         return Position(index=int(value))
     if isinstance(value, str):
         try:
-            return Position(micros=moment(value), coarse=len(value) == len("2025-01-02"))
+            return Position(micros=parse_moment(value), coarse=len(value) == len("2025-01-02"))
         except ValueError as error:
-            raise Refused("VALIDATION", "pos must be an ISO 8601 time or a frame index") from error
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MOST_INDEX or value % 1:
-        raise Refused("VALIDATION", "pos must be an ISO 8601 time or a frame index")
+            raise ControlRefused("VALIDATION", "pos must be an ISO 8601 time or a frame index") from error
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MAX_INDEX or value % 1:
+        raise ControlRefused("VALIDATION", "pos must be an ISO 8601 time or a frame index")
     return Position(index=int(value))
 
 
-def err(code: Code, message: str, details: dict[str, Any] | None = None) -> bytes:
+def error_message(code: Code, message: str, details: dict[str, Any] | None = None) -> bytes:
     """Return an error message."""
     body: dict[str, Any] = {"t": "err", "code": code, "msg": message}
     return orjson.dumps({**body, "details": details} if details else body)
 
 
-def status(state: str, **fields: Any) -> bytes:
+def status_message(state: str, **fields: Any) -> bytes:
     """Return a message about the state of things: what a viewer waits for, or must know."""
     return orjson.dumps({"t": "status", "state": state, **fields})
 
 
-def extent(known: dict[str, Any]) -> bytes:
-    """Return the message that tells how large the run is, now that all of it has been read."""
+def extent_message(known: dict[str, Any]) -> bytes:
+    """Return the `extent` message: the size of the run, once all of it has been read."""
     return orjson.dumps({"t": "extent", **known})
 
 
-def tail(count: int, last: int) -> bytes:
+def frame_tail(count: int, last: int) -> bytes:
     """Return what follows a frame's JSON head: how many source frames it covers, and the index of the last one."""
     return b',"n":%d,"seq":%d' % (count, last)
 
 
-def close_frame(dropped: int) -> bytes:
+def frame_end(dropped: int) -> bytes:
     """Return the end of a frame's JSON: how many frames the viewer has been spared so far."""
     return b',"dropped":%d}' % dropped

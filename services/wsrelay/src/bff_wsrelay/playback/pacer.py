@@ -1,4 +1,4 @@
-"""One viewer's playback: time, controls and the log's growth in, ranges of frames out. Pure.
+"""One subscriber's playback: time, controls and the log's growth in, ranges of frames out. Pure.
 
 The run advances 30 * `speed` source frames a second; a viewer gets `fps` frames a second, so a frame covers
 `stride = 30 * speed / fps` source frames. The boundaries between frames are the multiples of the stride, rounded down,
@@ -8,6 +8,8 @@ Merging takes time that all viewers of a process share, so no frame covers more 
 speed and fps ask for more, frames come more often, and a viewer that was held back catches up in several.
 
     idle ──play──▶ playing ──pause──▶ paused ──play──▶ playing ──last frame──▶ ended ──play──▶ playing (from the first)
+
+The states share one schedule, so this is one class in one module.
 """
 
 import math
@@ -20,9 +22,9 @@ from bff_wsrelay.playback.messages import DEFAULT_FPS, DEFAULT_SPEED, Control, P
 SOURCE_RATE = 30.0
 CATCH_UP = 1.25
 MAX_LAG = 10.0
-"""Seconds behind its schedule that a player will make up for; what is beyond is forgotten."""
+"""Seconds behind its schedule that a pacer makes up for; more than that is skipped."""
 PATIENCE = 0.5
-"""Seconds after which a player that waits for the log shows what is there, though it fills no whole frame."""
+"""Seconds after which a starved pacer sends what is there, though it fills no whole frame."""
 MAX_STRIDE = 3_600
 """Source frames that a frame covers at most by its rate: at the greatest speed that is 30 frames a second."""
 MAX_COVERED = 2 * MAX_STRIDE
@@ -41,8 +43,8 @@ class Emission(NamedTuple):
     dropped: int
 
 
-class Player:
-    """Where a viewer is and what it is due, when."""
+class Pacer:
+    """Where a subscriber is in the log, and which frames it is due when."""
 
     __slots__ = (
         "_anchor",
@@ -89,15 +91,15 @@ class Player:
 
     @property
     def is_starved(self) -> bool:
-        """Tell whether it waits for the log to grow."""
+        """Return whether it waits for the log to grow."""
         return self._starved is not None
 
     def lag(self, now: float) -> float:
         """Return the seconds by which it is behind its schedule."""
         return max(0.0, now - self.due) if self.state == "playing" and self.due < NEVER else 0.0
 
-    def obey(self, control: Control, now: float) -> None:
-        """Carry out a control. Raises Refused, and nothing has changed then."""
+    def apply(self, control: Control, now: float) -> None:
+        """Carry out a control. Raises ControlRefused, and nothing has changed then."""
         if control.cmd == "play":
             self.play(now)
         elif control.cmd == "pause":
@@ -130,14 +132,14 @@ class Player:
                 self.due = NEVER
 
     def seek(self, position: Position, now: float) -> None:
-        """Go to the frame nearest to a position, and show it at once. Raises Refused (RANGE)."""
-        positions.check(self.log, position)
-        index = positions.resolve(self.log, position)
+        """Go to the frame nearest to a position, and show it at once. Raises ControlRefused (RANGE)."""
+        positions.check_range(self.log, position)
+        index = positions.resolve_index(self.log, position)
         self._pending = position if index is None else None
         self._show(self.cursor if index is None else index, now)
 
-    def grown(self, now: float) -> None:
-        """Take note that the log has grown or ended, or become another."""
+    def on_growth(self, now: float) -> None:
+        """Note that the log has grown or ended, or was replaced."""
         if self._starved is None and self.due < NEVER:
             return
         if self._single or self.state == "playing":
@@ -157,7 +159,7 @@ class Player:
         self._find()
 
     def _find(self) -> bool:
-        """Take the place after what was shown in the epoch before; tell whether the log has come so far."""
+        """Move to the frame after the time sent last in the epoch before; return whether the log has come so far."""
         if self._shown is None:
             return True
         index = self.log.after(self._shown)
@@ -183,7 +185,7 @@ class Player:
         return self._advance_playing(now, room=room)
 
     def _advance_steadily(self, now: float, target: int) -> Emission:
-        """Send the next frame where nothing is in the way: `_advance_playing` for this case, in one piece."""
+        """Send the next frame in the common case; equivalent to `_advance_playing`, but faster."""
         fps, tick, emission = self.fps, self._tick, Emission(self.cursor, target, self.dropped)
         late = now - self._anchor - (tick - self._anchor_tick) / fps
         if late > MAX_LAG:
@@ -208,7 +210,7 @@ class Player:
 
     def _advance_single(self, now: float, *, room: bool) -> Emission | None:
         if self._pending is not None:
-            index = positions.resolve(self.log, self._pending)
+            index = positions.resolve_index(self.log, self._pending)
             if index is not None:
                 self._pending, self.cursor = None, index
         if self.log.ended and len(self.log) and self.cursor >= len(self.log):
@@ -357,7 +359,7 @@ class Player:
         """Show the frame after, or before, the last one shown; playing stops."""
         index = self.cursor if direction > 0 else self.cursor - 2
         if index < 0 or (self.log.total is not None and index >= self.log.total):
-            raise positions.outside(self.log)
+            raise positions.out_of_range(self.log)
         if self.state == "playing":
             self.pause()
         if direction > 0:

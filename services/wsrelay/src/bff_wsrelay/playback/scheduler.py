@@ -1,4 +1,4 @@
-"""One timer for all viewers of a process: whoever is due gets its turn, in the order of due times. I/O (a timer).
+"""One timer for all subscribers of a process: each runs when it is due, in the order of due times. I/O (a timer).
 
 A task per frame would cost more than the frame. Lateness of one round never adds to the next: due times are absolute.
 """
@@ -14,22 +14,22 @@ P = ParamSpec("P")
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 EARLY = 0.0005
-"""A turn may come this much early, in seconds, rather than wake the loop twice; its member is told the due time."""
+"""A turn may come this much early, in seconds, rather than wake the loop twice; its member gets the due time."""
 
 
 class Fallible(Protocol):
     """Something that ends by itself when one of its turns raises."""
 
-    def failed(self, error: Exception) -> None:
+    def on_failure(self, error: Exception) -> None:
         """Log `error` with what it belongs to, and end this member; others must notice nothing."""
 
 
-class Ticking(Fallible, Protocol):
+class Schedulable(Fallible, Protocol):
     """Something with a next due time."""
 
-    scheduled: float
+    due_at: float
 
-    def tick(self, now: float) -> float:
+    def on_due(self, now: float) -> float:
         """Do what is due at `now`, monotonic time, and return the next due time (infinity for none)."""
 
     def prepare(self) -> None:
@@ -45,17 +45,17 @@ def run_turn(member: Fallible, turn: Callable[P, T], *args: P.args, **kwargs: P.
         return turn(*args, **kwargs)
     except Exception as error:  # noqa: BLE001  the member logs it, with what it belongs to
         try:
-            member.failed(error)
+            member.on_failure(error)
         except Exception:
             # Ending it failed too; its connection's own end will remove it.
             log.exception("a member that failed could not be ended")
         return None
 
 
-class Ticker:
-    """Give turns; `schedule` sets when somebody is due next, `forget` ends it.
+class Scheduler:
+    """Runs members when they are due: `schedule` sets when, `cancel` ends it.
 
-    `flush` is called when all who were due have had their turn, to write what they decided to send. `clock` is that of
+    `flush` is called when every member that was due has run, to write what they decided to send. `clock` is that of
     the loop's timers, in seconds.
     """
 
@@ -66,15 +66,19 @@ class Ticker:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._loop, self.flush, self._clock = loop, flush, clock
-        self._heap: list[tuple[float, int, Ticking]] = []
+        self._heap: list[tuple[float, int, Schedulable]] = []
         self._count = self._stale = 0
         self._timer: asyncio.TimerHandle | None = None
         self._armed = float("inf")
 
-    def schedule(self, member: Ticking, due: float) -> None:
-        """Give a member its turn at `due`, instead of when it was due before."""
-        self.forget(member)
-        member.scheduled = due
+    def __repr__(self) -> str:
+        """Return how many members are due, and when the timer fires, in seconds of the loop's clock."""
+        return f"<Scheduler members={len(self._heap) - self._stale} next={self._armed:.3f}>"
+
+    def schedule(self, member: Schedulable, due: float) -> None:
+        """Run a member at `due`, monotonic seconds, instead of when it was due before."""
+        self.cancel(member)
+        member.due_at = due
         if due == float("inf"):
             return
         self._count += 1
@@ -82,14 +86,14 @@ class Ticker:
         if due < self._armed:
             self._arm(due)
 
-    def forget(self, member: Ticking) -> None:
-        """Give a member no more turns, and keep it no longer than the members that have some."""
-        if member.scheduled == float("inf"):
+    def cancel(self, member: Schedulable) -> None:
+        """Run a member no more; its entry is removed before stale entries outnumber the others."""
+        if member.due_at == float("inf"):
             return
-        member.scheduled = float("inf")
+        member.due_at = float("inf")
         self._stale += 1
         if 2 * self._stale > len(self._heap):
-            self._heap[:] = [entry for entry in self._heap if entry[2].scheduled == entry[0]]
+            self._heap[:] = [entry for entry in self._heap if entry[2].due_at == entry[0]]
             heapify(self._heap)
             self._stale = 0
 
@@ -116,19 +120,19 @@ class Ticker:
             if self._heap:
                 self._arm(self._heap[0][0])
 
-    def _serve(self, now: float) -> list[Ticking]:
-        """Give a turn to each member that is due, and return them."""
+    def _serve(self, now: float) -> list[Schedulable]:
+        """Run each member that is due, and return them."""
         heap, served = self._heap, []
         while heap and heap[0][0] <= now + EARLY:
             due, _, member = heappop(heap)
-            if member.scheduled != due:
+            if member.due_at != due:
                 self._stale = max(0, self._stale - 1)
                 continue
-            following = run_turn(member, member.tick, max(now, due))
+            following = run_turn(member, member.on_due, max(now, due))
             if following is None or following == float("inf"):
-                member.scheduled = float("inf")
+                member.due_at = float("inf")
             else:
-                member.scheduled = following = max(following, due + EARLY)
+                member.due_at = following = max(following, due + EARLY)
                 self._count += 1
                 heappush(heap, (following, self._count, member))
             served.append(member)

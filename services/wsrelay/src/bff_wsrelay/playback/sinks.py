@@ -9,14 +9,14 @@ from starlette.types import Send
 
 from bff_wsrelay.framelog.frame_log import ByteLru, FrameLog
 from bff_wsrelay.playback.http_connection import HttpConnection
-from bff_wsrelay.playback.messages import close_frame, tail
+from bff_wsrelay.playback.messages import frame_end, frame_tail
 from bff_wsrelay.playback.pacer import Emission
 from bff_wsrelay.websocket.close_codes import INTERNAL_ERROR, NO_STATUS, TRY_AGAIN_LATER, Close
-from bff_wsrelay.websocket.server import Wire, encode_text
+from bff_wsrelay.websocket.server import FrameWriter, encode_text
 
 log = logging.getLogger(__name__)
 
-HEADERS = (
+EVENT_STREAM_HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),
@@ -28,27 +28,27 @@ CLOSE_GRACE_SECONDS = 2.0
 def frame_json(log: FrameLog, emission: Emission) -> bytes:
     """Return a frame's whole JSON."""
     head = log.head(emission.start, emission.end)
-    return head + tail(emission.end - emission.start, emission.end - 1) + close_frame(emission.dropped)
+    return head + frame_tail(emission.end - emission.start, emission.end - 1) + frame_end(emission.dropped)
 
 
-class Outlet(Protocol):
-    """Where messages go. Nothing here waits; `buffered_now()` bytes are not on their way yet."""
+class Sink(Protocol):
+    """Where messages go. Nothing here waits; `unsent_bytes()` are not on their way yet."""
 
     @property
-    def buffered_now(self) -> Callable[[], int]:
+    def unsent_bytes(self) -> Callable[[], int]:
         """Return the bytes that the connection has not taken, when called."""
 
-    def say(self, payload: bytes, event: str = "") -> None:
+    def send(self, payload: bytes, event: str = "") -> None:
         """Send a message; `event` names it where the format has names."""
 
-    def show(self, log: FrameLog, emission: Emission) -> int:
+    def send_frame(self, log: FrameLog, emission: Emission) -> int:
         """Send a frame and return its bytes."""
 
     def close(self, close: Close) -> None:
         """End the connection after what was sent."""
 
 
-class Batch:
+class WriteBatch:
     """Frames that were decided on and not written yet.
 
     A system call leaves the processor's caches cold for Python; deciding for all viewers first and writing for all then
@@ -58,42 +58,42 @@ class Batch:
     __slots__ = ("_waiting",)
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[Wire, bytes]] = []
+        self._waiting: list[tuple[FrameWriter, bytes]] = []
 
-    def put(self, wire: Wire, frame: bytes) -> None:
+    def put(self, writer: FrameWriter, frame: bytes) -> None:
         """Add a frame."""
-        self._waiting.append((wire, frame))
+        self._waiting.append((writer, frame))
 
     def flush(self) -> None:
         """Write all of them, in order; a connection that cannot be written to is closed (1011), alone."""
         if self._waiting:
             waiting, self._waiting = self._waiting, []
-            for wire, frame in waiting:
+            for writer, frame in waiting:
                 try:
-                    wire.write(frame)
+                    writer.write(frame)
                 except Exception:
                     # Frames of other connections are waiting behind this one.
                     log.exception("writing a frame failed")
-                    wire.close(INTERNAL_ERROR, "the relay failed to write")
+                    writer.close(INTERNAL_ERROR, "the relay failed to write")
 
 
-class WireOutlet:
-    """A WebSocket whose server offers a wire; frames are encoded once for all viewers, in the shared cache."""
+class WebSocketSink:
+    """A WebSocket; each frame is encoded once for all subscribers, in the shared cache."""
 
-    __slots__ = ("_batch", "_cache", "_wire", "buffered_now")
+    __slots__ = ("_batch", "_cache", "_wire", "unsent_bytes")
 
-    def __init__(self, wire: Wire, cache: ByteLru, batch: Batch) -> None:
+    def __init__(self, writer: FrameWriter, cache: ByteLru, batch: WriteBatch) -> None:
         self._batch = batch
-        self._wire, self._cache = wire, cache
-        self.buffered_now = wire.get_buffered
+        self._wire, self._cache = writer, cache
+        self.unsent_bytes = writer.get_buffered
 
-    def say(self, payload: bytes, event: str = "") -> None:
+    def send(self, payload: bytes, event: str = "") -> None:
         """Send a text message, after all frames before it."""
         del event
         self._batch.flush()
         self._wire.write(encode_text(payload))
 
-    def show(self, log: FrameLog, emission: Emission) -> int:
+    def send_frame(self, log: FrameLog, emission: Emission) -> int:
         """Send a frame, when the batch is next flushed."""
         start, end, dropped = emission
         if dropped:
@@ -117,10 +117,10 @@ class WireOutlet:
         self._wire.close(close.code, close.reason)
 
 
-class EventSink:
-    """Where the messages of an event stream go: queued here, sent by `deliver`.
+class EventStreamSink:
+    """Server-Sent Events: messages are queued here and sent by `deliver`.
 
-    `buffered_now()` counts what was queued and what the connection has not taken, so a slow client's frames coalesce.
+    `unsent_bytes()` counts what was queued and what the connection has not taken, so a slow client's frames coalesce.
     """
 
     def __init__(self, connection: HttpConnection, stuck_seconds: float) -> None:
@@ -132,15 +132,15 @@ class EventSink:
         self._close_by = float("inf")
         self.closed: Close | None = None
 
-    def buffered_now(self) -> int:
+    def unsent_bytes(self) -> int:
         """Return the bytes that the client's connection has not taken."""
         return self._size + self._connection.get_buffered()
 
-    def say(self, payload: bytes, event: str = "") -> None:
+    def send(self, payload: bytes, event: str = "") -> None:
         """Queue a message."""
         self._put(event_text(payload, event))
 
-    def show(self, log: FrameLog, emission: Emission) -> int:
+    def send_frame(self, log: FrameLog, emission: Emission) -> int:
         """Queue a frame; its id names epoch and index, as resuming wants it."""
         text = event_text(frame_json(log, emission), "frame", f"{log.epoch}:{emission.end - 1}")
         self._put(text)

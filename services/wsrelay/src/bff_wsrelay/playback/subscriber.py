@@ -1,4 +1,4 @@
-"""One viewer of a recording: its player, its outlet, its heartbeat, its balance. No waiting, hence no task."""
+"""One subscriber of a topic: its pacer, sink, heartbeat and flow control. Nothing waits here, so it needs no task."""
 
 import logging
 import time
@@ -8,13 +8,22 @@ from typing import Any
 
 from bff_shared.http.context import correlation_id
 from bff_shared.limits import TokenBucket
-from bff_wsrelay.framelog.frame import stamp
-from bff_wsrelay.framelog.topic import Recording
+from bff_wsrelay.framelog.frame import format_time
+from bff_wsrelay.framelog.topic import Topic
 from bff_wsrelay.metrics import StreamMetrics
-from bff_wsrelay.playback.messages import END, HEARTBEAT, READY, Refused, err, extent, hear, status
-from bff_wsrelay.playback.pacer import Emission, Player
-from bff_wsrelay.playback.scheduler import Ticker, run_turn
-from bff_wsrelay.playback.sinks import Outlet
+from bff_wsrelay.playback.messages import (
+    END,
+    HEARTBEAT,
+    READY,
+    ControlRefused,
+    error_message,
+    extent_message,
+    parse_message,
+    status_message,
+)
+from bff_wsrelay.playback.pacer import Emission, Pacer
+from bff_wsrelay.playback.scheduler import Scheduler, run_turn
+from bff_wsrelay.playback.sinks import Sink
 from bff_wsrelay.settings import RelaySettings
 from bff_wsrelay.websocket.close_codes import INTERNAL_ERROR, NO_STATUS, RESTART, TRY_AGAIN_LATER, Close
 
@@ -23,8 +32,8 @@ POLICY = 1008
 
 
 @dataclass(slots=True)
-class Balance:
-    """Whether frames follow each other without gap or overlap, since the viewer last went elsewhere."""
+class ContinuityCheck:
+    """Whether frames follow each other without gap or overlap since the last seek."""
 
     expected: int
     jumps: int = 0
@@ -33,7 +42,7 @@ class Balance:
     faults: int = 0
 
     def enter(self, emission: Emission, jumps: int) -> bool:
-        """Book a frame; tell whether it continues where the one before ended, or the viewer went elsewhere."""
+        """Count a frame; return whether it continues where the one before ended, or the client sought."""
         start, end, _ = emission
         fits = start == self.expected or jumps != self.jumps
         self.faults += not fits
@@ -43,200 +52,205 @@ class Balance:
         return fits
 
 
-class Spectator:
-    """Gives a player its turns and sends what it says. Times are those of its clock.
+class Subscriber:
+    """Runs a pacer and sends what it decides. Times are monotonic seconds of `clock`.
 
-    `owner` stands for its credentials, `left` is how its connection ended where it was not closed from here.
-    Nothing that goes wrong in a turn of its own reaches whoever gave it: the connection is closed with 1011.
+    `principal` is a digest of its credentials, `left` how its connection ended where the relay did not close it. An
+    exception in one of its turns never reaches the caller: the connection is closed with 1011.
     """
 
     __slots__ = (
-        "_allowance",
-        "_beat",
         "_buffered",
         "_clock",
+        "_control_bucket",
         "_dropped",
+        "_epoch_known",
+        "_extent_announced",
         "_get_buffered",
-        "_knows_epoch",
-        "_left_out",
-        "_measured",
+        "_has_backlog",
+        "_heartbeat_due",
+        "_malformed_count",
         "_metrics",
-        "_moved",
-        "_outlet",
-        "_pressed",
+        "_progress_at",
         "_request_id",
         "_room",
+        "_scheduler",
         "_settings",
-        "_ticker",
-        "balance",
-        "claimed",
+        "_sink",
+        "announced_status",
         "closed",
+        "continuity",
+        "due_at",
         "left",
         "opened",
-        "owner",
-        "player",
-        "recording",
-        "scheduled",
-        "told",
+        "pacer",
+        "principal",
+        "resume_from",
+        "topic",
     )
 
     def __init__(
         self,
-        recording: Recording,
-        player: Player,
-        outlet: Outlet,
-        ticker: Ticker,
+        topic: Topic,
+        pacer: Pacer,
+        sink: Sink,
+        scheduler: Scheduler,
         settings: RelaySettings,
         metrics: StreamMetrics,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         now = clock()
-        self.recording, self.player = recording, player
-        self.scheduled = float("inf")
-        self.balance = Balance(player.cursor)
+        self.topic, self.pacer = topic, pacer
+        self.due_at = float("inf")
+        self.continuity = ContinuityCheck(pacer.cursor)
         self.opened = now
-        self.told: bytes | None = None
-        self._measured = player.log.ended
-        self._knows_epoch = bool(player.log.epoch)
-        self._left_out = 0
-        self.claimed: tuple[str, int | None] | None = None
-        """The epoch and the time in µs of the last frame that the viewer has, while nobody knows the run's epoch."""
+        self.announced_status: bytes | None = None
+        self._extent_announced = pacer.log.ended
+        self._epoch_known = bool(pacer.log.epoch)
+        self._malformed_count = 0
+        self.resume_from: tuple[str, int | None] | None = None
+        """The epoch and the time in µs of the last frame that the client has, while the run's epoch is unknown."""
         self.closed: Close | None = None
         self.left = Close(NO_STATUS)
-        self.owner = ""
-        self._outlet, self._ticker, self._settings, self._metrics = outlet, ticker, settings, metrics
-        self._get_buffered = outlet.buffered_now
+        self.principal = ""
+        self._sink, self._scheduler, self._settings, self._metrics = sink, scheduler, settings, metrics
+        self._get_buffered = sink.unsent_bytes
         self._clock, self._room = clock, settings.stream_viewer_bytes
-        self._allowance = TokenBucket(settings.stream_max_controls, settings.stream_max_controls)
-        self._beat = now + settings.stream_heartbeat
-        self._pressed = False
+        self._control_bucket = TokenBucket(settings.stream_max_controls, settings.stream_max_controls)
+        self._heartbeat_due = now + settings.stream_heartbeat
+        self._has_backlog = False
         self._dropped = 0
-        self._buffered, self._moved = 0, now
+        self._buffered, self._progress_at = 0, now
         self._request_id = correlation_id()
 
-    def attach(self) -> None:
-        """Begin to follow the recording."""
-        self.recording.watchers.add(self)
+    def __repr__(self) -> str:
+        """Return the run, the pacer's state and position, and how the connection was closed."""
+        pacer, closed = self.pacer, self.closed.code if self.closed is not None else None
+        return f"<Subscriber {self.topic.run_id!r} {pacer.state} seq={pacer.cursor - 1} closed={closed}>"
+
+    def subscribe(self) -> None:
+        """Begin to follow the topic."""
+        self.topic.listeners.add(self)
         run_turn(self, self._begin, self._clock())
 
     def _begin(self, now: float) -> None:
-        self._tell_left_out()
+        self._announce_malformed()
         self._turn(now)
 
-    def detach(self) -> None:
-        """End it."""
-        self.recording.watchers.discard(self)
-        self.recording.hungry.discard(self)
-        self._ticker.forget(self)
+    def unsubscribe(self) -> None:
+        """Stop following the topic."""
+        self.topic.listeners.discard(self)
+        self.topic.starved.discard(self)
+        self._scheduler.cancel(self)
 
-    def hear(self, text: str | bytes) -> None:
-        """Take a message of the viewer."""
-        run_turn(self, self._hear, text, self._clock())
+    def receive_message(self, text: str | bytes) -> None:
+        """Handle a message of the client."""
+        run_turn(self, self._receive, text, self._clock())
 
-    def _hear(self, text: str | bytes, now: float) -> None:
-        if not self._allowance.take(now):
-            self._outlet.say(err("BUSY", "too many messages"), "error")
+    def _receive(self, text: str | bytes, now: float) -> None:
+        if not self._control_bucket.take(now):
+            self._sink.send(error_message("BUSY", "too many messages"), "error")
             self.close(Close(POLICY, "too many messages"))
             return
         try:
-            said = hear(text)
-            if said == "ready":
-                self._outlet.say(READY)
-            elif said != "hb":
-                self.player.obey(said, now)
-                self._metrics.tally.controls += 1
-                self._outlet.say(said.echo)
-        except Refused as refused:
-            self._outlet.say(refused.answer, "error")
+            message = parse_message(text)
+            if message == "ready":
+                self._sink.send(READY)
+            elif message != "hb":
+                self.pacer.apply(message, now)
+                self._metrics.counts.controls += 1
+                self._sink.send(message.echo)
+        except ControlRefused as refused:
+            self._sink.send(refused.answer, "error")
         self._turn(now)
 
-    def tick(self, now: float) -> float:
+    def on_due(self, now: float) -> float:
         """Send what is due; return when to come again."""
         if self.closed is not None:
             return float("inf")
         room = self._get_buffered() == 0 or self._has_room(now)
-        if now >= self._beat:
+        if now >= self._heartbeat_due:
             if room:
-                self._outlet.say(HEARTBEAT, "hb")
-            self._beat = max(self._beat + self._settings.stream_heartbeat, now)
-        player = self.player
-        step = player.advance(now, room=room)
+                self._sink.send(HEARTBEAT, "hb")
+            self._heartbeat_due = max(self._heartbeat_due + self._settings.stream_heartbeat, now)
+        pacer = self.pacer
+        step = pacer.advance(now, room=room)
         while step is not None:
             if step == "end":
-                self._outlet.say(END, "end")
+                self._sink.send(END, "end")
                 break
             self._show(step)
-            if player.due > now:
+            if pacer.due > now:
                 break
-            step = player.advance(now, room=room)
-        if player.is_starved:
-            self.recording.hungry.add(self)
-            self._tell()
-        return min(player.due, self._beat)
+            step = pacer.advance(now, room=room)
+        if pacer.is_starved:
+            self.topic.starved.add(self)
+            self._announce_status()
+        return min(pacer.due, self._heartbeat_due)
 
     def prepare(self) -> None:
-        """Merge the next frame's sources now, while there is time."""
-        if self.player.stride > 1 and (coming := self.player.peek()) is not None:
-            self.player.log.head(*coming)
+        """Merge the source frames of the next frame ahead of its due time."""
+        if self.pacer.stride > 1 and (coming := self.pacer.peek()) is not None:
+            self.pacer.log.head(*coming)
 
-    def grown(self) -> None:
+    def on_growth(self) -> None:
         """Go on, now that the log has more, or has ended."""
         run_turn(self, self._grow)
 
     def _grow(self) -> None:
-        self._measure()
+        self._announce_extent()
         now = self._clock()
-        self.player.grown(now)
+        self.pacer.on_growth(now)
         self._turn(now)
 
-    def changed(self) -> None:
-        """Go on after the time that was shown last, now that the run is another one, or its epoch is known."""
+    def on_epoch(self) -> None:
+        """Go on after the time that was sent last, now that the run is another one, or its epoch is known."""
         run_turn(self, self._change)
 
     def _change(self) -> None:
-        now, player, log = self._clock(), self.player, self.recording.log
-        last = player.cursor - 1
-        shown = player.log.time_of(last) if 0 <= last < len(player.log) else None
+        now, pacer, log = self._clock(), self.pacer, self.topic.log
+        last = pacer.cursor - 1
+        shown = pacer.log.time_of(last) if 0 <= last < len(pacer.log) else None
         reason = "changed"
-        if not self._knows_epoch:
+        if not self._epoch_known:
             reason = "known"
-            if self.claimed is not None and self.claimed[0] != log.epoch:
-                reason, shown = "unknown", self.claimed[1]
+            if self.resume_from is not None and self.resume_from[0] != log.epoch:
+                reason, shown = "unknown", self.resume_from[1]
         if reason != "known":
-            player.switch(log, shown, now)
-        self._knows_epoch, self._measured, self._left_out = True, False, 0
-        after = stamp(shown) if shown is not None else None
-        self._outlet.say(status("epoch", epoch=log.epoch, ts=after, reason=reason), "status")
-        player.grown(now)
+            pacer.switch(log, shown, now)
+        self._epoch_known, self._extent_announced, self._malformed_count = True, False, 0
+        after = format_time(shown) if shown is not None else None
+        self._sink.send(status_message("epoch", epoch=log.epoch, ts=after, reason=reason), "status")
+        pacer.on_growth(now)
         self._turn(now)
 
-    def informed(self) -> None:
-        """Pass on why the run cannot be played, or what is waited for."""
+    def on_state(self) -> None:
+        """Send why the run cannot be played, or what state its topic is in."""
         run_turn(self, self._inform)
 
     def _inform(self) -> None:
-        failure = self.recording.failure
+        failure = self.topic.failure
         if failure is not None:
-            self._outlet.say(err(failure.code, failure.message), "error")
+            self._sink.send(error_message(failure.code, failure.message), "error")
             self.close(Close(failure.close, failure.message))
         else:
-            self._measure()
-            self._tell()
-            self._tell_left_out()
+            self._announce_extent()
+            self._announce_status()
+            self._announce_malformed()
 
     def drain(self, retry_ms: int) -> None:
-        """Send the viewer away, to come back."""
-        run_turn(self, self._outlet.say, status("draining", retry_ms=retry_ms), "status")
+        """Tell the client to come back in `retry_ms`, and close."""
+        run_turn(self, self._sink.send, status_message("draining", retry_ms=retry_ms), "status")
         self.close(Close(RESTART, "draining"))
 
-    def failed(self, error: Exception) -> None:
+    def on_failure(self, error: Exception) -> None:
         """End the connection, one of whose turns raised `error`, with 1011."""
-        ids = {"run_id": self.recording.run_id, "request_id": self._request_id}
+        ids = {"run_id": self.topic.run_id, "request_id": self._request_id}
         log.error("a viewer's turn failed", exc_info=error, extra=ids)
         message = "the relay failed to play the run"
         try:
             if self.closed is None:
-                self._outlet.say(err("INTERNAL", message), "error")
+                self._sink.send(error_message("INTERNAL", message), "error")
         finally:
             self.close(Close(INTERNAL_ERROR, message))
 
@@ -244,83 +258,83 @@ class Spectator:
         """End the connection."""
         if self.closed is None:
             self.closed = close
-            self._ticker.forget(self)
-            self._outlet.close(close)
+            self._scheduler.cancel(self)
+            self._sink.close(close)
 
-    def figures(self) -> dict[str, Any]:
-        """Return what is known of this stream, for its log line and for `/api/v1/streams`."""
-        player, now = self.player, self._clock()
-        span = player.log.span
-        at = stamp(player.log.time_of(player.cursor - 1)) if span and 0 < player.cursor <= len(player.log) else None
+    def describe(self) -> dict[str, Any]:
+        """Return the state of this stream, for its log line and for `/api/v1/streams`."""
+        pacer, now = self.pacer, self._clock()
+        span = pacer.log.span
+        at = format_time(pacer.log.time_of(pacer.cursor - 1)) if span and 0 < pacer.cursor <= len(pacer.log) else None
         return {
-            "run_id": self.recording.run_id,
-            "state": player.state,
-            "seq": player.cursor - 1,
+            "run_id": self.topic.run_id,
+            "state": pacer.state,
+            "seq": pacer.cursor - 1,
             "ts": at,
-            "speed": player.speed,
-            "fps": player.fps,
-            "frames": self.balance.frames,
-            "source_frames": self.balance.covered,
-            "dropped": player.dropped,
-            "jumps": player.jumps,
-            "imbalances": self.balance.faults,
-            "lag_ms": round(1000 * player.lag(now), 1),
+            "speed": pacer.speed,
+            "fps": pacer.fps,
+            "frames": self.continuity.frames,
+            "source_frames": self.continuity.covered,
+            "dropped": pacer.dropped,
+            "jumps": pacer.jumps,
+            "imbalances": self.continuity.faults,
+            "lag_ms": round(1000 * pacer.lag(now), 1),
             "buffered": self._get_buffered(),
             "seconds": round(now - self.opened, 3),
         }
 
     def _turn(self, now: float) -> None:
         if self.closed is None:
-            self._ticker.schedule(self, self.tick(now))
-            self._ticker.flush()
+            self._scheduler.schedule(self, self.on_due(now))
+            self._scheduler.flush()
 
     def _show(self, emission: Emission) -> None:
-        balance, tally = self.balance, self._metrics.tally
-        if self.told is not None:
-            self.told = None
-            self._outlet.say(status("live"), "status")
-        tally.bytes += self._outlet.show(self.player.log, emission)
-        if not balance.enter(emission, self.player.jumps):
-            tally.imbalances += 1
-        tally.frames += 1
+        continuity, counts = self.continuity, self._metrics.counts
+        if self.announced_status is not None:
+            self.announced_status = None
+            self._sink.send(status_message("live"), "status")
+        counts.bytes += self._sink.send_frame(self.pacer.log, emission)
+        if not continuity.enter(emission, self.pacer.jumps):
+            counts.imbalances += 1
+        counts.frames += 1
         if emission.dropped != self._dropped:
-            tally.dropped += emission.dropped - self._dropped
+            counts.dropped += emission.dropped - self._dropped
             self._dropped = emission.dropped
-        tally.source_frames += emission.end - emission.start
+        counts.source_frames += emission.end - emission.start
 
-    def _measure(self) -> None:
-        """Tell once how large the run is, where the greeting could not: when its log is whole, before any `end`."""
-        if self.player.log.ended and not self._measured:
-            self._measured = True
-            self._outlet.say(extent(self.recording.extent), "extent")
+    def _announce_extent(self) -> None:
+        """Send the extent of the run once, where `hello` could not: when its log is complete, before any `end`."""
+        if self.pacer.log.ended and not self._extent_announced:
+            self._extent_announced = True
+            self._sink.send(extent_message(self.topic.extent), "extent")
 
-    def _tell(self) -> None:
-        """Tell a viewer that waits what for, once for each reason."""
-        recording = self.recording
-        if not self.player.is_starved or recording.state not in {"waiting", "reconnecting"}:
+    def _announce_status(self) -> None:
+        """Send a starved client the state of its topic, once for each state."""
+        topic = self.topic
+        if not self.pacer.is_starved or topic.state not in {"waiting", "reconnecting"}:
             return
-        message = status(recording.state, **recording.fields)
-        if message != self.told:
-            self.told = message
-            self._outlet.say(message, "status")
+        message = status_message(topic.state, **topic.fields)
+        if message != self.announced_status:
+            self.announced_status = message
+            self._sink.send(message, "status")
 
-    def _tell_left_out(self) -> None:
-        """Tell how many of the run's frames could not be read and are missing, when there are more than before."""
-        count = self.recording.malformed
-        if count > self._left_out:
-            self._left_out = count
-            state = self.recording.state if self.told is not None else "live"
-            self._outlet.say(status(state, malformed=count), "status")
+    def _announce_malformed(self) -> None:
+        """Send how many of the run's frames were malformed and are missing, when there are more than before."""
+        count = self.topic.malformed
+        if count > self._malformed_count:
+            self._malformed_count = count
+            state = self.topic.state if self.announced_status is not None else "live"
+            self._sink.send(status_message(state, malformed=count), "status")
 
     def _has_room(self, now: float) -> bool:
-        """Tell whether the connection takes more; close one that takes nothing for too long."""
+        """Return whether the connection takes more; close one that has taken nothing for too long."""
         buffered = self._get_buffered()
         if buffered <= self._room:
-            self._pressed = False
+            self._has_backlog = False
             return True
-        if not self._pressed or buffered < self._buffered:
-            self._moved = now
-        self._pressed, self._buffered = True, buffered
-        if now - self._moved >= self._settings.stream_stuck_seconds:
+        if not self._has_backlog or buffered < self._buffered:
+            self._progress_at = now
+        self._has_backlog, self._buffered = True, buffered
+        if now - self._progress_at >= self._settings.stream_stuck_seconds:
             self.close(Close(TRY_AGAIN_LATER, "the connection takes nothing"))
         return False

@@ -1,8 +1,8 @@
 """One open WebSocket to the backend: whole messages in, whole messages out, and how it ended. I/O.
 
 The frames, masks and pings are the library's; ours is what lies between frames and messages: any number of fragments,
-several messages handed over at once, and reading that pauses by bytes, so that a viewer who is slow slows the backend
-and holds no more than about two messages here.
+several messages handed over at once, and reading that pauses by bytes, so that a slow client slows
+the backend down and holds no more than about two messages here.
 """
 
 import asyncio
@@ -14,9 +14,8 @@ from websockets.client import ClientProtocol
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import CONNECTING, OPEN, Event
 
+from bff_wsrelay.websocket import Message
 from bff_wsrelay.websocket.close_codes import ABNORMAL, Close
-
-Message = str | bytes
 
 HIGH_WATER = 256 * 1024  # bytes received and not yet taken, above which reading pauses
 WRITE_LIMIT = 64 * 1024
@@ -24,11 +23,11 @@ CLOSE_SECONDS = 5.0
 _DATA = frozenset((Opcode.TEXT, Opcode.BINARY, Opcode.CONT))
 
 
-class LinkClosed(Exception):
-    """The connection to the backend is over; `Link.end` says how."""
+class UpstreamClosed(Exception):
+    """The connection to the backend has ended; `UpstreamConnection.end` says how."""
 
 
-class Link(ClientConnection):
+class UpstreamConnection(ClientConnection):
     """A connection to the backend after its handshake.
 
     The backend's event loop may stand still for seconds, so it counts as gone only when nothing at all has arrived for
@@ -43,16 +42,20 @@ class Link(ClientConnection):
             close_timeout=CLOSE_SECONDS,
             write_limit=WRITE_LIMIT,
         )
-        self._patience = ping_interval + ping_timeout
+        self._silence_limit = ping_interval + ping_timeout
         self._messages: list[Message] = []
         self._size = 0
         self._parts: bytearray | None = None
         self._kind = Opcode.TEXT
-        self._held = False
-        self._over = False
-        self._leaving = False
+        self._is_paused = False
+        self._is_over = False
+        self._is_leaving = False
         self._waiter: asyncio.Future[None] | None = None
-        self._heard = self.loop.time()
+        self._last_received = self.loop.time()
+
+    def __repr__(self) -> str:
+        """Return the protocol's state, the bytes received and not taken, and whether reading is paused."""
+        return f"<UpstreamConnection {self.protocol.state.name} unread={self._size} paused={self._is_paused}>"
 
     @property
     def end(self) -> Close:
@@ -60,24 +63,36 @@ class Link(ClientConnection):
         protocol = self.protocol
         if protocol.close_rcvd is not None:
             return Close(int(protocol.close_rcvd.code), protocol.close_rcvd.reason)
-        if protocol.close_sent is not None and not self._leaving:
+        if protocol.close_sent is not None and not self._is_leaving:
             return Close(int(protocol.close_sent.code), protocol.close_sent.reason)
         return Close(ABNORMAL)
 
     async def receive(self) -> list[Message]:
-        """Return what has arrived since the last call, at least one message, in order; raise LinkClosed at the end."""
+        """Return what has arrived since the last call, at least one message, in order.
+
+        Cancellation loses nothing: what arrives meanwhile is returned by the next call.
+
+        Raises:
+            UpstreamClosed: when the connection has ended and every message was returned.
+        """
         if not self._messages:
             self._resume()
-            await self._arrival()
+            await self._wait_for_message()
         if not self._messages:
-            raise LinkClosed
+            raise UpstreamClosed
         batch, self._messages, self._size = self._messages, [], 0
         return batch
 
     async def transmit(self, message: Message) -> None:
-        """Send a message, waiting while the backend takes nothing; raise LinkClosed where it cannot be sent."""
-        if self._over or self.protocol.state is not OPEN:
-            raise LinkClosed
+        """Send a message, waiting while the backend takes nothing.
+
+        Cancellation while waiting does not take the message back: it is sent whole, or the connection ends.
+
+        Raises:
+            UpstreamClosed: where it cannot be sent.
+        """
+        if self._is_over or self.protocol.state is not OPEN:
+            raise UpstreamClosed
         if isinstance(message, str):
             self.protocol.send_text(message.encode())
         else:
@@ -86,13 +101,13 @@ class Link(ClientConnection):
             self.send_data()
             await self.drain()
         except OSError as error:
-            raise LinkClosed from error
-        if self._over:
-            raise LinkClosed
+            raise UpstreamClosed from error
+        if self._is_over:
+            raise UpstreamClosed
 
-    async def hang_up(self, close: Close) -> None:
+    async def disconnect(self, close: Close) -> None:
         """Close with this code; wait at most `CLOSE_SECONDS` for the backend's part of it, then drop the socket."""
-        self._leaving = True
+        self._is_leaving = True
         self._messages.clear()
         self._resume()
         try:
@@ -106,7 +121,7 @@ class Link(ClientConnection):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the socket."""
-        self._heard = self.loop.time()
+        self._last_received = self.loop.time()
         super().data_received(data)
         if self.protocol.state is not OPEN and self.protocol.state is not CONNECTING:
             self._finish()
@@ -120,7 +135,7 @@ class Link(ClientConnection):
         """Take a frame, or the answer to the handshake."""
         if self.response is None:
             super().process_event(event)
-        elif isinstance(event, Frame) and event.opcode in _DATA and not self._leaving:
+        elif isinstance(event, Frame) and event.opcode in _DATA and not self._is_leaving:
             self._collect(event)
 
     async def keepalive(self) -> None:
@@ -128,14 +143,14 @@ class Link(ClientConnection):
         interval = cast("float", self.ping_interval)
         while True:
             await asyncio.sleep(interval / 2)
-            if self._held:  # nothing is read on purpose, so silence means nothing
-                self._heard = self.loop.time()
-            silence = self.loop.time() - self._heard
-            if silence > self._patience:
+            if self._is_paused:  # nothing is read on purpose, so silence means nothing
+                self._last_received = self.loop.time()
+            silence = self.loop.time() - self._last_received
+            if silence > self._silence_limit:
                 self.transport.abort()
                 return
             if silence >= interval and self.protocol.state is OPEN and not self.paused:
-                self.protocol.send_ping(struct.pack("!d", self._heard))
+                self.protocol.send_ping(struct.pack("!d", self._last_received))
                 self.send_data()
 
     def _collect(self, frame: Frame) -> None:
@@ -152,24 +167,24 @@ class Link(ClientConnection):
             data, self._parts = bytes(self._parts), None
         if self._kind is Opcode.TEXT:
             try:
-                self._keep(data.decode(), len(data))
+                self._queue(data.decode(), len(data))
             except UnicodeDecodeError:
                 self._refuse(CloseCode.INVALID_DATA, "invalid UTF-8")
         else:
-            self._keep(data, len(data))
+            self._queue(data, len(data))
 
-    def _keep(self, message: Message, size: int) -> None:
+    def _queue(self, message: Message, size: int) -> None:
         self._messages.append(message)
         self._size += size
-        if self._size > HIGH_WATER and not self._held:
-            self._held = True
+        if self._size > HIGH_WATER and not self._is_paused:
+            self._is_paused = True
             self.transport.pause_reading()
         self._wake()
 
     def _resume(self) -> None:
-        if self._held:
-            self._held = False
-            if not self._over:
+        if self._is_paused:
+            self._is_paused = False
+            if not self._is_over:
                 self.transport.resume_reading()
 
     def _refuse(self, code: CloseCode, reason: str) -> None:
@@ -180,15 +195,15 @@ class Link(ClientConnection):
         self._finish()
 
     def _finish(self) -> None:
-        self._over = True
+        self._is_over = True
         self._wake()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def _arrival(self) -> None:
-        if self._over:
+    async def _wait_for_message(self) -> None:
+        if self._is_over:
             return
         self._waiter = self.loop.create_future()
         try:

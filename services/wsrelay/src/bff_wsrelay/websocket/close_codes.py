@@ -1,8 +1,8 @@
-"""Close codes of WebSockets: what each end of the relay says to the other, and which mean come back. Pure.
+"""Close codes of WebSockets: which to send to each end of the relay, and which mean come back. Pure.
 
 RFC 6455 section 7.4.1 and the IANA registry of WebSocket close codes.
 
-    1000 normal          the conversation is over
+    1000 normal          the session is over
     1001 going away      the other side leaves; come back
     1002 protocol error  1003 unsupported data  1007 invalid UTF-8  1008 policy  1009 too big: the message was at fault
     1011 internal error  come back
@@ -27,7 +27,7 @@ BAD_GATEWAY = 1014
 TLS_FAILURE = 1015
 
 COME_BACK = frozenset((GOING_AWAY, ABNORMAL, INTERNAL_ERROR, RESTART, TRY_AGAIN_LATER, BAD_GATEWAY, TLS_FAILURE))
-"""Codes that say the connection, not the conversation, is over."""
+"""Codes that say that the connection is over and the session is not."""
 
 _REFUSALS = frozenset((4401, 4403, 4404))
 MAX_REASON = 123  # a control frame carries 125 bytes (RFC 6455 section 5.5), two of them the code
@@ -62,8 +62,8 @@ def of_status(status: int) -> int:
     return 4000 + status if 400 <= status < 500 else BAD_GATEWAY
 
 
-def label(code: int) -> str:
-    """Return the code as a metric's label: those drawn above as they are, all that either end may make up as one."""
+def metric_label(code: int) -> str:
+    """Return the metric label for a close code: known codes as they are, everything else as `other`."""
     return str(code) if NORMAL <= code <= TLS_FAILURE or code in _REFUSALS else "other"
 
 

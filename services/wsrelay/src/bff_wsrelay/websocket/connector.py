@@ -14,15 +14,15 @@ from websockets.uri import WebSocketURI
 
 from bff_shared.http.headers import Header, end_to_end
 from bff_shared.telemetry import tracing
-from bff_wsrelay.websocket.client import Link
-from bff_wsrelay.websocket.rfc6455 import ClientSide
+from bff_wsrelay.websocket.client import UpstreamConnection
+from bff_wsrelay.websocket.rfc6455 import StrictClientProtocol
 
 
 class Unreachable(Exception):
     """The backend cannot be reached now; it may be later."""
 
 
-class Refused(Exception):
+class HandshakeRefused(Exception):
     """The backend answered the handshake with something else than a WebSocket.
 
     `headers` are the end-to-end ones in their order, without those that frame the body.
@@ -33,101 +33,103 @@ class Refused(Exception):
         self.status, self.headers, self.body = status, list(headers), body
 
     @property
-    def is_gateway(self) -> bool:
-        """Tell whether it comes from something in front of a backend that is away, or too busy to answer."""
+    def is_from_gateway(self) -> bool:
+        """Return whether it comes from something in front of a backend that is away, or too busy to answer."""
         return self.status in {502, 503, 504}
 
     @property
-    def is_passing(self) -> bool:
-        """Tell whether one who was welcome before may hope to be welcome again."""
+    def is_temporary(self) -> bool:
+        """Whether the refusal is temporary (5xx or 429), so that retrying makes sense."""
         return self.status >= 500 or self.status == 429
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class ConnectionOptions:
     """How long one connection is waited for, in seconds, and how large a message may be, in bytes.
 
-    `connect` to the TCP or TLS connection, `answer` from there to the end of the handshake; a silent backend is asked
+    `connect` to the TCP or TLS connection, `handshake` from there until it is answered; a silent backend is pinged
     after `ping_interval` and given up `ping_timeout` later.
     """
 
     connect: float = 2.0
-    answer: float = 30.0
+    handshake: float = 30.0
     ping_interval: float = 20.0
     ping_timeout: float = 60.0
     max_message: int = 16 * 1024 * 1024
 
 
-class Dialer:
+class Connector:
     """Opens WebSockets to one backend. Keeps nothing between them: no cookies, no redirects, no proxies."""
 
-    def __init__(self, backend_url: str, patience: Patience) -> None:
+    def __init__(self, backend_url: str, options: ConnectionOptions) -> None:
         parts = urlsplit(backend_url)
         self._secure = parts.scheme == "https"
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if self._secure else 80)
-        self._patience = patience
-        self._log = logging.getLogger("bff.link")
+        self._options = options
+        self._log = logging.getLogger("bff.upstream")
         self._log.setLevel(logging.WARNING)  # below that the library writes whole handshakes, credentials included
         self._tls = ssl.create_default_context() if self._secure else None
         self._origin = backend_url
         self._is_traced = tracing.is_wanted()
 
-    async def dial(self, target: str, headers: Sequence[Header], subprotocols: Sequence[str] = ()) -> Link:
-        """Open a WebSocket on `target` (raw path and query) and return it; whoever asked hangs it up.
+    async def connect(
+        self, target: str, headers: Sequence[Header], subprotocols: Sequence[str] = ()
+    ) -> UpstreamConnection:
+        """Open a WebSocket on `target` (raw path and query) and return it; the caller disconnects it.
 
-        `headers` are sent besides those of the handshake itself. Raises Refused or Unreachable.
+        `headers` are sent besides those of the handshake itself. Raises HandshakeRefused or Unreachable.
         """
         if not self._is_traced:
-            return await self._dial(target, headers, subprotocols)
+            return await self._open(target, headers, subprotocols)
         with tracing.calling("GET", self._origin, target) as span:
-            link = await self._dial(target, span.carry(headers), subprotocols)
+            connection = await self._open(target, span.carry(headers), subprotocols)
             span.status = 101
-            return link
+            return connection
 
-    async def _dial(self, target: str, headers: Sequence[Header], subprotocols: Sequence[str]) -> Link:
+    async def _open(self, target: str, headers: Sequence[Header], subprotocols: Sequence[str]) -> UpstreamConnection:
         try:
-            async with asyncio.timeout(self._patience.connect):
-                link = await self._connect(target, subprotocols)
+            async with asyncio.timeout(self._options.connect):
+                connection = await self._create_connection(target, subprotocols)
         except (OSError, TimeoutError) as error:
             raise Unreachable("no connection to the backend") from error
         try:
-            async with asyncio.timeout(self._patience.answer):
-                await link.handshake(
+            async with asyncio.timeout(self._options.handshake):
+                await connection.handshake(
                     [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers], None
                 )
         except InvalidStatus as error:
-            link.transport.abort()
+            connection.transport.abort()
             raise _refusal(error.response) from error
         except (OSError, TimeoutError, WebSocketException) as error:
-            link.transport.abort()
+            connection.transport.abort()
             raise Unreachable("the backend did not answer the handshake") from error
         except BaseException:
-            link.transport.abort()
+            connection.transport.abort()
             raise
-        link.start_keepalive()
-        return link
+        connection.start_keepalive()
+        return connection
 
-    async def _connect(self, target: str, subprotocols: Sequence[str]) -> Link:
+    async def _create_connection(self, target: str, subprotocols: Sequence[str]) -> UpstreamConnection:
         path, _, query = target.partition("?")
         uri = WebSocketURI(self._secure, self._host, self._port, path, query)
         offered = [Subprotocol(name) for name in subprotocols] or None
-        patience = self._patience
+        options = self._options
 
-        def make() -> Link:
-            protocol = ClientSide(uri, subprotocols=offered, max_size=patience.max_message, logger=self._log)
-            return Link(protocol, patience.ping_interval, patience.ping_timeout)
+        def make() -> UpstreamConnection:
+            protocol = StrictClientProtocol(uri, subprotocols=offered, max_size=options.max_message, logger=self._log)
+            return UpstreamConnection(protocol, options.ping_interval, options.ping_timeout)
 
         loop = asyncio.get_running_loop()
         host = self._host if self._tls else None
-        _, link = await loop.create_connection(make, self._host, self._port, ssl=self._tls, server_hostname=host)
-        return link
+        _, connection = await loop.create_connection(make, self._host, self._port, ssl=self._tls, server_hostname=host)
+        return connection
 
 
 _FRAMING = frozenset((b"content-length", b"date", b"server"))
 
 
-def _refusal(response: Response) -> Refused:
+def _refusal(response: Response) -> HandshakeRefused:
     raw = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in response.headers.raw_items()]
     headers = [pair for pair in end_to_end(raw) if pair[0] not in _FRAMING]
-    return Refused(response.status_code, headers, bytes(response.body or b""))
+    return HandshakeRefused(response.status_code, headers, bytes(response.body or b""))

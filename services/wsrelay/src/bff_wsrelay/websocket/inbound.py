@@ -1,9 +1,9 @@
-"""The reading side of a viewer's WebSocket: what arrives is parsed in small turns, and counted before it is believed.
+"""The receiving side of a client's WebSocket: what arrives is parsed in small turns, and counted first.
 
 uvicorn parses all that one read brought, up to 256 KiB, which are 40,000 frames of control and more than 100 ms of the
-event loop. Here a turn ends after about `TURN_FRAMES` frames; the rest waits, unread where possible, until everybody
-else had a turn. Nothing is parsed before the handshake was answered, little after our close was sent, nothing after a
-refusal.
+event loop. Here a turn ends after about `TURN_FRAMES` frames; the rest waits, unread where possible, until every other
+connection had a turn. Nothing is parsed before the handshake was answered, little after our close was sent, nothing
+after a refusal.
 
 A pong is written when there is room for it. While there is none, only the most recent ping is remembered (RFC 6455
 section 5.5.3), so that a viewer that does not read its pongs costs nothing.
@@ -19,8 +19,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from bff_shared.limits import client_address
 from bff_shared.settings import Network
 from bff_wsrelay.websocket.close_codes import POLICY_VIOLATION, Close
-from bff_wsrelay.websocket.rfc6455 import ServerSide
-from bff_wsrelay.websocket.traffic import Account, Traffic
+from bff_wsrelay.websocket.rfc6455 import StrictServerProtocol
+from bff_wsrelay.websocket.traffic import Account, TrafficMeter
 
 SLICE, MOST_SLICE = 2048, 8192
 """Bytes parsed at a time: at most 341 frames, or four times as many where the last ones were part of a longer frame."""
@@ -41,13 +41,13 @@ PARTING_SECONDS = 1.0
 class InboundProtocol(WebSocketsSansIOProtocol):
     """uvicorn's protocol with bounded work for what a viewer sends.
 
-    `traffic` has the allowances, `trusted` are the proxies whose word about a client's address counts.
+    `traffic` has the limits, `trusted` are the proxies whose forwarded client address is believed.
     """
 
-    conn: ServerSide
+    conn: StrictServerProtocol
 
     def __init__(
-        self, *args: Any, traffic: Traffic | None = None, trusted: tuple[Network, ...] = (), **kwargs: Any
+        self, *args: Any, traffic: TrafficMeter | None = None, trusted: tuple[Network, ...] = (), **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
         self._traffic, self._trusted = traffic, trusted
@@ -55,13 +55,13 @@ class InboundProtocol(WebSocketsSansIOProtocol):
         self._unparsed = bytearray()
         self._turn: asyncio.Handle | None = None
         self._rest: asyncio.TimerHandle | None = None
-        self._is_deaf = False
+        self._is_ignoring = False
         self._late = 0
         self._pong: bytes | None = None
 
     def data_received(self, data: bytes) -> None:
         """Take bytes: parse them at once where they are few, in turns where they are many."""
-        if self._is_deaf:
+        if self._is_ignoring:
             return
         if self.close_sent and self._is_late(len(data)):
             return
@@ -74,7 +74,7 @@ class InboundProtocol(WebSocketsSansIOProtocol):
 
     @property
     def _must_wait(self) -> bool:
-        """Tell whether nothing may be parsed now: the app has not taken what it has, or a limit is reached."""
+        """Return whether nothing may be parsed now: the app has not taken what it has, or a limit is reached."""
         is_early = self.handshake_initiated and not self.handshake_complete
         return self.read_paused or is_early or self._rest is not None
 
@@ -86,12 +86,12 @@ class InboundProtocol(WebSocketsSansIOProtocol):
         waiting, done, frames = self._unparsed, 0, 0
         # The head of a handshake is parsed whole.
         size = SLICE if self.handshake_initiated else len(waiting)
-        while done < len(waiting) and frames < TURN_FRAMES and not self._must_wait and not self._is_deaf:
+        while done < len(waiting) and frames < TURN_FRAMES and not self._must_wait and not self._is_ignoring:
             ended = self._parse(waiting[done : done + size])
             done, frames, size = done + size, frames + ended, SLICE if ended else min(2 * size, MOST_SLICE)
         del waiting[:done]
         self._hold()
-        if self._is_deaf:
+        if self._is_ignoring:
             return
         if len(waiting) > EARLY_BYTES and not self.handshake_complete:
             self.transport.abort()
@@ -104,7 +104,7 @@ class InboundProtocol(WebSocketsSansIOProtocol):
 
     def _read_on(self) -> None:
         """Read from the socket again if nothing speaks against it."""
-        if not (self._unparsed or self._must_wait or self._is_deaf):
+        if not (self._unparsed or self._must_wait or self._is_ignoring):
             self.transport.resume_reading()
 
     def go_on(self) -> None:
@@ -122,7 +122,7 @@ class InboundProtocol(WebSocketsSansIOProtocol):
             self.handle_parser_exception()
             return frames
         self.handle_events()
-        if self._account is not None and not self._is_deaf:
+        if self._account is not None and not self._is_ignoring:
             self._pay(self._account.spend(frames, len(data), self.loop.time()))
         return frames
 
@@ -139,7 +139,7 @@ class InboundProtocol(WebSocketsSansIOProtocol):
 
     def _hold(self) -> None:
         """Count what is kept until its message ends, and refuse it where that is too much."""
-        if self._account is None or self._is_deaf:
+        if self._account is None or self._is_ignoring:
             return
         size = len(self.conn.reader.buffer) + len(self._unparsed)
         if self.frames:
@@ -150,7 +150,7 @@ class InboundProtocol(WebSocketsSansIOProtocol):
 
     def _rested(self) -> None:
         self._rest = None
-        if self._account is None or self._is_deaf:
+        if self._account is None or self._is_ignoring:
             return
         if seconds := self._account.wait(self.loop.time()):
             self._rest = self.loop.call_later(seconds, self._rested)
@@ -158,14 +158,14 @@ class InboundProtocol(WebSocketsSansIOProtocol):
             self.go_on()
 
     def _is_late(self, size: int) -> bool:
-        """Count bytes that come after our close; tell whether no more of them are parsed."""
+        """Count bytes that come after our close; return whether no more of them are parsed."""
         self._late += size
         if self._late > LATE_BYTES:
-            self._stop_listening()
-        return self._is_deaf
+            self._stop_reading()
+        return self._is_ignoring
 
-    def _stop_listening(self) -> None:
-        self._is_deaf = True
+    def _stop_reading(self) -> None:
+        self._is_ignoring = True
         self._forget()
         if not self.transport.is_closing():
             self.transport.pause_reading()
@@ -195,7 +195,7 @@ class InboundProtocol(WebSocketsSansIOProtocol):
 
     @property
     def is_unread(self) -> bool:
-        """Tell whether the viewer may have said more than was read, on purpose."""
+        """Whether the client may have sent more than was read, on purpose."""
         return self.read_paused or self._rest is not None or bool(self._unparsed)
 
     async def receive(self) -> Any:
@@ -224,13 +224,13 @@ class InboundProtocol(WebSocketsSansIOProtocol):
             self.transport.write(pong)
 
     def handle_parser_exception(self) -> None:
-        """Close with what was wrong, after the answers to pings before it, and hear no more."""
+        """Close with what was wrong, after the answers to pings before it, and stop reading."""
         self.handle_ping()
         sent = self.conn.close_sent
         self.end_refused(Close(int(sent.code), sent.reason) if sent is not None else Close(POLICY_VIOLATION))
 
     def refuse(self, close: Close) -> None:
-        """End the connection for what the viewer sends, and hear no more."""
+        """End the connection for what the client sends, and stop reading."""
         self.conn.fail(close.code, close.reason)
         self.end_refused(close)
 
@@ -240,7 +240,7 @@ class InboundProtocol(WebSocketsSansIOProtocol):
         The socket is not closed at once: what the viewer has sent and we have not read would reset the connection, and
         it would never learn why.
         """
-        self._stop_listening()
+        self._stop_reading()
         writes = b"".join(self.conn.data_to_send())
         if self.transport.is_closing():
             return
@@ -260,7 +260,7 @@ class InboundProtocol(WebSocketsSansIOProtocol):
         for handle in (self._turn, self._rest):
             if handle is not None:
                 handle.cancel()
-        self._is_deaf = True
+        self._is_ignoring = True
         self._forget()
         if self._account is not None:
             self._account.leave(self.loop.time())

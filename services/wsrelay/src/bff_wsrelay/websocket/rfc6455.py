@@ -25,7 +25,7 @@ _make_decoder = codecs.getincrementaldecoder("utf-8")
 _TEXT, _CONT, _CLOSE, _PING = Opcode.TEXT, Opcode.CONT, Opcode.CLOSE, Opcode.PING
 
 
-class _Rules(Protocol):
+class _StrictProtocol(Protocol):
     _text: codecs.IncrementalDecoder | None = None
 
     def recv_frame(self, frame: Frame) -> None:
@@ -46,8 +46,8 @@ class _Rules(Protocol):
                 self._text = None
 
 
-class ServerSide(_Rules, ServerProtocol):
-    """The protocol of a connection that somebody opened to us.
+class StrictServerProtocol(_StrictProtocol, ServerProtocol):
+    """The server side of a connection.
 
     `frames` counts what arrived and `pongs` are the encoded answers to pings; both are for the caller to take.
     """
@@ -72,8 +72,8 @@ class ServerSide(_Rules, ServerProtocol):
             str(frame.data, "utf-8")
 
 
-class ClientSide(_Rules, ClientProtocol):
-    """The protocol of a connection that we opened."""
+class StrictClientProtocol(_StrictProtocol, ClientProtocol):
+    """The client side of a connection."""
 
     def parse(self) -> Generator[None]:
         """Parse what comes; interim responses (RFC 9110 section 15.2) before the one to the handshake are skipped."""

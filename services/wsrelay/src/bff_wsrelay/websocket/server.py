@@ -6,8 +6,8 @@ coroutine, a dict, a frame object, masking checks), the write itself about 9 µs
 not a server of our own or picows: handshake, limits, pings and the close handshake are uvicorn's and the websockets
 library's, tested against protocol suites, and HTTP, lifespan and draining stay in one server.
 
-The app finds the `Wire` of its connection in `scope["extensions"][EXTENSION]`, and may use `send` as well. On any other
-server the extension is missing and plain ASGI is all there is.
+The app finds the `FrameWriter` of its connection in `scope["extensions"][EXTENSION]`, and may use `send` as well. On
+any other server the extension is missing and plain ASGI is all there is.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from websockets.exceptions import InvalidState
 
 from bff_wsrelay.websocket.close_codes import Close
 from bff_wsrelay.websocket.inbound import InboundProtocol
-from bff_wsrelay.websocket.rfc6455 import ServerSide
+from bff_wsrelay.websocket.rfc6455 import StrictServerProtocol
 
 EXTENSION = "bff.wire"
 ABNORMAL = 1006
@@ -55,12 +55,15 @@ def encode_text(payload: bytes) -> bytes:
     return b"\x81\x7f" + size.to_bytes(8, "big") + payload
 
 
-class Wire:
-    """Direct access to one accepted connection. Not for use from other threads."""
+class FrameWriter:
+    """Writes encoded frames straight to one accepted connection. Not for use from other threads.
+
+    `get_buffered()` returns the bytes written that the operating system has not taken yet.
+    """
 
     __slots__ = ("_descriptor", "_is_closing", "_protocol", "_write", "get_buffered")
 
-    def __init__(self, protocol: "WireProtocol") -> None:
+    def __init__(self, protocol: "WebSocketProtocol") -> None:
         transport = protocol.transport
         self._protocol = protocol
         self._write = transport.write
@@ -72,12 +75,12 @@ class Wire:
 
     @property
     def is_open(self) -> bool:
-        """Tell whether frames may still be written."""
+        """Return whether frames may still be written."""
         protocol = self._protocol
         return protocol.handshake_complete and not protocol.close_sent and not self._is_closing()
 
     def write(self, frame: bytes) -> None:
-        """Write one whole encoded frame; after a close it is dropped. Never waits: look at `buffered` before.
+        """Write one whole encoded frame; after a close it is dropped. Never waits: look at `get_buffered()` before.
 
         While nothing is buffered the system call is made here, which halves what the transport adds to it; the
         transport takes what the kernel does not. A descriptor is only used while its transport is not closing, so it
@@ -100,13 +103,8 @@ class Wire:
             self._write(frame[sent:])
 
     @property
-    def buffered(self) -> int:
-        """Bytes written that the operating system has not taken yet."""
-        return self.get_buffered()
-
-    @property
     def is_paused(self) -> bool:
-        """Tell whether the transport is above its high-water mark."""
+        """Return whether the transport is above its high-water mark."""
         return not self._protocol.writable.is_set()
 
     def limit_message(self, size: int) -> None:
@@ -130,20 +128,22 @@ class Wire:
         self._protocol.close_now(code, reason)
 
 
-class WireProtocol(InboundProtocol):
-    """uvicorn's protocol with a `Wire` in the scope, honest close codes and no connection that lingers for ever."""
+class WebSocketProtocol(InboundProtocol):
+    """uvicorn's protocol with a `FrameWriter` in the scope, correct close codes and closes that take bounded time."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.logger = _log
-        self.conn = ServerSide(extensions=self.conn.available_extensions, max_size=self.config.ws_max_size, logger=_log)
-        self._told_end = False
+        self.conn = StrictServerProtocol(
+            extensions=self.conn.available_extensions, max_size=self.config.ws_max_size, logger=_log
+        )
+        self._end_reported = False
         self._axe: asyncio.TimerHandle | None = None
 
     async def run_asgi(self) -> None:
         """Run the app with the extension in its scope."""
         extensions = cast("dict[str, Any]", self.scope["extensions"])
-        extensions[EXTENSION] = Wire(self)
+        extensions[EXTENSION] = FrameWriter(self)
         try:
             await super().run_asgi()
         finally:
@@ -173,21 +173,21 @@ class WireProtocol(InboundProtocol):
 
     def handle_close(self, event: Any) -> None:
         """Note that the viewer closed by the book; its code is the one the app sees."""
-        self._told_end = True
+        self._end_reported = True
         super().handle_close(event)
         self._expect_end()
 
     def end_refused(self, close: Close) -> None:
-        """Note that the app is told why the connection failed."""
-        self._told_end = True
+        """Note that the app learns why the connection failed."""
+        self._end_reported = True
         super().end_refused(close)
         self._expect_end()
 
     def keepalive_timeout(self) -> None:
         """Cut a viewer that does not answer pings.
 
-        One that still has messages before the ping has not had it yet; whether it takes any is its door's affair. One
-        that is not read on purpose may have answered.
+        One that still has messages before the ping has not had it yet; whether it takes any is for its endpoint to
+        judge. One that is not read on purpose may have answered.
         """
         if self.ping_timeout is not None and (self.transport.get_write_buffer_size() or self.is_unread):
             self.pong_timer = self.loop.call_later(self.ping_timeout, self.keepalive_timeout)
@@ -197,7 +197,7 @@ class WireProtocol(InboundProtocol):
 
     def shutdown(self) -> None:
         """Close for the end of the process."""
-        self._told_end = self._told_end or self.handshake_complete
+        self._end_reported = self._end_reported or self.handshake_complete
         super().shutdown()
         self._expect_end()
 
@@ -205,7 +205,7 @@ class WireProtocol(InboundProtocol):
         """Report a connection that vanished as 1006 (RFC 6455 section 7.1.5), not as one without a code."""
         if self._axe is not None:
             self._axe.cancel()
-        if self.handshake_complete and not self._told_end:
+        if self.handshake_complete and not self._end_reported:
             self.queue.put_nowait({"type": "websocket.disconnect", "code": ABNORMAL})
         super().connection_lost(exc)
 
@@ -215,8 +215,8 @@ class WireProtocol(InboundProtocol):
             with contextlib.suppress(InvalidState):
                 self.conn.send_close(code, reason)
                 self.transport.write(b"".join(self.conn.data_to_send()))
-            self.close_sent = self._told_end = True
-            self.writable.set()  # nobody has to wait for room any more
+            self.close_sent = self._end_reported = True
+            self.writable.set()  # release whoever waits for room
             self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
             self.read_paused = False
             self.go_on()

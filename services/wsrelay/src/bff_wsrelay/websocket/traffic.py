@@ -1,11 +1,11 @@
-"""How much viewers may send: allowances for each connection, each client address and the process. Pure.
+"""How much clients may send: token buckets by connection and client address, and bytes held in memory. Pure.
 
 Every frame counts, whatever its kind, because each costs the event loop the same few microseconds, and so does every
 byte. Messages that have begun and not ended count by their bytes, because they are memory until they end.
 
-    frames of one connection     above the allowance the connection is closed (1008)
+    frames of one connection     above the rate the connection is closed (1008)
     frames of one client         above it, the client's connections are not read until there is room: its pages share
-    bytes of one client          the allowance, so that no page is closed for what another one does
+    bytes of one client          the rate, so that no page is closed for what another one does
     unfinished bytes             of one client above the limit: closed (1008); of the process: closed (1013)
 
 Times are monotonic seconds given by the caller.
@@ -30,10 +30,10 @@ SETTLE_FRAMES, SETTLE_BYTES = 16, 4096
 """A connection's account is settled whenever so much has come in, so that a lone frame costs next to nothing."""
 
 SMALL = 4096
-"""Unfinished bytes of a connection that are nobody's concern: a small message may arrive in two halves."""
+"""Unfinished bytes of a connection that do not count: a small message may arrive in two halves."""
 
 MAX_IDLE = 10_000
-"""Addresses without a connection that are remembered until their allowance is whole again."""
+"""Addresses without a connection that are remembered until their buckets are full again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +71,11 @@ class _Client:
         self.connections = self.unfinished = 0
 
     def is_new(self, now: float) -> bool:
-        """Tell whether nothing is lost by forgetting it."""
+        """Return whether nothing is lost by forgetting it."""
         return all(bucket is None or bucket.is_full(now) for bucket in (self.frames, self.bytes))
 
 
-class Traffic:
+class TrafficMeter:
     """What all viewers of a process send."""
 
     def __init__(self, limits: TrafficLimits, metrics: TrafficMetrics | None = None) -> None:
@@ -107,7 +107,7 @@ class Traffic:
             self._idle[client.address] = None
 
     def _forget(self, now: float) -> None:
-        """Drop up to two addresses whose allowance is whole, and whatever is over the bound, the oldest first."""
+        """Drop up to two addresses whose buckets are full, and whatever is over the bound, the oldest first."""
         for _ in range(min(2, len(self._idle))):
             oldest = next(iter(self._idle))
             if len(self._idle) <= MAX_IDLE and not self._clients[oldest].is_new(now):
@@ -120,7 +120,7 @@ class Account:
 
     __slots__ = ("_bytes", "_client", "_frames", "_new", "_own", "_traffic", "_unfinished")
 
-    def __init__(self, traffic: Traffic, client: _Client) -> None:
+    def __init__(self, traffic: TrafficMeter, client: _Client) -> None:
         self._traffic, self._client = traffic, client
         self._own = _bucket(traffic.limits.frames_per_second)
         self._new = self._frames = self._bytes = self._unfinished = 0
@@ -145,7 +145,7 @@ class Account:
         return seconds
 
     def wait(self, now: float) -> float:
-        """Pay by the client's allowances what there is room for; return the seconds until there is for the rest."""
+        """Take from the client's buckets what they hold; return the seconds until there is for the rest."""
         client, seconds = self._client, 0.0
         if self._frames and client.frames is not None:
             if client.frames.take(now, amount := min(self._frames, client.frames.burst)):

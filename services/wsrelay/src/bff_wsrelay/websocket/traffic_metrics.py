@@ -1,4 +1,4 @@
-"""What Prometheus learns of the limits on what viewers send. No I/O."""
+"""Prometheus metrics of the limits on incoming WebSocket frames. No I/O."""
 
 from prometheus_client import CollectorRegistry, Counter
 
@@ -20,7 +20,7 @@ class TrafficMetrics:
         self.unfinished = refused.labels("unfinished")
         self.pauses = Counter(
             "bff_websocket_pauses_total",
-            "Times that a connection was not read because its client address was above its allowance",
+            "Times that a connection was not read because its client address was above its limit",
             registry=registry,
         )
         self.unfinished_bytes = gauge(
