@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.hostile.attacker import Attacker, playback
-from tests.chaos.hostile.harness import honest, unharmed
+from tests.chaos.hostile.harness import BACKENDS_OWN, honest, unharmed
 from tests.chaos.hostile.target import Target, start_target
 from tests.support.http1 import Message
 from tests.support.rfc6455 import CLOSE, PING, PONG, Peer, frame
@@ -68,7 +68,7 @@ async def test_bodies_that_unpack_to_far_too_much_cost_neither_memory_nor_time(t
             if time.monotonic() > until:
                 break
         assert most < witness.before.memory["aggregator"] + 96 * MEBI
-    await unharmed(target, witness)
+    await unharmed(target, witness, BACKENDS_OWN)
 
 
 async def test_odd_values_cost_only_the_part_or_row_that_holds_them(target: Target) -> None:
@@ -89,7 +89,7 @@ async def test_odd_values_cost_only_the_part_or_row_that_holds_them(target: Targ
     assert "2" in [order["order_id"] for order in whole.json()["orders"] or [{"order_id": "2"}]]
     assert len(bars.json()["bars"]) == 1
     assert b"INTERNAL" not in whole.content + lines.content
-    await unharmed(target, witness)
+    await unharmed(target, witness, BACKENDS_OWN)
 
 
 async def test_one_malformed_run_among_twenty_good_ones_costs_their_viewers_no_frame(target: Target) -> None:
@@ -104,7 +104,7 @@ async def test_one_malformed_run_among_twenty_good_ones_costs_their_viewers_no_f
             await asyncio.sleep(max(0.0, witness.began + ATTACK_S - time.monotonic()))
     assert min(counts[:GOOD]) >= 0.95 * FRAMES_S * PLAY_S, counts
     assert min(counts[GOOD:]) > 0, "what can be read of a malformed run is played"
-    await unharmed(target, witness)
+    await unharmed(target, witness, BACKENDS_OWN)
 
 
 async def frames(peer: Peer | Message, seconds: float) -> int:

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.chaos.hostile.attacker import Attacker, playback
-from tests.chaos.hostile.harness import honest, unharmed
+from tests.chaos.hostile.harness import BACKENDS_OWN, honest, unharmed
 from tests.chaos.hostile.target import WAIT_S, Target, longest_run
 from tests.support.http1 import Message
 from tests.support.rfc6455 import CLOSE, Peer, Seen
@@ -28,7 +28,7 @@ async def test_runs_that_are_asked_for_and_left_at_once_disturb_nobody(target: T
             await asyncio.sleep(0.05)
             attacker.drop(writer)
         await asyncio.sleep(ATTACK_S)
-    await unharmed(target, witness)
+    await unharmed(target, witness, BACKENDS_OWN)
 
 
 async def test_idle_viewers_with_a_cookie_each_leave_room_for_a_newcomer(target: Target) -> None:
@@ -50,7 +50,7 @@ async def test_idle_viewers_with_a_cookie_each_leave_room_for_a_newcomer(target:
             while b'"frame"' not in (seen := await peer.frame() or CLOSED).payload:
                 assert seen.opcode != CLOSE, seen
         print(f"relay {(await asyncio.to_thread(target.memory, 'wsrelay')) >> 20} MiB with {IDLE} idle viewers")
-    await unharmed(target, witness)
+    await unharmed(target, witness, BACKENDS_OWN)
 
 
 async def test_a_flood_of_refused_streams_disturbs_nobody(target: Target) -> None:
@@ -67,4 +67,4 @@ async def test_a_flood_of_refused_streams_disturbs_nobody(target: Target) -> Non
                 else:
                     answer.leave()
     assert number > 20
-    await unharmed(target, witness)
+    await unharmed(target, witness, BACKENDS_OWN)
