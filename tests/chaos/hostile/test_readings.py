@@ -1,6 +1,7 @@
 """Strangers who have runs read that nobody watches, or whose streams are refused without end."""
 
 import asyncio
+import os
 import time
 
 import pytest
@@ -31,6 +32,7 @@ async def test_runs_that_are_asked_for_and_left_at_once_disturb_nobody(target: T
     await unharmed(target, witness, BACKENDS_OWN)
 
 
+@pytest.mark.skipif(os.environ.get("CHAOS") != "all", reason="part of make chaos: the logs stay for BFF_LOG_LINGER")
 async def test_idle_viewers_with_a_cookie_each_leave_room_for_a_newcomer(target: Target) -> None:
     run_id, user = await asyncio.to_thread(longest_run, target)
     async with (
