@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from bff_aggregator.charts.query import ChartQuery, Timeframe
+from bff_aggregator.charts.query import ChartQuery
 from bff_aggregator.charts.resample import sizes
-from bff_aggregator.charts.service import SOURCES, clock_of
+from bff_aggregator.charts.service import clock_of
+from bff_aggregator.charts.timeframes import Timeframe
 from tests.aggregator.conftest import Demo, StartAggregator
 from tests.support import chart_reference as reference
 
@@ -36,7 +37,7 @@ def direct(demo: Demo, query: ChartQuery) -> list[dict[str, Any]]:
     bars: list[dict[str, Any]] = answer.json()["bars"] if answer.status_code == 200 else []
     if len(bars) <= query.target:
         return bars
-    clock = clock_of(query, SOURCES[query.timeframe])
+    clock = clock_of(query, query.timeframe.source)
     how = {"daily": clock.daily, "extended": clock.extended, "early": closes_early, "minutes": clock.minutes}
     merged = (reference.buckets(bars, size, **how) for size in sizes(clock))
     return next(buckets for buckets in merged if len(buckets) <= query.target)

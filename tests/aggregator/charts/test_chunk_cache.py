@@ -15,7 +15,8 @@ import pytest
 from redis import RedisCluster
 
 from bff_aggregator.cache.entry import NO_GENERATION, Scope, pack_entry, unpack_entry
-from bff_aggregator.charts.query import ChartQuery, Timeframe
+from bff_aggregator.charts.query import ChartQuery
+from bff_aggregator.charts.timeframes import Timeframe
 from bff_demo.options import Options
 from bff_demo.server import DemoServer
 from tests.aggregator.charts.test_chart_data import PATH, as_rows, direct, parameters, random_query

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bff_aggregator.backend.bar_calls import Source
-from bff_aggregator.backend.bars import Bars
+from bff_aggregator.backend.bars import Bars, Source
 from bff_aggregator.charts import chunk_codec, chunk_plan
 from bff_aggregator.charts.chunk_codec import Unreadable
 

@@ -10,7 +10,8 @@ import pytest
 
 from bff_aggregator.backend.bars import Bars
 from bff_aggregator.charts.encode import Facts, encode
-from bff_aggregator.charts.query import ChartQuery, Format, Timeframe
+from bff_aggregator.charts.query import ChartQuery, Format
+from bff_aggregator.charts.timeframes import Timeframe
 
 FACTS = Facts(3, 3, "1H", False, 1, 0, "cache", True, False, 0, 1.25)
 

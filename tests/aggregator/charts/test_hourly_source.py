@@ -12,8 +12,9 @@ from bff_aggregator.backend import bars_reader
 from bff_aggregator.backend.bars import Bars
 from bff_aggregator.charts import hourly_source
 from bff_aggregator.charts.hourly_source import NotInterchangeable, may_stand_in, require_fit
-from bff_aggregator.charts.query import ChartQuery, Timeframe
+from bff_aggregator.charts.query import ChartQuery
 from bff_aggregator.charts.resample import MINUTES, Size, Span, bucket, merge, resample
+from bff_aggregator.charts.timeframes import Timeframe
 from bff_demo.market import build_market
 from tests.aggregator.charts.test_resample import EPOCH, HOUR, MINUTE, from_demo, generated
 

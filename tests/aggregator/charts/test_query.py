@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bff_aggregator.charts.query import ChartQuery, Format, Timeframe, parse
+from bff_aggregator.charts.query import ChartQuery, Format, parse
+from bff_aggregator.charts.timeframes import Timeframe
 from bff_shared.errors import InvalidRequest
 
 TODAY = date(2025, 6, 30)

@@ -3,8 +3,9 @@ from datetime import date
 
 import pytest
 
-from bff_aggregator.charts.query import ChartQuery, Timeframe
+from bff_aggregator.charts.query import ChartQuery
 from bff_aggregator.charts.response_cache import OVERHEAD, Representation, ResponseCache
+from bff_aggregator.charts.timeframes import Timeframe
 
 NOW = 1000.0
 

@@ -6,12 +6,11 @@ import urllib.parse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from enum import StrEnum
 
 import httpx
 
 from bff_aggregator.backend import bars_reader
-from bff_aggregator.backend.bars import empty
+from bff_aggregator.backend.bars import Source, empty
 from bff_aggregator.backend.bars_reader import Parsed
 from bff_aggregator.backend.refusal import BackendRefusal
 from bff_shared.errors import BackendMalformed, BackendUnavailable
@@ -21,14 +20,6 @@ from bff_shared.upstream.client import BackendResponse, Call, Upstream, credenti
 log = logging.getLogger(__name__)
 PASSED_ON = frozenset((401, 403, 429))
 _THREAD_BYTES = 64 * 1024
-
-
-class Source(StrEnum):
-    """A kind of bars that the backend has; the value is the endpoint's name."""
-
-    DAILY = "daily"
-    HOUR = "hour"
-    MINUTE = "minute"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Bars as NumPy columns. Pure.
+"""The kinds of bars that the backend has, and bars as NumPy columns. Pure.
 
 `t` is a bar's start in UTC seconds (int64, strictly ascending), `o h l c` are float64, `v` is int64, and `n`, the
 number of trades that daily bars have, int64 or None.
@@ -6,12 +6,30 @@ number of trades that daily bars have, int64 or None.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+
+
+class Source(StrEnum):
+    """A kind of bars that the backend has: the last part of its path, and the minutes of trading in a bar."""
+
+    minutes: int
+
+    def __new__(cls, name: str, minutes: int) -> Self:
+        """Make a row of the table."""
+        row = str.__new__(cls, name)
+        row._value_, row.minutes = name, minutes
+        return row
+
+    DAILY = "daily", 390
+    HOUR = "hour", 60
+    MINUTE = "minute", 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,7 +8,8 @@ from datetime import UTC, date, datetime
 import orjson
 
 from bff_aggregator.backend import bar_calls
-from bff_aggregator.backend.bar_calls import Range, Source
+from bff_aggregator.backend.bar_calls import Range
+from bff_aggregator.backend.bars import Source
 from bff_aggregator.backend.bars_reader import Parsed
 from bff_aggregator.cache.entry import FillResult, Scope
 from bff_aggregator.cache.loader import Loader

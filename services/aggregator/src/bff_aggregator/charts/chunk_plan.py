@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from bff_aggregator.backend.bar_calls import Source
+from bff_aggregator.backend.bars import Source
 from bff_aggregator.cache.entry import STALE_IF_ERROR
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0

@@ -10,9 +10,9 @@ from datetime import date, timedelta
 
 import numpy as np
 
-from bff_aggregator.backend.bars import Bars
+from bff_aggregator.backend.bars import Bars, Source
 from bff_aggregator.charts import sessions
-from bff_aggregator.charts.query import ChartQuery, Timeframe
+from bff_aggregator.charts.query import ChartQuery
 from bff_aggregator.charts.resample import MINUTES
 
 HOUR = 60
@@ -32,7 +32,7 @@ def may_stand_in(query: ChartQuery, today: date) -> bool:
     It may not while 39 minutes fit even if every weekday were a session. Outside of regular hours a UTC date may end
     within an hour.
     """
-    if query.timeframe not in {Timeframe.MINUTE, Timeframe.DECIMATED} or not query.rth_only:
+    if query.timeframe.source is not Source.MINUTE or not query.rth_only:
         return False
     end = min(query.last, today) + timedelta(days=1)
     weekdays = int(np.busday_count(query.first, end)) if query.first < end else 0

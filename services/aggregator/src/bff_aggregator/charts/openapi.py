@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from bff_aggregator.charts.query import DEFAULT_TARGET, MAX_TARGET, MIN_TARGET, Format, Timeframe
+from bff_aggregator.charts.query import DEFAULT_TARGET, MAX_TARGET, MIN_TARGET, Format
+from bff_aggregator.charts.timeframes import Timeframe
 
 _SYMBOL = {"type": "string", "pattern": r"^[A-Za-z0-9.\-_/]{1,15}$", "minLength": 1, "maxLength": 15}
 _DATE = {"type": "string", "format": "date", "pattern": r"^(19[7-9]|20[0-9])[0-9]-[0-9]{2}-[0-9]{2}$"}

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from enum import StrEnum
 from urllib.parse import parse_qsl
 
+from bff_aggregator.charts.timeframes import BY_NAME, Timeframe
 from bff_shared.errors import InvalidRequest
 
 DEFAULT_TARGET, MIN_TARGET, MAX_TARGET = 10_000, 100, 50_000
@@ -31,15 +32,6 @@ _NAMES = {
 }
 
 
-class Timeframe(StrEnum):
-    """What a bar covers; `1M_DECIMATED` is `1M` under the name that the backend's endpoint had."""
-
-    DAY = "1D"
-    HOUR = "1H"
-    MINUTE = "1M"
-    DECIMATED = "1M_DECIMATED"
-
-
 class Format(StrEnum):
     """How an answer spells its bars."""
 
@@ -47,10 +39,6 @@ class Format(StrEnum):
     COLUMNS = "columns"
     POINTS = "points"
     ARROW = "arrow"
-
-
-# A minute is 48 bytes in memory here and 84 in the backend's answer: ten years are what one request may cost.
-MAX_YEARS = {Timeframe.DAY: 50, Timeframe.HOUR: 30, Timeframe.MINUTE: 10, Timeframe.DECIMATED: 10}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +115,10 @@ class _Fields:
     def timeframe(self) -> Timeframe:
         """Read the timeframe."""
         value = self.text("timeframe")
-        if value is not None and value.upper() not in {*Timeframe}:
+        found = BY_NAME.get(value.upper()) if value else None
+        if value is not None and found is None:
             self.wrong["timeframe"] = f"expected one of {', '.join(Timeframe)}"
-        return Timeframe(value.upper()) if value and "timeframe" not in self.wrong else Timeframe.DAY
+        return found or Timeframe.DAY
 
     def format(self) -> Format:
         """Read the format."""
@@ -189,6 +178,6 @@ def _bad_range(query: ChartQuery, today: date) -> dict[str, str]:
         wrong["to_date"] = "too far in the future"
     elif query.last < query.first:
         wrong |= {"from_date": "after to_date", "to_date": "before from_date"}
-    elif (query.last - query.first).days > 366 * MAX_YEARS[query.timeframe]:
-        wrong["to_date"] = f"more than {MAX_YEARS[query.timeframe]} years after from_date"
+    elif (query.last - query.first).days > 366 * query.timeframe.max_years:
+        wrong["to_date"] = f"more than {query.timeframe.max_years} years after from_date"
     return wrong

@@ -37,7 +37,7 @@ Size = int | Span
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decimated:
-    """Bars after decimation; `stride` is minutes of trading per bucket."""
+    """Bars of `stride` minutes of trading; `decimated` if these are more than the finest that was asked for."""
 
     bars: Bars
     decimated: bool
@@ -48,10 +48,12 @@ class Decimated:
 class Clock:
     """What the bars of one source mean: their length in minutes, and whether they are stamped by date or by moment.
 
-    With `extended` hours a session reaches from midnight to midnight in New York; regular ones from 09:30 to the close.
+    No bucket is shorter than `finest` minutes. With `extended` hours a session reaches from midnight to midnight in New
+    York; regular ones from 09:30 to the close.
     """
 
     minutes: int
+    finest: int = 1
     daily: bool = False
     extended: bool = False
 
@@ -61,8 +63,9 @@ def resample(bars: Bars, target: int, clock: Clock) -> Decimated:
 
     Raises ValueError where not even years are few enough.
     """
-    if len(bars) <= target:
-        return Decimated(bars, decimated=False, stride=clock.minutes)
+    finest = max(clock.finest, clock.minutes)
+    if not len(bars) or (finest == clock.minutes and len(bars) <= target):
+        return Decimated(bars, decimated=False, stride=finest)
     days = _Days(bars.t, clock)
     for size in sizes(clock):
         # A bucket of s minutes holds at most s / minutes bars, so most sizes are ruled out without a look at the data.
@@ -71,13 +74,14 @@ def resample(bars: Bars, target: int, clock: Clock) -> Decimated:
         first, stamps = days.cut(size)
         if len(first) <= target:
             stride = size.value if isinstance(size, Span) else size
-            return Decimated(merge(bars, first, stamps), decimated=True, stride=stride)
+            return Decimated(merge(bars, first, stamps), decimated=stride > finest, stride=stride)
     raise ValueError(f"{len(bars)} bars do not fit {target} points in any size")
 
 
 def sizes(clock: Clock) -> list[Size]:
     """Return the ladder for bars of one source, finest first."""
-    inner: list[Size] = [] if clock.daily else [m for m in MINUTES if m > clock.minutes and m % clock.minutes == 0]
+    least = max(clock.minutes + 1, clock.finest)
+    inner: list[Size] = [] if clock.daily else [m for m in MINUTES if m >= least and m % clock.minutes == 0]
     return [*inner, *(span for span in Span if not (clock.daily and span is Span.SESSION))]
 
 

@@ -7,35 +7,28 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date
 
-from bff_aggregator.backend.bar_calls import Source
+from bff_aggregator.backend.bars import Source
 from bff_aggregator.cache.entry import Entry, FillResult, Scope, State
 from bff_aggregator.cache.loader import Loaded, Loader
 from bff_aggregator.cache.store import Store
 from bff_aggregator.charts import chunk_codec, chunk_fetcher, chunk_plan, hourly_source
 from bff_aggregator.charts.chunk_fetcher import ChunkFetcher
 from bff_aggregator.charts.encode import Encoded, Facts, encode
-from bff_aggregator.charts.query import ChartQuery, Timeframe
+from bff_aggregator.charts.query import ChartQuery
 from bff_aggregator.charts.resample import Clock, resample
+from bff_aggregator.charts.timeframes import unmerged
 from bff_shared.errors import BackendMalformed
 from bff_shared.http.headers import Header
 from bff_shared.upstream.client import Upstream
 
 NAMESPACE = "chart"
-SOURCES = {
-    Timeframe.DAY: Source.DAILY,
-    Timeframe.HOUR: Source.HOUR,
-    Timeframe.MINUTE: Source.MINUTE,
-    Timeframe.DECIMATED: Source.MINUTE,
-}
-_MINUTES = {Source.DAILY: 390, Source.HOUR: 60, Source.MINUTE: 1}
-_TIMEFRAMES = {Source.DAILY: Timeframe.DAY, Source.HOUR: Timeframe.HOUR, Source.MINUTE: Timeframe.MINUTE}
 _DAY = 86_400
 _THREAD_BYTES = 256 * 1024
 
 
 def clock_of(query: ChartQuery, source: Source) -> Clock:
     """Return what the bars that a query is answered from mean."""
-    return Clock(_MINUTES[source], daily=source is Source.DAILY, extended=not query.rth_only)
+    return Clock(source.minutes, query.timeframe.minutes, daily=source is Source.DAILY, extended=not query.rth_only)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +102,7 @@ class ChartService:
             else None
         )
         if chart is None:
-            source = SOURCES[query.timeframe]
+            source = query.timeframe.source
             chart = await self._make(work, source, await self._load(work, source))
         if not chart.facts.source_bars:
             await self._require_extent(query, scope, credentials, deadline)
@@ -202,14 +195,14 @@ def assemble(query: ChartQuery, found: Sequence[Entry], origin: _Origin) -> tupl
     source = origin.source
     piece = chunk_codec.join([item.value for item in found])
     bars = piece.bars.between(_seconds(query.first), _seconds(query.last) + _DAY)
-    stands_in = source is not SOURCES[query.timeframe]
+    stands_in = source is not query.timeframe.source
     if stands_in:
         hourly_source.require_fit(bars, piece.rejected, query.target)
     done = resample(bars, query.target, clock_of(query, source))
     facts = Facts(
         total_bars=len(done.bars),
         source_bars=len(bars),
-        source_timeframe=_TIMEFRAMES[source],
+        source_timeframe=unmerged(source),
         decimated=done.decimated or stands_in,
         stride=done.stride,
         rejected_bars=piece.rejected,
