@@ -47,6 +47,9 @@ GAP_TIMES = 2.0
 P99_S, P99_TIMES = 0.05, 3.0
 """The 99th percentile of a kind of request may be so long, or so many times its usual."""
 
+LATE_TIMES = 3.0
+"""So many times what the machine let the user's own process wait is added to both: as many processes are on the way."""
+
 BACK_S = 30.0
 """By then memory and files are back."""
 
@@ -71,6 +74,7 @@ class Witness:
     frames: list[float] = field(default_factory=list)
     closes: list[tuple[float, int]] = field(default_factory=list)
     requests: list[tuple[str, float, float, int]] = field(default_factory=list)
+    late: list[tuple[float, float]] = field(default_factory=list)
 
     @property
     def usual_gap_s(self) -> float:
@@ -82,6 +86,11 @@ class Witness:
         """The longest pause between two frames during the attack."""
         last = max((at for at in self.frames if at <= self.began), default=self.began)
         return _longest_gap([last, *(at for at in self.frames if self.began < at <= self.ended)], self.ended)
+
+    @property
+    def machine_s(self) -> float:
+        """What a busy machine may have added to a request or a pause during the attack."""
+        return LATE_TIMES * max((late for at, late in self.late if self.began < at <= self.ended), default=0.0)
 
     def latencies(self, kind: str, *, usual: bool = False) -> list[float]:
         """Return how long the requests of a kind took that were under way during the attack, or before it."""
@@ -97,7 +106,7 @@ class Witness:
     def harm(self, unjudged: Collection[str] = ()) -> list[str]:
         """Return what the attack did to this user beyond what it may, leaving out the latency of `unjudged` kinds."""
         found = []
-        allowed = max(GAP_S, GAP_TIMES * self.usual_gap_s)
+        allowed = max(GAP_S, GAP_TIMES * self.usual_gap_s) + self.machine_s
         if self.worst_gap_s > allowed:
             found.append(f"no frame for {self.worst_gap_s * 1000:.0f} ms ({self.usual_gap_s * 1000:.0f} before)")
         if closes := [code for at, code in self.closes if self.began < at <= self.ended]:
@@ -106,7 +115,7 @@ class Witness:
             found.append(f"requests were answered {failed}")
         for kind in sorted({row[0] for row in self.requests}.difference(unjudged)):
             usual, now = percentile(self.latencies(kind, usual=True)), percentile(self.latencies(kind))
-            if now > max(P99_S, P99_TIMES * usual):
+            if now > max(P99_S, P99_TIMES * usual) + self.machine_s:
                 found.append(f"p99 of {kind} is {now * 1000:.0f} ms ({usual * 1000:.0f} before)")
         return found
 
@@ -118,8 +127,9 @@ class Witness:
             f"{percentile(self.latencies(kind)) * 1000:.0f} ms"
             for kind in kinds
         ]
+        late = f"the machine's own lateness {self.machine_s / LATE_TIMES * 1000:.0f} ms"
         gaps = f"worst gap {self.usual_gap_s * 1000:.0f} → {self.worst_gap_s * 1000:.0f} ms"
-        return f"{gaps}; p99: {', '.join(figures)}; statuses {dict(self.statuses())}"
+        return f"{gaps}; p99: {', '.join(figures)}; {late}; statuses {dict(self.statuses())}"
 
 
 def percentile(durations: list[float], share: float = 0.99) -> float:
@@ -154,7 +164,8 @@ async def honest(target: Target) -> AsyncIterator[Witness]:
         process.stdin.close()
         async with asyncio.timeout(READY_S):
             seen = json.loads(await process.stdout.readline())
-        witness.frames, witness.closes, witness.requests = seen["frames"], seen["closes"], seen["requests"]
+        witness.frames, witness.closes = seen["frames"], seen["closes"]
+        witness.requests, witness.late = seen["requests"], seen["late"]
         print(witness)
     finally:
         if process.returncode is None:

@@ -3,9 +3,10 @@
     python -m tests.chaos.hostile.witness ORIGIN TOKEN RUN_ID
 
 Prints `ready` once everything has been answered once, then goes on until its standard input ends, and prints one line
-of JSON: `{"frames": [seconds…], "closes": [[second, code]…], "requests": [[kind, second, duration, status]…]}`. Seconds
-are of the monotonic clock, which all processes of a machine share. It is a process of its own because an attacker in
-the same event loop would delay its measurements.
+of JSON: `{"frames": [seconds…], "closes": [[second, code]…], "requests": [[kind, second, duration, status]…],
+"late": [[second, by]…]}`. Seconds are of the monotonic clock, which all processes of a machine share. It is a process
+of its own because an attacker in the same event loop would delay its measurements. `late` says how much later than
+asked the machine let this process run, for what a busy machine does to measurements is nobody's attack.
 """
 
 import asyncio
@@ -27,6 +28,9 @@ PAUSE_S = 0.05
 
 RETRY_S = 0.1
 REQUEST_S = 20.0
+TICK_S = 0.01
+LATE_S = 0.002
+"""Lateness of a tick that is worth noting."""
 REFUSED, ABNORMAL, BROKEN = 0, 1006, 0
 """In place of a close code or a status: no handshake, no close frame, no whole response."""
 
@@ -52,10 +56,12 @@ class Honest:
     frames: list[float] = field(default_factory=list)
     closes: list[tuple[float, int]] = field(default_factory=list)
     requests: list[tuple[str, float, float, int]] = field(default_factory=list)
+    late: list[tuple[float, float]] = field(default_factory=list)
 
     async def live(self) -> None:
         """Watch and ask until cancelled."""
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._tick())
             tasks.create_task(self._watch())
             for kind, target in targets(self.run_id).items():
                 tasks.create_task(self._ask(kind, target))
@@ -63,6 +69,13 @@ class Honest:
     def well(self) -> bool:
         """Tell whether a frame arrived and every kind of request was answered."""
         return bool(self.frames) and {row[0] for row in self.requests if row[3] == 200} == {*targets(self.run_id)}
+
+    async def _tick(self) -> None:
+        while True:
+            due = time.monotonic() + TICK_S
+            await asyncio.sleep(TICK_S)
+            if (late := (now := time.monotonic()) - due) > LATE_S:
+                self.late.append((now, late))
 
     async def _watch(self) -> None:
         url = f"{self.origin.replace('http', 'ws', 1)}/api/v1/runs/{self.run_id}/stream?autoplay=1&speed=1"
@@ -116,7 +129,7 @@ async def main(origin: str, token: str, run_id: str) -> dict[str, Any]:
         living.result()
     living.cancel()
     await asyncio.wait((living,))
-    return {"frames": user.frames, "closes": user.closes, "requests": user.requests}
+    return {"frames": user.frames, "closes": user.closes, "requests": user.requests, "late": user.late}
 
 
 if __name__ == "__main__":
