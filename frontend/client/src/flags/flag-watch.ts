@@ -1,9 +1,12 @@
 /**
  * Decides when flags are evaluated again: on the server's event, else by polling. One tab of a browser holds the event
- * stream for all, because a browser opens six HTTP/1.1 connections to an origin, whatever the number of its tabs.
+ * stream for all, because a browser opens six HTTP/1.1 connections to an origin, whatever the number of its tabs; it
+ * evaluates for all as well, and the others take its evaluation over.
  */
 
 const SLOW_POLL_MS = 30_000;
+/** An event reaches every browser at once: each waits a random part of this before it asks. */
+const EVENT_JITTER_MS = 200;
 /** An event stream that was open for this long was healthy: its next failure starts the backoff anew. */
 const HEALTHY_AFTER_MS = 10_000;
 
@@ -48,6 +51,10 @@ export interface WatchOptions {
   pollMs: number;
   /** Evaluate the flags. Never rejects. */
   refresh(): Promise<RefreshResult>;
+  /** Return the last evaluation, for the other tabs; it has to survive a structured clone. */
+  evaluation(): unknown;
+  /** Take another tab's evaluation over; returns false where it is of no use here, and this tab has to ask by itself. */
+  adopt(evaluation: unknown): boolean;
 }
 
 export class FlagWatch {
@@ -62,12 +69,15 @@ export class FlagWatch {
   /** Aborting it resigns as leader, or leaves the election; null while the tab is hidden. */
   #candidacy: AbortController | null = null;
   #isLeader = false;
+  /** Set from an event until the flags are known again; the timer is that of the jitter. */
+  #isOutdated = false;
+  #jitter: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: WatchOptions) {
     this.#options = options;
     const { tabs, url } = options;
     this.#channel = tabs?.channel(url);
-    if (this.#channel) this.#channel.onmessage = () => void options.refresh();
+    if (this.#channel) this.#channel.onmessage = ({ data }) => this.#onTold(data);
     this.#unlisten = tabs?.on("visibilitychange", () => {
       if (this.#followVisibility()) void this.#poll();
     });
@@ -96,6 +106,8 @@ export class FlagWatch {
   /** Stop polling and listening, and resign as leader. */
   #stop(): void {
     clearTimeout(this.#timer);
+    clearTimeout(this.#jitter);
+    this.#isOutdated = false;
     this.#candidacy?.abort();
     this.#candidacy = null;
     this.#isLeader = false;
@@ -125,10 +137,7 @@ export class FlagWatch {
     const events = new Source(url);
     this.#events = events;
     this.#openedAt = Number.POSITIVE_INFINITY;
-    events.addEventListener("flags", () => {
-      this.#channel?.postMessage("flags");
-      void this.#options.refresh();
-    });
+    events.addEventListener("flags", () => this.#onChanged());
     events.onopen = () => {
       this.#openedAt = performance.now();
       this.#schedulePoll();
@@ -143,20 +152,42 @@ export class FlagWatch {
     };
   }
 
+  /**
+   * The leader has evaluated the flags. Where this tab cannot use that evaluation it asks by itself, a hidden one when it is
+   * shown; what it is answered it keeps to itself, or two users' tabs would tell each other for ever.
+   */
+  #onTold(evaluation: unknown): void {
+    if (!this.#options.adopt(evaluation)) {
+      if (this.#candidacy && !this.#isLeader) this.#onChanged();
+      return;
+    }
+    clearTimeout(this.#jitter);
+    this.#isOutdated = false;
+  }
+
+  /** The flags have changed: ask soon. */
+  #onChanged(): void {
+    clearTimeout(this.#jitter);
+    this.#isOutdated = true;
+    this.#jitter = setTimeout(() => void this.#poll(), Math.random() * EVENT_JITTER_MS);
+  }
+
   /** Schedule the next poll: slowly while an event stream is open, here or in another tab, in case an event was lost. */
   #schedulePoll(retryAfterMs: number | null = 0): void {
     clearTimeout(this.#timer);
     if (!this.#candidacy) return;
-    const isTold = !this.#isLeader || this.#events?.readyState === 1;
+    const isTold = !this.#isOutdated && (!this.#isLeader || this.#events?.readyState === 1);
     const wait = isTold ? SLOW_POLL_MS : Math.min(SLOW_POLL_MS, this.#options.pollMs * 2 ** this.#attempt);
     this.#timer = setTimeout(() => void this.#poll(), Math.max(wait * (0.75 + Math.random() / 2), retryAfterMs ?? 0));
   }
 
   async #poll(): Promise<void> {
+    const wasOutdated = this.#isOutdated;
     const { ok, changed, retryAfterMs } = await this.#options.refresh();
-    if (changed && this.#isLeader) this.#channel?.postMessage("flags");
+    if (ok && wasOutdated) this.#isOutdated = false;
+    if (ok && this.#isLeader && (wasOutdated || changed)) this.#channel?.postMessage(this.#options.evaluation());
     // Who wants no event stream has chosen to poll, and goes on at that pace for as long as it is answered.
-    const works = this.#options.EventSource ? this.#events?.readyState === 1 : ok;
+    const works = this.#options.EventSource ? this.#events?.readyState === 1 && !this.#isOutdated : ok;
     this.#attempt = works ? 0 : this.#attempt + 1;
     this.#openEvents();
     this.#schedulePoll(retryAfterMs);

@@ -35,6 +35,13 @@ interface StoredFlags {
   overrides?: Record<string, boolean>;
 }
 
+/** What a tab tells the others of its evaluation, which is theirs if they have the same targeting key. */
+interface SharedEvaluation {
+  key: string | undefined;
+  flags: Record<string, FlagState>;
+  etag: string | null;
+}
+
 const STORAGE_KEY = "bff-flags";
 
 export class OfrepFlags implements FlagSource {
@@ -98,8 +105,15 @@ export class OfrepFlags implements FlagSource {
     this.#unlisten ??= tabs?.on("storage", () => this.#onStorage());
     await this.#refresh();
     if (this.#closed || this.#watch) return;
-    const ask = (): Promise<RefreshResult> => this.#refresh();
-    this.#watch = new FlagWatch({ url: `${baseUrl}/api/v1/flags/events`, EventSource, tabs, pollMs, refresh: ask });
+    this.#watch = new FlagWatch({
+      url: `${baseUrl}/api/v1/flags/events`,
+      EventSource,
+      tabs,
+      pollMs,
+      refresh: () => this.#refresh(),
+      evaluation: (): SharedEvaluation => ({ key: this.#stored.key, flags: this.#flags, etag: this.#etag }),
+      adopt: (evaluation) => this.#adopt(evaluation),
+    });
   }
 
   close(): void {
@@ -168,6 +182,15 @@ export class OfrepFlags implements FlagSource {
       // What was known last goes on to count.
       return { ok: false, changed: false, retryAfterMs: null };
     }
+  }
+
+  /** Take over what another tab has evaluated, unless it is for another user. */
+  #adopt(evaluation: unknown): boolean {
+    if (!isObject(evaluation) || evaluation["key"] !== this.#stored.key) return false;
+    const { flags, etag } = evaluation as unknown as SharedEvaluation;
+    this.#etag = etag;
+    this.#apply(flags);
+    return true;
   }
 
   /** Apply evaluated flags; returns whether any of them changed. */

@@ -1,6 +1,7 @@
 /** What the views ask for. Keys hold what is asked, not the side that answers: both give the same. */
 
 import {
+  focusManager,
   keepPreviousData,
   QueryClient,
   queryOptions,
@@ -60,10 +61,14 @@ export function pollMs(wanted: number | false, error: unknown, slow = LIST_POLL_
 }
 
 /**
- * Ask for everything that is shown anew, because a flag changed. A call that is under way is let finish on its side, so that
- * none is lost, and is followed by one over the other side.
+ * Refetch all that is shown, because a flag changed. A call in flight finishes on its side and is followed by one over the
+ * other side. A hidden page refetches when it is shown.
  */
 export async function refetchEverything(queries: QueryClient): Promise<void> {
+  if (!focusManager.isFocused()) {
+    await queries.invalidateQueries({ refetchType: "none" });
+    return;
+  }
   const running = queries.getQueryCache().findAll({ type: "active", fetchStatus: "fetching" });
   await queries.invalidateQueries({}, { cancelRefetch: false });
   await Promise.all(

@@ -64,7 +64,11 @@ class BrowserOfTests {
       locks: this.withLocks ? ({ request } as unknown as Pick<LockManager, "request">) : undefined,
       isVisible: () => visible,
       channel: () => {
-        const own = { onmessage: null, close: () => this.#channels.delete(own), postMessage: () => this.#post(own) };
+        const own = {
+          onmessage: null,
+          close: () => this.#channels.delete(own),
+          postMessage: (data: unknown) => this.#post(own, data),
+        };
         this.#channels.add(own);
         return own;
       },
@@ -82,8 +86,10 @@ class BrowserOfTests {
     };
   }
 
-  #post(from: object): void {
-    for (const channel of this.#channels) if (channel !== from) channel.onmessage?.(new MessageEvent("message"));
+  #post(from: object, data: unknown): void {
+    for (const channel of this.#channels) {
+      if (channel !== from) channel.onmessage?.(new MessageEvent("message", { data: structuredClone(data) }));
+    }
   }
 
   async #grant(): Promise<void> {
@@ -100,12 +106,15 @@ class BrowserOfTests {
   }
 }
 
-function watching(tabs: Tabs | null, ask: () => Promise<RefreshResult> = async () => KNOWN) {
+/** Watch in a tab of a user, who can use the evaluations of their own tabs only. */
+function watching(tabs: Tabs | null, ask: () => Promise<RefreshResult> = async () => KNOWN, user = "one") {
   const asked = vi.fn(ask);
+  const adopted = vi.fn((evaluation: unknown) => evaluation === user);
   const EventSource = Events as unknown as typeof globalThis.EventSource;
-  const watch = new FlagWatch({ url: "/events", EventSource, tabs, pollMs: 1000, refresh: asked });
+  const options = { url: "/events", EventSource, tabs, pollMs: 1000, refresh: asked };
+  const watch = new FlagWatch({ ...options, evaluation: () => user, adopt: adopted });
   onTestFinished(() => watch.close());
-  return { watch, asked };
+  return { watch, asked, adopted };
 }
 
 const settle = () => vi.advanceTimersByTimeAsync(0);
@@ -118,15 +127,74 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-test("ten tabs hold one event stream, and each hears of a change", async () => {
+/** Let the jitter after an event pass. */
+const spread = () => vi.advanceTimersByTimeAsync(200);
+
+test("ten tabs hold one event stream, and after a change one of them asks for all, hidden ones included", async () => {
   const browser = new BrowserOfTests();
-  const tabs = Array.from({ length: 10 }, () => watching(browser.tab()));
+  const tabs = Array.from({ length: 10 }, () => browser.tab());
+  const watches = tabs.map((tab) => watching(tab));
   await settle();
+  for (const tab of tabs.slice(5)) tab.show(false);
   expect(Events.all).toHaveLength(1);
   Events.all[0]?.open();
   Events.all[0]?.dispatchEvent(new Event("flags"));
+  await spread();
+  expect(watches.map(({ asked }) => asked.mock.calls.length)).toEqual([1, ...Array(9).fill(0)]);
+  expect(watches.map(({ adopted }) => adopted.mock.results.map(({ value }) => value))).toEqual([
+    [],
+    ...Array(9).fill([true]),
+  ]);
+});
+
+test("where each tab hears of a change by itself the first to ask tells the others, and they do not ask", async () => {
+  const browser = new BrowserOfTests();
+  browser.withLocks = false;
+  const watches = Array.from({ length: 10 }, () => watching(browser.tab()));
   await settle();
-  expect(tabs.map(({ asked }) => asked.mock.calls.length)).toEqual(Array(10).fill(1));
+  for (const events of Events.live) events.open();
+  for (const events of Events.live) events.dispatchEvent(new Event("flags"));
+  await spread();
+  expect(watches.reduce((sum, { asked }) => sum + asked.mock.calls.length, 0)).toBe(1);
+});
+
+test("tabs of another user ask by themselves, once, spread; hidden ones when they are shown", async () => {
+  const browser = new BrowserOfTests();
+  const at: number[] = [];
+  const ask = async () => {
+    at.push(Date.now());
+    return KNOWN;
+  };
+  watching(browser.tab());
+  const hidden = browser.tab();
+  const others = [...Array.from({ length: 5 }, () => browser.tab()), hidden];
+  for (const tab of others) watching(tab, ask, "another");
+  await settle();
+  hidden.show(false);
+  Events.all[0]?.dispatchEvent(new Event("flags"));
+  await vi.advanceTimersByTimeAsync(5000);
+  expect(at).toHaveLength(5);
+  expect(new Set(at).size).toBeGreaterThan(1);
+  hidden.show(true);
+  await settle();
+  expect(at).toHaveLength(6);
+});
+
+test("a change whose flags cannot be had is asked for again soon, though the stream is open", async () => {
+  const browser = new BrowserOfTests();
+  let ok = false;
+  const leader = watching(browser.tab(), async () => ({ ok, changed: ok, retryAfterMs: null }));
+  const other = watching(browser.tab());
+  await settle();
+  Events.all[0]?.open();
+  Events.all[0]?.dispatchEvent(new Event("flags"));
+  await spread();
+  expect([leader.asked.mock.calls.length, other.adopted.mock.calls.length]).toEqual([1, 0]);
+  ok = true;
+  await vi.advanceTimersByTimeAsync(2600);
+  expect([leader.asked.mock.calls.length, other.adopted.mock.calls.length]).toEqual([2, 1]);
+  await vi.advanceTimersByTimeAsync(20_000);
+  expect(leader.asked).toHaveBeenCalledTimes(2);
 });
 
 test("when the tab that holds the stream is closed or hidden another takes over at once", async () => {
@@ -176,7 +244,8 @@ test("a change that a poll finds is told to the other tabs too", async () => {
   changed = true;
   await vi.advanceTimersByTimeAsync(1500);
   expect(leader.asked).toHaveBeenCalledOnce();
-  expect(other.asked).toHaveBeenCalledOnce();
+  expect(other.adopted).toHaveBeenCalledOnce();
+  expect(other.asked).not.toHaveBeenCalled();
 });
 
 test("where event streams are refused polls and tries grow from 1 to 30 s, and never fall into step", async () => {
@@ -224,6 +293,37 @@ test("while a stream is open the flags are asked for now and then", async () => 
   await vi.advanceTimersByTimeAsync(300_000);
   expect(asked.mock.calls.length).toBeGreaterThan(7);
   expect(asked.mock.calls.length).toBeLessThan(14);
+});
+
+test("what one tab evaluates is the flags of the others too, with its tag", async () => {
+  vi.useRealTimers();
+  const browser = new BrowserOfTests();
+  let value = false;
+  const asked: (string | null)[] = [];
+  const fetched = async (_: unknown, init?: RequestInit) => {
+    asked.push(new Headers(init?.headers).get("if-none-match"));
+    return new Response(JSON.stringify({ flags: [{ key: "bff", value }] }), { headers: { etag: String(value) } });
+  };
+  const made = () => {
+    const flags = new OfrepFlags({
+      tabs: browser.tab(),
+      storage: browser.storage,
+      EventSource: Events as unknown as typeof globalThis.EventSource,
+      fetch: fetched as typeof fetch,
+      pollMs: 60_000,
+    });
+    onTestFinished(() => flags.close());
+    return flags;
+  };
+  const [one, other] = [made(), made()];
+  await Promise.all([one.start(), other.start()]);
+  value = true;
+  Events.all[0]?.dispatchEvent(new Event("flags"));
+  await expect.poll(() => other.details()[0]?.value).toBe(true);
+  expect(one.details()[0]?.value).toBe(true);
+  expect(asked).toHaveLength(3);
+  await other.start();
+  expect(asked[3]).toBe("true");
 });
 
 test("a switch of one tab is followed by the others, and no tab undoes another's", async () => {
