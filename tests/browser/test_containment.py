@@ -71,7 +71,7 @@ def flip(stack: Stack, value: bool) -> None:
     ask(f"{stack.origin}/api/v1/flags/websocket", "PUT", body, token=TOKEN)
 
 
-def test_ten_tabs_hold_one_event_stream_ask_once_for_a_change_and_a_request_takes_as_long_as_with_one(page: Page, stack: Stack) -> None:
+def test_ten_tabs_hold_one_event_stream_and_ask_once_and_a_request_takes_no_longer(page: Page, stack: Stack) -> None:
     context = page.context
     tabs = [open_list(context)]
     eventually(page, lambda: listeners(stack) == 1)
