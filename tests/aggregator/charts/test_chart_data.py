@@ -14,7 +14,7 @@ from tests.aggregator.conftest import Demo, StartAggregator
 from tests.support import chart_reference as reference
 
 PATH = "/api/v1/chart-data"
-ENDPOINTS = {"1D": "daily", "1H": "hour", "1M": "minute", "1M_DECIMATED": "minute"}
+ENDPOINTS = {"1D": "daily", "1H": "hour", "5M": "minute", "1M": "minute", "1M_DECIMATED": "minute"}
 
 
 def closes_early(day: date) -> bool:
@@ -35,7 +35,7 @@ def direct(demo: Demo, query: ChartQuery) -> list[dict[str, Any]]:
         asked["rth_only"] = query.rth_only
     answer = demo.get(f"/bars/{ENDPOINTS[query.timeframe]}", **asked)
     bars: list[dict[str, Any]] = answer.json()["bars"] if answer.status_code == 200 else []
-    if len(bars) <= query.target:
+    if not bars or (query.timeframe != "5M" and len(bars) <= query.target):
         return bars
     clock = clock_of(query, query.timeframe.source)
     how = {"daily": clock.daily, "extended": clock.extended, "early": closes_early, "minutes": clock.minutes}
@@ -80,6 +80,47 @@ async def test_answer_is_the_one_computed_from_direct_calls(
     assert answer.status_code == 200, answer.text
     assert answer.json()["bars"] == as_rows(expected)
     assert answer.json()["metadata"]["total_bars"] == len(expected)
+
+
+FIVE_MINUTES = {"symbol": "AAPL", "timeframe": "5M", "from_date": "2024-07-01", "to_date": "2024-07-05"}
+
+
+async def test_bars_of_five_minutes_are_made_from_minutes_and_anchored_at_each_open(
+    demo: Demo, start_aggregator: StartAggregator
+) -> None:
+    client = await start_aggregator(backend_url=demo.url)
+    answer = (await client.get(PATH, params=FIVE_MINUTES)).json()
+    minutes = demo.get("/bars/minute", symbol="AAPL", **{"from": "2024-07-01", "to": "2024-07-05"}, rth_only=True)
+    how = {"daily": False, "extended": False, "early": closes_early, "minutes": 1}
+    assert answer["bars"] == as_rows(reference.buckets(minutes.json()["bars"], 5, **how))
+    # Three whole sessions of 78, and the one of 3 July, which ends at 13:00, of 42.
+    assert answer["metadata"]["total_bars"] == 3 * 78 + 42
+    assert [answer["bars"][row]["timestamp"][11:] for row in (0, 1, 78, 156)] == [
+        *("13:30:00Z", "13:35:00Z", "13:30:00Z", "13:30:00Z")
+    ]
+    told = {name: answer["metadata"][name] for name in ("decimated", "decimation_stride", "source_timeframe")}
+    assert told == {"decimated": False, "decimation_stride": 5, "source_timeframe": "1M"}
+
+
+async def test_five_minutes_and_minutes_share_their_chunks(demo: Demo, start_aggregator: StartAggregator) -> None:
+    client = await start_aggregator(backend_url=demo.url)
+    await client.get(PATH, params={**FIVE_MINUTES, "timeframe": "1M"})
+    demo.forget()
+    answer = (await client.get(PATH, params=FIVE_MINUTES)).json()
+    assert answer["metadata"]["cache_hit"] is True
+    assert demo.seen() == []
+
+
+async def test_more_five_minute_bars_than_fit_are_merged_as_minutes_are(
+    demo: Demo, start_aggregator: StartAggregator
+) -> None:
+    client = await start_aggregator(backend_url=demo.url)
+    fewer = {**FIVE_MINUTES, "target_points": 100}
+    fives = (await client.get(PATH, params=fewer)).json()
+    ones = (await client.get(PATH, params={**fewer, "timeframe": "1M"})).json()
+    assert fives["bars"] == ones["bars"]
+    assert fives["metadata"]["decimated"] is True
+    assert fives["metadata"]["decimation_stride"] == ones["metadata"]["decimation_stride"] == 15
 
 
 async def test_bad_fields_are_all_named(demo: Demo, start_aggregator: StartAggregator) -> None:

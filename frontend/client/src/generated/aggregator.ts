@@ -924,7 +924,7 @@ export interface operations {
                  * @description what a bar covers
                  * @example 1H
                  */
-                timeframe: "1D" | "1H" | "1M" | "1M_DECIMATED";
+                timeframe: "1D" | "1H" | "5M" | "1M" | "1M_DECIMATED";
                 /**
                  * @description last UTC date, included; `to` is understood too
                  * @example 2024-12-31
@@ -1805,7 +1805,7 @@ export interface operations {
                  * @description what a bar covers
                  * @example 1H
                  */
-                timeframe?: "1D" | "1H" | "1M" | "1M_DECIMATED";
+                timeframe?: "1D" | "1H" | "5M" | "1M" | "1M_DECIMATED";
                 /**
                  * @description last UTC date, included; `to` is understood too; both dates or neither, which means the run's own window
                  * @example 2024-12-31
