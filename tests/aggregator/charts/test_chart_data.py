@@ -115,7 +115,7 @@ async def test_more_five_minute_bars_than_fit_are_merged_as_minutes_are(
     demo: Demo, start_aggregator: StartAggregator
 ) -> None:
     client = await start_aggregator(backend_url=demo.url)
-    fewer = {**FIVE_MINUTES, "target_points": 100}
+    fewer: dict[str, Any] = {**FIVE_MINUTES, "target_points": 100}
     fives = (await client.get(PATH, params=fewer)).json()
     ones = (await client.get(PATH, params={**fewer, "timeframe": "1M"})).json()
     assert fives["bars"] == ones["bars"]
