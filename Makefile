@@ -105,9 +105,9 @@ fuzz: ## search at random for what no test says yet: make fuzz [MINUTES=10] [SEE
 	@$(BOOTSTRAP) dev
 	@$(BIN)/python -m tests.fuzz $(MINUTES) $(SEED)
 
-mutants: ## which changes of the code does no test notice: make mutants [MODULES="bff_shared.http.headers"]; all write a table
+mutants: ## which changes of the code does no test notice: make mutants [MODULES="bff_shared.http.headers"]; writes the table
 	@$(BOOTSTRAP) dev
-	@$(BIN)/python -m tests.mutation.run $(if $(MODULES),$(MODULES),--write)
+	@$(BIN)/python -m tests.mutation.run --write $(MODULES)
 
 chaos: ## every fault at every place under two loads; appends a table to the file that CHAOS_REPORT names
 	@$(BOOTSTRAP) dev

@@ -29,7 +29,7 @@ def searches(seed: int) -> Iterator[tuple[str, ...]]:
     drawn = ("--hypothesis-profile=fuzz", f"--hypothesis-seed={seed}")
     yield (*PYTEST, "-n", "auto", "--dist", "load", "--timeout", "900", *drawn, *properties())
     yield (*PYTEST, HOSTILE)
-    yield (sys.executable, "-m", "tests.mutation.run", "--sample", "1", "--seed", str(seed), "--minutes", "2")
+    yield (sys.executable, "-m", "tests.mutation.run", "--sample", "1", "--seed", str(seed))
 
 
 def main(minutes: float, seed: int | None) -> int:
