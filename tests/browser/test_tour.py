@@ -179,6 +179,10 @@ def test_range_and_timeframe_fetch_what_they_need_and_mark_orders(page: Page, ru
     page.get_by_role("button", name="1 min, minutes").click()
     until(page, "() => document.querySelector('.price .chart').dataset.timeframe.startsWith('1M')")
     assert "tf=1min" in page.url
+    page.get_by_role("button", name="5 min, five minutes").click()
+    until(page, "() => document.querySelector('.price .chart').dataset.timeframe === '5M'")
+    assert int(facts(page, ".price .chart")["stride"]) % 5 == 0
+    assert "tf=5min" in page.url
 
 
 def test_zoom_and_pan_fetch_as_they_go_and_keep_old_bars_on_screen(page: Page, run: str) -> None:

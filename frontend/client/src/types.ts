@@ -169,7 +169,8 @@ export type CompleteRun = Omit<Schemas["CompleteRun"], "run" | "metrics" | "equi
 
 // ── Charts ──
 
-export type Timeframe = "1D" | "1H" | "1M";
+/** What a bar covers, as the services' OpenAPI has it; `1M` is a minute. */
+export type Timeframe = Exclude<operations["chart_data"]["parameters"]["query"]["timeframe"], "1M_DECIMATED">;
 
 export interface ChartQuery {
   symbol: string;

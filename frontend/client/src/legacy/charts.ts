@@ -4,15 +4,22 @@ import { BffError, isObject } from "../errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
 import { lastIndexAtOrBefore } from "../lib/search.ts";
 import { DAY, parseTimeMs } from "../lib/time.ts";
-import type { Chart, ChartQuery, Columns } from "../types.ts";
+import type { Chart, ChartQuery, Columns, Timeframe } from "../types.ts";
 import { mapConcurrently } from "./concurrency.ts";
 import { type Clock, resample } from "./resample.ts";
 
-const SOURCES = {
-  "1D": { path: "/bars/daily", minutes: 390, days: 3660 },
-  "1H": { path: "/bars/hour", minutes: 60, days: 366 },
-  "1M": { path: "/bars/minute", minutes: 1, days: 92 },
-} as const;
+/** The backend's bars: whose timeframe they are as they come, their minutes of trading, and the days of one call at most. */
+const DAILY = { timeframe: "1D", path: "/bars/daily", minutes: 390, days: 3660 } as const;
+const HOURS = { timeframe: "1H", path: "/bars/hour", minutes: 60, days: 366 } as const;
+const MINUTES = { timeframe: "1M", path: "/bars/minute", minutes: 1, days: 92 } as const;
+
+/** Every timeframe: the minutes of trading of its bars, and the bars that it is made from. */
+const TIMEFRAMES: Record<Timeframe, { minutes: number; source: typeof DAILY | typeof HOURS | typeof MINUTES }> = {
+  "1D": { minutes: 390, source: DAILY },
+  "1H": { minutes: 60, source: HOURS },
+  "5M": { minutes: 5, source: MINUTES },
+  "1M": { minutes: 1, source: MINUTES },
+};
 const MAX_CONCURRENT = 4;
 const DATE = /^\d{4}-\d\d-\d\d$/;
 
@@ -27,10 +34,10 @@ export async function getChart(context: RequestContext, query: ChartQuery): Prom
   const { timeframe, targetPoints = 10_000, rthOnly = true } = query;
   const symbol = query.symbol.trim().toUpperCase();
   validateQuery(query, targetPoints);
-  const source = SOURCES[timeframe];
-  const daily = timeframe === "1D";
+  const { minutes: finest, source } = TIMEFRAMES[timeframe];
+  const daily = source === DAILY;
   // An hour that begins at 23:30 UTC would be cut short at the end of its date, so the next one is asked for too.
-  const more = timeframe === "1H" && !rthOnly ? 1 : 0;
+  const more = source === HOURS && !rthOnly ? 1 : 0;
   const parts = await mapConcurrently(
     windows(query.from, query.to, source.days),
     MAX_CONCURRENT,
@@ -41,7 +48,7 @@ export async function getChart(context: RequestContext, query: ChartQuery): Prom
   );
   const { columns, rejected } = concatBars(parts);
   if (!columns.t.length) await requireExtent(context, symbol, query);
-  const clock: Clock = { minutes: source.minutes, daily, extended: !rthOnly };
+  const clock: Clock = { minutes: source.minutes, finest, daily, extended: !rthOnly };
   const made = resample(columns, targetPoints, clock);
   return {
     symbol,
@@ -52,7 +59,7 @@ export async function getChart(context: RequestContext, query: ChartQuery): Prom
     metadata: {
       total_bars: made.columns.t.length,
       source_bars: columns.t.length,
-      source_timeframe: timeframe,
+      source_timeframe: source.timeframe,
       decimated: made.decimated,
       decimation_stride: made.stride,
       rejected_bars: rejected,
@@ -71,7 +78,7 @@ function validateQuery({ from, to, timeframe }: ChartQuery, target: number): voi
   if (!isDate(from)) fields["from_date"] = "expected a date YYYY-MM-DD";
   if (!isDate(to)) fields["to_date"] = "expected a date YYYY-MM-DD";
   else if (to < from) fields["to_date"] = "before from_date";
-  if (!(timeframe in SOURCES)) fields["timeframe"] = "expected one of 1D, 1H, 1M";
+  if (!(timeframe in TIMEFRAMES)) fields["timeframe"] = `expected one of ${Object.keys(TIMEFRAMES).join(", ")}`;
   if (!(Number.isInteger(target) && target >= 100 && target <= 50_000)) {
     fields["target_points"] = "expected a whole number from 100 to 50000";
   }

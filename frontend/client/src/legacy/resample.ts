@@ -17,10 +17,13 @@ const MONTHS: Record<number, number> = { [SESSION * 21]: 1, [SESSION * 63]: 3, [
 /** What the bars of one source mean: their length in minutes; dates or moments; a whole day or regular hours. */
 export interface Clock {
   minutes: number;
+  /** No bucket is shorter than so many minutes. */
+  finest: number;
   daily: boolean;
   extended: boolean;
 }
 
+/** Bars of `stride` minutes of trading; `decimated` if these are more than the finest that was asked for. */
 export interface Resampled {
   columns: Columns;
   decimated: boolean;
@@ -35,18 +38,20 @@ interface Cut {
 
 export function resample(columns: Columns, target: number, clock: Clock): Resampled {
   const count = columns.t.length;
-  if (count <= target) return { columns, decimated: false, stride: clock.minutes };
+  const finest = Math.max(clock.finest, clock.minutes);
+  if (!count || (finest === clock.minutes && count <= target)) return { columns, decimated: false, stride: finest };
   const days = columns.t.map(clock.daily ? (t) => Math.floor(t / DAY) : sessionDay);
   for (const size of sizes(clock)) {
     if (size < SESSION && count * clock.minutes > target * size) continue;
     const cut = size < SESSION ? cutMinutes(columns.t, days, size, clock.minutes) : cutDays(days, size, clock);
-    if (cut.first.length <= target) return { columns: merge(columns, cut), decimated: true, stride: size };
+    if (cut.first.length <= target) return { columns: merge(columns, cut), decimated: size > finest, stride: size };
   }
   throw new RangeError(`${count} bars do not fit ${target} points in any size`);
 }
 
-function sizes({ minutes, daily }: Clock): number[] {
-  const inner = daily ? [] : MINUTES.filter((size) => size > minutes && size % minutes === 0);
+function sizes({ minutes, finest, daily }: Clock): number[] {
+  const least = Math.max(minutes + 1, finest);
+  const inner = daily ? [] : MINUTES.filter((size) => size >= least && size % minutes === 0);
   return [...inner, ...SPANS.filter((span) => !daily || span !== SESSION)];
 }
 

@@ -15,7 +15,7 @@ function comparable(answer: Chart | CompleteRun | RunPage): unknown {
   const { metadata, ...rest } = answer as Chart & CompleteRun & RunPage;
   const { load_time_ms, cache_hit, backend_calls, data_source, revision, parts, metrics_pending, ...told } =
     metadata as unknown as Record<string, unknown>;
-  if (rest.timeframe === "1M" && told["decimated"]) {
+  if (["1M", "5M"].includes(rest.timeframe) && told["decimated"]) {
     delete told["source_bars"];
     delete told["source_timeframe"];
   }
@@ -55,6 +55,10 @@ const CHARTS: ChartQuery[] = [
   { symbol: "NVDA", timeframe: "1M", from: "2024-02-26", to: "2024-12-31", targetPoints: 1000 },
   { symbol: "NVDA", timeframe: "1M", from: "2024-10-21", to: "2024-12-02", targetPoints: 100 },
   { symbol: "SPY", timeframe: "1M", from: "2024-07-06", to: "2024-07-07" },
+  { symbol: "SPY", timeframe: "5M", from: "2024-07-01", to: "2024-07-05" },
+  { symbol: "SPY", timeframe: "5M", from: "2024-11-25", to: "2024-12-03", targetPoints: 130 },
+  { symbol: "SPY", timeframe: "5M", from: "2024-06-24", to: "2024-07-12", rthOnly: false },
+  { symbol: "SPY", timeframe: "5M", from: "2024-01-01", to: "2024-12-31", targetPoints: 2000 },
 ];
 
 describe("charts", () => {

@@ -17,7 +17,8 @@ interface TimeframeChoice {
 
 /** From fine to coarse. */
 export const TIMEFRAMES: readonly TimeframeChoice[] = [
-  { value: "1M", address: "1min", label: "1 min", words: "minutes", minutes: 1, mostDays: 14 },
+  { value: "1M", address: "1min", label: "1 min", words: "minutes", minutes: 1, mostDays: 3 },
+  { value: "5M", address: "5min", label: "5 min", words: "five minutes", minutes: 5, mostDays: 14 },
   { value: "1H", address: "1h", label: "1 h", words: "hours", minutes: 60, mostDays: 120 },
   { value: "1D", address: "1d", label: "1 day", words: "days", minutes: 390, mostDays: Number.POSITIVE_INFINITY },
 ];

@@ -67,7 +67,7 @@ describe("ranges", () => {
   test("are centred on what is visible, and choose their timeframe", () => {
     const chosen = spanOfRange(7, span("2024-06-01", "2024-06-30"), YEAR);
     expect((chosen.from + chosen.to) / 2).toBe((at("2024-06-01") + at("2024-06-30")) / 2);
-    expect(timeframeFor(chosen)).toBe("1M");
+    expect(timeframeFor(chosen)).toBe("5M");
     expect(timeframeFor(spanOfRange(92, YEAR, YEAR))).toBe("1H");
     expect(timeframeFor(YEAR)).toBe("1D");
   });

@@ -37,7 +37,7 @@ describe("an address", () => {
   test.each([
     ["?run=../secret", LIST],
     ["?status=HAPPY&sort=colour&page=-4", LIST],
-    ["?run=a&tf=5M&from=tomorrow&to=2024-01-01", runRoute("a")],
+    ["?run=a&tf=7M&from=tomorrow&to=2024-01-01", runRoute("a")],
     ["?run=a&from=2024-02-01&to=2024-01-01", runRoute("a")],
     ["?run=a&view=play&speed=0&fps=1000&bar=7&at=x", playRoute("a")],
   ])("with nonsense %s is as usual", (text, route) => {

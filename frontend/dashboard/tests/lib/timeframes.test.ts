@@ -20,16 +20,18 @@ test("no timeframe is called as a range of the same toolbar is, whatever the cas
 test("an address calls a minute 1min, and one from before, 1M, still opens the minutes", () => {
   expect(formatRoute({ ...runRoute("a"), timeframe: "1M" })).toBe("/?run=a&tf=1min");
   for (const tf of ["1min", "1M"]) expect(parseRoute(`?run=a&tf=${tf}`)).toMatchObject({ timeframe: "1M" });
+  for (const tf of ["5min", "5M"]) expect(parseTimeframe(tf)).toBe("5M");
   for (const tf of ["1h", "1H"]) expect(parseTimeframe(tf)).toBe("1H");
   for (const tf of ["1d", "1D", "2M", null]) expect(parseTimeframe(tf)).toBe("1D");
 });
 
 test("a span is drawn in the finest timeframe that suits it", () => {
-  expect([1, 14, 15, 120, 121, 4000].map(timeframeForDays)).toEqual(["1M", "1M", "1H", "1H", "1D", "1D"]);
+  const days = [1, 3, 4, 14, 15, 120, 121, 4000];
+  expect(days.map(timeframeForDays)).toEqual(["1M", "1M", "5M", "5M", "1H", "1H", "1D", "1D"]);
 });
 
 test("bars are put together from the coarsest timeframe that divides them", () => {
-  expect([1, 5, 15, 60, 390].map(timeframeForBars)).toEqual(["1M", "1M", "1M", "1H", "1D"]);
+  expect([1, 5, 15, 60, 390].map(timeframeForBars)).toEqual(["1M", "5M", "5M", "1H", "1D"]);
 });
 
 test("sizes of bars are written in minutes, hours and sessions", () => {

@@ -126,4 +126,7 @@ test("a timeframe that is pressed is in the address, and its bars are asked for"
   expect(location.search).toBe("?run=a&tf=1min");
   await waitFor(() => expect(client.getChart.mock.lastCall?.[0]).toMatchObject({ timeframe: "1M", symbol: "AAPL" }));
   expect(screen.getByRole("button", { name: "1 min, minutes" }).getAttribute("aria-pressed")).toBe("true");
+  await user.click(screen.getByRole("button", { name: "5 min, five minutes" }));
+  expect(location.search).toBe("?run=a&tf=5min");
+  await waitFor(() => expect(client.getChart.mock.lastCall?.[0]).toMatchObject({ timeframe: "5M" }));
 });

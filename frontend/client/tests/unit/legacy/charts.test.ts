@@ -1,0 +1,66 @@
+import { expect, test } from "vitest";
+import { type ChartQuery, createClient, type FlagSource } from "../../../src/index.ts";
+import { serve } from "../server.ts";
+
+const LEGACY: FlagSource = {
+  side: () => "legacy",
+  details: () => [],
+  override: () => undefined,
+  subscribe: () => () => undefined,
+  start: () => Promise.resolve(),
+  close: () => undefined,
+};
+const OPEN = Date.UTC(2024, 0, 2, 14, 30);
+const MINUTE = 60_000;
+
+/** A backend with one session of minutes, whose close is the number of its minute. */
+async function backend() {
+  const bars = Array.from({ length: 390 }, (_, minute) => ({
+    t: new Date(OPEN + minute * MINUTE).toISOString(),
+    o: minute - 1,
+    h: minute + 0.5,
+    l: minute - 1.5,
+    c: minute,
+    v: 1,
+  }));
+  const server = await serve(() => ({ body: { bars } }));
+  return { server, client: createClient({ baseUrl: server.url, flags: LEGACY }) };
+}
+
+const query = (rest: Partial<ChartQuery> = {}): ChartQuery => ({
+  symbol: "AAPL",
+  timeframe: "5M",
+  from: "2024-01-02",
+  to: "2024-01-02",
+  ...rest,
+});
+
+test("bars of five minutes are merged from the backend's minutes, however few there are", async () => {
+  const { server, client } = await backend();
+  const { timeframe, columns, metadata } = await client.getChart(query());
+  expect(server.asked.map(({ url }) => url.split("?")[0])).toEqual(["/bars/minute"]);
+  expect(timeframe).toBe("5M");
+  expect(columns.t).toEqual(Array.from({ length: 78 }, (_, bar) => (OPEN + bar * 5 * MINUTE) / 1000));
+  expect([columns.o[1], columns.h[1], columns.l[1], columns.c[1], columns.v[1]]).toEqual([4, 9.5, 3.5, 9, 5]);
+  expect(metadata).toMatchObject({
+    total_bars: 78,
+    source_bars: 390,
+    source_timeframe: "1M",
+    decimated: false,
+    decimation_stride: 5,
+  });
+});
+
+test("minutes that are too many become bars of the finest size that fits, and say that they were decimated", async () => {
+  const { client } = await backend();
+  const { columns, metadata } = await client.getChart(query({ timeframe: "1M", targetPoints: 130 }));
+  expect(columns.t).toHaveLength(130);
+  expect(metadata).toMatchObject({ source_timeframe: "1M", decimated: true, decimation_stride: 3 });
+});
+
+test("a timeframe that there is not is refused by name, without a call", async () => {
+  const { server, client } = await backend();
+  const refused = client.getChart(query({ timeframe: "7M" as ChartQuery["timeframe"] }));
+  await expect(refused).rejects.toMatchObject({ code: "VALIDATION", status: 422 });
+  expect(server.asked).toEqual([]);
+});
