@@ -6,6 +6,7 @@ Nothing that the backend says is lost: what has no name here is kept, as it came
 import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -60,31 +61,32 @@ ITEM_FIELDS: Final = (
     "duration_ms",
 )
 
-METRIC_NAMES: Final = {
-    "sharpe": "sharpe_ratio",
-    "sortino": "sortino_ratio",
-    "hit_rate": "win_rate",
-    "annual_return": "cagr",
-    "annualized_return": "cagr",
-    "max_dd": "max_drawdown",
-    "trades": "total_trades",
-    "num_trades": "total_trades",
-    "trade_count": "total_trades",
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A performance metric: what else the backend calls it, whether the list of runs shows it, and if it is a count."""
+
+    aliases: tuple[str, ...] = ()
+    listed: bool = False
+    whole: bool = False
+
+
+METRICS: Final = {
+    "total_return": Metric(listed=True),
+    "cagr": Metric(("annual_return", "annualized_return"), listed=True),
+    "max_drawdown": Metric(("max_dd",), listed=True),
+    "sharpe_ratio": Metric(("sharpe",), listed=True),
+    "sortino_ratio": Metric(("sortino",), listed=True),
+    "win_rate": Metric(("hit_rate",), listed=True),
+    "total_trades": Metric(("trades", "num_trades", "trade_count"), listed=True, whole=True),
+    "avg_win": Metric(),
+    "avg_loss": Metric(),
+    "turnover": Metric(),
+    "slippage_share": Metric(),
+    "fees_paid": Metric(),
 }
-METRIC_FIELDS: Final = (
-    "total_return",
-    "cagr",
-    "max_drawdown",
-    "sharpe_ratio",
-    "sortino_ratio",
-    "win_rate",
-    "total_trades",
-    "avg_win",
-    "avg_loss",
-    "turnover",
-    "slippage_share",
-    "fees_paid",
-)
+LISTED_METRICS: Final = tuple(name for name, metric in METRICS.items() if metric.listed)
+_METRIC_NAMES: Final = {alias: name for name, metric in METRICS.items() for alias in metric.aliases}
 
 ORDER_NAMES: Final = {
     "id": "order_id",
@@ -153,7 +155,7 @@ def symbol_of(dataset_id: object) -> str | None:
 
 
 def metrics_of(answer: object) -> Json:
-    """Return a run's metrics with every field of `METRIC_FIELDS`; numbers that are not finite become null.
+    """Return a run's metrics with every name of `METRICS`; numbers that are not finite become null.
 
     Raises UnexpectedShape unless it is an object, and holds a number if it holds anything.
     """
@@ -161,8 +163,8 @@ def metrics_of(answer: object) -> Json:
         raise UnexpectedShape("metrics are an object")
     if answer and not any(value is None or is_number(value) for value in answer.values()):
         raise UnexpectedShape("metrics hold no number")
-    metrics = _renamed(answer, METRIC_NAMES, METRIC_FIELDS)
-    for name in METRIC_FIELDS:
+    metrics = _renamed(answer, _METRIC_NAMES, METRICS)
+    for name in METRICS:
         if metrics[name] is not None and not is_number(metrics[name]):
             metrics.setdefault("extra", {})[name] = metrics[name]
             metrics[name] = None

@@ -12,21 +12,12 @@ import orjson
 
 from bff_aggregator.backend import schema
 from bff_aggregator.backend.part import Part, State
-from bff_aggregator.backend.schema import FINISHED, Json, instant
+from bff_aggregator.backend.schema import FINISHED, LISTED_METRICS, Json, instant
 from bff_aggregator.runs import revision
 from bff_aggregator.runs.part_codec import data_of
 from bff_aggregator.runs.revision import HOUR
 from bff_shared.http.ids import is_run_id
 
-KEY_METRICS: Final = (
-    "total_return",
-    "cagr",
-    "max_drawdown",
-    "sharpe_ratio",
-    "sortino_ratio",
-    "win_rate",
-    "total_trades",
-)
 PENDING: Final = "pending"
 REMEMBERED: Final = 32
 LARGEST_REMEMBERED: Final = 64 * 1024
@@ -133,7 +124,9 @@ def _row(item: Json) -> Row:
 
 def _key_metrics(part: Part) -> Json | None:
     metrics = data_of(part)
-    return None if metrics is None else {name: metrics[name] for name in KEY_METRICS if metrics.get(name) is not None}
+    return (
+        None if metrics is None else {name: metrics[name] for name in LISTED_METRICS if metrics.get(name) is not None}
+    )
 
 
 def _shown(metrics: Any, state: str) -> bytes:

@@ -2,9 +2,10 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, create_model
 
 from bff_aggregator.backend.part import State
+from bff_aggregator.backend.schema import LISTED_METRICS, METRICS
 from bff_shared.http.responses import JSON
 
 _RUN: dict[str, Any] = {
@@ -53,18 +54,16 @@ class Run(RunSummary):
     manifest: Any
 
 
-class RunMetrics(BaseModel):
+_METRIC_FIELDS: dict[str, Any] = {
+    name: (int | None if METRICS[name].whole else float | None, ...) for name in LISTED_METRICS
+}
+
+
+# Its fields are those of the table, which mypy cannot see.
+class RunMetrics(create_model("RunMetrics", **_METRIC_FIELDS)):  # type: ignore[misc]
     """Figures as shares (0.1 is ten percent); null where unknown or undefined."""
 
     model_config = ConfigDict(extra="allow")
-
-    total_return: float | None
-    cagr: float | None
-    max_drawdown: float | None
-    sharpe_ratio: float | None
-    sortino_ratio: float | None
-    win_rate: float | None
-    total_trades: int | None
 
 
 class Point(BaseModel):
