@@ -70,11 +70,12 @@ lock: ## resolve requirements/*.txt anew (make lock UPGRADE=1 takes newer versio
 	@$(BOOTSTRAP) dev
 	@$(BIN)/python requirements/lock.py $(if $(UPGRADE),--upgrade)
 
-docs: ## write what the code says of itself: tables of settings and metrics, OpenAPI, the types of the client
+docs: ## write what is made from code: tables of settings, metrics and early closes, OpenAPI, the types of the client
 	@$(BOOTSTRAP) dev
 	@$(BIN)/python docs/settings_table.py
 	@$(BIN)/python docs/metrics_table.py
 	@$(BIN)/python docs/openapi.py
+	@$(BIN)/python docs/early_closes.py
 	@$(BIN)/python tools/frontend.py run run generate
 
 audit: ## look for known vulnerabilities in everything that the locks name

@@ -213,7 +213,7 @@ def test_early_closes_are_those_of_the_exchange(year: int) -> None:
     closed = set(holidays.financial_holidays("NYSE", years=year, categories=("public",)))
     t = np.array([int(reference.at(day, 12, 0).timestamp()) for day in trading if day not in closed], np.int64)
     found = sessions.find(t)
-    early: Sequence[int] = found.day[found.minutes == sessions.EARLY_MINUTES].tolist()
+    early: Sequence[int] = found.day[found.minutes != sessions.REGULAR_MINUTES].tolist()
     assert {EPOCH + timedelta(days=number) for number in early} == {day for day in EARLY if day.year == year}
 
 

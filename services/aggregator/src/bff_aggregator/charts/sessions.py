@@ -1,7 +1,8 @@
 """The US trading day: which session a moment belongs to, and where that session opens and closes. Pure.
 
-A session is named by its date in New York. Regular hours are 09:30-16:00 there, 13:00 on early closes (NYSE Rule 7.2).
-Which days are sessions is told by the data itself; the rules here only place a moment within its day.
+A session is named by its date in New York. Regular hours are 09:30 to 16:00 there, or to an early close of the table.
+Which days are sessions is told by the data itself; the rules here only place a moment within its day. Buckets are
+anchored at 09:30 also before October 1985, when trading began at 10:00: that is where the backend's hours begin.
 """
 
 from dataclasses import dataclass
@@ -12,12 +13,12 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from bff_aggregator.backend.bars import Ints
+from bff_aggregator.charts.early_closes import EARLY_CLOSES
 
 DAY = 86_400
 OPEN = (9 * 60 + 30) * 60
-REGULAR_MINUTES, EARLY_MINUTES = 390, 210
+REGULAR_MINUTES = 390
 _EPOCH = date(1970, 1, 1)
-_THURSDAY = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,8 +47,9 @@ def find(t: Ints) -> Sessions:
     first = np.flatnonzero(np.diff(day, prepend=day[0] - 1))
     day = day[first]
     midnight, opened = starts(day)
-    early = [_closes_early(number) for number in day.tolist()]
-    return Sessions(first, day, midnight, opened, np.where(early, EARLY_MINUTES, REGULAR_MINUTES).astype(np.int64))
+    early = _early_closes()
+    minutes = [early.get(number, REGULAR_MINUTES) for number in day.tolist()]
+    return Sessions(first, day, midnight, opened, np.array(minutes, np.int64))
 
 
 def of_dates(t: Ints) -> Sessions:
@@ -107,14 +109,11 @@ def _offset(seconds: int) -> int:
     return int(offset.total_seconds()) if offset else 0
 
 
-@lru_cache(maxsize=8192)
-def _closes_early(number: int) -> bool:
-    """Tell whether trading ends at 13:00: the day after Thanksgiving, 3 July and 24 December.
-
-    The latter two only where they are trading days before a holiday of their own: Monday to Thursday.
-    """
-    day = _EPOCH + timedelta(days=number)
-    if (day.month, day.day) in {(7, 3), (12, 24)}:
-        return day.weekday() <= _THURSDAY
-    # Thanksgiving is November's fourth Thursday, so the Friday after it falls on the 23rd to the 29th.
-    return day.month == 11 and day.weekday() == _THURSDAY + 1 and 23 <= day.day <= 29
+@lru_cache(maxsize=1)
+def _early_closes() -> dict[int, int]:
+    """Return the minutes of regular hours on the days, since the epoch, that end early."""
+    return {
+        (date.fromisoformat(day) - _EPOCH).days: minutes
+        for minutes, days in EARLY_CLOSES.items()
+        for day in days.split()
+    }
