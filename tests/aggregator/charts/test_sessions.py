@@ -43,6 +43,7 @@ def test_session_is_as_long_as_the_exchange_was_open(day: date, minutes: int) ->
 
 
 def test_table_of_early_closes_is_that_of_the_package() -> None:
-    command = [sys.executable, "docs/early_closes.py", "--check"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "docs/early_closes.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
