@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bff_shared.errors import Busy
-from bff_shared.limits import ConnectionLimiter, KeyedBuckets, TokenBucket, client_address
+from bff_shared.errors import Busy, ClientBusy
+from bff_shared.limits import ConnectionLimiter, FairShare, KeyedBuckets, TokenBucket, client_address
 
 LOCAL = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
@@ -148,3 +148,56 @@ def test_a_request_counts_for_the_nearest_hop_that_is_not_a_proxy_of_ours(
     peer: str | None, chain: list[str], address: str
 ) -> None:
     assert client_address([(b"X-Forwarded-For", value.encode()) for value in chain], peer, LOCAL) == address
+
+
+def taken_by(share: FairShare, clients: int) -> list[int]:
+    """Return how much each of so many clients gets that take all they may, one after another."""
+    free, taken = share.total, []
+    for _ in range(clients):
+        held = 0
+        while share.allows(held, free):
+            held, free = held + 1, free - 1
+        taken.append(held)
+    return taken
+
+
+def test_a_client_alone_gets_its_limit_and_those_after_it_ever_less() -> None:
+    assert taken_by(FairShare(100, 60), 6) == [60, 19, 8, 4, 2, 2]
+    assert taken_by(FairShare(2_000, 1_200), 3) == [1_200, 362, 153]
+    assert sum(taken_by(FairShare(2_000, 1_200), 10)) == 2_000 - 68
+
+
+@pytest.mark.parametrize("total", range(1, 200, 7))
+@pytest.mark.parametrize("per_client", [1, 2, 59, 500])
+def test_a_client_that_holds_nothing_gets_whatever_is_free_and_one_at_its_limit_nothing(
+    total: int, per_client: int
+) -> None:
+    share = FairShare(total, per_client)
+    assert share.allows(0, 1)
+    assert not share.allows(0, 0)
+    assert not share.allows(per_client, total)
+    assert taken_by(share, 1) == [min(total, per_client)]
+
+
+def test_clients_that_take_by_turns_get_the_same() -> None:
+    share, held, free = FairShare(100, 60), [0] * 4, 100
+    while any(share.allows(each, free) for each in held):
+        for client, each in enumerate(held):
+            if share.allows(each, free):
+                held[client], free = each + 1, free - 1
+    assert max(held) - min(held) <= 1
+    assert 0 < free < 25
+
+
+def test_beside_others_a_client_is_refused_while_slots_are_free_and_that_is_its_own_affair() -> None:
+    subject = ConnectionLimiter(total=10, per_client=6)
+    for client in "aaaaaabb":
+        subject.acquire(client)
+    with pytest.raises(ClientBusy):
+        subject.acquire("b")
+    subject.acquire("c")
+    subject.acquire("d")
+    with pytest.raises(Busy) as refused:
+        subject.acquire("e")
+    assert not isinstance(refused.value, ClientBusy)
+    assert repr(subject) == "<ConnectionLimiter 'connection' active=10/10 clients=4 refused=2>"

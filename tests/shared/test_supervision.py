@@ -56,6 +56,23 @@ async def test_pauses_grow_up_to_a_bound_and_start_again_after_a_long_run(monkey
     assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30, 0.5]
 
 
+async def test_a_pause_is_drawn_between_half_of_its_bound_and_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[float, float]] = []
+
+    def uniform(low: float, high: float) -> float:
+        drawn.append((low, high))
+        return 0.0
+
+    async def work() -> None:
+        if len(drawn) < 3:
+            raise OSError
+
+    monkeypatch.setattr(supervision, "FIRST_PAUSE_SECONDS", 0.5)
+    monkeypatch.setattr("bff_shared.supervision.random.uniform", uniform)
+    await keep_running("a task", work)
+    assert drawn == [(0.25, 0.5), (0.5, 1.0), (1.0, 2.0)]
+
+
 async def test_work_is_cancelled_with_its_task() -> None:
     begun = asyncio.Event()
 

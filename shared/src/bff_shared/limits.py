@@ -1,4 +1,4 @@
-"""How much one client address, and all clients together, may take: token buckets and connection limiters. Pure.
+"""How much one client address, and all clients together, may take: token buckets, fair shares, connections. Pure.
 
 Times are monotonic seconds given by the caller. A limiter's slot is taken when its context is entered, not before, so
 that nothing between asking and entering can lose one.
@@ -7,7 +7,9 @@ that nothing between asking and entering can lose one.
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
+from math import sqrt
 
 from bff_shared.errors import Busy, ClientBusy
 from bff_shared.http.headers import Header, is_trusted
@@ -97,21 +99,49 @@ class KeyedBuckets:
             self._buckets.popitem(last=False)
 
 
+@dataclass(frozen=True, slots=True)
+class FairShare:
+    """How much of `total` a client may hold beside others, where nothing is taken back from who holds it.
+
+    The more a client holds already, the more has to stay free when it takes another one: nothing for its first, and
+    everything else once it holds `per_client`, which is what it may hold alone. So clients that take all they get share
+    what is there, and however many there are, the last of it goes to those who hold least: of 2,000 with a limit of
+    1,200, ten such clients leave 68 to others one after another, and twenty leave 29.
+    """
+
+    total: int
+    per_client: int
+
+    def allows(self, held: int, free: int, amount: int = 1) -> bool:
+        """Tell whether a client that holds so many may take `amount` of the free ones."""
+        if amount > free or held + amount > self.per_client:
+            return False
+        last = held + amount - 1
+        return free - amount + 1 > max(0, self.total - self.per_client) * sqrt(last / self.per_client)
+
+
 class ConnectionLimiter:
-    """At most `total` slots in use at a time, and at most `per_client` of them by one client.
+    """At most `total` slots in use at a time, at most `per_client` of them by one client, and fewer beside others.
 
         with limiter.slot(address):
             ...
 
+    What one client may take of what others leave is said by `FairShare`.
     `what` names the thing in the refusal ("event stream"), `retry_after` is its Retry-After in seconds.
     """
 
     def __init__(self, total: int, per_client: int, *, what: str = "connection", retry_after: float = 2.0) -> None:
         self.total, self.per_client = total, per_client
         self._what, self._retry_after = what, retry_after
+        self._share = FairShare(total, per_client)
         self._taken: Counter[str] = Counter()
         self._active = 0
         self.refused = 0
+
+    def __repr__(self) -> str:
+        """Say what is limited, how many slots are in use, and by how many clients."""
+        taken = f"active={self._active}/{self.total} clients={len(self._taken)}"
+        return f"<ConnectionLimiter {self._what!r} {taken} refused={self.refused}>"
 
     @property
     def active(self) -> int:
@@ -125,11 +155,11 @@ class ConnectionLimiter:
     def acquire(self, client: str) -> None:
         """Take a slot, which needs one `release`. Raises Busy when there is none, for anybody or for this client."""
         mine = self._taken[client]
-        if self._active >= self.total or mine >= self.per_client:
+        if not self._share.allows(mine, self.total - self._active):
             if not mine:
                 del self._taken[client]
             self.refused += 1
-            if mine >= self.per_client:
+            if mine >= self.per_client or self._active < self.total:
                 raise ClientBusy(f"no slot for another {self._what} of one client", self._retry_after)
             raise Busy(f"no slot for another {self._what} of this service", self._retry_after)
         self._taken[client] = mine + 1

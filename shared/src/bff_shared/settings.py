@@ -91,9 +91,11 @@ class Settings(BaseSettings):
     first_byte_timeout: Seconds = Field(30.0, description="seconds from a sent request to the head of its answer")
     idle_timeout: Seconds = Field(60.0, description="seconds between two pieces of a body")
     max_connections: int = Field(100, ge=1, le=10_000, description="concurrent calls to the backend")
-    max_uploads: int = Field(40, ge=1, le=10_000, description="concurrent calls whose request body is still coming")
+    max_uploads: int = Field(100, ge=1, le=10_000, description="concurrent calls whose request body is still coming")
     max_streams: int = Field(2_000, ge=1, le=100_000, description="concurrent event streams and other long responses")
-    client_share: Share = Field(0.6, description="largest share of each of these that one client address may take")
+    client_share: Share = Field(
+        0.6, description="share of each of these that one client address may take alone; beside others it is less"
+    )
     long_seconds: Seconds = Field(10.0, description="seconds after which a response counts as a long one")
     max_queue: int = Field(200, ge=0, le=100_000, description="calls that may wait for one of those places")
     queue_timeout: Seconds = Field(1.0, description="seconds a call may wait for a place")

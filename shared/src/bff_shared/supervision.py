@@ -12,9 +12,11 @@ LONGEST_PAUSE_SECONDS = 30.0
 
 
 async def keep_running(name: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Run `work` until cancelled; after an exception again, each time later (0.5 to 30 s, with full jitter).
+    """Run `work` until cancelled; after an exception again, after a pause. Returns when `work` does.
 
-    Work that went on for longer than the longest pause begins with the shortest one again. Returns when `work` does.
+    Pauses double from 0.5 s to 30 s, and each is drawn between half of that and all of it, as the relay's reconnects
+    are: replicas that failed together do not come back together, and a defect is never repeated at once. Work that
+    went on for longer than 30 s begins with 0.5 s again.
     """
     pause = FIRST_PAUSE_SECONDS
     while True:

@@ -1,6 +1,7 @@
 """Large responses: in pieces of one copy, within a budget for each client address and for all, and not for ever."""
 
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -94,6 +95,17 @@ async def test_all_clients_together_have_a_budget(start_app: StartApp, backend: 
         refused = await client.get(COMPLETE, headers={**OTHER, **problem})
         assert (refused.status_code, refused.json()["code"]) == (503, "BUSY")
         assert await metric(client, 'bff_responses_refused_total{limit="process"}') == 1
+
+
+def test_three_clients_that_take_all_they_get_leave_room_for_another() -> None:
+    budget, honest = ResponseBudget(256 << 20, 128 << 20, CollectorRegistry()), 4 << 20
+    for number in range(3):
+        with contextlib.suppress(ClientBusy):
+            for _ in range(256):
+                budget.acquire(f"greedy {number}", 1 << 20)
+    assert budget.in_flight < 256 << 20
+    budget.acquire("honest", honest)
+    budget.acquire("honest", honest)
 
 
 async def test_a_part_of_a_view_that_is_too_much_fails_alone(start_app: StartApp, backend: str) -> None:

@@ -129,7 +129,8 @@ async def test_nothing_is_remembered_of_clients_that_left() -> None:
     for number in range(100):
         await gate.acquire(f"client {number}")
         gate.release(f"client {number}")
-    assert not gate._inside
+    assert not gate._held
+    assert not gate._waiters
     assert gate.active == 0
 
 
@@ -144,3 +145,88 @@ async def test_who_gave_up_before_its_turn_gives_no_place_back() -> None:
     assert (gate.active, gate.waiting) == (0, 0)
     assert gate.try_acquire()
     assert not gate.try_acquire()
+
+
+def fill(gate: ConcurrencyLimit, client: str) -> int:
+    """Take all that a client gets."""
+    count = 0
+    while gate.try_acquire(client):
+        count += 1
+    return count
+
+
+@pytest.mark.parametrize(("slots", "greedy"), [(100, 2), (100, 3), (100, 10), (2_000, 2), (2_000, 3), (2_000, 10)])
+def test_however_many_clients_take_all_they_get_one_that_comes_last_finds_a_slot(slots: int, greedy: int) -> None:
+    gate = ConcurrencyLimit(slots, 0, 60, share=0.6)
+    taken = [fill(gate, f"greedy {number}") for number in range(greedy)]
+    assert taken[0] == slots * 0.6
+    assert taken == sorted(taken, reverse=True)
+    assert gate.try_acquire("honest")
+
+
+async def asking(gate: ConcurrencyLimit, client: str, served: list[str]) -> None:
+    await gate.acquire(client)
+    served.append(client)
+
+
+async def test_a_slot_that_comes_free_goes_to_the_client_that_holds_fewest() -> None:
+    gate, served = ConcurrencyLimit(10, 10, 60), []
+    for client, count in (("most", 6), ("more", 3), ("few", 1)):
+        for _ in range(count):
+            await gate.acquire(client)
+    async with asyncio.TaskGroup() as tasks:
+        for client in ("most", "more", "few", "none"):
+            tasks.create_task(asking(gate, client, served))
+        await asyncio.sleep(0)
+        for _ in range(4):
+            gate.release("most")
+    assert served == ["none", "few", "most", "more"]  # which have 0, 1, 2 and 3 by then
+
+
+async def test_clients_that_hold_as_many_are_served_by_turns() -> None:
+    gate, served = ConcurrencyLimit(1, 9, 60), []
+    await gate.acquire("first")
+    async with asyncio.TaskGroup() as tasks:
+        for client in "aaabbc":
+            tasks.create_task(asking(gate, client, served))
+        await asyncio.sleep(0)
+        gate.release("first")
+        while len(served) < 6:
+            await asyncio.sleep(0)
+            if served:
+                gate.release(served[-1])
+    assert served == list("abcaba")
+
+
+async def test_a_full_queue_makes_room_for_a_client_that_has_fewer_calls_in_it() -> None:
+    gate = ConcurrencyLimit(1, 4, 60)
+    await gate.acquire("inside")
+    greedy = [asyncio.create_task(gate.acquire(client)) for client in ("a", "a", "a", "b")]
+    await asyncio.sleep(0)
+    honest = asyncio.create_task(gate.acquire("honest"))
+    await asyncio.sleep(0)
+    with pytest.raises(ClientBusy):
+        await greedy[2]
+    assert gate.waiting == 4
+    for client in ("b", "honest"):
+        with pytest.raises(Busy):
+            await asyncio.gather(gate.acquire(client), gate.acquire(client))
+    gate.release("inside")
+    await greedy[0]
+    gate.release("a")
+    await greedy[3]
+    gate.release("b")
+    await honest
+    for task in greedy[1], *greedy[:1]:
+        task.cancel()
+
+
+async def test_only_a_client_with_more_than_an_equal_share_is_told_that_it_is_its_own_affair() -> None:
+    gate = ConcurrencyLimit(4, 0, 60)
+    for client in ("greedy", "greedy", "greedy", "honest"):
+        await gate.acquire(client)
+    with pytest.raises(ClientBusy):
+        await gate.acquire("greedy")
+    with pytest.raises(Busy) as refused:
+        await gate.acquire("honest")
+    assert not isinstance(refused.value, ClientBusy)

@@ -118,6 +118,16 @@ def test_unfinished_bytes_of_all_are_bounded_and_a_small_message_in_two_halves_n
     assert traffic.join("c", 0).hold(SMALL) is None
 
 
+def test_ten_clients_that_hold_all_they_can_leave_room_for_a_message_of_another() -> None:
+    traffic = TrafficMeter(TrafficLimits.of(RelaySettings()))
+    for number in range(10):
+        for account in [traffic.join(f"greedy {number}", 0) for _ in range(60)]:
+            if account.hold(MEBI) is not None:
+                account.hold(0)  # as a connection does that is closed
+    assert traffic.unfinished <= RelaySettings().stream_unfinished_bytes - 10 * MEBI
+    assert traffic.join("honest", 0).hold(MEBI) is None
+
+
 def test_one_message_of_the_largest_size_fits_whatever_the_settings_say() -> None:
     limits = TrafficLimits.of(RelaySettings(door_max_message=64 * MEBI, stream_client_unfinished_bytes=MEBI))
     assert TrafficMeter(limits).join("a", 0).hold(64 * MEBI) is None

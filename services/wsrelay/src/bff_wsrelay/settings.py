@@ -11,8 +11,10 @@ class RelaySettings(Settings):
     """What the relay reads besides the common settings."""
 
     port: int = Field(8103, ge=0, le=65_535, description="port to listen on; 0 takes any free one")
-    stream_max_connections: int = Field(5_000, ge=1, le=100_000, description="viewers of one process")
-    stream_max_per_client: int = Field(2_000, ge=1, le=100_000, description="viewers from one client address")
+    stream_max_connections: int = Field(6_000, ge=1, le=100_000, description="viewers of one process")
+    stream_max_per_client: int = Field(
+        2_000, ge=1, le=100_000, description="viewers from one client address, alone; fewer beside others"
+    )
     stream_max_pending: int = Field(
         1_000, ge=1, le=100_000, description="handshakes of one client address that wait for the backend's verdict"
     )

@@ -23,6 +23,7 @@ from bff_shared.errors import Busy, ClientBusy, wants_problem
 from bff_shared.http.context import current
 from bff_shared.http.headers import Header, get
 from bff_shared.http.responses import send_error
+from bff_shared.limits import FairShare
 from bff_shared.telemetry.metrics import gauge
 
 log = logging.getLogger(__name__)
@@ -45,13 +46,14 @@ class HttpProtocol(HttpToolsProtocol):
 
 
 class ResponseBudget:
-    """Bytes of response bodies in flight: at most `total`, and at most `per_client` for one client address.
+    """Bytes of response bodies in flight: at most `total`, and at most `per_client` of one client address.
 
-    A client with nothing in flight may have one body of any size, and so may one client of an idle process.
+    What one may add to what it has in flight already, beside others, is said by `FairShare`. A client with nothing in
+    flight may have one body of any size, and so may one client of an idle process.
     """
 
     def __init__(self, total: int, per_client: int, registry: CollectorRegistry) -> None:
-        self.total, self.per_client = total, per_client
+        self.total, self._share = total, FairShare(total, per_client)
         self._by_client: Counter[str] = Counter()
         self.in_flight = 0
         in_flight = gauge(
@@ -71,7 +73,7 @@ class ResponseBudget:
     def acquire(self, client: str, size: int) -> None:
         """Count a body as in flight until `release`. Raises ClientBusy or Busy where it is too much."""
         mine = self._by_client[client]
-        if mine and mine + size > self.per_client:
+        if mine and not self._share.allows(mine, self.total - self.in_flight, size):
             self._refused.labels("client").inc()
             raise ClientBusy("too much of what this client asked for is still being sent", RETRY_AFTER_SECONDS)
         if self.in_flight and self.in_flight + size > self.total:

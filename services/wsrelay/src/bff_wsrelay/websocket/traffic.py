@@ -6,7 +6,8 @@ byte. Messages that have begun and not ended count by their bytes, because they 
     frames of one connection     above the rate the connection is closed (1008)
     frames of one client         above it, the client's connections are not read until there is room: its pages share
     bytes of one client          the rate, so that no page is closed for what another one does
-    unfinished bytes             of one client above the limit: closed (1008); of the process: closed (1013)
+    unfinished bytes             of one client above the limit: closed (1008); of the process, or above what others
+                                 leave to one client (`FairShare`): closed (1013)
 
 Times are monotonic seconds given by the caller.
 """
@@ -18,7 +19,7 @@ from typing import Self
 
 from prometheus_client import CollectorRegistry
 
-from bff_shared.limits import TokenBucket
+from bff_shared.limits import FairShare, TokenBucket
 from bff_wsrelay.settings import RelaySettings
 from bff_wsrelay.websocket.close_codes import POLICY_VIOLATION, TRY_AGAIN_LATER, Close
 from bff_wsrelay.websocket.traffic_metrics import TrafficMetrics
@@ -83,6 +84,7 @@ class TrafficMeter:
         self.metrics = metrics or TrafficMetrics(CollectorRegistry())
         self.metrics.unfinished_bytes.set_function(lambda: self.unfinished)
         self.unfinished = 0
+        self._share = _fair_share(limits)
         self._clients: dict[str, _Client] = {}
         self._idle: OrderedDict[str, None] = OrderedDict()
 
@@ -105,6 +107,12 @@ class TrafficMeter:
         client.connections -= 1
         if not client.connections:
             self._idle[client.address] = None
+
+    def has_room(self, client: _Client, more: int) -> bool:
+        """Return whether the process has room for what a client has just added to its unfinished messages."""
+        if self._share is None:
+            return self.unfinished <= self.limits.unfinished_bytes
+        return self._share.allows(client.unfinished - more, self._share.total - self.unfinished + more, more)
 
     def _forget(self, now: float) -> None:
         """Drop up to two addresses whose buckets are full, and whatever is over the bound, the oldest first."""
@@ -174,7 +182,7 @@ class Account:
         if client.unfinished > traffic.limits.client_unfinished_bytes:
             traffic.metrics.client_unfinished.inc()
             return Close(POLICY_VIOLATION, "too much of unfinished messages")
-        if traffic.unfinished > traffic.limits.unfinished_bytes:
+        if not traffic.has_room(client, more):
             traffic.metrics.unfinished.inc()
             return Close(TRY_AGAIN_LATER, "the relay holds as much of unfinished messages as it can")
         return None
@@ -185,6 +193,13 @@ class Account:
         self.wait(now)
         self.hold(0)
         self._traffic.left(self._client)
+
+
+def _fair_share(limits: TrafficLimits) -> FairShare | None:
+    """Return how clients share the bytes of unfinished messages; None where one of the limits is not set."""
+    if limits.unfinished_bytes == inf or limits.client_unfinished_bytes == inf:
+        return None
+    return FairShare(int(limits.unfinished_bytes), int(limits.client_unfinished_bytes))
 
 
 def _bucket(rate: float) -> TokenBucket | None:
