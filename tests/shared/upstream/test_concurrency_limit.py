@@ -170,7 +170,8 @@ async def asking(gate: ConcurrencyLimit, client: str, served: list[str]) -> None
 
 
 async def test_a_slot_that_comes_free_goes_to_the_client_that_holds_fewest() -> None:
-    gate, served = ConcurrencyLimit(10, 10, 60), []
+    gate = ConcurrencyLimit(10, 10, 60)
+    served: list[str] = []
     for client, count in (("most", 6), ("more", 3), ("few", 1)):
         for _ in range(count):
             await gate.acquire(client)
@@ -184,7 +185,8 @@ async def test_a_slot_that_comes_free_goes_to_the_client_that_holds_fewest() -> 
 
 
 async def test_clients_that_hold_as_many_are_served_by_turns() -> None:
-    gate, served = ConcurrencyLimit(1, 9, 60), []
+    gate = ConcurrencyLimit(1, 9, 60)
+    served: list[str] = []
     await gate.acquire("first")
     async with asyncio.TaskGroup() as tasks:
         for client in "aaabbc":
