@@ -2,6 +2,7 @@
 
 import type { Columns } from "bff-client";
 import type { EquityPoint } from "../../src/charts/equity-points.ts";
+import type { CandleBook } from "../../src/features/playback/candle-book.ts";
 
 class Chart {
   recolour(): void {}
@@ -28,5 +29,9 @@ export class EquityChart extends Chart {
 }
 
 export class PlaybackChart extends Chart {
-  draw(): void {}
+  static drawn: CandleBook | undefined;
+
+  draw(book: CandleBook): void {
+    PlaybackChart.drawn = book;
+  }
 }

@@ -8,6 +8,7 @@ import type {
   FlagDetails,
   FlagKey,
   FlagSource,
+  Frame,
   RunStream,
   StreamEvents,
   StreamOptions,
@@ -24,6 +25,17 @@ import { parseRoute } from "../../src/lib/route.ts";
 import { chart, completeRun, listedRun, page } from "./data.ts";
 
 export const never = <T,>() => new Promise<T>(() => {});
+
+/** A promise that a test settles. */
+export function deferred<T>() {
+  let resolve: (value: T) => void = () => undefined;
+  let reject: (reason: unknown) => void = () => undefined;
+  const promise = new Promise<T>((whenDone, whenFailed) => {
+    resolve = whenDone;
+    reject = whenFailed;
+  });
+  return { promise, resolve, reject };
+}
 
 /** A client whose calls answer with good data unless a test says otherwise. */
 export function fakeClient(calls: Partial<Client> = {}) {
@@ -94,6 +106,13 @@ export class FakeStream implements RunStream {
     act(() => this.#events.state.emit(this.state));
   }
 
+  plays(frame: Pick<Frame, "seq" | "n" | "ts"> & Partial<Frame>): void {
+    const bar = { o: 10, h: 12, l: 9, c: 11, v: 100 };
+    act(() =>
+      this.#events.frame.emit({ t: "frame", orders: [], ohlc: bar, equity: { value: 1000 }, ...frame } as Frame),
+    );
+  }
+
   fails(error: StreamEvents["error"]): void {
     act(() => this.#events.error.emit(error));
   }
@@ -142,5 +161,5 @@ export function openPage(address: string, client = fakeClient()) {
       </SessionContext>
     </QueryClientProvider>,
   );
-  return { ...shown, client, flags, queries, user: userEvent.setup() };
+  return { ...shown, client, flags, queries, user: userEvent.setup({ delay: null }) };
 }

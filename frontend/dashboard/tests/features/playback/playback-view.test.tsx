@@ -1,7 +1,8 @@
-import { screen, within } from "@testing-library/react";
+import { fireEvent, screen, waitFor, within } from "@testing-library/react";
 import { expect, test } from "vitest";
+import { PlaybackChart } from "../../support/charts.ts";
 import { defect } from "../../support/data.ts";
-import { FakeStream, fakeClient, openPage } from "../../support/page.tsx";
+import { FakeStream, fakeClient, never, openPage } from "../../support/page.tsx";
 
 /** Open the playback of a run; returns its stream as well. */
 async function opened(address = "/?run=a&view=play") {
@@ -112,4 +113,65 @@ test("an address with a place in it seeks there, and the stream is closed with t
   expect(stream.seek).toHaveBeenCalledWith("2024-01-10T15:00:00Z");
   unmount();
   expect(stream.close).toHaveBeenCalled();
+});
+
+/** The text under a label of the readouts. */
+const readout = (label: string) => screen.getByText(label, { selector: "dt" }).nextElementSibling?.textContent;
+
+/** Play the frame of a minute of the run's first session. */
+const minute = (stream: FakeStream, seq: number, n = 1) =>
+  stream.plays({ seq, n, ts: new Date(Date.UTC(2024, 0, 2, 14, 30 + seq)).toISOString() });
+
+test("while the run is read there is no stream, and nothing to press", async () => {
+  const client = fakeClient({ getRun: () => never() });
+  openPage("/?run=a&view=play", client);
+  expect(await screen.findByRole("heading", { level: 1 })).toBeDefined();
+  expect(client.openStream).not.toHaveBeenCalled();
+  expect(screen.queryByRole("button", { name: "Play" })).toBeNull();
+});
+
+test("frames that come are drawn and told: time, price, equity, and how many source frames they cover", async () => {
+  const { stream } = await opened();
+  stream.becomes({ connection: "live", playing: true });
+  minute(stream, 0);
+  minute(stream, 4, 4);
+  await waitFor(() => expect(readout("Frames covered")).toBe("5 of 5"));
+  expect(readout("Price")).toBe("11.00");
+  expect(readout("Frame")).toBe("5 / 100");
+  expect(screen.getByLabelText("Time of the last frame").textContent).toContain("09:34");
+  expect(PlaybackChart.drawn?.candles.length).toBeGreaterThan(0);
+});
+
+test("a frame that lacks shows in the frames covered", async () => {
+  const { stream } = await opened();
+  stream.becomes({ connection: "live", playing: true });
+  minute(stream, 0);
+  minute(stream, 5, 2);
+  await waitFor(() => expect(readout("Frames covered")).toBe("3 of 6"));
+});
+
+test("after a seek the candles before the place come from the chart, and where these cannot be read it goes on", async () => {
+  const { stream, client } = await opened();
+  client.getChart.mockRejectedValueOnce(defect("no bars"));
+  stream.becomes({ connection: "live" });
+  for (const seq of [50, 80]) {
+    fireEvent.input(screen.getByLabelText("Position in the run"), { target: { value: "500" } });
+    fireEvent.pointerUp(screen.getByLabelText("Position in the run"));
+    minute(stream, seq);
+    await waitFor(() => expect(readout("Frame")).toBe(`${seq + 1} / 100`));
+  }
+  expect(stream.seek).toHaveBeenCalledTimes(2);
+  expect(client.getChart).toHaveBeenCalledTimes(2);
+  expect(screen.queryByRole("alert")).toBeNull();
+});
+
+test("a playback that is reconnecting keeps its place and its controls", async () => {
+  const { stream } = await opened();
+  stream.becomes({ connection: "live", playing: true });
+  minute(stream, 0);
+  await waitFor(() => expect(readout("Frame")).toBe("1 / 100"));
+  stream.becomes({ connection: "reconnecting", retryMs: 4000 });
+  expect(connection()).toBe("reconnecting, next try in 4 s · BFF");
+  expect(readout("Frame")).toBe("1 / 100");
+  expect(screen.getByRole("button", { name: "Pause" })).toBeDefined();
 });

@@ -1,9 +1,9 @@
-import { screen, waitFor, within } from "@testing-library/react";
-import type { Chart, RunHead } from "bff-client";
-import { expect, test } from "vitest";
+import { act, screen, waitFor, within } from "@testing-library/react";
+import { BffError, type Chart, type Order, type RunHead } from "bff-client";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { EquityChart, PriceChart } from "../../support/charts.ts";
 import { chart, completeRun, defect } from "../../support/data.ts";
-import { fakeClient, never, openPage, view } from "../../support/page.tsx";
+import { deferred, fakeClient, never, openPage, view } from "../../support/page.tsx";
 
 const opened = (parts: Parameters<typeof view>[0]) => openPage("/?run=a", fakeClient({ getView: () => view(parts) }));
 const shows = (run: ReturnType<typeof completeRun>) => opened({ run: Promise.resolve(run) });
@@ -129,4 +129,59 @@ test("a timeframe that is pressed is in the address, and its bars are asked for"
   await user.click(screen.getByRole("button", { name: "5 min, five minutes" }));
   expect(location.search).toBe("?run=a&tf=5min");
   await waitFor(() => expect(client.getChart.mock.lastCall?.[0]).toMatchObject({ timeframe: "5M" }));
+});
+
+test("a run that there is not says so, and is not asked for again by itself", async () => {
+  const unknown = new BffError("RUN_NOT_FOUND", "run not found", { status: 404 });
+  const { client } = opened({ run: Promise.reject(unknown) });
+  expect((await screen.findByRole("alert")).textContent).toContain("RUN_NOT_FOUND");
+  expect(client.getView).toHaveBeenCalledOnce();
+});
+
+test("a finished run without parts says of each that there is none, and offers nothing to try again", async () => {
+  shows(completeRun("a", { metrics: "missing", equity: "missing", orders: "missing" }));
+  expect(await screen.findByText("There are no figures.")).toBeDefined();
+  expect(screen.getByText("There is no equity curve.")).toBeDefined();
+  expect(await screen.findByText("There are no orders.")).toBeDefined();
+  expect(screen.queryByRole("button", { name: /Retry/ })).toBeNull();
+  expect(screen.queryByText(/Not all of this run/)).toBeNull();
+});
+
+test("a part that came too late is asked for again by itself", async () => {
+  vi.useFakeTimers({ shouldAdvanceTime: true });
+  onTestFinished(() => void vi.useRealTimers());
+  const { client } = shows(completeRun("a", { orders: "timeout" }));
+  expect(await screen.findByText(/Not all of this run could be had: orders \(timeout\)/)).toBeDefined();
+  expect(client.getRun).not.toHaveBeenCalled();
+  await vi.advanceTimersByTimeAsync(1500);
+  expect(await screen.findByRole("table", { name: "Orders of this run" })).toBeDefined();
+  expect(client.getRun).toHaveBeenCalledOnce();
+});
+
+test("while newer bars are loading, and where they cannot be read, the old ones stay", async () => {
+  const { user, client } = shows(completeRun("a"));
+  await screen.findByText(/^3 bars/);
+  const loading = deferred<Chart>();
+  client.getChart.mockReturnValue(loading.promise);
+  await user.click(screen.getByRole("button", { name: "1 h, hours" }));
+  expect(await screen.findByText(/^3 bars.*, loading$/)).toBeDefined();
+  await act(async () => loading.reject(defect("no bars")));
+  const alert = await screen.findByRole("alert");
+  expect(alert.textContent).toContain("These bars are from before; newer ones could not be read: no bars");
+  expect(screen.getByText(/^3 bars/)).toBeDefined();
+  client.getChart.mockResolvedValue(chart({ total_bars: 70 }));
+  await user.click(within(alert).getByRole("button", { name: "Retry" }));
+  expect(await screen.findByText(/^70 bars/)).toBeDefined();
+  expect(screen.queryByRole("alert")).toBeNull();
+});
+
+test("orders that do not fit a page have pages", async () => {
+  const run = completeRun("a");
+  const [order] = run.orders ?? [];
+  const orders = Array.from({ length: 60 }, (_, index) => ({ ...order, order_id: String(index) }) as Order);
+  const { user } = shows({ ...run, orders });
+  await screen.findByText("1 / 2");
+  await user.click(screen.getAllByRole("button", { name: "Later" }).at(-1) as HTMLElement);
+  expect(screen.getByText("2 / 2")).toBeDefined();
+  expect(within(screen.getByRole("table", { name: "Orders of this run" })).getAllByRole("row")).toHaveLength(11);
 });

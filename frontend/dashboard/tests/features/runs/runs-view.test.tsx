@@ -112,3 +112,57 @@ test("a run that cannot be started says why; sent again it has the same key, and
   const keys = client.createRun.mock.calls.map(([, options]) => options?.idempotencyKey);
   expect(keys[0]).toBe(keys[1]);
 });
+
+test("a backend that says when it may be asked again is left alone until then, and the failure is shown at once", async () => {
+  const client = fakeClient();
+  client.listRuns.mockRejectedValue(new BffError("BUSY", "too many", { status: 503, retryAfterMs: 30_000 }));
+  openPage("/", client);
+  expect((await screen.findByRole("alert")).textContent).toContain("BUSY");
+  expect(client.listRuns).toHaveBeenCalledOnce();
+});
+
+test("runs of one status are shown, and the address says of which", async () => {
+  const items = [listedRun("a"), listedRun("b", { status: "ERROR" }), listedRun("c")];
+  const { user } = openPage("/", fakeClient({ listRuns: async () => page(items) }));
+  await screen.findByText("3 shown");
+  await user.selectOptions(screen.getByLabelText("Status"), "error");
+  expect(screen.getByText("1 shown")).toBeDefined();
+  expect(location.search).toBe("?status=ERROR");
+});
+
+test("a list that does not fit a page has pages", async () => {
+  const items = Array.from({ length: 30 }, (_, index) => listedRun(`run${index}`));
+  const { user } = openPage("/", fakeClient({ listRuns: async () => page(items) }));
+  await screen.findByText("Page 1 of 2");
+  expect(rows()).toHaveLength(25);
+  expect(screen.getByRole("button", { name: "Newer" })).toHaveProperty("disabled", true);
+  await user.click(screen.getByRole("button", { name: "Older" }));
+  expect(screen.getByText("Page 2 of 2")).toBeDefined();
+  expect(rows()).toHaveLength(5);
+  expect(location.search).toBe("?page=2");
+});
+
+test("older runs are loaded when they are asked for, as many as a list may have", async () => {
+  const client = fakeClient({ listRuns: async () => ({ ...page([listedRun("a")]), total: 900 }) });
+  const { user } = openPage("/", client);
+  for (const limit of [100, 200, 300, 400]) {
+    await screen.findByText(`1 shown of the newest ${limit}; there are 900`);
+    const older = screen.getByRole("button", { name: "Load older" });
+    await waitFor(() => expect(older).toHaveProperty("disabled", false));
+    await user.click(older);
+  }
+  expect(await screen.findByText("narrow by symbol or strategy for older ones")).toBeDefined();
+  await waitFor(() => expect(client.listRuns.mock.lastCall?.[0]).toMatchObject({ limit: 500 }));
+});
+
+test("a run that is being started says so and is not started twice, and the dialog can be left", async () => {
+  const client = fakeClient({ createRun: () => never() });
+  const { user } = openPage("/", client);
+  await user.click(await screen.findByRole("button", { name: "New run" }));
+  await user.click(screen.getByRole("button", { name: "Start run" }));
+  const starting = await screen.findByRole("button", { name: "Starting…" });
+  expect(starting).toHaveProperty("disabled", true);
+  await user.click(screen.getByRole("button", { name: "Cancel" }));
+  await waitFor(() => expect(screen.queryByRole("dialog")).toBeNull());
+  expect(client.createRun).toHaveBeenCalledOnce();
+});
