@@ -5,21 +5,19 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
 
-from bff_shared.errors import BackendUnavailable, Busy, UpstreamError
-from bff_shared.http.context import upstream_headers
+from bff_shared.errors import Busy, UpstreamError
 from bff_shared.http.headers import Header
-from bff_shared.upstream.client import Call, Upstream, credentials_and_ids
-from bff_wsrelay.framelog.failures import REFUSED_STATUSES, Failure, FailureReason, failure_of_status
+from bff_shared.upstream.client import Upstream
+from bff_wsrelay.framelog.failures import Failure, FailureReason, failure_of_status
 from bff_wsrelay.framelog.fair_semaphore import FairSemaphore
 from bff_wsrelay.framelog.frame import Malformed, parse_frame, parse_json
 from bff_wsrelay.framelog.frame_log import LogFull
 from bff_wsrelay.framelog.lease import Lease
 from bff_wsrelay.framelog.replay_pass import BreakCounter, ReplayPass, SilenceTracker
-from bff_wsrelay.framelog.run_info import equity_end, falls_short, read_detail
+from bff_wsrelay.framelog.run_client import RunClient
+from bff_wsrelay.framelog.run_info import falls_short, read_detail
 from bff_wsrelay.framelog.shared_store import SharedStore
 from bff_wsrelay.framelog.topic import Topic
 from bff_wsrelay.metrics import StreamCounts
@@ -27,8 +25,8 @@ from bff_wsrelay.settings import RelaySettings
 from bff_wsrelay.websocket import Message
 from bff_wsrelay.websocket.backoff import Backoff
 from bff_wsrelay.websocket.client import UpstreamClosed, UpstreamConnection
-from bff_wsrelay.websocket.close_codes import INTERNAL_ERROR
-from bff_wsrelay.websocket.connector import Connector, HandshakeRefused, Unreachable
+from bff_wsrelay.websocket.close_codes import INTERNAL_ERROR, RESTART, TRY_AGAIN_LATER
+from bff_wsrelay.websocket.connector import Connector, Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +39,6 @@ READING_SECONDS = 5.0
 CAUGHT_UP_SECONDS = 1.0
 """Without a frame for so long, a run that is being read counts as read so far as it goes."""
 ERRORS = 3
-_READY = '{"t":"ready"}'
-_PLAY = '{"t":"ctrl","cmd":"play"}'
 
 
 class _StreamError(Exception):
@@ -68,6 +64,11 @@ class IngestResources:
     store: SharedStore | None = None
 
 
+def _is_broken_off(error: Exception) -> bool:
+    """Return whether the backend ended a stream without a word on when to come back."""
+    return isinstance(error, UpstreamClosed) and error.end.code not in {RESTART, TRY_AGAIN_LATER}
+
+
 class Ingester:
     """Fills one topic on behalf of one set of credentials, which it keeps in memory only.
 
@@ -84,11 +85,10 @@ class Ingester:
     ) -> None:
         self._settings = resources.settings
         self._lease = Lease(resources.store, topic, credentials, self._settings.log_claim_seconds)
-        self._topic, self._credentials, self._client = topic, list(credentials), client
-        self._upstream, self._connector, self._counts = resources.upstream, resources.connector, resources.counts
+        self._topic, self._client, self._counts = topic, client, resources.counts
+        self._run = RunClient(topic.run_id, credentials, resources.upstream, resources.connector)
         self._slots, self._turns = resources.slots, resources.turns
         self._on_growth = on_growth
-        self._path = f"/backtests/{quote(topic.run_id, safe='')}"
         self._backoff, self._breaks = Backoff(SCHEDULE), BreakCounter()
         self._replay: ReplayPass | None = None
         self._slot_client = ""
@@ -126,17 +126,7 @@ class Ingester:
         The topic's log is then another one, which has to be read from the beginning. Raises Failure; for a while,
         UpstreamError, or Busy where this process has no room for the question.
         """
-        headers = credentials_and_ids(self._credentials)
-        call = Call("GET", self._path.encode(), headers, deadline=time.monotonic() + seconds)
-        answer = await self._upstream.fetch(call, limit=1 << 20)
-        if answer.status in REFUSED_STATUSES:
-            raise failure_of_status(answer.status)
-        if answer.status != HTTPStatus.OK:
-            raise BackendUnavailable(f"the backend answered {answer.status}")
-        try:
-            body = parse_json(answer.content)
-        except Malformed:
-            body = None
+        body = await self._run.fetch_detail(seconds)
         known = self._topic.detail
         found = read_detail(self._topic.run_id, body) if known is None or isinstance(body, dict) else known
         is_anew = self._topic.set_detail(found, time.monotonic())
@@ -181,7 +171,7 @@ class Ingester:
             self._release_slot()
             self._counts.upstream_breaks += 1
             log.info("the backend's stream broke off", extra={"run_id": topic.run_id, "reason": str(error)})
-            if finished and await self._is_hopeless():
+            if finished and await self._is_hopeless(error):
                 return True
         if len(topic.log) > known:
             self._backoff.reset()
@@ -205,18 +195,19 @@ class Ingester:
             self._resting = None
             self._slots.release(self._slot_client)
 
-    async def _is_hopeless(self) -> bool:
+    async def _is_hopeless(self, error: Exception) -> bool:
         """Return whether passes that break off at one frame have had the whole run. Raises Failure if they never will.
 
         The run's equity is the witness: where its last point is not later than the last frame, nothing was missing.
         """
         replay = self._replay
-        if replay is None or not self._breaks.note(replay.position):
+        if replay is None or not (replay.position or _is_broken_off(error)) or not self._breaks.note(replay.position):
             return False
-        end = await self._equity_end()
+        end = await self._run.fetch_equity_end() if replay.position else None
         if end is not None and not falls_short(replay.log.time_of(replay.position - 1), end, None):
             return self._finish_pass(replay, finished=True)
-        raise Failure("STREAM_ERROR", "the backend always breaks this run off at the same frame", 4424)
+        where = "at the same frame" if replay.position else "before its first frame"
+        raise Failure("STREAM_ERROR", f"the backend always breaks this run off {where}", 4424)
 
     async def _fetch_shared(self) -> bool:
         """Take the whole log from another relay that has read it with the same credentials, if there is one."""
@@ -241,17 +232,9 @@ class Ingester:
 
     async def _replay_once(self, *, finished: bool) -> bool:
         """Read the stream once from its first frame; return whether it was the whole of a finished run."""
-        headers = [*self._credentials, *upstream_headers()]
-        try:
-            connection = await self._connector.connect(f"{self._path}/ws", headers)
-        except HandshakeRefused as refused:
-            if refused.status in REFUSED_STATUSES:
-                raise failure_of_status(refused.status) from refused
-            raise Unreachable("the backend refused the handshake") from refused
+        connection = await self._run.open_stream()
         self._topic.connects += 1
         try:
-            await connection.transmit(_READY)
-            await connection.transmit(_PLAY)
             return await self._read_frames(connection, finished=finished)
         finally:
             connection.transport.abort()
@@ -289,20 +272,9 @@ class Ingester:
         known, at = self._topic.detail, replay.position
         run_to = known.run_to if known is not None and at else None  # an empty run has dates too
         last = replay.log.time_of(at - 1) if at else -1
-        if at != self._checked_end and falls_short(last, await self._equity_end(), run_to):
+        if at != self._checked_end and falls_short(last, await self._run.fetch_equity_end(), run_to):
             self._checked_end = at
             raise TimeoutError("the backend stopped before the end of the run")
-
-    async def _equity_end(self) -> int | None:
-        headers = credentials_and_ids(self._credentials)
-        deadline = time.monotonic() + DETAIL_SECONDS
-        try:
-            answer = await self._upstream.fetch(
-                Call("GET", f"{self._path}/equity".encode(), headers, deadline=deadline)
-            )
-        except UpstreamError:
-            return None
-        return equity_end(answer.content) if answer.status == HTTPStatus.OK else None
 
     async def _receive(self, connection: UpstreamConnection) -> list[Message]:
         pause = min(1.0, self._settings.read_quiet_seconds / 4, self._settings.read_stall_seconds / 4)

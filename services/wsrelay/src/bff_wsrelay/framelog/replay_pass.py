@@ -56,21 +56,17 @@ def _epoch(log: FrameLog) -> bytes:
 class BreakCounter:
     """How often in succession passes over a finished run broke off at the same frame."""
 
-    MOST = 3
+    MOST, MOST_EMPTY = 3, 8
+    """How often at one frame, and how often before the first one, where the backend itself may be what is not well."""
 
     def __init__(self) -> None:
         self._at, self._count = 0, 0
 
     def note(self, position: int) -> bool:
-        """Count a pass that broke off after so many frames; return whether another one is hopeless.
-
-        A pass that brought no frame says nothing about the run.
-        """
-        if not position:
-            return False
+        """Count a pass that broke off after so many frames; return whether another one is hopeless."""
         self._count = self._count + 1 if position == self._at else 1
         self._at = position
-        return self._count >= self.MOST
+        return self._count >= (self.MOST if position else self.MOST_EMPTY)
 
 
 @dataclass(slots=True)

@@ -281,8 +281,8 @@ class Session:
                     self._idle_connections = 0
                     await self._client.send(batch)
                     self._metrics.to_viewer.inc(len(batch))
-        except UpstreamClosed:
-            return connection.end
+        except UpstreamClosed as closed:
+            return closed.end
         finally:
             self._live_connection = None
             await _cancel(keeper)

@@ -24,7 +24,11 @@ _DATA = frozenset((Opcode.TEXT, Opcode.BINARY, Opcode.CONT))
 
 
 class UpstreamClosed(Exception):
-    """The connection to the backend has ended; `UpstreamConnection.end` says how."""
+    """The connection to the backend has ended; `end` says how."""
+
+    def __init__(self, end: Close) -> None:
+        super().__init__(f"closed with {end.code}")
+        self.end = end
 
 
 class UpstreamConnection(ClientConnection):
@@ -79,7 +83,7 @@ class UpstreamConnection(ClientConnection):
             self._resume()
             await self._wait_for_message()
         if not self._messages:
-            raise UpstreamClosed
+            raise UpstreamClosed(self.end)
         batch, self._messages, self._size = self._messages, [], 0
         return batch
 
@@ -92,7 +96,7 @@ class UpstreamConnection(ClientConnection):
             UpstreamClosed: where it cannot be sent.
         """
         if self._is_over or self.protocol.state is not OPEN:
-            raise UpstreamClosed
+            raise UpstreamClosed(self.end)
         if isinstance(message, str):
             self.protocol.send_text(message.encode())
         else:
@@ -101,9 +105,9 @@ class UpstreamConnection(ClientConnection):
             self.send_data()
             await self.drain()
         except OSError as error:
-            raise UpstreamClosed from error
+            raise UpstreamClosed(self.end) from error
         if self._is_over:
-            raise UpstreamClosed
+            raise UpstreamClosed(self.end)
 
     async def disconnect(self, close: Close) -> None:
         """Close with this code; wait at most `CLOSE_SECONDS` for the backend's part of it, then drop the socket."""
