@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from bff_wsrelay.framelog.failure_cache import FailureCache
 from bff_wsrelay.framelog.failures import Failure, FailureReason
 from bff_wsrelay.framelog.frame_log import FrameLog
 from bff_wsrelay.framelog.ingester import Ingester
-from bff_wsrelay.framelog.registry import FailureCache
 from bff_wsrelay.framelog.topic import Topic
 from tests.support.passthrough import open_sockets
 from tests.support.playback import Relay, playing, watching

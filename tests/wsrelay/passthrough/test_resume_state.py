@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from bff_wsrelay.passthrough.resume_state import BufferFull, Dialect, ResumeState, busy_error, connection_status
+from bff_wsrelay.passthrough.messages import busy_error, connection_status
+from bff_wsrelay.passthrough.resume_state import BufferFull, Dialect, ResumeState
 
 READY = '{"t":"ready"}'
 PLAY = '{"t":"ctrl","cmd":"play"}'

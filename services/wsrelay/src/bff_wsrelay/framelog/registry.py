@@ -11,7 +11,7 @@ import logging
 import secrets
 import sys
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +19,8 @@ from typing import Any
 from bff_shared.errors import ClientBusy, UpstreamError
 from bff_shared.http.headers import Header
 from bff_shared.upstream.client import Upstream
-from bff_wsrelay.framelog.failures import Failure, FailureReason
+from bff_wsrelay.framelog.failure_cache import FailureCache, Key
+from bff_wsrelay.framelog.failures import Failure
 from bff_wsrelay.framelog.fair_semaphore import FairSemaphore
 from bff_wsrelay.framelog.frame_log import ByteLru, FrameLog
 from bff_wsrelay.framelog.ingester import Ingester, IngestResources
@@ -35,14 +36,8 @@ log = logging.getLogger(__name__)
 
 CACHE_BYTES = 32 * 1024 * 1024
 IDENTIFY_SECONDS = 2.0
-REFUSAL_SECONDS = 1.0
-"""For so long a refusal that cost the backend one short answer is remembered."""
-MAX_REMEMBERED = 1_000
-"""Failed runs of each kind that are remembered at once."""
 BOOK_BYTES, MAX_BOOK_BYTES = 256, 16 * 1024
 """A log that has grown by less for each address that watches it, or in all, is not held against the limits again."""
-Key = tuple[str, str]
-_CHEAP = frozenset(("UNAUTHORIZED", "FORBIDDEN", "RUN_NOT_FOUND"))
 
 
 @dataclass(slots=True, eq=False)
@@ -62,44 +57,6 @@ class Entry:
     since: float = 0.0
     booked_bytes: int = 0
     timer: asyncio.TimerHandle | None = None
-
-
-class FailureCache:
-    """Why runs could not be played a moment ago, the oldest forgotten first. Pure.
-
-    Refusals that cost the backend one short answer have a room of their own: however many there are, none makes a run
-    forgotten that was read and could not be.
-    """
-
-    def __init__(self, seconds: float, limit: int = MAX_REMEMBERED) -> None:
-        self._seconds, self._limit = seconds, limit
-        self._cheap: OrderedDict[Key, tuple[float, FailureReason]] = OrderedDict()
-        self._costly: OrderedDict[Key, tuple[float, FailureReason]] = OrderedDict()
-
-    def __len__(self) -> int:
-        """Return how many are remembered."""
-        return len(self._cheap) + len(self._costly)
-
-    def remember(self, key: Key, reason: FailureReason, now: float) -> None:
-        """Remember a failure, unless another attempt may well succeed."""
-        if reason.code == "BUSY" or not self._seconds:
-            return
-        is_cheap = reason.code in _CHEAP
-        known = self._cheap if is_cheap else self._costly
-        known[key] = (now + (min(self._seconds, REFUSAL_SECONDS) if is_cheap else self._seconds), reason)
-        known.move_to_end(key)
-        for each in (self._cheap, self._costly):
-            while each and (len(each) > self._limit or next(iter(each.values()))[0] <= now):
-                each.popitem(last=False)
-
-    def find(self, key: Key, now: float) -> FailureReason | None:
-        """Return why a run cannot be played, None where nobody knows or it is too long ago."""
-        for known in (self._costly, self._cheap):
-            until, reason = known.get(key, (now, None))
-            if reason is not None and now < until:
-                return reason
-            known.pop(key, None)
-        return None
 
 
 class Registry:

@@ -15,24 +15,20 @@ A session speaks the backend's protocol when either side has sent one of its mes
 were seen and none of those is foreign (an echo server's, say): nothing is added to it or held back.
 """
 
-import re
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
-from typing import Any, Literal
+from typing import Any
 
-import orjson
-
+from bff_wsrelay.passthrough.messages import frame_time, parse_object
 from bff_wsrelay.websocket import Message
 
 _FRAMES = ('{"t": "frame"', '{"t":"frame"')
-_TS = re.compile(r'\{\s*"t"\s*:\s*"frame"\s*,\s*"ts"\s*:\s*"([^"\\]*)"')
 _BACKEND_ONLY = frozenset(("frame", "hb", "ready_ack", "err", "end"))
 _VIEWER_ONLY = frozenset(("ctrl", "ready", "hb"))
 _REFUSALS = frozenset(("VALIDATION", "RANGE"))
-MAX_PARSED = 64 * 1024  # no message of the protocol that matters here is longer
 MAX_ASKED = 64
 MAX_EQUAL = 16  # frames of equal time that are distinguished after a break
 
@@ -106,7 +102,7 @@ class ResumeState:
     def note_sent(self, message: Message) -> bool:
         """Note a client's message on its way to the backend; return whether it is sent again after a break."""
         self.counts.from_viewer += 1
-        parsed = _parse_object(message)
+        parsed = parse_object(message)
         kind = parsed.get("t")
         self._note_dialect(kind in _VIEWER_ONLY)
         if kind == "ready":
@@ -131,7 +127,7 @@ class ResumeState:
 
         `first` is for one that could not be sent, and goes before those that came later.
         """
-        kind = _parse_object(message).get("t")
+        kind = parse_object(message).get("t")
         self._note_dialect(kind in _VIEWER_ONLY)
         if kind == "hb":
             return
@@ -186,12 +182,12 @@ class ResumeState:
 
         A viewer that has paused since the break, or whose pause was not answered, has no use for the play before it.
         """
-        if any(_parse_object(message).get("cmd") == "pause" for message in self._held):
+        if any(parse_object(message).get("cmd") == "pause" for message in self._held):
             self._play = None
         restored = [("ready", self._ready), ("speed", self._speed), ("play", self._play)]
         self._swallow = deque(kind for kind, message in restored if message is not None)
-        self._skip_to = _ts(self._recent[-1]) if self._recent else None
-        self._equal = sum(_ts(frame) == self._skip_to for frame in self._recent)
+        self._skip_to = frame_time(self._recent[-1]) if self._recent else None
+        self._equal = sum(frame_time(frame) == self._skip_to for frame in self._recent)
         self._previous, self._sought = None, False
         return [message for _, message in restored if message is not None]
 
@@ -202,7 +198,7 @@ class ResumeState:
             self.dialect = Dialect.FOREIGN
 
     def _forward_other(self, message: Message) -> bool:
-        parsed = _parse_object(message)
+        parsed = parse_object(message)
         kind = parsed.get("t")
         echo = kind == "ctrl" and parsed.get("echo") is True
         self._note_dialect(echo or kind in _BACKEND_ONLY)
@@ -226,7 +222,7 @@ class ResumeState:
 
     def _is_new_frame(self, message: str) -> bool:
         """Return whether a frame is new to the viewer."""
-        ts, known = _ts(message), self._skip_to
+        ts, known = frame_time(message), self._skip_to
         went_back = ts is not None and self._previous is not None and ts < self._previous
         self._previous = ts
         if ts is None or known is None:
@@ -296,44 +292,3 @@ class ResumeState:
             if asked.kind == "ready":  # an older backend; a newer one that replaces it needs it
                 self._ready = asked.message
         return True
-
-
-State = Literal["reconnecting", "live", "draining"]
-
-
-def connection_status(state: State, attempt: int = 0, retry_seconds: float = 0.0) -> str:
-    """Return the `status` message about the upstream connection."""
-    body: dict[str, Any] = {"t": "status", "state": state, "attempt": attempt, "retry_ms": round(retry_seconds * 1000)}
-    return orjson.dumps(body).decode()
-
-
-BUSY = "the backend is away and no more messages are kept for it"
-
-
-def busy_error(count: int = 1) -> str:
-    """Return the error for `count` messages that were not held for an absent backend."""
-    body: dict[str, Any] = {"t": "err", "code": "BUSY", "msg": BUSY}
-    body |= {"count": count} if count > 1 else {}
-    return orjson.dumps(body).decode()
-
-
-def _parse_object(message: Message) -> dict[str, Any]:
-    """Return a JSON object, or an empty one for anything else."""
-    if not isinstance(message, str) or len(message) > MAX_PARSED or not message.lstrip().startswith("{"):
-        return {}
-    try:
-        parsed = orjson.loads(message)
-    except ValueError:
-        return {}
-    return parsed if isinstance(parsed, dict) else {}
-
-
-def _ts(message: str) -> datetime | None:
-    """Return a frame's time, None when it has none that can be compared."""
-    match = _TS.match(message)
-    text = match[1] if match else _parse_object(message).get("ts")
-    try:
-        moment = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

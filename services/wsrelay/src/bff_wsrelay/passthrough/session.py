@@ -22,14 +22,9 @@ from bff_shared.limits import TokenBucket
 from bff_wsrelay.admission.limits import RETRY_AFTER
 from bff_wsrelay.passthrough import headers as handshake_headers
 from bff_wsrelay.passthrough.client_socket import ClientGone, ClientSocket
+from bff_wsrelay.passthrough.messages import busy_error, connection_status
 from bff_wsrelay.passthrough.metrics import PassthroughMetrics
-from bff_wsrelay.passthrough.resume_state import (
-    BufferFull,
-    Dialect,
-    ResumeState,
-    busy_error,
-    connection_status,
-)
+from bff_wsrelay.passthrough.resume_state import BufferFull, Dialect, ResumeState
 from bff_wsrelay.websocket import Message
 from bff_wsrelay.websocket.backoff import Backoff
 from bff_wsrelay.websocket.client import UpstreamClosed, UpstreamConnection

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 
 from starlette.types import Receive, Scope, Send
 
-from bff_shared.errors import BffError, Busy, RequestError, RunNotFound
+from bff_shared.errors import BffError, RequestError, RunNotFound
 from bff_shared.http.context import current
 from bff_shared.http.headers import Header, credentials, get
 from bff_shared.http.ids import is_run_id
-from bff_wsrelay.admission.limits import RETRY_AFTER, Admission
+from bff_wsrelay.admission.limits import Admission
 from bff_wsrelay.admission.refusal import refuse
-from bff_wsrelay.framelog.failures import Failure, FailureReason, http_error, is_refused_early
+from bff_wsrelay.framelog.failures import FailureReason, http_error, is_refused_early
 from bff_wsrelay.framelog.frame import format_time
 from bff_wsrelay.framelog.registry import Entry, Registry
 from bff_wsrelay.framelog.shared_store import credentials_digest
@@ -34,6 +34,7 @@ from bff_wsrelay.playback.query import StreamQuery, hello_message, parse_query, 
 from bff_wsrelay.playback.scheduler import Scheduler
 from bff_wsrelay.playback.sinks import EVENT_STREAM_HEADERS, EventStreamSink, Sink, WebSocketSink, WriteBatch
 from bff_wsrelay.playback.subscriber import Subscriber
+from bff_wsrelay.playback.verdict import Verdict
 from bff_wsrelay.settings import RelaySettings
 from bff_wsrelay.websocket.close_codes import NO_STATUS, Close
 from bff_wsrelay.websocket.server import EXTENSION, FrameWriter
@@ -54,52 +55,6 @@ class UpgradeRequired(RequestError):
     def headers(self) -> dict[str, str]:
         """Name the protocol."""
         return {"upgrade": "websocket", "connection": "upgrade"}
-
-
-class _Pending:
-    """A handshake that waits for the backend's verdict; a drain ends the wait."""
-
-    def __init__(self, deadline: asyncio.Timeout) -> None:
-        self._deadline = deadline
-        self.is_drained = False
-
-    def drain(self, retry_ms: int) -> None:
-        """Let the deadline pass now."""
-        del retry_ms  # the refusal says when to come back
-        self.is_drained = True
-        if not self._deadline.expired():
-            self._deadline.reschedule(0)
-
-
-class _FirstFrame:
-    """Waits until a topic has frames, or is known to have none."""
-
-    def __init__(self, topic: Topic) -> None:
-        self._topic, self._news = topic, asyncio.Event()
-
-    async def wait(self) -> None:
-        """Wait while a finished run's first frame is still to come."""
-        topic, news = self._topic, self._news
-        topic.listeners.add(self)
-        try:
-            while self._is_open():
-                topic.starved.add(self)
-                await news.wait()
-                news.clear()
-        finally:
-            topic.listeners.discard(self)
-            topic.starved.discard(self)
-
-    def _is_open(self) -> bool:
-        topic = self._topic
-        is_finished = topic.detail is not None and topic.detail.finished
-        return is_finished and topic.failure is None and not len(topic.log) and not topic.log.ended
-
-    def on_growth(self) -> None:
-        """Look again."""
-        self._news.set()
-
-    on_epoch = on_state = on_growth
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +78,7 @@ class PlaybackEndpoint:
         self, settings: RelaySettings, admission: Admission, registry: Registry, metrics: StreamMetrics
     ) -> None:
         self._settings, self._admission, self._registry, self._metrics = settings, admission, registry, metrics
+        self._verdict = Verdict(registry, admission, settings.stream_verify_seconds)
         self._scheduler: Scheduler | None = None
         self._connects = 0
         self._batch = WriteBatch()
@@ -178,7 +134,7 @@ class PlaybackEndpoint:
                     return
                 address = stack.enter_context(self._admission.admit(scope))
                 entry = stack.enter_context(self._registry.open(_run_id(scope), credentials(scope["headers"]), address))
-                failure = await self._wait_for_verdict(entry, address, is_event_stream=is_event_stream)
+                failure = await self._verdict.wait(entry, address, needs_frame=is_event_stream)
                 if failure is not None and (is_event_stream or is_refused_early(failure)):
                     self._log_end(None, failure.close, address, entry.topic.run_id)
                     raise http_error(failure)
@@ -195,32 +151,6 @@ class PlaybackEndpoint:
         if EVENT_STREAM not in accept.decode("latin-1").lower():
             raise UpgradeRequired("this is a stream: use WebSocket, or accept text/event-stream")
         return True
-
-    async def _wait_for_verdict(self, entry: Entry, address: str, *, is_event_stream: bool) -> FailureReason | None:
-        """Return why the run cannot be played, None if it can, or if that is not known within the deadline.
-
-        An event stream waits for the first frame too: once it has begun it has no status any more. Raises Busy when too
-        many handshakes wait, or the process is told to stop.
-        """
-        deadline = asyncio.timeout(self._settings.stream_verify_seconds)
-        pending = _Pending(deadline)
-        try:
-            async with deadline:
-                with self._admission.pending(address), self._admission.drain.covering(pending):
-                    return await self._judge(entry, is_event_stream=is_event_stream)
-        except TimeoutError as error:
-            if pending.is_drained:
-                raise Busy("the relay restarts", RETRY_AFTER) from error
-        return entry.topic.failure
-
-    async def _judge(self, entry: Entry, *, is_event_stream: bool) -> FailureReason | None:
-        try:
-            await self._registry.verify(entry)
-        except Failure as failure:
-            return failure.reason
-        if is_event_stream:
-            await _FirstFrame(entry.topic).wait()
-        return entry.topic.failure
 
     async def _serve_socket(self, scope: Scope, receive: Receive, send: Send, admitted: _Admitted) -> None:
         if (await receive())["type"] != "websocket.connect":

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from bff_shared.http.context import correlation_id
@@ -11,6 +10,7 @@ from bff_shared.limits import TokenBucket
 from bff_wsrelay.framelog.frame import format_time
 from bff_wsrelay.framelog.topic import Topic
 from bff_wsrelay.metrics import StreamMetrics
+from bff_wsrelay.playback.continuity import ContinuityCheck
 from bff_wsrelay.playback.messages import (
     END,
     HEARTBEAT,
@@ -25,31 +25,16 @@ from bff_wsrelay.playback.pacer import Emission, Pacer
 from bff_wsrelay.playback.scheduler import Scheduler, run_turn
 from bff_wsrelay.playback.sinks import Sink
 from bff_wsrelay.settings import RelaySettings
-from bff_wsrelay.websocket.close_codes import INTERNAL_ERROR, NO_STATUS, RESTART, TRY_AGAIN_LATER, Close
+from bff_wsrelay.websocket.close_codes import (
+    INTERNAL_ERROR,
+    NO_STATUS,
+    POLICY_VIOLATION,
+    RESTART,
+    TRY_AGAIN_LATER,
+    Close,
+)
 
 log = logging.getLogger("bff.stream")
-POLICY = 1008
-
-
-@dataclass(slots=True)
-class ContinuityCheck:
-    """Whether frames follow each other without gap or overlap since the last seek."""
-
-    expected: int
-    jumps: int = 0
-    frames: int = 0
-    covered: int = 0
-    faults: int = 0
-
-    def enter(self, emission: Emission, jumps: int) -> bool:
-        """Count a frame; return whether it continues where the one before ended, or the client sought."""
-        start, end, _ = emission
-        fits = start == self.expected or jumps != self.jumps
-        self.faults += not fits
-        self.jumps, self.expected = jumps, end
-        self.frames += 1
-        self.covered += end - start
-        return fits
 
 
 class Subscriber:
@@ -150,7 +135,7 @@ class Subscriber:
     def _receive(self, text: str | bytes, now: float) -> None:
         if not self._control_bucket.take(now):
             self._sink.send(error_message("BUSY", "too many messages"), "error")
-            self.close(Close(POLICY, "too many messages"))
+            self.close(Close(POLICY_VIOLATION, "too many messages"))
             return
         try:
             message = parse_message(text)
