@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from bff_proxy.flags.admin import FlagAdmin
 from bff_proxy.flags.metrics import FlagMetrics
-from bff_proxy.flags.overrides import Change, Entry, Stored
+from bff_proxy.flags.overrides import Change, Entry, StoreAway, Stored
 from bff_proxy.flags.redis_store import HASH, FlagStore
 from bff_proxy.flags.state import FlagBoard
 from bff_proxy.flags.sync import FlagSync
@@ -229,11 +229,36 @@ async def test_a_write_that_is_older_than_the_newest_is_not_made(redis: RedisSer
 
 async def test_a_write_that_was_given_up_is_never_made(redis: RedisServer) -> None:
     store, change = FlagStore(redis.url), entry("bff", False)
-    assert not (await store.settle("bff", change.id)).done
-    assert not (await store.write("bff", change, 0)).done
+    with redis.client() as client:
+        seconds, microseconds = client.time()
+        not_after = seconds * 1000 + microseconds // 1000 + 200
+        assert not (await store.settle("bff", change.id, not_after)).done
+        assert client.keys() == [], "nothing has to be remembered, which eviction could take"
+    assert not (await store.write("bff", change, 0, not_after)).done
     assert (await store.read()).entries == {}
     assert (await store.write("bff", other := entry("bff", False), 0)).done
-    assert (await store.settle("bff", other.id)).done
+    assert (await store.settle("bff", other.id, not_after)).done
+    await store.aclose()
+
+
+async def test_a_write_that_may_still_be_made_is_waited_for(redis: RedisServer) -> None:
+    store, change = FlagStore(redis.url), entry("bff", False)
+    with redis.client() as client:
+        not_after = client.time()[0] * 1000 + 2_000
+    settling = asyncio.create_task(store.settle("bff", change.id, not_after))
+    await asyncio.wait((settling,), timeout=0.2)
+    assert not settling.done()
+    assert (await store.write("bff", change, 0, not_after)).done
+    assert (await settling).done
+    await store.aclose()
+
+
+async def test_what_cannot_be_certain_in_time_is_not_said(redis: RedisServer) -> None:
+    store = FlagStore(redis.url)
+    with redis.client() as client:
+        not_after = client.time()[0] * 1000 + 60_000
+    with pytest.raises(StoreAway):
+        await store.settle("bff", "c0ffee", not_after)
     await store.aclose()
 
 

@@ -9,13 +9,13 @@ import httpx
 import pytest
 
 from bff_proxy.flags.overrides import Entry, StoreAway
-from bff_proxy.flags.redis_store import FlagStore, WriteUnconfirmed, Written
+from bff_proxy.flags.redis_store import FlagStore, Written
 from tests.chaos.faultproxy import Fault, FaultProxy
 from tests.support.flags import ADMIN, Api, asking, until
 from tests.support.redis_server import RedisServer
 
 Start = Callable[..., Awaitable[str]]
-Write = Callable[[FlagStore, str, Entry, int], Awaitable[Written]]
+Write = Callable[[FlagStore, str, Entry, int, int], Awaitable[Written]]
 OFF = {"value": False, "reason": "a drill"}
 write: Write = FlagStore.write
 
@@ -37,9 +37,9 @@ async def test_a_change_whose_confirmation_is_lost_is_done(
         if method == "DELETE":
             await api.turn("bff", False)
 
-        async def lossy(store: FlagStore, key: str, entry: Entry, expected: int) -> Written:
-            await write(store, key, entry, expected)
-            raise WriteUnconfirmed
+        async def lossy(store: FlagStore, key: str, entry: Entry, expected: int, not_after: int) -> Written:
+            await write(store, key, entry, expected, not_after)
+            raise StoreAway
 
         monkeypatch.setattr(FlagStore, "write", lossy)
         content = None if method == "DELETE" else OFF
@@ -51,11 +51,11 @@ async def test_a_change_whose_confirmation_is_lost_is_done(
 async def test_a_change_that_never_arrived_is_not_in_effect_and_does_not_come_later(
     start_flags: Start, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    late: list[tuple[FlagStore, str, Entry, int]] = []
+    late: list[tuple[FlagStore, str, Entry, int, int]] = []
 
-    async def stuck(store: FlagStore, key: str, entry: Entry, expected: int) -> Written:
-        late.append((store, key, entry, expected))
-        raise WriteUnconfirmed
+    async def stuck(store: FlagStore, key: str, entry: Entry, expected: int, not_after: int) -> Written:
+        late.append((store, key, entry, expected, not_after))
+        raise StoreAway
 
     monkeypatch.setattr(FlagStore, "write", stuck)
     async with asking(await start_flags(redis_url=redis.url)) as api:
@@ -71,12 +71,13 @@ async def test_a_change_that_redis_hears_of_late_is_unknown_and_shows_when_it_is
 ) -> None:
     monkeypatch.setattr("bff_proxy.flags.redis_store.DEADLINE", 0.3)
     monkeypatch.setattr("bff_proxy.flags.redis_store.SETTLE_DEADLINE", 0.0)
+    monkeypatch.setattr("bff_proxy.flags.redis_store.WRITE_MILLISECONDS", 600_000)
     address = urlsplit(redis.url)
     with FaultProxy(address.hostname or "", address.port or 0) as between:
 
-        async def held(store: FlagStore, key: str, entry: Entry, expected: int) -> Written:
+        async def held(store: FlagStore, key: str, entry: Entry, expected: int, not_after: int) -> Written:
             await asyncio.to_thread(between.inject, Fault(black_hole=True))
-            return await write(store, key, entry, expected)
+            return await write(store, key, entry, expected, not_after)
 
         monkeypatch.setattr(FlagStore, "write", held)
         async with asking(await start_flags(redis_url=f"redis://127.0.0.1:{between.port}")) as api:
@@ -92,13 +93,13 @@ async def test_a_change_that_redis_hears_of_late_is_unknown_and_shows_when_it_is
 async def test_a_late_change_does_not_undo_a_newer_one(
     start_flags: Start, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    late: list[tuple[FlagStore, str, Entry, int]] = []
+    late: list[tuple[FlagStore, str, Entry, int, int]] = []
 
-    async def first_is_stuck(store: FlagStore, key: str, entry: Entry, expected: int) -> Written:
+    async def first_is_stuck(store: FlagStore, key: str, entry: Entry, expected: int, not_after: int) -> Written:
         if not late:
-            late.append((store, key, entry, expected))
-            raise WriteUnconfirmed
-        return await write(store, key, entry, expected)
+            late.append((store, key, entry, expected, not_after))
+            raise StoreAway
+        return await write(store, key, entry, expected, not_after)
 
     async def silent(*_: Any) -> Written:
         raise StoreAway

@@ -113,25 +113,47 @@ async def test_refused_handshakes_leave_nothing_behind(kind: str, run: str, endi
 def test_failures_are_remembered_up_to_a_number_and_for_a_while() -> None:
     failures = FailureCache(seconds=10, limit=100)
     for number in range(1_000):
-        failures.remember((f"run{number}", ""), FailureReason("STREAM_ERROR", "", 4424), now=number / 1_000)
+        failures.remember((f"run{number}", ""), FailureReason("STREAM_ERROR", "", 4424), "a", now=number / 1_000)
     assert len(failures) == 100
     assert failures.find(("run999", ""), now=10) == FailureReason("STREAM_ERROR", "", 4424)
     assert failures.find(("run999", ""), now=11) is None
-    failures.remember(("run", ""), FailureReason("RUN_NOT_FOUND", "", 4404), now=20)
+    failures.remember(("run", ""), FailureReason("RUN_NOT_FOUND", "", 4404), "a", now=20)
     assert len(failures) == 1
     assert failures.find(("run", ""), now=20.9) is not None
     assert failures.find(("run", ""), now=21.1) is None
-    failures.remember(("run", ""), FailureReason("BUSY", "", 1013), now=30)
+    failures.remember(("run", ""), FailureReason("BUSY", "", 1013), "a", now=30)
     assert len(failures) == 0
 
 
 def test_refusals_make_no_run_forgotten_that_was_read_in_vain() -> None:
     failures = FailureCache(seconds=10, limit=100)
-    failures.remember(("broken", ""), FailureReason("STREAM_ERROR", "", 4424), now=0)
+    failures.remember(("broken", ""), FailureReason("STREAM_ERROR", "", 4424), "a", now=0)
     for number in range(1_000):
-        failures.remember((f"guess{number}", ""), FailureReason("RUN_NOT_FOUND", "", 4404), now=0.1)
+        failures.remember((f"guess{number}", ""), FailureReason("RUN_NOT_FOUND", "", 4404), "a", now=0.1)
     assert len(failures) == 101
     assert failures.find(("broken", ""), now=1) == FailureReason("STREAM_ERROR", "", 4424)
+
+
+def test_one_address_that_asks_for_many_runs_that_fail_makes_none_of_others_forgotten() -> None:
+    failures, reason = FailureCache(seconds=10, limit=100), FailureReason("STREAM_ERROR", "", 4424)
+    for number in range(40):
+        failures.remember((f"honest{number}", ""), reason, "honest", now=0)
+    for number in range(1_000):
+        failures.remember((f"guess{number}", ""), reason, f"greedy{number % 2}", now=1)
+    assert len(failures) == 100
+    assert all(failures.find((f"honest{number}", ""), now=2) == reason for number in range(7, 40))
+    assert failures.find(("guess999", ""), now=2) == reason
+    assert not failures.find(("guess0", ""), now=2)
+
+
+def test_a_failure_counts_for_who_met_it_last_and_nothing_is_kept_of_addresses_without_any() -> None:
+    failures, reason = FailureCache(seconds=10, limit=100), FailureReason("STREAM_ERROR", "", 4424)
+    for client in ("a", "b"):
+        failures.remember(("run", ""), reason, client, now=0)
+    assert len(failures) == 1
+    assert [*failures._costly._by_client] == ["b"]
+    assert failures.find(("run", ""), now=10) is None
+    assert not failures._costly._by_client
 
 
 async def left_over(relay: Relay, kind: str) -> tuple[tuple[int, int], dict[str, int]]:

@@ -4,6 +4,9 @@ One hash holds them all: a field for each flag, `VERSION JSON`, or `VERSION -ID`
 file, and the field `revision`, the highest version. A hash is one key, hence one slot of a cluster, and one script
 changes and announces it. Versions are milliseconds of Redis's clock, and higher than any before: they say which of two
 is the newer one even after Redis has lost what it held.
+
+A write carries the time, by Redis's clock, after which it is not made any more, however late Redis hears of it. So what
+became of a write that was not confirmed is certain once that time has passed, and no key has to remember it.
 """
 
 import asyncio
@@ -19,6 +22,9 @@ HASH = "bff:1:flags"
 CHANNEL = "bff:1:flags"
 REVISION = "revision"
 DEADLINE = 1.0
+WRITE_MILLISECONDS = 1500
+"""For so long after it was begun a write may be made; longer than its answer is waited for."""
+
 SETTLE_DEADLINE = 3.0
 """Seconds to find out what became of a write that was not confirmed."""
 
@@ -26,8 +32,16 @@ CONNECTIONS = 4
 MAX_VERSION = 2**53 - 1
 """Numbers of Lua are doubles; whatever is above was written by somebody else."""
 
-_GIVEN_UP_SECONDS = 86_400
 _PAUSE = 0.1
+
+# Time by the server that has the hash, whichever of a cluster that is.
+_NOW = """
+local function now()
+  local time = redis.call('time')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+"""
+_ASK_NOW = _NOW + "return string.format('%d', now())"
 
 _VERSION_OF = f"""
 local function version_of(text)
@@ -36,20 +50,20 @@ local function version_of(text)
 end
 """
 
-# KEYS: the hash, the mark of a write that was given up. ARGV: flag, entry, the version it must have, id, the channel.
+# KEYS: the hash. ARGV: flag, entry, the version it must have, id, the channel, the time after which it is too late.
 # A flag that was given back may be expected to have the version 0, like one that was never changed.
 _WRITE = (
-    _VERSION_OF
+    _NOW
+    + _VERSION_OF
     + """
-if redis.call('exists', KEYS[2]) == 1 then return {0, '0'} end
 local before = redis.call('hget', KEYS[1], ARGV[1]) or ''
 local version = version_of(before)
 if string.find(before, ARGV[4], 1, true) then return {1, string.format('%d', version)} end
 local removed = string.match(before, '^%d+ %-')
 if tonumber(ARGV[3]) ~= version and not (removed and ARGV[3] == '0') then return {0, string.format('%d', version)} end
-local time = redis.call('time')
+if now() > tonumber(ARGV[6]) then return {0, string.format('%d', version)} end
 local revision = version_of(redis.call('hget', KEYS[1], 'revision'))
-revision = math.max(revision + 1, version + 1, time[1] * 1000 + math.floor(time[2] / 1000))
+revision = math.max(revision + 1, version + 1, now())
 local number = string.format('%d', revision)
 redis.call('hset', KEYS[1], 'revision', number, ARGV[1], number .. ' ' .. ARGV[2])
 redis.call('publish', ARGV[5], number)
@@ -57,14 +71,16 @@ return {1, number}
 """
 )
 
-# KEYS: the hash, the mark. ARGV: flag, id, seconds. Says whether a write was made; if it was not, it never will be.
+# KEYS: the hash. ARGV: flag, id, the time after which the write is too late. Says whether it was made, or, with the
+# milliseconds until then, that it still may be.
 _SETTLE = (
-    _VERSION_OF
+    _NOW
+    + _VERSION_OF
     + """
-local now = redis.call('hget', KEYS[1], ARGV[1]) or ''
-if string.find(now, ARGV[2], 1, true) then return {1, string.format('%d', version_of(now))} end
-redis.call('set', KEYS[2], '1', 'EX', ARGV[3])
-return {0, string.format('%d', version_of(now))}
+local found = redis.call('hget', KEYS[1], ARGV[1]) or ''
+local version = string.format('%d', version_of(found))
+if string.find(found, ARGV[2], 1, true) then return {1, version, 0} end
+return {0, version, math.max(0, tonumber(ARGV[3]) + 1 - now())}
 """
 )
 
@@ -87,10 +103,6 @@ end
 return changed
 """
 )
-
-
-class WriteUnconfirmed(StoreAway):
-    """A write was sent and not confirmed: it may have been made, or may still be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,30 +129,35 @@ class FlagStore:
         entries = {key: entry for key, value in found.items() if (entry := _entry(key, value)) is not None}
         return Stored(revision or 0, entries)
 
-    async def write(self, key: str, entry: Entry, expected: int) -> Written:
-        """Store a flag's entry unless its version is another than expected; raises WriteUnconfirmed.
+    async def time_limit(self) -> int:
+        """Return the time, by Redis's clock, until which a write that begins now may be made."""
+        return int(await self._run(lambda client: client.eval(_ASK_NOW, 1, HASH))) + WRITE_MILLISECONDS
 
-        Given twice, as a connection that breaks may do, it is made once.
+    async def write(self, key: str, entry: Entry, expected: int, not_after: int | None = None) -> Written:
+        """Store a flag's entry unless its version is another than expected, or it is later than `not_after`.
+
+        Given twice, as a connection that breaks may do, it is made once. `not_after` is a time of Redis's in
+        milliseconds, by default that of `time_limit`. A write that raises StoreAway may have been made, or may be yet.
         """
-        arguments = (key, pack(entry), expected, entry.id, CHANNEL)
-        try:
-            answer = await self._run(lambda client: client.eval(_WRITE, 2, HASH, _mark(entry.id), *arguments))
-        except StoreAway as error:
-            raise WriteUnconfirmed from error.__cause__
-        return _written(answer)
+        if not_after is None:
+            not_after = await self.time_limit()
+        arguments = (key, pack(entry), expected, entry.id, CHANNEL, not_after)
+        return _written(await self._run(lambda client: client.eval(_WRITE, 1, HASH, *arguments)))
 
-    async def settle(self, key: str, change_id: str) -> Written:
-        """Find out whether a write was made; if it was not, it never will be, however late Redis hears of it."""
-        mark, arguments = _mark(change_id), (key, change_id, _GIVEN_UP_SECONDS)
-        deadline = asyncio.get_running_loop().time() + SETTLE_DEADLINE
+    async def settle(self, key: str, change_id: str, not_after: int) -> Written:
+        """Find out whether a write was made; if it was not, it never will be. Waits until it is too late for it."""
+        loop, arguments = asyncio.get_running_loop(), (key, change_id, not_after)
+        deadline = loop.time() + SETTLE_DEADLINE
         while True:
-            left = deadline - asyncio.get_running_loop().time()
-            try:
-                return _written(await self._run(lambda client: client.eval(_SETTLE, 2, HASH, mark, *arguments), left))
-            except StoreAway:
-                if asyncio.get_running_loop().time() + _PAUSE >= deadline:
-                    raise
-            await asyncio.sleep(_PAUSE)
+            pause, left = _PAUSE, deadline - loop.time()
+            with contextlib.suppress(StoreAway):  # asked again, while there is time
+                done, version, may_be = await self._run(lambda client: client.eval(_SETTLE, 1, HASH, *arguments), left)
+                if done or not may_be:
+                    return _written((done, version))
+                pause = may_be / 1000
+            if loop.time() + pause >= deadline:
+                raise StoreAway
+            await asyncio.sleep(pause)
 
     async def restore(self, revision: int, entries: Mapping[str, Entry]) -> bool:
         """Give back what Redis has lost; what is newer there stays. False if it has lost nothing."""
@@ -185,11 +202,6 @@ class FlagStore:
                 except FAILURES as error:
                     raise StoreAway from error
             return self._client
-
-
-def _mark(change_id: str) -> str:
-    """Return the key that says that a write was given up; it lies in the slot of the hash."""
-    return f"{{{HASH}}}:given-up:{change_id}"
 
 
 def _written(answer: Any) -> Written:

@@ -136,11 +136,16 @@ class FlagSync:
     async def _confirmed(self, store: "FlagStore", key: str, entry: Entry, expected: int) -> "Written":
         """Write; where that is not confirmed, find out what became of it."""
         try:
-            return await store.write(key, entry, expected)
+            not_after = await store.time_limit()
+        except StoreAway as error:
+            self._lose(error)
+            raise NotChanged("flags cannot be changed: Redis does not answer") from error
+        try:
+            return await store.write(key, entry, expected, not_after)
         except StoreAway as error:
             self._lose(error)
         try:
-            settled = await store.settle(key, entry.id)
+            settled = await store.settle(key, entry.id, not_after)
         except StoreAway as error:
             raise OutcomeUnknown(key, entry.id) from error
         if not settled.done:

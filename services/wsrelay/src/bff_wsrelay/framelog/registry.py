@@ -197,7 +197,7 @@ class Registry:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a reader ended with a defect", exc_info=error, extra={"run_id": entry.topic.run_id})
         if entry.task is task and entry.topic.failure is not None:
-            self._failures.remember(entry.key, entry.topic.failure, time.monotonic())
+            self._failures.remember(entry.key, entry.topic.failure, entry.client, time.monotonic())
             self._drop(entry)
 
     async def _recheck(self, entry: Entry) -> None:
