@@ -97,7 +97,7 @@ def test_damage_to_a_compact_body_never_goes_unseen(replacement: int) -> None:
     for place in range(len(whole)):
         content = whole[:place] + bytes([replacement]) + whole[place + 1 :]
         by_parser = outcome(
-            lambda text: bars_reader.tidy(*bars_reader._columns(bars_reader._rows(text), trades=False)), content
+            lambda text: bars_reader.tidy(*bars_reader.columns(bars_reader.rows(text), trades=False)), content
         )
         assert outcome(lambda text: parse(text, trades=False), content) == by_parser
 
@@ -108,7 +108,7 @@ def test_body_that_breaks_off_never_reads_as_another(end: bytes) -> None:
     for place in range(len(whole)):
         content = whole[:place] + end
         by_parser = outcome(
-            lambda text: bars_reader.tidy(*bars_reader._columns(bars_reader._rows(text), trades=False)), content
+            lambda text: bars_reader.tidy(*bars_reader.columns(bars_reader.rows(text), trades=False)), content
         )
         assert outcome(lambda text: parse(text, trades=False), content) == by_parser
 

@@ -1,20 +1,28 @@
-"""The backend's bars as it spells them, `{"symbol","bars":[{t,o,h,l,c,v[,n]}]}`, turned into columns. Pure."""
+"""The backend's bars as it spells them, `{"symbol","bars":[{t,o,h,l,c,v[,n]}]}`, turned into columns. Pure.
 
-import math
-from collections.abc import Iterable, Mapping
+    {"t":"2024-10-31T13:30:00Z","o":229.51,"h":229.51,"l":228.9,"c":229.12,"v":575300}
+
+A body without spaces and in the contract's order is cut into columns without an object for each bar: the colons say
+where its values are, and every byte that belongs to none is looked at. Where one is not as expected, and for any other
+spelling, the body is read as JSON first.
+"""
+
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import orjson
 
-from bff_aggregator.backend import columnar_bars_reader
-from bff_aggregator.backend.bars import Bars, empty
+from bff_aggregator.backend import numeric_json
+from bff_aggregator.backend.bars import Bars, Ints, empty
+from bff_aggregator.backend.numeric_json import UNKNOWN, WIDEST, Places, Text, all_are, floats_at, ints_at, rows_at
+from bff_aggregator.backend.timestamps import MICROSECONDS, NOWHEN, ROW, parse_rows, parse_times
 from bff_shared import foreign_json
 
+_START = b'"bars":['
 _PRICES = ("o", "h", "l", "c")
-_YEARS = range(-62_135_596_800, 253_402_300_800)
-"""Seconds of the years 1 to 9999, which dates can be made of."""
+# Where the parts of a bar are, counted from its first colon: `{"t":"2024-10-31T13:30:00Z","o":1.5`.
+_OPEN, _STAMP, _AFTER_STAMP, _FIRST_PRICE = -4, 2, 22, 28
 
 
 class Malformed(ValueError):
@@ -31,70 +39,79 @@ class Parsed:
 
 def parse(content: bytes, *, trades: bool) -> Parsed:
     """Read a body of the bars endpoints; `trades` asks for `n`, 0 where the backend has none. Raises Malformed."""
-    bars = columnar_bars_reader.read(content, trades=trades)
-    return tidy(bars, 0) if bars is not None else tidy(*_columns(_rows(content), trades=trades))
+    bars = cut(content, trades=trades)
+    return tidy(bars, 0) if bars is not None else tidy(*columns(rows(content), trades=trades))
 
 
-def _rows(content: bytes) -> list[Any]:
+def cut(content: bytes, *, trades: bool) -> Bars | None:
+    """Return the bars of a body as they come, cut out of its bytes; None where it is spelled in another way."""
+    begin, end = content.find(_START) + len(_START), content.rfind(b"]")
+    if begin < len(_START) or end <= begin or not _is_frame(content[:begin] + content[end:]):
+        return None
+    text = np.frombuffer(content + bytes(WIDEST), np.uint8)
+    keys = b"hlcvn" if trades else b"hlcv"
+    found = np.flatnonzero(text[begin:end] == ord(":")) + begin
+    # One of the key `t`, two of its value, one of the key `o`, one of each other key.
+    if not len(found) or len(found) % (4 + len(keys)) or text[end - 1] != ord("}"):
+        return None
+    colons = [np.ascontiguousarray(column) for column in found.reshape(-1, 4 + len(keys)).T]
+    first, others = colons[0], colons[4:]
+    at = parse_rows(rows_at(text, first + _STAMP, ROW.itemsize).view(ROW)) if first[0] + _OPEN == begin else None
+    if at is None or not _are_keys(text, first, others, keys):
+        return None
+    starts = [first + _FIRST_PRICE, *(colon + 1 for colon in others)]
+    stops = [*(colon - 4 for colon in others), np.append(first[1:] - 6, end - 1)]
+    o, h, low, c = (floats_at(text, *place) for place in zip(starts[:4], stops[:4], strict=True))
+    v, *n = (ints_at(text, *place) for place in zip(starts[4:], stops[4:], strict=True))
+    if o is None or h is None or low is None or c is None or v is None or any(column is None for column in n):
+        return None
+    return Bars(at // MICROSECONDS, o, h, low, c, v, n[0] if trades else None)
+
+
+def _is_frame(text: bytes) -> bool:
+    """Tell whether the body without its bars is JSON with an empty list in their place."""
+    try:
+        document = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(document, dict) and document.get("bars") == []
+
+
+def _are_keys(text: Text, first: Places, others: list[Places], keys: bytes) -> bool:
+    """Look at every byte that belongs to no value; `first` and `others` are where the keys' colons are."""
+    return (
+        all_are(rows_at(text, first[:1] + _OPEN, 6), b'{"t":"')
+        and all_are(rows_at(text, first[1:] + _OPEN - 2, 8), b'},{"t":"')
+        and all_are(rows_at(text, first + _AFTER_STAMP, 6), b'","o":')
+        and all(all_are(rows_at(text, colon - 4, 5), b',"%c":' % key) for colon, key in zip(others, keys, strict=True))
+    )
+
+
+def rows(content: bytes) -> list[Any]:
+    """Return the list of bars of a body of any spelling. Raises Malformed."""
     try:
         document = foreign_json.loads(content)
     except foreign_json.MalformedJson as error:
         raise Malformed(str(error)) from error
-    rows = document.get("bars") if isinstance(document, dict) else None
-    if not isinstance(rows, list):
+    found = document.get("bars") if isinstance(document, dict) else None
+    if not isinstance(found, list):
         raise Malformed("no list of bars")
-    return rows
+    return found
 
 
-def _columns(rows: Iterable[Any], *, trades: bool) -> tuple[Bars, int]:
-    """Return the usable rows as they came, and the number of the others."""
-    good, bad = [], 0
-    for row in rows:
-        values = _values(row, trades=trades)
-        if values is None:
-            bad += 1
-        else:
-            good.append(values)
-    if not good:
-        return empty(trades=trades), bad
-    t, o, h, low, c, v, n = zip(*good, strict=True)
-    ints = [np.array(column, np.int64) for column in (t, v, n)]
-    floats = [np.array(column, np.float64) for column in (o, h, low, c)]
-    return Bars(ints[0], floats[0], floats[1], floats[2], floats[3], ints[1], ints[2] if trades else None), bad
-
-
-def _values(row: Any, *, trades: bool) -> tuple[int, float, float, float, float, int, int] | None:
-    """Return one bar's values, or None if one is missing, null or not a finite number."""
-    if not isinstance(row, Mapping):
-        return None
-    o, h, low, c = (_number(row.get(name)) for name in _PRICES)
-    t, v, n = _seconds(row.get("t")), _count(row.get("v")), _count(row.get("n", 0)) if trades else 0
-    if t is None or o is None or h is None or low is None or c is None or v is None or n is None:
-        return None
-    return t, o, h, low, c, v, n
-
-
-def _number(value: Any) -> float | None:
-    usable = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= 1e308
-    return float(value) if usable else None
-
-
-def _count(value: Any) -> int | None:
-    number = _number(value)
-    if number is None or not abs(number) < 2**62:
-        return None
-    return value if isinstance(value, int) else round(number)
-
-
-def _seconds(value: Any) -> int | None:
-    if not isinstance(value, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    seconds = math.floor((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
-    return seconds if seconds in _YEARS else None  # with an offset, the first and the last day may be of other years
+def columns(bars: list[Any], *, trades: bool) -> tuple[Bars, int]:
+    """Return the bars that are whole, as they came, and the number of the others."""
+    objects = [bar if isinstance(bar, dict) else {} for bar in bars]
+    if not objects:
+        return empty(trades=trades), 0
+    at = parse_times([bar.get("t") for bar in objects])
+    o, h, low, c = (numeric_json.floats((bar.get(name) for bar in objects), len(objects)) for name in _PRICES)
+    v = numeric_json.ints((bar.get("v") for bar in objects), len(objects))
+    n: Ints | None = numeric_json.ints((bar.get("n", 0) for bar in objects), len(objects)) if trades else None
+    good = (at != NOWHEN) & np.isfinite(o) & np.isfinite(h) & np.isfinite(low) & np.isfinite(c) & (v != UNKNOWN)
+    good &= True if n is None else n != UNKNOWN
+    whole = Bars(at // MICROSECONDS, o, h, low, c, v, n)
+    return (whole, 0) if bool(np.all(good)) else (whole.take(good), int(np.count_nonzero(~good)))
 
 
 def tidy(bars: Bars, rejected: int) -> Parsed:

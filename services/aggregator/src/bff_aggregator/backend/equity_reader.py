@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from bff_aggregator.backend.equity_curve import Curve, make_curve
-from bff_aggregator.backend.schema import POINT_TIMES, POINT_VALUES, UnexpectedShape, is_number, read_json
+from bff_aggregator.backend.numeric_json import WIDEST, all_are, floats, floats_at, rows_at
+from bff_aggregator.backend.schema import POINT_TIMES, POINT_VALUES, UnexpectedShape, read_json
 from bff_aggregator.backend.timestamps import NOWHEN, ROW, parse_rows, parse_times
 
 PIECE: Final = 512 * 1024
@@ -31,11 +31,6 @@ _POINT = re.compile(
     + _NUMBER
     + rb")?\s*\}"
 )
-_NUMERIC: Final = b"0123456789+-.eE, "
-_WIDEST: Final = 32
-# For a number of so many bytes: which bytes of its row are its own, and what stands in their place in the others.
-_OWN: Final = np.where(np.arange(_WIDEST) < np.arange(_WIDEST)[:, None], 0xFF, 0).astype(np.uint8)
-_FILLING: Final = (np.tri(_WIDEST, dtype=np.uint8).T * ord(" ") + np.eye(_WIDEST, dtype=np.uint8) * 12).astype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +157,9 @@ def cut(piece: bytes, template: Template) -> Columns | None:
     values = starts + record.itemsize
     if not len(stops) or ends[0] != 0 or stops[-1] != len(piece) - 1 or np.any(values >= stops):
         return None
-    text = np.frombuffer(piece + bytes(_WIDEST), np.uint8)
-    heads = _rows(text, starts, record.itemsize).view(record)
-    if not _all(heads["lead"], template.lead) or not _all(heads["value"], template.value):
+    text = np.frombuffer(piece + bytes(WIDEST), np.uint8)
+    heads = rows_at(text, starts, record.itemsize).view(record)
+    if not all_are(heads["lead"], template.lead) or not all_are(heads["value"], template.value):
         return None
     at, drawdown = parse_rows(heads["time"]), np.full(len(starts), np.nan)
     if template.drawdown is not None:
@@ -175,51 +170,13 @@ def cut(piece: bytes, template: Template) -> Columns | None:
         marks = commas[2::3]
         losses = None
         if not np.any(marks < values) and not np.any(marks + len(mark) >= stops):
-            same = _all(_rows(text, marks, len(mark)), mark)
-            losses = _numbers_at(text, marks + len(mark), stops) if same else None
+            same = all_are(rows_at(text, marks, len(mark)), mark)
+            losses = floats_at(text, marks + len(mark), stops) if same else None
         if losses is None:
             return None
         stops, drawdown = marks, losses
-    value = _numbers_at(text, values, stops)
+    value = floats_at(text, values, stops)
     return None if at is None or value is None else Columns(at, value, drawdown)
-
-
-def _rows(text: NDArray[np.uint8], starts: NDArray[np.intp], width: int) -> NDArray[np.void]:
-    """Return the `width` bytes from each of `starts` on as records."""
-    windows = np.ndarray((len(text) - width + 1,), f"V{width}", text, strides=(1,))
-    return windows[starts]
-
-
-def _all(rows: NDArray[np.void], wanted: bytes) -> bool:
-    return rows.tobytes() == wanted * len(rows)
-
-
-def _numbers_at(
-    text: NDArray[np.uint8], starts: NDArray[np.intp], stops: NDArray[np.intp]
-) -> NDArray[np.float64] | None:
-    """Return the JSON numbers between `starts` and `stops`, None if there is anything else.
-
-    They are brought together as one list for the JSON reader, so that each is read to the last digit.
-    """
-    lengths = stops - starts
-    width = int(lengths.max()) + 1
-    if lengths.min() < 1 or width > _WIDEST:
-        return None
-    table = _rows(text, starts, width).view(np.uint8).reshape(len(starts), width)
-    own, filling = (_bytes_of(rows[:, :width])[lengths] for rows in (_OWN, _FILLING))
-    joined = ((table & own.view(np.uint8).reshape(table.shape)) | filling.view(np.uint8).reshape(table.shape)).tobytes()
-    if joined.translate(None, _NUMERIC):
-        return None
-    try:
-        found = orjson.loads(b"[" + joined.rstrip(b" ")[:-1] + b"]")
-    except orjson.JSONDecodeError:
-        return None
-    return np.fromiter(found, np.float64, len(found)) if len(found) == len(starts) else None
-
-
-def _bytes_of(rows: NDArray[np.uint8]) -> NDArray[np.void]:
-    """Return each row as one record, which NumPy picks faster than rows of a table."""
-    return np.ascontiguousarray(rows).view(f"V{rows.shape[1]}")[:, 0]
 
 
 def _plain(rows: list[Any]) -> Columns:
@@ -232,8 +189,8 @@ def _plain(rows: list[Any]) -> Columns:
     if any(row.keys() - known for row in rows):
         extra = [{name: value for name, value in row.items() if name not in known} for row in rows]
     at = parse_times([row.get(when) for row in rows])
-    value = _numbers([row.get(what) for row in rows])
-    return Columns(at, value, _numbers([row.get("drawdown") for row in rows]), extra)
+    value = floats((row.get(what) for row in rows), len(rows))
+    return Columns(at, value, floats((row.get("drawdown") for row in rows), len(rows)), extra)
 
 
 def _name(row: dict[str, Any], names: tuple[str, ...]) -> str:
@@ -241,10 +198,6 @@ def _name(row: dict[str, Any], names: tuple[str, ...]) -> str:
     if name is None:
         raise UnexpectedShape(f"a point of the equity has none of {', '.join(names)}")
     return name
-
-
-def _numbers(values: list[Any]) -> NDArray[np.float64]:
-    return np.array([value if is_number(value) else np.nan for value in values], dtype=np.float64)
 
 
 def join(parts: Sequence[Columns]) -> Curve:
