@@ -102,9 +102,9 @@ deploy: ## deploy one service: make deploy SERVICE=proxy ENVIRONMENT=staging IMA
 		&& printf '%s\n' "$$manifests" | $(BIN)/kubectl apply -f - \
 		&& $(BIN)/kubectl -n "bff-$(ENVIRONMENT)" rollout status "deployment/bff-$(SERVICE)" --timeout=15m
 
-fuzz: ## search at random for what no test says yet: make fuzz [MINUTES=10] [SEED=…]
+fuzz: ## search at random for what no test says yet: make fuzz [MINUTES=10] [TARGET=http] [SEED=…]
 	@$(BOOTSTRAP) dev
-	@$(BIN)/python -m tests.fuzz $(MINUTES) $(SEED)
+	@$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(TARGET) $(if $(SEED),--seed $(SEED))
 
 mutants: ## which changes of the code does no test notice: make mutants [MODULES="bff_shared.http.headers"]; writes the table
 	@$(BOOTSTRAP) dev

@@ -19,7 +19,7 @@ StartRaw = Callable[[Handler], Awaitable[str]]
 
 _CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no defect
 settings.register_profile("test", _CALM, derandomize=True, database=None)
-settings.register_profile("fuzz", _CALM, max_examples=500, print_blob=True)
+settings.register_profile("fuzz", _CALM, max_examples=200, print_blob=True)
 settings.load_profile("test")
 """The same examples in every run; `make fuzz` searches at random, with --hypothesis-profile=fuzz."""
 

@@ -69,7 +69,7 @@ def _examine(subject: Subject, chosen: Sequence[int], workers: int, reasons: dic
 
 
 def main() -> int:
-    """Try the mutants that the command line asks for; returns 2 if a module is unknown."""
+    """Try the mutants that the command line asks for; returns 1 if one survived without a reason, 2 for no module."""
     chosen = _arguments()
     os.chdir(ROOT)
     known = {subject.module: subject for subject in SUBJECTS}
@@ -79,12 +79,14 @@ def main() -> int:
     for name in WARM:
         importlib.import_module(name)
     reasons = tomllib.loads(REASONS.read_text())
+    unexplained = 0
     for subject in (known[module] for module in chosen.modules or known):
         indices = _chosen(subject, chosen.sample, chosen.seed)
         result = _examine(subject, indices, chosen.workers, reasons.get(subject.module, {}))
+        unexplained += sum(each.name not in reasons.get(subject.module, {}) for each in result.survivors)
         if chosen.write:
             PAGE.write_text(updated(PAGE.read_text(), list(known), [result], reasons, _commit()))
-    return 0
+    return 1 if unexplained else 0
 
 
 if __name__ == "__main__":

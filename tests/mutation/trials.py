@@ -2,7 +2,7 @@
 
 `measure` forks a process that collects the tests and runs them as they are, to know how long each takes. A mutant of a
 function is then a fork of that process with the function's code exchanged: it imports and collects nothing, runs the
-tests first that noticed most mutants, then the quickest, and ends at the first failure. A mutant of what runs at import
+tests first that noticed most mutants in the least time, and ends at the first failure. A mutant of what runs at import
 (a constant, a default, a decorator's argument) is a fork that imports the module anew.
 
 A mutant hangs if a test takes several times as long as without it. Whatever a trial starts ends with it.
@@ -39,15 +39,15 @@ class Verdicts:
     """What became of mutants so far, and what that says about the next one."""
 
     seconds: Mapping[str, float]
-    """How long each test takes without a mutant, the quickest first."""
+    """How long each test takes without a mutant."""
 
     killers: dict[int, str | None] = field(default_factory=dict)
     """The test that noticed each mutant, or None where none did."""
 
     def order(self) -> list[str]:
-        """Return the tests in the order in which the next trial had better run them."""
+        """Return the tests in the order in which the next trial had better run them: most told in the least time."""
         told = Counter(killer for killer in self.killers.values() if killer)
-        return sorted(self.seconds, key=lambda test: -told[test])
+        return sorted(self.seconds, key=lambda test: (self.seconds[test] + 0.001) / (told[test] + 0.1))
 
     def allowed(self, test: str) -> float:
         """Return how long a test may take before it hangs."""
@@ -249,14 +249,14 @@ class _Warm(_Tests):
         plugin.pytest_runtestloop(session)
 
     def _seconds(self, session: pytest.Session) -> dict[str, float] | None:
-        """Return how long each test takes, the quickest first, or None if one fails."""
+        """Return how long each test takes, or None if one fails."""
         baseline = Trial.begin(lambda pipe: self._go_on(session, _Timed(pipe)))
         lines = baseline.everything()
         baseline.end()
         taken: Counter[str] = Counter()
         for test, duration in _reports(lines):
             taken[test] += duration  # type: ignore[assignment]  # a Counter adds floats as well
-        return dict(sorted(taken.items(), key=lambda test: test[1])) if PASSED in lines[-1:] else None
+        return dict(taken) if PASSED in lines[-1:] else None
 
 
 def _reports(lines: Sequence[str]) -> Iterator[tuple[str, float]]:

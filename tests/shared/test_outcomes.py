@@ -75,6 +75,13 @@ def test_the_deadline_that_a_client_sets_itself_is_no_failure(status: int) -> No
     assert found.take()["chart_data"].errors == 1
 
 
+def test_what_takes_exactly_as_long_as_it_may_is_not_slow() -> None:
+    found = outcomes_of(slow_seconds=5)
+    respond(found, 200, 5.0)
+    found.part(scope_of(), "chart_data", 200, 5.0, requests=1)
+    assert found.take() == {"chart_data": Counts(2, 0, 0)}
+
+
 def test_what_is_excused_is_no_failure() -> None:
     found = outcomes_of()
     respond(found, 503, excused=True)
@@ -115,8 +122,8 @@ def test_nothing_is_counted_before_it_is_enabled() -> None:
 
 
 def test_counts_add_up_by_client() -> None:
-    one, other = Counts(5, 3, 1, {"a": 2, "b": 1}, {"a": 1}), Counts(4, 1, 0, {"a": 1})
-    assert one + other == Counts(9, 4, 1, {"a": 3, "b": 1}, {"a": 1})
+    one, other = Counts(5, 3, 1, {"a": 2, "b": 1}, {"a": 1}), Counts(4, 1, 2, {"a": 1}, {"a": 1, "c": 1})
+    assert one + other == Counts(9, 4, 3, {"a": 3, "b": 1}, {"a": 2, "c": 1})
 
 
 async def test_counts_of_all_processes_add_up_by_span_in_a_cluster_too() -> None:

@@ -13,7 +13,8 @@ class Traffic:
     """Calls in priorities that go on until they are told to end, and the order in which they began."""
 
     def __init__(self, group: asyncio.TaskGroup, *widths: int, crowd: int, max_wait: float = LONG) -> None:
-        self.limiter = PriorityLimiter([PriorityClass(width, max_wait) for width in widths], crowd)
+        self.classes = [PriorityClass(width, max_wait) for width in widths]
+        self.limiter = PriorityLimiter(self.classes, crowd)
         self.begun: list[str] = []
         self._group = group
         self._ends: dict[str, asyncio.Event] = {}
@@ -88,6 +89,12 @@ async def test_nobody_waits_for_longer_than_max_wait_of_its_priority() -> None:
         await traffic.call("b", 0)
         while traffic.begun != ["a", "b"]:
             await asyncio.sleep(0.001)
+        traffic.classes[0].max_wait = LONG
+        await traffic.end("b")
+        await traffic.call("c", 0)
+        assert traffic.begun == ["a", "b"]  # "a" still fills the priority
+        await traffic.end("a")
+        assert traffic.begun == ["a", "b", "c"]
         traffic.end_all()
 
 
@@ -102,7 +109,32 @@ async def test_call_that_hangs_holds_nobody(monkeypatch: pytest.MonkeyPatch) -> 
         traffic.end_all()
 
 
-async def test_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_call_that_hung_and_ends_at_last_is_not_counted_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(priority, "HUNG_SECONDS", 0.01)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        traffic = Traffic(group, 1, crowd=9)
+        await traffic.call("hanging", 0)
+        monkeypatch.setattr(priority, "HUNG_SECONDS", LONG)
+        await traffic.call("b", 0)
+        while traffic.begun != ["hanging", "b"]:
+            await asyncio.sleep(0.001)
+        await traffic.end("hanging")
+        await traffic.call("c", 0)
+        assert traffic.begun == ["hanging", "b"]
+        traffic.end_all()
+
+
+async def test_call_that_finds_the_queue_full_goes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(priority, "MAX_WAITING", 1)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        traffic = Traffic(group, 1, crowd=9)
+        for name in "abc":
+            await traffic.call(name, 0)
+        assert traffic.begun == ["a", "c"]
+        traffic.end_all()
+
+
+async def test_nobody_waits_where_no_queue_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(priority, "MAX_WAITING", 0)
     places = PriorityLimiter([PriorityClass(1, LONG)])
     async with asyncio.timeout(10), AsyncExitStack() as stack:

@@ -285,6 +285,18 @@ def test_an_echo_servers_words_are_another_protocol(message: str | bytes) -> Non
     assert not state.is_resumable
 
 
+@pytest.mark.parametrize("name", ["[]", "{}", "1", "null", '[{"t":"ctrl"}]'])
+def test_what_names_its_kind_by_no_text_passes_from_either_side(name: str) -> None:
+    state = playing(frame(30))
+    asked = f'{{"t":{name}}}'
+    say(state, asked)
+    answers = [f'{{"t":{name}}}', f'{{"t":"err","code":{name}}}', f'{{"t":"ctrl","echo":true,"cmd":{name}}}']
+    assert heard(state, *answers) == answers
+    state.connection_lost()
+    state.hold(asked)
+    assert (state.restore(), held(state)) == ([READY, SPEED, PLAY], [asked])
+
+
 @pytest.mark.parametrize("message", [frame(30), '{"t":"hb"}', echo(PLAY), '{"t":"err","code":"X"}', '{"t":"end"}'])
 def test_a_word_of_the_backend_makes_it_the_backends_protocol(message: str) -> None:
     state = ResumeState()

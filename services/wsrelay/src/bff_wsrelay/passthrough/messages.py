@@ -1,6 +1,7 @@
 """Messages of the passthrough: those it adds of its own, and as much of the others as it has to understand. Pure."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -39,6 +40,12 @@ def parse_object(message: Message) -> dict[str, Any]:
     except ValueError:
         return {}
     return parsed if isinstance(parsed, dict) else {}
+
+
+def word(parsed: Mapping[str, Any], name: str) -> str:
+    """Return a field that says what kind of thing an object is; where it is no text, it says no kind."""
+    value = parsed.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def frame_time(message: str) -> datetime | None:

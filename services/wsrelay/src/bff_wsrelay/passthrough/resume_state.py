@@ -22,7 +22,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from bff_wsrelay.passthrough.messages import frame_time, parse_object
+from bff_wsrelay.passthrough.messages import frame_time, parse_object, word
 from bff_wsrelay.websocket import Message
 
 _FRAMES = ('{"t": "frame"', '{"t":"frame"')
@@ -103,7 +103,7 @@ class ResumeState:
         """Note a client's message on its way to the backend; return whether it is sent again after a break."""
         self.counts.from_viewer += 1
         parsed = parse_object(message)
-        kind = parsed.get("t")
+        kind = word(parsed, "t")
         self._note_dialect(kind in _VIEWER_ONLY)
         if kind == "ready":
             self._remember_asked(_Asked("ready", message))
@@ -127,7 +127,7 @@ class ResumeState:
 
         `first` is for one that could not be sent, and goes before those that came later.
         """
-        kind = parse_object(message).get("t")
+        kind = word(parse_object(message), "t")
         self._note_dialect(kind in _VIEWER_ONLY)
         if kind == "hb":
             return
@@ -199,7 +199,7 @@ class ResumeState:
 
     def _forward_other(self, message: Message) -> bool:
         parsed = parse_object(message)
-        kind = parsed.get("t")
+        kind = word(parsed, "t")
         echo = kind == "ctrl" and parsed.get("echo") is True
         self._note_dialect(echo or kind in _BACKEND_ONLY)
         if kind == "frame" and isinstance(message, str):
@@ -278,8 +278,9 @@ class ResumeState:
 
     def _on_refusal(self, parsed: Mapping[str, Any]) -> bool:
         """Note an error; return whether it is the viewer's."""
-        if parsed.get("code") not in _REFUSALS:
-            self._play = None if parsed.get("code") == "STREAM_ERROR" else self._play
+        code = word(parsed, "code")
+        if code not in _REFUSALS:
+            self._play = None if code == "STREAM_ERROR" else self._play
             return True
         if self._swallow:
             self._swallow.popleft()

@@ -1,0 +1,1 @@
+"""Search at random for what no test says yet: `make fuzz`."""
