@@ -6,8 +6,7 @@ from typing import Any
 
 import httpx
 
-from bff_aggregator.cache.entry import Entry, Scope
-from bff_aggregator.cache.lru import OVERHEAD, Memory
+from bff_aggregator.cache.entry import Entry
 from tests.support.foreign import ForeignBackend
 from tests.support.redis_server import RedisServer
 
@@ -79,28 +78,3 @@ async def test_a_client_above_its_budget_is_served_from_memory_and_shares_nothin
         while b"bff_cache_over_budget_total{" not in (await client.get("/metrics")).content:
             await asyncio.sleep(0.01)
     assert (await (await start_aggregator(**own)).get(CHART)).json()["metadata"]["cache_hit"] is False
-
-
-def test_a_payer_with_more_than_half_makes_room_for_the_others() -> None:
-    memory = Memory(20 * (OVERHEAD + 100), lambda _: None)
-    victim = Scope("chart", "AAPL", "victim")
-    for number in range(5):
-        memory.put(victim, str(number), entry(100), "victim")
-    for number in range(200):
-        memory.put(Scope("chart", "AAPL", f"cookie {number}"), "k", entry(100), "greedy")
-    assert [memory.get(victim, str(number)) is not None for number in range(5)] == [True] * 5
-    assert len(memory) == 20
-
-
-def test_a_payer_alone_has_all_of_the_memory_and_gives_it_up_to_others_down_to_half() -> None:
-    memory = Memory(20 * (OVERHEAD + 100), lambda _: None)
-    alone = Scope("chart", "AAPL", "alone")
-    for number in range(30):
-        memory.put(alone, str(number), entry(100), "alone")
-    assert len(memory) == 20
-    for number in range(30):
-        memory.put(Scope("chart", "MSFT", "b"), str(number), entry(100), str(number))
-    assert sum(memory.get(alone, str(number)) is not None for number in range(30)) <= 10
-    assert len(memory) == 20
-    memory.clear()
-    assert (len(memory), memory.size) == (0, 0)

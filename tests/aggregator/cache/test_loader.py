@@ -9,10 +9,9 @@ from prometheus_client import CollectorRegistry
 
 from bff_aggregator.cache.entry import FillResult, Scope, make_entry, pack_entry, unpack_entry
 from bff_aggregator.cache.loader import Loaded, Loader
-from bff_aggregator.cache.lru import OVERHEAD, Memory
 from bff_aggregator.cache.metrics import CacheMetrics
 from bff_aggregator.cache.redis_tier import RedisClient, RedisTier
-from bff_aggregator.cache.store import Store
+from bff_aggregator.cache.store import Memory, Store
 from bff_shared.errors import BackendTimeout, BackendUnavailable, NotFound
 
 SCOPE = Scope("chart", "AAPL", "somebody")
@@ -158,23 +157,6 @@ def test_entry_survives_redis_and_fits_one_key_generation_and_version_only() -> 
         damaged = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
         assert unpack_entry(damaged, "key", b"generation"[:8]) is None
         assert unpack_entry(data[:place], "key", b"generation"[:8]) is None
-
-
-def test_memory_keeps_to_its_limit_and_drops_the_least_recently_used() -> None:
-    gone: list[int] = []
-    memory = Memory(4 * (OVERHEAD + 100), gone.append)
-    item = make_entry(FillResult(b"x" * 100, 100), 1000.0, 0.5, 0.0)
-    for key in "abcd":
-        memory.put(SCOPE, key, item)
-    memory.get(SCOPE, "a")
-    memory.put(SCOPE, "e", item)
-    assert [key for key in "abcde" if memory.get(SCOPE, key)] == ["a", "c", "d", "e"]
-    assert gone == [1]
-    memory.put(SCOPE, "huge", make_entry(FillResult(b"x" * 10_000, 100), 1000.0, 0.5, 0.0))
-    assert memory.get(SCOPE, "huge") is None
-    assert memory.size == 4 * (OVERHEAD + 100)
-    memory.purge("chart", "AAPL")
-    assert (len(memory), memory.size) == (0, 0)
 
 
 async def test_what_nobody_waits_for_comes_after_the_answer(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

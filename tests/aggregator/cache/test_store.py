@@ -7,10 +7,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from bff_aggregator.cache.entry import FillResult, Scope, make_entry
-from bff_aggregator.cache.lru import Memory
 from bff_aggregator.cache.metrics import CacheMetrics
 from bff_aggregator.cache.redis_tier import RedisClient, RedisTier
-from bff_aggregator.cache.store import Store
+from bff_aggregator.cache.store import Memory, Store
 from tests.support.redis_server import RedisServer
 
 SCOPE = Scope("chart", "AAPL", "somebody")

@@ -12,10 +12,9 @@ from bff_aggregator.backend.refusal import BackendRefusal
 from bff_aggregator.backend.run_calls import RunSource
 from bff_aggregator.cache.lease import Leases
 from bff_aggregator.cache.loader import Loader
-from bff_aggregator.cache.lru import Memory
 from bff_aggregator.cache.metrics import CacheMetrics
 from bff_aggregator.cache.redis_tier import RedisClient, RedisTier
-from bff_aggregator.cache.store import Store
+from bff_aggregator.cache.store import Memory, Store
 from bff_aggregator.charts import routes as chart_routes
 from bff_aggregator.charts.response_cache import ResponseCache
 from bff_aggregator.charts.routes import ChartEndpoint

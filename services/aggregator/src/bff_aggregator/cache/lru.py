@@ -1,86 +1,90 @@
-"""The cache's first layer: entries in this process, least recently used out first. Pure."""
+"""A mapping of at most so many bytes, from which the least recently used values leave first. Pure.
+
+Every in-process cache of this service is one of these. `cachetools.LRUCache` bounds bytes too, but knows no shares: its
+order of eviction is one for all, so one client's values could push out what all the others have.
+"""
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
 
-from bff_aggregator.cache.entry import Entry, Scope
-
-# What an entry costs besides its value: its key, its record and their places in the table.
-OVERHEAD = 512
-Key = tuple[Scope, str]
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 
-class Memory:
-    """At most `limit` bytes of entries; `evicted` is told how many went to make room.
+class ByteLRU(Generic[K, V]):
+    """At most `limit` bytes of values, by what `put` says of their sizes.
 
-    Each entry counts for a payer. Where space is short, the entries of a payer that has more than half of it go first,
+    Each value counts for a payer. Where space is short, the values of a payer that has more than half of it go first,
     so that nobody can push out what all the others have.
     """
 
-    def __init__(self, limit: int, evicted: Callable[[int], None]) -> None:
+    def __init__(self, limit: int, evicted: Callable[[int], object] = lambda _: None) -> None:
+        """Take what is called with the number of values that left to make room."""
         self._limit, self._evicted = limit, evicted
-        self._entries: OrderedDict[Key, tuple[Entry, str]] = OrderedDict()
-        self._keys: dict[str, OrderedDict[Key, None]] = {}
+        self._values: OrderedDict[K, tuple[V, int, str]] = OrderedDict()
+        self._keys: dict[str, OrderedDict[K, None]] = {}
         self._spent: Counter[str] = Counter()
         self._greedy: str | None = None
         self.size = 0
 
-    def __len__(self) -> int:
-        """Return the number of entries."""
-        return len(self._entries)
+    def __repr__(self) -> str:
+        """Say how full it is."""
+        return f"<ByteLRU {len(self)} values, {self.size} of {self._limit} bytes>"
 
-    def get(self, scope: Scope, key: str) -> Entry | None:
-        """Return an entry, which thereby is the last one to go."""
-        found = self._entries.get((scope, key))
+    def __len__(self) -> int:
+        """Return the number of values."""
+        return len(self._values)
+
+    def get(self, key: K) -> V | None:
+        """Return a value, which thereby is the last one to leave; None where there is none."""
+        found = self._values.get(key)
         if found is None:
             return None
-        self._entries.move_to_end((scope, key))
-        self._keys[found[1]].move_to_end((scope, key))
+        self._values.move_to_end(key)
+        self._keys[found[2]].move_to_end(key)
         return found[0]
 
-    def put(self, scope: Scope, key: str, entry: Entry, payer: str = "") -> None:
-        """Keep an entry, unless it alone is more than a quarter of the limit."""
-        self.delete(scope, key)
-        size = len(entry.value) + OVERHEAD
+    def put(self, key: K, value: V, size: int, payer: str = "") -> None:
+        """Keep a value of so many bytes in place of the key's last one, unless it is over a quarter of the limit."""
+        self.delete(key)
         if size > self._limit // 4:
             return
-        self._entries[scope, key] = entry, payer
-        self._keys.setdefault(payer, OrderedDict())[scope, key] = None
+        self._values[key] = value, size, payer
+        self._keys.setdefault(payer, OrderedDict())[key] = None
         self._spent[payer] += size
         self.size += size
         if self._spent[payer] > self._limit // 2:
             self._greedy = payer
         gone = 0
         while self.size > self._limit:
-            self.delete(*next(iter(self._entries if self._greedy is None else self._keys[self._greedy])))
+            self.delete(next(iter(self._values if self._greedy is None else self._keys[self._greedy])))
             gone += 1
         if gone:
             self._evicted(gone)
 
-    def delete(self, scope: Scope, key: str) -> None:
-        """Forget one entry."""
-        found = self._entries.pop((scope, key), None)
+    def delete(self, key: K) -> None:
+        """Forget one value, if there is one."""
+        found = self._values.pop(key, None)
         if found is None:
             return
-        old, payer = found
-        size = len(old.value) + OVERHEAD
+        _, size, payer = found
         self.size -= size
         self._spent[payer] -= size
         if payer == self._greedy and self._spent[payer] <= self._limit // 2:
             self._greedy = None
-        del self._keys[payer][scope, key]
+        del self._keys[payer][key]
         if not self._keys[payer]:
             del self._keys[payer], self._spent[payer]
 
-    def purge(self, namespace: str, subject: str) -> None:
-        """Forget everything of a subject, whoever owns it."""
-        for scope, key in list(self._entries):
-            if scope.namespace == namespace and scope.subject == subject:
-                self.delete(scope, key)
+    def delete_where(self, condition: Callable[[K, V], bool]) -> None:
+        """Forget every value that `condition` is true of."""
+        for key in [key for key, (value, _, _) in self._values.items() if condition(key, value)]:
+            self.delete(key)
 
     def clear(self) -> None:
         """Forget everything."""
-        self._entries.clear()
+        self._values.clear()
         self._keys.clear()
         self._spent.clear()
         self._greedy = None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bff_aggregator.cache.entry import NO_GENERATION, Entry, Scope, State, pack_entry, principal_key, unpack_entry
-from bff_aggregator.cache.lru import OVERHEAD, Memory
+from bff_aggregator.cache.lru import ByteLRU
 from bff_aggregator.cache.metrics import CacheMetrics
 from bff_aggregator.cache.redis_tier import RedisTier, RedisUnavailable
 from bff_shared.http.context import current
@@ -17,6 +17,9 @@ from bff_shared.http.headers import Header
 
 log = logging.getLogger(__name__)
 RELISTEN = 1.0
+# What an entry costs in memory besides its value: its key, its record and their places in the tables.
+OVERHEAD = 512
+Memory = ByteLRU[tuple[Scope, str], Entry]
 KEY_BYTES = 32
 
 
@@ -103,7 +106,7 @@ class Store:
     def get_local(self, scope: Scope, keys: Sequence[str]) -> dict[str, Entry]:
         """Return what memory has of keys."""
         now = self._clock()
-        return {key: item for key in keys if (item := self._memory.get(scope, key)) and now < item.usable_until}
+        return {key: item for key in keys if (item := self._memory.get((scope, key))) and now < item.usable_until}
 
     async def get_shared(
         self, scope: Scope, keys: Sequence[str], epoch: PurgeEpoch
@@ -126,7 +129,7 @@ class Store:
         if epoch.purges == self._purges:
             payer = _payer(scope)
             for key, item in items.items():
-                self._memory.put(scope, key, item, payer)
+                self._memory.put((scope, key), item, len(item.value) + OVERHEAD, payer)
 
     async def put_shared(self, scope: Scope, items: Mapping[str, Entry], epoch: PurgeEpoch) -> None:
         """Write new entries to Redis, where it can be had, unless their client has written as much as it may."""
@@ -183,7 +186,7 @@ class Store:
     async def delete(self, scope: Scope, keys: Sequence[str]) -> None:
         """Forget single entries everywhere but in other processes' memory."""
         for key in keys:
-            self._memory.delete(scope, key)
+            self._memory.delete((scope, key))
         if keys and self._remote.is_usable:
             with contextlib.suppress(RedisUnavailable):
                 await self._remote.delete(scope, keys)
@@ -214,7 +217,7 @@ class Store:
 
     def _forget(self, namespace: str, subject: str, origin: str) -> None:
         self._purges += 1
-        self._memory.purge(namespace, subject)
+        self._memory.delete_where(lambda key, _: (key[0].namespace, key[0].subject) == (namespace, subject))
         self._metrics.purges.labels(namespace, origin).inc()
         for hook in self._on_purge:
             hook(namespace, subject)
