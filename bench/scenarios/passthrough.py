@@ -1,15 +1,15 @@
-"""Measure the relay's transparent door beside a direct connection to the same backend, in one run, over loopback.
+"""Measure the relay's passthrough beside a direct connection to the same backend, in one run, over loopback.
 
 Usage: python -m bench.scenarios.passthrough [--seconds 5] [--viewers 100] [--rounds 3]
 
 A stand-in for the backend and the relay run as processes of their own; this process is the viewers. In turn, direct,
-through a bare pipe of bytes in Python, which is what one more process costs at least, and through the door:
+through a bare pipe of bytes in Python, which is what one more process costs at least, and through the relay:
 
     echo      one message there and back, one after the other: round trip p50 and p99
     frames    30 frames a second to each of the viewers, stamped when sent: p50 and p99 until they arrive
     burst     a year of frames (96,000 of about 215 bytes) as fast as they go: messages/s, MB/s, CPU of the relay each
 
-The bytes of a burst are compared: through the door they are the same. Each figure is the median of the rounds.
+The bytes of a burst are compared: through the relay they are the same. Each figure is the median of the rounds.
 """
 
 import argparse
@@ -275,14 +275,14 @@ def median(rounds: Sequence[Sequence[float]], of: Callable[[Sequence[float]], fl
 
 
 def report_delays(name: str, delays: Mapping[str, Sequence[Sequence[float]]]) -> None:
-    """Print p50 and p99 of each way, and what pipe and door add to the direct one, in milliseconds."""
+    """Print p50 and p99 of each way, and what pipe and relay add to the direct one, in milliseconds."""
     for label, share in (("p50", 0.5), ("p99", 0.99)):
         values = {way: median(rounds, lambda one: percentile(one, share)) for way, rounds in delays.items()}  # noqa: B023  called at once
         line = "   ".join(f"{way} {value:7.2f}" for way, value in values.items())
-        added = ", ".join(f"{way} {values[way] - values['direct']:.2f}" for way in ("pipe", "door"))
+        added = ", ".join(f"{way} {values[way] - values['direct']:.2f}" for way in ("pipe", "relay"))
         print(f"{name:34} {label}  {line} ms   added by {added}")
         if label == "p99":
-            figure(f"p99 added by the door, {name}", values["door"] - values["direct"], "ms", goal=5)
+            figure(f"p99 added by the relay, {name}", values["relay"] - values["direct"], "ms", goal=5)
 
 
 def report_bursts(bursts: Mapping[str, Sequence[Burst]]) -> None:
@@ -291,12 +291,12 @@ def report_bursts(bursts: Mapping[str, Sequence[Burst]]) -> None:
         seconds = statistics.median(burst.seconds for burst in rounds)
         rate, volume = COUNT / seconds, rounds[0].size / seconds / 1e6
         print(f"burst of {COUNT:,} frames, {way:6} {rate:10,.0f} messages/s {volume:8.1f} MB/s {seconds:6.2f} s")
-    cpu = statistics.median(burst.cpu for burst in bursts["door"]) / COUNT * 1e6
+    cpu = statistics.median(burst.cpu for burst in bursts["relay"]) / COUNT * 1e6
     same = len({burst.digest for rounds in bursts.values() for burst in rounds}) == 1
     rates = {way: 1 / statistics.median(burst.seconds for burst in rounds) for way, rounds in bursts.items()}
-    figure("burst through the door beside a bare pipe", rates["door"] / rates["pipe"], "x", better="higher")
+    figure("burst through the relay beside a bare pipe", rates["relay"] / rates["pipe"], "x", better="higher")
     figure("CPU of the relay per message of a burst", cpu, "µs")
-    print(f"bytes through the door: {'the same' if same else 'DIFFERENT'}")
+    print(f"bytes through the relay: {'the same' if same else 'DIFFERENT'}")
 
 
 async def first_line(child: subprocess.Popen[str]) -> int:
@@ -319,8 +319,8 @@ async def run(seconds: float, viewers: int, rounds: int) -> None:
         # One viewer echoes as fast as it can, which is more than an honest page ever says.
         settings |= {"BFF_STREAM_FRAMES_PER_SECOND": "1000000", "BFF_STREAM_CLIENT_FRAMES_PER_SECOND": "10000000"}
         relay = await stack.enter_async_context(process(["-m", "bff_wsrelay"], BFF_LOG_LEVEL="WARNING", **settings))
-        places = {"direct": Place(behind, ""), "pipe": Place(between, ""), "door": Place(port, "/api/v1")}
-        await wait_until_open(places["door"])
+        places = {"direct": Place(behind, ""), "pipe": Place(between, ""), "relay": Place(port, "/api/v1")}
+        await wait_until_open(places["relay"])
         echoes: dict[str, list[list[float]]] = {way: [] for way in places}
         singles: dict[str, list[list[float]]] = {way: [] for way in places}
         many: dict[str, list[list[float]]] = {way: [] for way in places}
@@ -332,7 +332,7 @@ async def run(seconds: float, viewers: int, rounds: int) -> None:
                 singles[way].append((await measure_frames(place, seconds, 1, relay.pid)).values)
                 delays = await measure_frames(place, seconds, viewers, relay.pid)
                 many[way].append(delays.values)
-                if way == "door":
+                if way == "relay":
                     cpu.append(delays.cpu)
                 bursts[way].append(await measure_burst(place, size, relay.pid))
         report_delays("echo, there and back", echoes)
@@ -344,7 +344,7 @@ async def run(seconds: float, viewers: int, rounds: int) -> None:
 
 def main() -> None:
     """Read the command line and measure."""
-    parser = argparse.ArgumentParser(description="the transparent door beside a direct connection")
+    parser = argparse.ArgumentParser(description="the passthrough beside a direct connection")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of each measurement")
     parser.add_argument("--viewers", type=int, default=100, help="connections that get frames at once")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured")

@@ -1,4 +1,4 @@
-"""Measure the playback door: cost and memory of a viewer, evenness of the pace, a year, seeks, one slow viewer.
+"""Measure playback: cost and memory of a viewer, evenness of the pace, a year, seeks, one slow viewer.
 
 Usage: python -m bench.scenarios.playback [--seconds 20] [--viewers 1000] [--quick]
 

@@ -55,8 +55,8 @@ class Told:
             self.wrong.append(f"{what[:120]!r} was told {data[:400]!r}")
 
 
-def doors(world: World) -> tuple[str, str]:
-    """Return the two ways to watch the run."""
+def stream_paths(world: World) -> tuple[str, str]:
+    """Return the paths of playback and passthrough for the run."""
     run = world.run_id
     return f"/api/v1/runs/{run}/stream?autoplay=1&speed=160", f"/api/v1/backtests/{run}/ws"
 
@@ -131,8 +131,8 @@ def _look_behind(world: World, told: Told) -> None:
 
 
 def fuzz(world: World, clients: int, told: Told, seed: int = 1) -> None:
-    """Let so many clients of each door say whatever a seeded generator makes up."""
-    paths = [path for path in doors(world) for _ in range(clients)]
+    """Let so many clients of each endpoint say whatever a seeded generator makes up."""
+    paths = [path for path in stream_paths(world) for _ in range(clients)]
     asyncio.run(_gather(_fuzz(world, path, random.Random(seed + n), told) for n, path in enumerate(paths)))  # noqa: S311
 
 
@@ -214,7 +214,7 @@ def flood(world: World, clients: int, told: Told) -> None:
     """Let so many clients for each of FLOODS say far too much at once; their answers are counted as `KIND: CODE`."""
     hail = frame(TEXT, b'{"t":"ctrl","cmd":"pause"}') * 5_000
     pings = frame(PING, b"x" * 125) * 5_000
-    playback, transparent = doors(world)
+    playback, transparent = stream_paths(world)
     work = [
         (playback, hail, WAIT_S),
         (playback, pings, QUIET_S),
@@ -266,10 +266,10 @@ class Held:
 
 
 def half_open(clients: int) -> Openings:
-    """Return what makes half-open handshakes, connections and messages of either door, so many of each."""
+    """Return what makes half-open handshakes, connections and messages of either endpoint, so many of each."""
 
     def openings(world: World) -> Iterator[bytes]:
-        for path in doors(world):
+        for path in stream_paths(world):
             good = handshake(path)
             words = frame(TEXT, b'{"t":"ctrl","cmd":"play"}')
             for said in (
@@ -287,11 +287,11 @@ def half_open(clients: int) -> Openings:
 
 
 def slow_readers(clients: int) -> Openings:
-    """Return what makes viewers of either door that read nothing of a run played as fast as it goes."""
+    """Return what makes viewers of either endpoint that read nothing of a run played as fast as it goes."""
 
     def openings(world: World) -> Iterator[bytes]:
         play = frame(TEXT, b'{"t":"ready"}') + frame(TEXT, b'{"t":"ctrl","cmd":"play"}')
-        for path in doors(world):
+        for path in stream_paths(world):
             yield from [handshake(path) + play] * clients
 
     return openings

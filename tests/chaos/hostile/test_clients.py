@@ -19,13 +19,13 @@ from tests.chaos.hostile.clients import (
     Held,
     Openings,
     Told,
-    doors,
     flood,
     fuzz,
     half_open,
     handshake,
     send_attacks,
     slow_readers,
+    stream_paths,
 )
 from tests.chaos.report import Report
 from tests.chaos.trial import Disturbance, endure
@@ -121,13 +121,19 @@ async def test_who_hangs_about_holds_nobody_up(whole: World, report: Report) -> 
     )
 
 
-@pytest.mark.parametrize("door", [0, 1])
+@pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.parametrize(
     "claims", [{}, {"X-Forwarded-Host": "evil.example"}, {"Connection": "Upgrade, Origin, X-Forwarded-Host"}]
 )
-def test_a_page_of_another_origin_cannot_pretend_to_be_of_ours(whole: World, door: int, claims: dict[str, str]) -> None:
+def test_a_page_of_another_origin_cannot_pretend_to_be_of_ours(
+    whole: World, which: int, claims: dict[str, str]
+) -> None:
     lines = {"Origin": "http://evil.example", "Forwarded": "host=evil.example", **claims}
-    words = handshake(doors(whole)[door]).decode().replace("Connection: Upgrade\r\n", "", int("Connection" in claims))
+    words = (
+        handshake(stream_paths(whole)[which])
+        .decode()
+        .replace("Connection: Upgrade\r\n", "", int("Connection" in claims))
+    )
     added = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
     with socket.create_connection(("127.0.0.1", whole.stack.origin_port), GONE_S) as connection:
         connection.sendall((words[:-2] + added + "\r\n").encode())

@@ -13,7 +13,7 @@ from bff_shared.upstream.client import Upstream
 from bff_wsrelay.framelog.fair_semaphore import FairSemaphore
 from bff_wsrelay.framelog.frame import parse_frame
 from bff_wsrelay.framelog.frame_log import FrameLog
-from bff_wsrelay.framelog.log_budget import Ledger, LogUse, Verdict
+from bff_wsrelay.framelog.log_budget import Eviction, Ledger, LogUse
 from bff_wsrelay.framelog.registry import Registry
 from bff_wsrelay.metrics import StreamMetrics
 from bff_wsrelay.settings import RelaySettings
@@ -28,7 +28,7 @@ def log(key: str, size: int, *clients: str, watched: bool = True, since: float =
     return LogUse(key, size, clients, watched, since)
 
 
-def judge(logs: Sequence[LogUse[str]], growing: str, limit: int, client_limit: int) -> Verdict[str]:
+def judge(logs: Sequence[LogUse[str]], growing: str, limit: int, client_limit: int) -> Eviction[str]:
     """Return the verdict of a ledger in which every log is booked, each after one that was smaller and another's."""
     ledger: Ledger[str] = Ledger(limit, client_limit)
     for each in logs:

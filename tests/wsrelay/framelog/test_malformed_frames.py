@@ -167,7 +167,7 @@ async def test_a_pass_that_always_breaks_at_the_same_frame_is_given_up() -> None
 
 
 async def test_a_pass_that_always_breaks_before_the_first_frame_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingester, "SCHEDULE", (0.01,))
+    monkeypatch.setattr(ingester, "REPLAY_SCHEDULE", (0.01,))
     backend = RunBackend(source(300), lambda _: Fate(kill_after=0))
     async with playing(backend) as relay, watching(relay.stream(FAST)) as client:
         assert await client.until_closed() == 4424
@@ -177,7 +177,7 @@ async def test_a_pass_that_always_breaks_before_the_first_frame_is_given_up(monk
 async def test_a_pass_that_breaks_before_the_first_frame_a_few_times_is_made_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ingester, "SCHEDULE", (0.01,))
+    monkeypatch.setattr(ingester, "REPLAY_SCHEDULE", (0.01,))
     backend = RunBackend(source(300), lambda number: Fate(kill_after=0) if number < 7 else Fate())
     async with playing(backend) as relay, watching(relay.stream(FAST)) as client:
         await play_through(client)

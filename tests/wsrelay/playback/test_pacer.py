@@ -127,7 +127,7 @@ def test_a_seek_outside_the_run_is_refused_and_changes_nothing(
     pacer = Pacer(log(100))
     with pytest.raises(ControlRefused) as refused:
         pacer.seek(position, 0.0)
-    assert all(str(limit).encode() in refused.value.answer for limit in limits)
+    assert all(str(limit).encode() in refused.value.payload for limit in limits)
     assert (pacer.cursor, pacer.jumps) == (0, 0)
 
 

@@ -13,7 +13,7 @@ from websockets.frames import Frame
 
 from bff_wsrelay.websocket.inbound import LATE_BYTES, MOST_SLICE, SLICE, TURN_FRAMES
 from bff_wsrelay.websocket.rfc6455 import StrictServerProtocol
-from bff_wsrelay.websocket.server import EXTENSION, FrameWriter, WebSocketProtocol
+from bff_wsrelay.websocket.server import WRITER_EXTENSION, FrameWriter, WebSocketProtocol
 from bff_wsrelay.websocket.traffic import SETTLE_FRAMES, TrafficLimits, TrafficMeter
 from tests.support.playback import Relay, playing
 from tests.support.rfc6455 import BINARY, CLOSE, CONT, PING, PONG, TEXT, Peer, Seen, close, frame
@@ -109,7 +109,7 @@ class Quiet:
             return
         await receive()
         await self.gate.wait()
-        self.wire = scope["extensions"][EXTENSION]
+        self.wire = scope["extensions"][WRITER_EXTENSION]
         await send({"type": "websocket.accept"})
         self.accepted.set()
         if self.script is not None:

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from websockets.asyncio.client import connect
 
-from bff_wsrelay.websocket.server import EXTENSION, FrameWriter, WebSocketProtocol, encode_text
+from bff_wsrelay.websocket.server import WRITER_EXTENSION, FrameWriter, WebSocketProtocol, encode_text
 from tests.support.serving import serving
 
 App = Callable[[FrameWriter, Any, Any], Awaitable[None]]
@@ -34,7 +34,7 @@ class Endpoint:
             return message
 
         try:
-            await self.script(scope["extensions"][EXTENSION], keep, send)
+            await self.script(scope["extensions"][WRITER_EXTENSION], keep, send)
         finally:
             self.done.set()
 

@@ -25,7 +25,7 @@ const HEARTBEAT_TIMEOUT_MS = 15_000;
 const HELLO_TIMEOUT_MS = 5000;
 /** A connection is healthy once it has held for this long or delivered a frame; a hello alone proves nothing. */
 const HEALTHY_AFTER_MS = 5000;
-/** Names no reading: the relay then goes by the time. Without a name it could take `seq` for one of another reading. */
+/** Names no epoch of any run: the relay then resumes by `ts`. Without an epoch it could take `seq` for another run's. */
 const UNKNOWN_EPOCH = "unknown";
 
 export class BffFeed implements Feed {

@@ -30,7 +30,7 @@ export interface FeedHost {
   failed(error: BffError): void;
   /** Frames arrive, or a connection has held for a while: the feed has recovered. */
   healthy(): void;
-  /** The reading of the run that `seq` counts in is known now, or is another one. */
+  /** The epoch that `seq` counts in is known now, or is another one. */
   epoch(epoch: string): void;
   position(): Position;
   /** The pace asked for. */

@@ -242,7 +242,7 @@ export class SwitchingStream implements RunStream {
       this.#source = source;
       this.#next = null;
     }
-    // What legacy plays is still counted as the relay's last reading was; a relay that names none has another, perhaps.
+    // What legacy plays still counts in the relay's last epoch; a relay that names none may have another.
     if (source.side === "bff") this.#epoch = hello.epoch;
     this.#position = { ...this.#position, epoch: hello.epoch };
     this.#setState({

@@ -1,4 +1,4 @@
-"""The relay's app: the common parts, the backend, and the two doors for viewers."""
+"""The relay's app: the common parts, the backend, and the two endpoints for viewers."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,10 +16,9 @@ from bff_wsrelay.admission.limits import Admission
 from bff_wsrelay.framelog.registry import Registry
 from bff_wsrelay.framelog.shared_store import SharedStore
 from bff_wsrelay.metrics import StreamMetrics
-from bff_wsrelay.passthrough import endpoint
+from bff_wsrelay.passthrough.endpoint import PASSTHROUGH_PATH, PassthroughEndpoint
 from bff_wsrelay.passthrough.metrics import PassthroughMetrics
-from bff_wsrelay.playback.endpoint import PATH as PLAYBACK_PATH
-from bff_wsrelay.playback.endpoint import PlaybackEndpoint
+from bff_wsrelay.playback.endpoint import PLAYBACK_PATH, PlaybackEndpoint
 from bff_wsrelay.playback.http_connection import HttpProtocol
 from bff_wsrelay.settings import RelaySettings
 from bff_wsrelay.websocket.connector import ConnectionOptions, Connector
@@ -40,7 +39,7 @@ def create_app(settings: RelaySettings | None = None) -> FastAPI:
     store = SharedStore(settings) if settings.redis_url else None
     registry = Registry(settings, upstream, connector, stream_metrics, store)
     playback = PlaybackEndpoint(settings, admission, registry, stream_metrics)
-    passthrough = endpoint.PassthroughEndpoint.of(settings, admission, PassthroughMetrics(metrics.registry))
+    passthrough = PassthroughEndpoint.of(settings, admission, PassthroughMetrics(metrics.registry))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -57,7 +56,7 @@ def create_app(settings: RelaySettings | None = None) -> FastAPI:
     server = {"ws": websocket, "ws_max_size": settings.door_max_message, "http": HttpProtocol}
     app = create_common_app("wsrelay", settings, metrics=metrics, checks=checks, lifespan=lifespan, server=server)
     app.state.service.on_drain.append(admission.drain.run)
-    app.router.routes.append(WebSocketRoute(endpoint.PATH, passthrough))
+    app.router.routes.append(WebSocketRoute(PASSTHROUGH_PATH, passthrough))
     app.router.routes.append(WebSocketRoute(PLAYBACK_PATH, playback))
     app.router.routes.append(Route(PLAYBACK_PATH, playback, methods=["GET", "HEAD"]))
     app.include_router(status_api.make_router(playback, registry, passthrough, admission))

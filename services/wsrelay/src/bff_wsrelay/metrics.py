@@ -27,7 +27,7 @@ class StreamCounts:
     malformed_frames: int = 0
 
 
-_TEXT = {
+_HELP = {
     "frames": "Frames sent to viewers",
     "source_frames": "Source frames that those covered",
     "bytes": "Bytes of frames sent",
@@ -48,7 +48,7 @@ class StreamMetrics:
         self.counts = StreamCounts()
         self._outcomes = outcomes or Outcomes()
         self._counters = {
-            name: Counter(f"bff_stream_{name}_total", text, registry=registry) for name, text in _TEXT.items()
+            name: Counter(f"bff_stream_{name}_total", text, registry=registry) for name, text in _HELP.items()
         }
         self.refused = Counter(
             "bff_stream_refused_total", "Viewers refused, by either endpoint", ("reason",), registry=registry
@@ -57,9 +57,9 @@ class StreamMetrics:
             self.refused.labels(reason)
         self.closes = Counter("bff_stream_closes_total", "Ended streams by close code", ("code",), registry=registry)
         self.viewers = gauge("bff_stream_viewers", "Viewers of playback", registry, "livesum")
-        self.recordings = gauge("bff_stream_recordings", "Runs whose frame log is held", registry, "livesum")
+        self.topics = gauge("bff_stream_recordings", "Runs whose frame log is held", registry, "livesum")
         self.log_bytes = gauge("bff_stream_log_bytes", "Bytes of all frame logs", registry, "livesum")
-        self.readings_waiting = gauge(
+        self.waiting_ingesters = gauge(
             "bff_stream_readings_waiting",
             "Runs that wait to be read, because their client reads many",
             registry,

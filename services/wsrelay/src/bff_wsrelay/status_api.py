@@ -21,11 +21,11 @@ from bff_wsrelay.playback.endpoint import PlaybackEndpoint
 from bff_wsrelay.playback.subscriber import Subscriber
 
 MOST = 1000
-"""Streams that one answer lists; the counts are of all."""
+"""Streams that one response lists; the counts are of all."""
 
 
 class _Status:
-    """The route's answers."""
+    """What the route responds with."""
 
     def __init__(
         self, playback: PlaybackEndpoint, registry: Registry, passthrough: PassthroughEndpoint, admission: Admission

@@ -11,7 +11,7 @@ from bff_shared.http.responses import send_error
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send, error: BffError) -> None:
-    """Answer a handshake, or an HTTP request, with an error instead of a stream."""
+    """Respond to a handshake, or to an HTTP request, with an error instead of a stream."""
     if scope["type"] == "http":
         await send_error(send, error, problem=False)
         return

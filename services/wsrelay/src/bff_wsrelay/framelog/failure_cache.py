@@ -20,9 +20,9 @@ _CHEAP = frozenset(("UNAUTHORIZED", "FORBIDDEN", "RUN_NOT_FOUND"))
 class FailureCache:
     """Failures by run and credentials, bounded by kind and shared between the client addresses that asked.
 
-    Refusals that cost the backend one short answer have a room of their own: however many there are, none makes a run
-    forgotten that was read and could not be. In a full room the address with the most failures loses its oldest one:
-    whoever asks for many runs that cannot be played makes none of others forgotten.
+    Refusals that cost the backend one short response are bounded apart: however many there are, none evicts a failure
+    that cost a whole reading. At the bound the address with the most failures loses its oldest one: whoever asks for
+    many runs that cannot be played makes none of others forgotten.
     """
 
     def __init__(self, seconds: float, limit: int = MAX_REMEMBERED) -> None:

@@ -2,7 +2,7 @@
 
     frames → tail (at most BLOCK frames, as they are) → block (compressed heads, compressed orders, its summary)
 
-A block's summary and orders answer for the whole block, so that a frame which covers thousands unpacks two blocks only.
+A block's summary and orders stand for all of it, so that a frame which covers thousands unpacks two blocks only.
 """
 
 import itertools

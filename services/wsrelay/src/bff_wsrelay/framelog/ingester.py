@@ -30,8 +30,8 @@ from bff_wsrelay.websocket.connector import Connector, Unreachable
 
 log = logging.getLogger(__name__)
 
-SCHEDULE = (0.05, 0.25, 0.5, 1.0, 2.0, 4.0)
-SLICE = 64
+REPLAY_SCHEDULE = (0.05, 0.25, 0.5, 1.0, 2.0, 4.0)
+FRAMES_A_TURN = 64
 """Frames taken before viewers get their turn."""
 DETAIL_SECONDS = 10.0
 READING_SECONDS = 5.0
@@ -89,7 +89,7 @@ class Ingester:
         self._run = RunClient(topic.run_id, credentials, resources.upstream, resources.connector)
         self._slots, self._turns = resources.slots, resources.turns
         self._on_growth = on_growth
-        self._backoff, self._breaks = Backoff(SCHEDULE), BreakCounter()
+        self._backoff, self._breaks = Backoff(REPLAY_SCHEDULE), BreakCounter()
         self._replay: ReplayPass | None = None
         self._slot_client = ""
         self._resting: asyncio.TimerHandle | None = None
@@ -100,7 +100,7 @@ class Ingester:
     def __repr__(self) -> str:
         """Return the topic, whether a slot is held, and how far the present pass has come."""
         position = self._replay.position if self._replay is not None else None
-        return f"<Ingester of {self._topic!r} reading={bool(self._slot_client)} position={position}>"
+        return f"<Ingester of {self._topic!r} slot={self._resting is not None} position={position}>"
 
     async def run(self) -> None:
         """Read until the run's end is known, or it is certain that it cannot be read."""
@@ -245,9 +245,9 @@ class Ingester:
         silence, checked_at = SilenceTracker(now, now), -1
         while True:
             batch = await self._receive(connection)
-            for start in range(0, len(batch), SLICE):
+            for start in range(0, len(batch), FRAMES_A_TURN):
                 async with self._turns.slot(self._client()):
-                    is_end = self._ingest(batch[start : start + SLICE], replay, silence)
+                    is_end = self._ingest(batch[start : start + FRAMES_A_TURN], replay, silence)
                     await asyncio.sleep(0)
                 if is_end or replay.is_complete:
                     return self._finish_pass(replay, finished=finished)

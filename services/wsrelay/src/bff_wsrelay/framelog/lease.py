@@ -68,5 +68,5 @@ class Lease:
             try:
                 await store.acquire(*self._key)
             except Exception:
-                # A defect; the lease expires unless the next attempt renews it, and the worst is a second reader.
+                # A defect; the lease expires unless the next attempt renews it: at worst a second relay reads the run.
                 log.exception("a lease was not renewed", extra={"run_id": self._topic.run_id})

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
-SLACK = 16
+HEADROOM = 16
 """Once logs that nobody watches have to go, a sixteenth of the limit is freed, so that this is not so again at once."""
 
 
@@ -30,7 +30,7 @@ class LogUse(Generic[K]):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict(Generic[K]):
+class Eviction(Generic[K]):
     """What to do for a log that grows: `drop` others, and let it go on, or refuse it itself."""
 
     drop: Sequence[K]
@@ -67,7 +67,7 @@ class Ledger(Generic[K]):
         self.size -= log.size
         _give_back(self._by_client, log)
 
-    def judge(self, growing: K) -> Verdict[K]:
+    def judge(self, growing: K) -> Eviction[K]:
         """Decide for a log that has grown and been booked; changes nothing.
 
         Logs that nobody watches go first, the longest left first; where only one address has too much, its own.
@@ -76,7 +76,7 @@ class Ledger(Generic[K]):
         grower, limit, client_limit = self._logs[growing], self._limit, self._client_limit
         taken, size = self._by_client, self.size
         if size <= limit and not _has_all(grower, taken, client_limit):
-            return Verdict((), refused=False)
+            return Eviction((), refused=False)
         taken, left = taken.copy(), self._logs.copy()
         dropped: list[K] = []
 
@@ -87,22 +87,22 @@ class Ledger(Generic[K]):
             size -= log.size
             _give_back(taken, log)
 
-        enough = limit - limit // SLACK if size > limit else limit
-        client_enough = client_limit - client_limit // SLACK
+        enough = limit - limit // HEADROOM if size > limit else limit
+        client_enough = client_limit - client_limit // HEADROOM
         for log in _unwatched(self._logs.values(), growing):
             is_own = not set(log.clients).isdisjoint(grower.clients)
             if size > enough or (is_own and _has_all(grower, taken, client_enough)):
                 remove(log)
         if _has_all(grower, taken, client_limit):
-            return Verdict(dropped, refused=True)
+            return Eviction(dropped, refused=True)
         while size > limit:
             client, most = max(taken.items(), key=lambda item: item[1])
             own = max(taken[client] for client in grower.clients)
             candidates = [log for log in left.values() if log.key != growing and set(log.clients) == {client}]
             if most <= own or not candidates:
-                return Verdict(dropped, refused=True)
+                return Eviction(dropped, refused=True)
             remove(max(candidates, key=lambda log: log.since))
-        return Verdict(dropped, refused=False)
+        return Eviction(dropped, refused=False)
 
 
 def _has_all(log: LogUse[K], taken: Counter[str], limit: int) -> bool:

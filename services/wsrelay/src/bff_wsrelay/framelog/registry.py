@@ -1,8 +1,8 @@
-"""The recordings of a process: one per run and credentials, read once, shared, kept for a while, then dropped. I/O.
+"""The topics of a process: one per run and credentials, ingested once, shared, kept for a while, then dropped. I/O.
 
-being read ──its last viewer leaves──▶ read on for a moment ──▶ its reading stops ──┐
-finished ──its last viewer leaves──▶ kept as it is ─────────────────────────────────┴──log_linger──▶ dropped
-failed: nobody new gets it; why it failed is remembered for a moment, without the run
+ingesting ──last viewer leaves──▶ ingesting on, read_unwatched_seconds ──▶ stopped ──┐
+finished  ──last viewer leaves──▶ kept as it is ────────────────────────────────────┴──log_linger──▶ dropped
+failed: no new viewer gets it; why it failed is remembered for read_failure_seconds, without the frames
 """
 
 import asyncio
@@ -42,7 +42,7 @@ BOOK_BYTES, MAX_BOOK_BYTES = 256, 16 * 1024
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A recording with what belongs to it here. Without a reader it is one that has failed a moment ago."""
+    """A topic with what the registry keeps about it. One without credentials stands for a run that failed recently."""
 
     key: Key
     topic: Topic
@@ -53,14 +53,14 @@ class Entry:
     viewers: Counter[str] = field(default_factory=Counter)
     """How many there are from each client address."""
     client: str = ""
-    """The address that its reading counts for, and its bytes while nobody watches."""
+    """The address that ingesting counts for, and the log's bytes while nobody watches."""
     since: float = 0.0
     booked_bytes: int = 0
     timer: asyncio.TimerHandle | None = None
 
 
 class Registry:
-    """Hands out recordings; `aclose` ends their readers."""
+    """Hands out topics and runs their ingesters; `aclose` ends them."""
 
     def __init__(
         self,
@@ -81,9 +81,9 @@ class Registry:
         self._failures = FailureCache(settings.read_failure_seconds)
         self._past_connects = 0
         self.cache = ByteLru(CACHE_BYTES)
-        metrics.recordings.set_function(lambda: len(self._entries))
+        metrics.topics.set_function(lambda: len(self._entries))
         metrics.log_bytes.set_function(lambda: self.size)
-        metrics.readings_waiting.set_function(lambda: slots.waiting)
+        metrics.waiting_ingesters.set_function(lambda: slots.waiting)
 
     @property
     def size(self) -> int:
@@ -96,7 +96,7 @@ class Registry:
         return self._past_connects + sum(entry.topic.connects for entry in self._entries.values())
 
     def describe(self, only: Container[int] | None = None) -> list[dict[str, Any]]:
-        """Return what is known of each log, `only` of the recordings with these `id`s where they are given."""
+        """Return what is known of each log, `only` of the topics with these `id`s where they are given."""
         return [
             {
                 "run_id": topic.run_id,
@@ -115,9 +115,9 @@ class Registry:
 
     @contextlib.contextmanager
     def open(self, run_id: str, credentials: Sequence[Header], client: str) -> Iterator[Entry]:
-        """Hold the recording of a run for a viewer at an address as long as the context lasts.
+        """Hold the topic of a run for a viewer at an address as long as the context lasts.
 
-        The first one starts its reader. A run that failed a moment ago is not read again; `verify` says why.
+        The first viewer starts the ingester. A run that failed a moment ago is not read again; `verify` says why.
         """
         key = (run_id, credentials_digest(self._secret, "", credentials))
         entry = self._entries.get(key) or self._failed_entry(key) or self._new_entry(key, credentials, client)
@@ -160,7 +160,7 @@ class Registry:
                 await self._recheck(entry)
 
     async def aclose(self) -> None:
-        """End all readers."""
+        """End all ingesters, waiting 5 s at most."""
         tasks = [entry.task for entry in self._entries.values() if entry.task is not None]
         for entry in list(self._entries.values()):
             self._drop(entry)
@@ -182,7 +182,7 @@ class Registry:
         return entry
 
     def _start_ingester(self, entry: Entry) -> None:
-        """Start the reader of a run that is not being read, and has not been read to its end."""
+        """Start the ingester of a run that has none and has not been read to its end."""
         topic = entry.topic
         if entry.task is not None or topic.log.ended or topic.failure is not None:
             return
@@ -193,9 +193,9 @@ class Registry:
         task.add_done_callback(lambda _: self._ingester_done(entry, task))
 
     def _ingester_done(self, entry: Entry, task: asyncio.Task[None]) -> None:
-        """Take note that a reader is done; nobody new gets a recording that failed."""
+        """Note that an ingester has ended; no new viewer gets a topic that failed."""
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a reader ended with a defect", exc_info=error, extra={"run_id": entry.topic.run_id})
+            log.error("an ingester ended with a defect", exc_info=error, extra={"run_id": entry.topic.run_id})
         if entry.task is task and entry.topic.failure is not None:
             self._failures.remember(entry.key, entry.topic.failure, entry.client, time.monotonic())
             self._drop(entry)
@@ -233,7 +233,7 @@ class Registry:
             self._start_ingester(entry)
 
     def _last_viewer_left(self, entry: Entry) -> None:
-        """Keep what nobody watches any more for a while; soon stop reading it, if it is still being read."""
+        """Keep what nobody watches any more for a while; stop its ingester soon."""
         if self._entries.get(entry.key) is not entry:
             return
         if self._settings.log_linger == 0:
@@ -255,13 +255,13 @@ class Registry:
         entry.timer = asyncio.get_running_loop().call_later(seconds, self._drop, entry)
 
     def _stop_ingester(self, entry: Entry) -> None:
-        """Stop reading."""
+        """Cancel the ingester, if one runs."""
         task, entry.task = entry.task, None
         if task is not None:
             task.cancel()
 
     def _drop(self, entry: Entry) -> None:
-        """Forget a recording; who still watches it keeps it."""
+        """Drop a topic from the registry; who still watches it keeps it."""
         if entry.timer is not None:
             entry.timer.cancel()
             entry.timer = None
@@ -278,18 +278,18 @@ class Registry:
         if self._entries.get(growing.key) is not growing:
             return
         self._book(growing)
-        verdict = self._ledger.judge(growing.key)
+        eviction = self._ledger.judge(growing.key)
         busy = Failure("BUSY", "the relay holds as many runs as it can", TRY_AGAIN_LATER)
-        for key in verdict.drop:
+        for key in eviction.drop:
             entry = self._entries[key]
             self._drop(entry)
             entry.topic.fail(busy.reason)
-        if verdict.refused:
+        if eviction.refused:
             self._forget_entry(growing)
             raise busy
 
     def _book(self, entry: Entry) -> None:
-        """Have the size of a recording's log count for those who watch it, unless it has been dropped."""
+        """Book the log's size for those who watch it, unless the topic has been dropped."""
         if self._entries.get(entry.key) is not entry:
             return
         size = entry.booked_bytes = entry.topic.log.size
@@ -297,7 +297,7 @@ class Registry:
         self._ledger.book(LogUse(entry.key, size, watchers, bool(entry.viewers), entry.since))
 
     def _forget_entry(self, entry: Entry) -> None:
-        """Count a recording no more."""
+        """Remove a topic and its booked bytes."""
         if self._entries.get(entry.key) is entry:
             del self._entries[entry.key]
             self._ledger.remove(entry.key)

@@ -58,7 +58,7 @@ class RunClient:
         return equity_end(response.content) if response.status == HTTPStatus.OK else None
 
     async def open_stream(self) -> UpstreamConnection:
-        """Return a connection on which the backend has been told to play; the caller aborts its transport.
+        """Return a connection on which `ready` and `play` were sent; the caller aborts its transport.
 
         Raises:
             Failure: the backend refuses the credentials or the user, or there is no such run.

@@ -71,7 +71,7 @@ _FRIDAY = 4
 
 
 def equity_end(body: bytes) -> int | None:
-    """Return the time in µs of the last point in an answer with an equity curve, None if it has none.
+    """Return the time in µs of the last point in a response with an equity curve, None if it has none.
 
     Only its end is read: a curve has megabytes.
     """

@@ -13,7 +13,7 @@ from bff_wsrelay.framelog.frame import format_time
 from bff_wsrelay.framelog.frame_log import FrameLog
 from bff_wsrelay.framelog.run_info import RunDetail, is_different_run, renewed_epoch
 
-State = Literal["waiting", "live", "reconnecting", "finished", "failed"]
+TopicState = Literal["waiting", "live", "reconnecting", "finished", "failed"]
 
 
 class Listener(Protocol):
@@ -37,7 +37,7 @@ class Topic:
 
     def __init__(self, run_id: str, log: FrameLog) -> None:
         self.run_id, self.log = run_id, log
-        self.state: State = "waiting"
+        self.state: TopicState = "waiting"
         self.fields: dict[str, Any] = {}
         self.failure: FailureReason | None = None
         self.detail: RunDetail | None = None
@@ -88,7 +88,7 @@ class Topic:
             for listener in list(self.listeners):
                 listener.on_state()
 
-    def enter(self, state: State, **fields: Any) -> None:
+    def enter(self, state: TopicState, **fields: Any) -> None:
         """Change the state and notify the listeners; `fields` go into their status message."""
         if (state, fields) == (self.state, self.fields):
             return

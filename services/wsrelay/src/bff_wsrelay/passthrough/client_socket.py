@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 from bff_shared.http.headers import Header
 from bff_wsrelay.websocket import Message
 from bff_wsrelay.websocket.close_codes import NO_STATUS, Close
-from bff_wsrelay.websocket.server import EXTENSION, FrameWriter, encode_text
+from bff_wsrelay.websocket.server import WRITER_EXTENSION, FrameWriter, encode_text
 
 STALLED_SECONDS = 60.0
 """How long a client may take nothing at all before it counts as gone."""
@@ -24,12 +24,12 @@ class ClientSocket:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
-        self._writer: FrameWriter = scope["extensions"][EXTENSION]
+        self._writer: FrameWriter = scope["extensions"][WRITER_EXTENSION]
         self._accepted = self._answered = False
 
     @property
     def is_answered(self) -> bool:
-        """Return whether its handshake has got an answer, or is getting it."""
+        """Return whether its handshake has a response, or is getting one."""
         return self._answered
 
     @property
@@ -54,7 +54,7 @@ class ClientSocket:
         self._accepted = True
 
     async def refuse(self, status: int, headers: Sequence[Header], body: bytes) -> None:
-        """Answer the handshake with an HTTP response."""
+        """Refuse the handshake with an HTTP response."""
         self._answered = True
         await self._emit({"type": "websocket.http.response.start", "status": status, "headers": list(headers)})
         await self._emit({"type": "websocket.http.response.body", "body": body, "more_body": False})
@@ -87,7 +87,7 @@ class ClientSocket:
             raise ClientGone from error
 
     def close(self, close: Close) -> None:
-        """Close an accepted connection, without waiting for the close to be answered."""
+        """Close an accepted connection, without waiting for the client's close frame."""
         if self._accepted:
             self._writer.close(close.code, close.reason)
 

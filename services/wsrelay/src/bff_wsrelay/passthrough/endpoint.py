@@ -23,7 +23,7 @@ from bff_wsrelay.websocket.backoff import Backoff
 from bff_wsrelay.websocket.client import UpstreamConnection
 from bff_wsrelay.websocket.connector import ConnectionOptions, Connector
 
-PATH = "/api/v1/backtests/{run_id}/ws"
+PASSTHROUGH_PATH = "/api/v1/backtests/{run_id}/ws"
 
 
 class PassthroughEndpoint:
@@ -66,7 +66,7 @@ class PassthroughEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one client from its handshake until both connections have ended."""
         if request := context.current():
-            request.route = PATH
+            request.route = PASSTHROUGH_PATH
         with contextlib.ExitStack() as stack:
             try:
                 if not is_run_id(scope["path_params"]["run_id"]):

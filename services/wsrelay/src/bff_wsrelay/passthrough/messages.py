@@ -12,10 +12,10 @@ from bff_wsrelay.websocket import Message
 _TS = re.compile(r'\{\s*"t"\s*:\s*"frame"\s*,\s*"ts"\s*:\s*"([^"\\]*)"')
 MAX_PARSED = 64 * 1024
 """Characters; no message of the protocol that matters here is longer."""
-State = Literal["reconnecting", "live", "draining"]
+ConnectionState = Literal["reconnecting", "live", "draining"]
 
 
-def connection_status(state: State, attempt: int = 0, retry_seconds: float = 0.0) -> str:
+def connection_status(state: ConnectionState, attempt: int = 0, retry_seconds: float = 0.0) -> str:
     """Return the `status` message about the upstream connection."""
     body: dict[str, Any] = {"t": "status", "state": state, "attempt": attempt, "retry_ms": round(retry_seconds * 1000)}
     return orjson.dumps(body).decode()

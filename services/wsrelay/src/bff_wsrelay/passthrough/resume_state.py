@@ -28,7 +28,7 @@ from bff_wsrelay.websocket import Message
 _FRAMES = ('{"t": "frame"', '{"t":"frame"')
 _BACKEND_ONLY = frozenset(("frame", "hb", "ready_ack", "err", "end"))
 _VIEWER_ONLY = frozenset(("ctrl", "ready", "hb"))
-_REFUSALS = frozenset(("VALIDATION", "RANGE"))
+_CONTROL_ERRORS = frozenset(("VALIDATION", "RANGE"))
 MAX_ASKED = 64
 MAX_EQUAL = 16  # frames of equal time that are distinguished after a break
 
@@ -279,7 +279,7 @@ class ResumeState:
     def _on_refusal(self, parsed: Mapping[str, Any]) -> bool:
         """Note an error; return whether it is the viewer's."""
         code = word(parsed, "code")
-        if code not in _REFUSALS:
+        if code not in _CONTROL_ERRORS:
             self._play = None if code == "STREAM_ERROR" else self._play
             return True
         if self._swallow:

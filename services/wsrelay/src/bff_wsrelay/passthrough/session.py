@@ -36,9 +36,9 @@ from bff_wsrelay.websocket.close_codes import (
     RESTART,
     TRY_AGAIN_LATER,
     Close,
+    close_for_backend,
+    close_for_client,
     of_status,
-    to_backend,
-    to_viewer,
 )
 from bff_wsrelay.websocket.connector import HandshakeRefused, Unreachable
 
@@ -213,10 +213,9 @@ class Session:
             return None
 
     async def _accept(self, connection: UpstreamConnection | None) -> None:
-        answered = (
-            [] if connection is None or connection.response is None else list(connection.response.headers.raw_items())
-        )
-        raw = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in answered]
+        response = connection.response if connection is not None else None
+        items = response.headers.raw_items() if response is not None else ()
+        raw = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in items]
         headers = handshake_headers.to_client(raw, context.correlation_id().encode())
         await self._client.accept(connection.subprotocol if connection else None, headers)
 
@@ -230,7 +229,7 @@ class Session:
                 connection = outcome
             close = await self._relay(connection)
             if close.code not in COME_BACK or not self._state.is_resumable:
-                return SessionEnd(to_viewer(close), "backend")
+                return SessionEnd(close_for_client(close), "backend")
             if lost := self._state.connection_lost():
                 await self._announce_status(busy_error(lost))
             self._metrics.breaks.inc()
@@ -303,11 +302,11 @@ class Session:
             self._client.close(end.close if end else Close(INTERNAL_ERROR))
         if self._connection is not None:
             await self._connection.disconnect(
-                to_backend(end.close) if end and end.by == "viewer" else Close(GOING_AWAY)
+                close_for_backend(end.close) if end and end.by == "viewer" else Close(GOING_AWAY)
             )
 
     async def _refuse(self, error: BffError) -> None:
-        """Answer the handshake with an error."""
+        """Respond to the handshake with an error."""
         response = error_response(error)
         await self._client.refuse(response.status_code, response.raw_headers, bytes(response.body))
 

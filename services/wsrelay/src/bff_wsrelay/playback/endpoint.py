@@ -37,10 +37,10 @@ from bff_wsrelay.playback.subscriber import Subscriber
 from bff_wsrelay.playback.verdict import Verdict
 from bff_wsrelay.settings import RelaySettings
 from bff_wsrelay.websocket.close_codes import NO_STATUS, Close
-from bff_wsrelay.websocket.server import EXTENSION, FrameWriter
+from bff_wsrelay.websocket.server import WRITER_EXTENSION, FrameWriter
 
 log = logging.getLogger("bff.stream")
-PATH = "/api/v1/runs/{run_id}/stream"
+PLAYBACK_PATH = "/api/v1/runs/{run_id}/stream"
 FLUSH_SECONDS = 1.0
 EVENT_STREAM = "text/event-stream"
 UNSENT = 8 * 1024
@@ -120,7 +120,7 @@ class PlaybackEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one viewer until it leaves."""
         if request := current():
-            request.route = PATH
+            request.route = PLAYBACK_PATH
         with contextlib.ExitStack() as stack:
             try:
                 is_event_stream = self._wants_events(scope)
@@ -155,7 +155,7 @@ class PlaybackEndpoint:
     async def _serve_socket(self, scope: Scope, receive: Receive, send: Send, admitted: _Admitted) -> None:
         if (await receive())["type"] != "websocket.connect":
             return
-        writer: FrameWriter = scope["extensions"][EXTENSION]
+        writer: FrameWriter = scope["extensions"][WRITER_EXTENSION]
         writer.limit_message(self._settings.stream_max_message)
         await send({"type": "websocket.accept"})
         writer.limit_unsent(UNSENT)
@@ -173,7 +173,7 @@ class PlaybackEndpoint:
     ) -> Close:
         """Handle a client's messages until its connection ends, and return how it ended.
 
-        Reading pauses while the client does not take what it was answered, and above its address's rate limit.
+        Reading pauses while the client does not take what it is sent, and above its address's rate limit.
         """
         while True:
             event = await receive()
@@ -255,6 +255,6 @@ def _run_id(scope: Scope) -> str:
 
 
 async def _send_head(send: Send) -> None:
-    """Answer HEAD: the headers of an event stream, without asking the backend or counting a connection."""
+    """Respond to HEAD: an event stream's headers, without asking the backend or counting a connection."""
     await send({"type": "http.response.start", "status": 200, "headers": list(EVENT_STREAM_HEADERS)})
     await send({"type": "http.response.body", "body": b""})

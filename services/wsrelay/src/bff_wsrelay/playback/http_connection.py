@@ -2,7 +2,7 @@
 
 ASGI hides three things that an endless response needs: whether the client is gone while another request is queued
 behind this one, how much of what was sent is still here, and a way to drop a connection that takes nothing. uvicorn's
-protocol knows them; `HttpProtocol` puts them into the scope as `scope["extensions"][EXTENSION]`.
+protocol knows them; `HttpProtocol` puts them into the scope as `scope["extensions"][CONNECTION_EXTENSION]`.
 """
 
 import asyncio
@@ -13,13 +13,13 @@ from typing import Any, cast
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-EXTENSION = "bff.connection"
+CONNECTION_EXTENSION = "bff.connection"
 
 
 class HttpConnection:
     """One client connection of the HTTP server.
 
-    `lost` is set when it is gone, whichever request was told so; `drained` while the kernel has taken everything, once
+    `lost` is set when it is gone, whichever request was notified; `drained` while the kernel has taken everything, once
     `unbuffered` was called.
     """
 
@@ -33,7 +33,7 @@ class HttpConnection:
     def unbuffered(self, unsent: int) -> None:
         """Let a sender wait until the kernel has taken everything, which holds about `unsent` bytes that were not sent.
 
-        What is buffered cannot be coalesced any more. The kernel can be told so on Linux and macOS only.
+        What is buffered cannot be coalesced any more. The kernel has that option on Linux and macOS only.
         """
         self._transport.set_write_buffer_limits(0)
         option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
@@ -60,7 +60,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a request's scope."""
         super().on_message_begin()
-        cast("dict[str, Any]", self.scope)["extensions"] = {EXTENSION: self._connection}
+        cast("dict[str, Any]", self.scope)["extensions"] = {CONNECTION_EXTENSION: self._connection}
 
     def pause_writing(self) -> None:
         """Note that the kernel has not taken everything."""
@@ -81,5 +81,5 @@ class HttpProtocol(HttpToolsProtocol):
 
 def connection_of(scope: Scope) -> HttpConnection:
     """Return the connection that a request came on."""
-    connection: HttpConnection = scope["extensions"][EXTENSION]
+    connection: HttpConnection = scope["extensions"][CONNECTION_EXTENSION]
     return connection

@@ -30,11 +30,11 @@ READY = b'{"t":"ready_ack"}'
 
 
 class ControlRefused(Exception):
-    """A control cannot be carried out; `answer` is the `err` message that says why."""
+    """A control cannot be carried out; `payload` is the `err` message that says why."""
 
     def __init__(self, code: Code, message: str, details: dict[str, Any] | None = None) -> None:
         super().__init__(message)
-        self.answer = error_message(code, message, details)
+        self.payload = error_message(code, message, details)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """An understood control; `echo` is its answer once it is accepted."""
+    """An understood control; `echo` is what the client is sent once it is accepted."""
 
     cmd: Literal["play", "pause", "seek", "speed", "fps", "step"]
     echo: bytes
@@ -98,7 +98,7 @@ def _control(message: dict[str, Any]) -> Control:
 
 
 def _echo(message: dict[str, Any]) -> bytes:
-    """Return the answer to an accepted control: its known fields only, so that it is small whatever was sent."""
+    """Return the echo of an accepted control: its known fields only, so that it is small whatever was sent."""
     known = {name: value for name in FIELDS if _is_short(value := message.get(name))}
     return orjson.dumps({"t": "ctrl", "cmd": message["cmd"], **known, "echo": True})
 

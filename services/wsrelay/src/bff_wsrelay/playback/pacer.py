@@ -31,7 +31,7 @@ MAX_COVERED = 2 * MAX_STRIDE
 """Source frames that a frame covers at most, where a viewer was held back. Merging so many takes about 4 ms."""
 GRID = 240
 """Schedules begin at multiples of 1/240 s, so that viewers at usual rates (30, 60, 24) have their turns together."""
-SLACK = 0.0005
+DUE_SLACK = 0.0005
 NEVER = math.inf
 
 
@@ -172,7 +172,7 @@ class Pacer:
 
     def advance(self, now: float, *, room: bool) -> Emission | Literal["end"] | None:
         """Return what to send now, if anything; `due` then says when to ask again."""
-        if now < self.due - SLACK:
+        if now < self.due - DUE_SLACK:
             return None
         if self._single:
             return self._advance_single(now, room=room)
@@ -264,7 +264,7 @@ class Pacer:
         if room and self._planned > self.cursor:
             return self._emit_held(now)
         patient_until = self._starved + PATIENCE
-        if available > self._planned and now >= patient_until - SLACK:
+        if available > self._planned and now >= patient_until - DUE_SLACK:
             self.due, self._starved, self._fresh = NEVER, now, False
             self._planned = available
             if room:

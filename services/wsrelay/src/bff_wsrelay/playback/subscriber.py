@@ -146,7 +146,7 @@ class Subscriber:
                 self._metrics.counts.controls += 1
                 self._sink.send(message.echo)
         except ControlRefused as refused:
-            self._sink.send(refused.answer, "error")
+            self._sink.send(refused.payload, "error")
         self._turn(now)
 
     def on_due(self, now: float) -> float:

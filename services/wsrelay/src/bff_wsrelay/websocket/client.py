@@ -35,7 +35,7 @@ class UpstreamConnection(ClientConnection):
     """A connection to the backend after its handshake.
 
     The backend's event loop may stand still for seconds, so it counts as gone only when nothing at all has arrived for
-    `ping_interval + ping_timeout` seconds while we were willing to read; after `ping_interval` it is asked by a ping.
+    `ping_interval + ping_timeout` seconds while we were willing to read; after `ping_interval` it is pinged.
     """
 
     def __init__(self, protocol: ClientProtocol, ping_interval: float, ping_timeout: float) -> None:
@@ -136,14 +136,14 @@ class UpstreamConnection(ClientConnection):
         self._finish()
 
     def process_event(self, event: Event) -> None:
-        """Take a frame, or the answer to the handshake."""
+        """Take a frame, or the response to the handshake."""
         if self.response is None:
             super().process_event(event)
         elif isinstance(event, Frame) and event.opcode in _DATA and not self._is_leaving:
             self._collect(event)
 
     async def keepalive(self) -> None:
-        """Ask a silent backend whether it is there, and drop the connection when it stays silent."""
+        """Ping a silent backend, and drop the connection when it stays silent."""
         interval = cast("float", self.ping_interval)
         while True:
             await asyncio.sleep(interval / 2)

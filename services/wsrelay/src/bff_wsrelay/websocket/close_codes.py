@@ -29,7 +29,7 @@ TLS_FAILURE = 1015
 COME_BACK = frozenset((GOING_AWAY, ABNORMAL, INTERNAL_ERROR, RESTART, TRY_AGAIN_LATER, BAD_GATEWAY, TLS_FAILURE))
 """Codes that say that the connection is over and the session is not."""
 
-_REFUSALS = frozenset((4401, 4403, 4404))
+_REFUSAL_CODES = frozenset((4401, 4403, 4404))
 MAX_REASON = 123  # a control frame carries 125 bytes (RFC 6455 section 5.5), two of them the code
 
 
@@ -41,7 +41,7 @@ class Close:
     reason: str = ""
 
 
-def to_viewer(close: Close) -> Close:
+def close_for_client(close: Close) -> Close:
     """Return the close to send to a viewer when the backend's connection ended like this.
 
     1005 becomes 1000; 1006 and 1015, which no frame may carry, become 1014.
@@ -49,7 +49,7 @@ def to_viewer(close: Close) -> Close:
     return _replace(close, {NO_STATUS: NORMAL, ABNORMAL: BAD_GATEWAY, TLS_FAILURE: BAD_GATEWAY})
 
 
-def to_backend(close: Close) -> Close:
+def close_for_backend(close: Close) -> Close:
     """Return the close to send to the backend when a viewer's connection ended like this.
 
     1005 becomes 1000; a viewer that vanished (1006, 1015) went away: 1001.
@@ -64,7 +64,7 @@ def of_status(status: int) -> int:
 
 def metric_label(code: int) -> str:
     """Return the metric label for a close code: known codes as they are, everything else as `other`."""
-    return str(code) if NORMAL <= code <= TLS_FAILURE or code in _REFUSALS else "other"
+    return str(code) if NORMAL <= code <= TLS_FAILURE or code in _REFUSAL_CODES else "other"
 
 
 def cut_reason(reason: str) -> str:

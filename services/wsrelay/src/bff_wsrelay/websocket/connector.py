@@ -23,7 +23,7 @@ class Unreachable(Exception):
 
 
 class HandshakeRefused(Exception):
-    """The backend answered the handshake with something else than a WebSocket.
+    """The backend responded to the handshake with something else than a WebSocket.
 
     `headers` are the end-to-end ones in their order, without those that frame the body.
     """
@@ -34,7 +34,7 @@ class HandshakeRefused(Exception):
 
     @property
     def is_from_gateway(self) -> bool:
-        """Return whether it comes from something in front of a backend that is away, or too busy to answer."""
+        """Return whether it comes from something in front of a backend that is away, or too busy to respond."""
         return self.status in {502, 503, 504}
 
     @property
@@ -47,7 +47,7 @@ class HandshakeRefused(Exception):
 class ConnectionOptions:
     """How long one connection is waited for, in seconds, and how large a message may be, in bytes.
 
-    `connect` to the TCP or TLS connection, `handshake` from there until it is answered; a silent backend is pinged
+    `connect` to the TCP or TLS connection, `handshake` from there to its response; a silent backend is pinged
     after `ping_interval` and given up `ping_timeout` later.
     """
 

@@ -2,7 +2,7 @@
 
 uvicorn parses all that one read brought, up to 256 KiB, which are 40,000 frames of control and more than 100 ms of the
 event loop. Here a turn ends after about `TURN_FRAMES` frames; the rest waits, unread where possible, until every other
-connection had a turn. Nothing is parsed before the handshake was answered, little after our close was sent, nothing
+connection had a turn. Nothing is parsed before the response to the handshake, little after our close was sent, nothing
 after a refusal.
 
 A pong is written when there is room for it. While there is none, only the most recent ping is remembered (RFC 6455
@@ -29,10 +29,10 @@ TURN_FRAMES = 64
 """Frames after which a turn ends."""
 
 EARLY_BYTES = 64 * 1024
-"""Bytes that may come before the handshake was answered."""
+"""Bytes that may come before the response to the handshake."""
 
 LATE_BYTES = 64 * 1024
-"""Bytes that are still parsed after our close, for the answer to it."""
+"""Bytes that are still parsed after our close, for the close frame in return."""
 
 PARTING_SECONDS = 1.0
 """How long a refused connection may take to deliver our close before it is cut."""
@@ -189,7 +189,7 @@ class InboundProtocol(WebSocketsSansIOProtocol):
             self._account = self._traffic.join(address, self.loop.time())
 
     def start_keepalive(self) -> None:
-        """Note that the handshake was answered: what came before may be parsed."""
+        """Note that the handshake is complete: what came before may be parsed."""
         super().start_keepalive()
         self.go_on()
 

@@ -6,8 +6,8 @@ coroutine, a dict, a frame object, masking checks), the write itself about 9 µs
 not a server of our own or picows: handshake, limits, pings and the close handshake are uvicorn's and the websockets
 library's, tested against protocol suites, and HTTP, lifespan and draining stay in one server.
 
-The app finds the `FrameWriter` of its connection in `scope["extensions"][EXTENSION]`, and may use `send` as well. On
-any other server the extension is missing and plain ASGI is all there is.
+The app finds the `FrameWriter` of its connection in `scope["extensions"][WRITER_EXTENSION]`, and uses `send` for the
+handshake.
 """
 
 import asyncio
@@ -21,12 +21,11 @@ from typing import Any, cast
 from websockets import http11
 from websockets.exceptions import InvalidState
 
-from bff_wsrelay.websocket.close_codes import Close
+from bff_wsrelay.websocket.close_codes import ABNORMAL, Close
 from bff_wsrelay.websocket.inbound import InboundProtocol
 from bff_wsrelay.websocket.rfc6455 import StrictServerProtocol
 
-EXTENSION = "bff.wire"
-ABNORMAL = 1006
+WRITER_EXTENSION = "bff.frame_writer"
 LINGER = 5.0
 """Seconds that a closing connection may take to deliver what was written before it is cut."""
 
@@ -116,7 +115,7 @@ class FrameWriter:
         await self._protocol.writable.wait()
 
     def limit_unsent(self, size: int) -> None:
-        """Let the kernel hold at most about `size` bytes that were not sent yet, where it can be told so."""
+        """Limit what the kernel holds unsent to about `size` bytes, where it has that option (TCP_NOTSENT_LOWAT)."""
         option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
         connection = self._protocol.transport.get_extra_info("socket")
         if option is not None and connection is not None:
@@ -143,7 +142,7 @@ class WebSocketProtocol(InboundProtocol):
     async def run_asgi(self) -> None:
         """Run the app with the extension in its scope."""
         extensions = cast("dict[str, Any]", self.scope["extensions"])
-        extensions[EXTENSION] = FrameWriter(self)
+        extensions[WRITER_EXTENSION] = FrameWriter(self)
         try:
             await super().run_asgi()
         finally:
@@ -184,10 +183,10 @@ class WebSocketProtocol(InboundProtocol):
         self._expect_end()
 
     def keepalive_timeout(self) -> None:
-        """Cut a viewer that does not answer pings.
+        """Drop a client that answers no ping.
 
-        One that still has messages before the ping has not had it yet; whether it takes any is for its endpoint to
-        judge. One that is not read on purpose may have answered.
+        One with messages ahead of the ping has not received it yet; whether it takes any is for its endpoint to judge.
+        One that is not read on purpose may have answered.
         """
         if self.ping_timeout is not None and (self.transport.get_write_buffer_size() or self.is_unread):
             self.pong_timer = self.loop.call_later(self.ping_timeout, self.keepalive_timeout)
@@ -210,7 +209,7 @@ class WebSocketProtocol(InboundProtocol):
         super().connection_lost(exc)
 
     def close_now(self, code: int, reason: str) -> None:
-        """Send a close frame past any backpressure and end the connection when it is answered, or at LINGER."""
+        """Send a close frame past any backpressure; the connection ends with the client's close frame, or at LINGER."""
         if not self.close_sent and self.handshake_complete and not self.transport.is_closing():
             with contextlib.suppress(InvalidState):
                 self.conn.send_close(code, reason)
