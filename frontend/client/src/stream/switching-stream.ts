@@ -4,9 +4,10 @@
  */
 
 import { BffError } from "../errors.ts";
-import { Emitter } from "../lib/observable.ts";
-import type { Frame, Position, RunStream, Side, StreamEvents, StreamOptions, StreamState } from "../types.ts";
+import type { Position, RunStream, Side, StreamEvents, StreamOptions, StreamState } from "../types.ts";
 import type { Control, Feed, FeedHost, FeedOptions } from "./feed.ts";
+import { ObservedState } from "./observed-state.ts";
+import { PendingControls } from "./pending-controls.ts";
 
 export type MakeFeed = (options: FeedOptions, epoch: string | null) => Feed;
 
@@ -38,24 +39,12 @@ interface Source {
 }
 
 const MAX_RETURN_MS = 60_000;
-const MAX_PENDING_CONTROLS = 100;
-
-type Emitters = { [K in keyof StreamEvents]: Emitter<StreamEvents[K]> };
 
 export class SwitchingStream implements RunStream {
   readonly id: string;
   readonly #deps: StreamDependencies;
-  readonly #events: Emitters = {
-    frame: new Emitter(),
-    state: new Emitter(),
-    hello: new Emitter(),
-    end: new Emitter(),
-    error: new Emitter(),
-  };
-  #position: Position;
+  readonly #observed: ObservedState;
   #epoch: string | null;
-  #state: StreamState;
-  #emittedState = "";
   /** Whose frames are shown, and who is being made ready to take over. */
   #source: Source;
   #next: Source | null = null;
@@ -64,88 +53,74 @@ export class SwitchingStream implements RunStream {
   /** The side that the flags wanted last. */
   #wanted: Side;
   /** Controls that came while the one stands still for the other, or has no connection. */
-  #pendingControls: Control[] = [];
+  readonly #pending = new PendingControls();
   readonly #closing = new AbortController();
   #returning: ReturnType<typeof setTimeout> | undefined;
   #returns = 0;
 
-  constructor(id: string, options: StreamOptions, setting: StreamDependencies) {
-    const { epoch = null, seq = -1, ts = null } = options.at ?? {};
+  constructor(id: string, options: StreamOptions, deps: StreamDependencies) {
     this.id = id;
-    this.#deps = setting;
-    this.#position = { epoch, seq, ts };
-    this.#epoch = epoch;
-    this.#state = {
-      connection: "connecting",
-      side: setting.side(),
-      playing: options.autoplay ?? false,
-      ended: false,
-      speed: options.speed ?? 60,
-      fps: options.fps ?? 30,
-      total: null,
-      from: null,
-      to: null,
-      dropped: 0,
-      retryMs: null,
-    };
-    this.#wanted = this.#state.side;
-    this.#source = this.#open(this.#state.side);
+    this.#deps = deps;
+    this.#wanted = deps.side();
+    this.#observed = new ObservedState(options, this.#wanted);
+    this.#epoch = this.position.epoch;
+    this.#source = this.#open(this.#wanted);
     options.signal?.addEventListener("abort", () => this.close(), { once: true, signal: this.#closing.signal });
     if (options.signal?.aborted) this.close();
   }
 
   get position(): Position {
-    return this.#position;
+    return this.#observed.position;
   }
 
   get state(): StreamState {
-    return this.#state;
+    return this.#observed.state;
   }
 
   on<K extends keyof StreamEvents>(type: K, listener: (event: StreamEvents[K]) => void): () => void {
-    return this.#events[type].subscribe(listener);
+    return this.#observed.on(type, listener);
   }
 
   play(): void {
     // After the end both sides begin again from the first frame, whichever connection said it was over.
-    if (this.#state.ended) this.seek(0);
-    this.#setState({ playing: true });
+    if (this.state.ended) this.seek(0);
+    this.#observed.set({ playing: true });
     this.#control({ cmd: "play" });
   }
 
   pause(): void {
-    this.#setState({ playing: false });
+    this.#observed.set({ playing: false });
     this.#control({ cmd: "pause" });
   }
 
   seek(to: number | string | Date): void {
-    this.#setState({ ended: false });
+    this.#observed.set({ ended: false });
     this.#control({ cmd: "seek", pos: to instanceof Date ? to.toISOString() : to });
   }
 
   speed(value: number): void {
-    this.#setState({ speed: value });
+    this.#observed.set({ speed: value });
     this.#control({ cmd: "speed", val: value });
   }
 
   fps(value: number): void {
-    this.#setState({ fps: value });
+    this.#observed.set({ fps: value });
     this.#control({ cmd: "fps", val: value });
   }
 
   step(by: 1 | -1): void {
-    this.#setState({ playing: false, ended: false });
+    this.#observed.set({ playing: false, ended: false });
     this.#control({ cmd: "step", val: by });
   }
 
   close(): void {
-    if (this.#state.connection === "closed") return;
+    if (this.#observed.isClosed) return;
     this.#next?.feed.close();
     this.#source.feed.close();
     this.#next = null;
     clearTimeout(this.#returning);
     this.#closing.abort();
-    this.#setState({ connection: "closed", playing: false, retryMs: null });
+    this.#observed.set({ connection: "closed", playing: false, retryMs: null });
     this.#deps.closed(this);
   }
 
@@ -154,7 +129,7 @@ export class SwitchingStream implements RunStream {
     const side = this.#deps.side();
     if (this.#wanted !== side) this.#refusedBy = null;
     this.#wanted = side;
-    if (this.#state.connection !== "closed") this.#switchTo(side);
+    if (!this.#observed.isClosed) this.#switchTo(side);
   }
 
   #switchTo(side: Side, failed?: BffError): void {
@@ -173,22 +148,20 @@ export class SwitchingStream implements RunStream {
 
   /** Let the source go on that stood still for another, which is not needed any more. */
   #resume(): void {
-    if (this.#state.playing) this.#source.feed.send({ cmd: "play" });
+    if (this.state.playing) this.#source.feed.send({ cmd: "play" });
     this.#flushControls();
   }
 
   #control(control: Control): void {
-    if (this.#state.connection === "closed") return;
-    this.#pendingControls = [...this.#pendingControls.filter((held) => !supersedes(control, held)), control].slice(
-      -MAX_PENDING_CONTROLS,
-    );
+    if (this.#observed.isClosed) return;
+    this.#pending.add(control);
     this.#flushControls();
   }
 
   /** Hand over the controls that were held, unless they would be lost. */
   #flushControls(): void {
     if (this.#next?.side === "bff" || !this.#source.feed.acceptsControls) return;
-    for (const control of this.#pendingControls.splice(0)) this.#source.feed.send(control);
+    for (const control of this.#pending.drain()) this.#source.feed.send(control);
   }
 
   /** While it is not on the side that the flags want, look for that one after a while, then more and more seldom. */
@@ -196,7 +169,7 @@ export class SwitchingStream implements RunStream {
     const { side, fallback, isBack, returnMs } = this.#deps;
     clearTimeout(this.#returning);
     const away = () =>
-      ![this.#source.side, this.#refusedBy].includes(side()) && !this.#next && this.#state.connection !== "closed";
+      ![this.#source.side, this.#refusedBy].includes(side()) && !this.#next && !this.#observed.isClosed;
     if ((side() === "bff" && !fallback) || !away()) return;
     const wait = Math.min(MAX_RETURN_MS, returnMs * 2 ** this.#returns++) * (0.75 + Math.random() / 2);
     this.#returning = setTimeout(async () => {
@@ -209,30 +182,30 @@ export class SwitchingStream implements RunStream {
   #open(side: Side, failed?: BffError): Source {
     const { baseUrl, WebSocket, feeds } = this.#deps;
     const source: Source = { side, feed: NO_FEED, since: performance.now(), ready: false, ...(failed && { failed }) };
-    const current = () => this.#source === source && this.#state.connection !== "closed";
+    const current = () => this.#source === source && !this.#observed.isClosed;
     const host: FeedHost = {
       ready: (hello) => this.#onReady(source, hello),
-      frame: (frame) => current() && this.#emitFrame(frame),
-      status: (change) => current() && this.#setState(change),
-      end: () => current() && this.#onEnd(),
+      frame: (frame) => current() && this.#observed.showFrame(frame),
+      status: (change) => current() && this.#observed.set(change),
+      end: () => current() && this.#observed.showEnd(),
       error: (error) => (current() || this.#next === source) && this.#onError(source, error),
       failed: (error) => this.#onFailed(source, error),
       healthy: () => this.#onHealthy(source),
       epoch: (epoch) => {
         if (!current()) return;
         this.#epoch = epoch;
-        this.#position = { ...this.#position, epoch };
+        this.#observed.setEpoch(epoch);
       },
-      position: () => this.#position,
-      pace: () => ({ speed: this.#state.speed, fps: this.#state.fps }),
+      position: () => this.position,
+      pace: () => ({ speed: this.state.speed, fps: this.state.fps }),
     };
     source.feed = feeds[side]({ id: this.id, baseUrl, WebSocket, host }, this.#epoch);
-    if (!this.#source) source.feed.start(this.#position, this.#state.playing);
+    if (!this.#source) source.feed.start(this.position, this.state.playing);
     return source;
   }
 
   #onReady(source: Source, hello: Parameters<FeedHost["ready"]>[0]): void {
-    if (this.#state.connection === "closed") return;
+    if (this.#observed.isClosed) return;
     const isNext = this.#next === source;
     if (!isNext && this.#source !== source) return;
     if (!source.ready) this.#deps.opened(source.side, performance.now() - source.since, source.failed);
@@ -244,17 +217,17 @@ export class SwitchingStream implements RunStream {
     }
     // What legacy plays still counts in the relay's last epoch; a relay that names none may have another.
     if (source.side === "bff") this.#epoch = hello.epoch;
-    this.#position = { ...this.#position, epoch: hello.epoch };
-    this.#setState({
+    this.#observed.setEpoch(hello.epoch);
+    this.#observed.set({
       connection: "live",
       side: source.side,
       retryMs: null,
-      total: hello.total ?? this.#state.total,
-      from: hello.from ?? this.#state.from,
-      to: hello.to ?? this.#state.to,
+      total: hello.total ?? this.state.total,
+      from: hello.from ?? this.state.from,
+      to: hello.to ?? this.state.to,
     });
-    this.#emit("hello", { ...hello, seq: this.#position.seq, side: source.side });
-    if (isNext) source.feed.start(this.#position, this.#state.playing);
+    this.#observed.emit("hello", { ...hello, seq: this.position.seq, side: source.side });
+    if (isNext) source.feed.start(this.position, this.state.playing);
     this.#flushControls();
     this.#scheduleReturn();
   }
@@ -271,7 +244,7 @@ export class SwitchingStream implements RunStream {
 
   #onFailed(source: Source, error: BffError): void {
     const { fallback, side } = this.#deps;
-    if (this.#state.connection === "closed") return;
+    if (this.#observed.isClosed) return;
     if (this.#next === source) {
       // The side to change to does not answer: the one that does goes on until it does.
       if (source.side === "bff" && this.#source.ready && fallback) {
@@ -286,21 +259,9 @@ export class SwitchingStream implements RunStream {
     if (side() === "bff") this.#switchTo(source.side === "bff" ? "legacy" : "bff", error);
   }
 
-  #emitFrame(frame: Frame): void {
-    const total = typeof frame["total_frames"] === "number" ? frame["total_frames"] : this.#state.total;
-    this.#position = { epoch: this.#position.epoch, seq: frame.seq, ts: frame.ts };
-    this.#setState({ connection: "live", ended: false, dropped: frame.dropped, total, retryMs: null });
-    this.#emit("frame", frame);
-  }
-
-  #onEnd(): void {
-    this.#setState({ playing: false, ended: true, total: this.#position.seq + 1, to: this.#position.ts });
-    this.#emit("end", { position: this.#position });
-  }
-
   #onError(source: Source, error: StreamEvents["error"]): void {
     const fatal = error.fatal && !this.#survives(source, error);
-    this.#emit("error", { ...error, fatal });
+    this.#observed.emit("error", { ...error, fatal });
     if (fatal) this.close();
   }
 
@@ -325,27 +286,6 @@ export class SwitchingStream implements RunStream {
     this.#switchTo("legacy", new BffError(code, message));
     return true;
   }
-
-  #setState(change: Partial<StreamState>): void {
-    if (this.#state.connection === "closed") return;
-    const state = { ...this.#state, ...change };
-    const text = JSON.stringify(state);
-    if (text === this.#emittedState) return;
-    this.#emittedState = text;
-    this.#state = state;
-    this.#emit("state", state);
-  }
-
-  #emit<K extends keyof StreamEvents>(type: K, event: StreamEvents[K]): void {
-    this.#events[type].emit(event);
-  }
-}
-
-/** Tell whether a control makes another pointless that has not been handed over yet. */
-function supersedes({ cmd }: Control, { cmd: held }: Control): boolean {
-  if (cmd === "seek") return held === "seek" || held === "step";
-  if (cmd === "play" || cmd === "pause") return held === "play" || held === "pause";
-  return cmd !== "step" && cmd === held;
 }
 
 const NO_FEED: Feed = { acceptsControls: false, start: () => {}, send: () => {}, close: () => {} };

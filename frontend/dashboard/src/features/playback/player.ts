@@ -7,12 +7,12 @@ import type { Client, Frame, RunStream, StreamState } from "bff-client";
 import { Store } from "bff-client/lib/observable";
 import { isoTime, parseTime } from "bff-client/lib/time";
 import type { PlaybackChart } from "../../charts/playback-chart.ts";
-import { barTime } from "../../charts/session-times.ts";
-import { count, money, percent, price } from "../../lib/format.ts";
-import { newYork, utcDay } from "../../lib/time.ts";
-import { timeframeForBars } from "../../lib/timeframes.ts";
-import { barMinutesFor, CandleBook, countFrame, emptyCounts, type FrameCounts, imbalance } from "./candle-book.ts";
-import { type Extent, fractionOf, type Position, SEEK_STEPS, seekTarget } from "./seek-bar.ts";
+import { count } from "../../lib/format.ts";
+import { newYork } from "../../lib/time.ts";
+import { barMinutesFor, CandleBook, countFrame, emptyCounts, type FrameCounts } from "./candle-book.ts";
+import { fetchHistory } from "./history.ts";
+import { Readouts } from "./readouts.ts";
+import { type Extent, fractionOf, seekTarget } from "./seek-bar.ts";
 
 export interface Snapshot extends StreamState {
   /** Why the last control was refused, or why the stream is over. */
@@ -33,16 +33,10 @@ export interface PlayerOptions {
   onPosition: (at: number) => void;
 }
 
-/** Elements with `data-live="…"` under the attached root get these texts. */
-type LiveText = "price" | "equity" | "drawdown" | "time" | "seq" | "orders" | "dropped" | "covered" | "rate";
-
 const REPORT_POSITION_MS = 2000;
 const SETTLE_MS = 250;
-const READ_MS = 250;
 /** Longest wait for the candles before the position; what comes later is put in front then. */
 const HOLD_MS = 1500;
-/** Days of bars before the position, by minutes per bar: more than fit on the screen. */
-const HISTORY_DAYS: Record<number, number> = { 1: 4, 5: 7, 15: 14, 60: 60, 390: 400 };
 
 export class Player {
   readonly stream: RunStream;
@@ -55,9 +49,7 @@ export class Player {
   private readonly state: Store<Snapshot>;
   private bar: number;
   private chart: PlaybackChart | undefined;
-  private root: HTMLElement | undefined;
-  private live = new Map<LiveText, HTMLElement>();
-  private seekbar: HTMLInputElement | undefined;
+  private readouts: Readouts | undefined;
   private animationFrame = 0;
   private at: number | undefined;
   private lastFrame: Frame | undefined;
@@ -69,8 +61,6 @@ export class Player {
   private history: AbortController | undefined;
   private settling: ReturnType<typeof setTimeout> | undefined;
   private lastReported = 0;
-  private read = 0;
-  private rateFrames = 0;
   private readonly unsubscribe: (() => void)[];
 
   constructor(client: Client, options: PlayerOptions) {
@@ -97,20 +87,14 @@ export class Player {
   /** Draw into a chart, and write into the elements under `root`. */
   attach(chart: PlaybackChart, root: HTMLElement): void {
     this.chart = chart;
-    this.root = root;
-    this.seekbar = root.querySelector<HTMLInputElement>("input[type=range]") ?? undefined;
-    for (const element of root.querySelectorAll<HTMLElement>("[data-live]")) {
-      this.live.set(element.dataset["live"] as LiveText, element);
-    }
+    this.readouts = new Readouts(root);
     this.book.rebuilt = true;
     this.redraw();
   }
 
   detach(): void {
     this.chart = undefined;
-    this.root = undefined;
-    this.seekbar = undefined;
-    this.live.clear();
+    this.readouts = undefined;
     cancelAnimationFrame(this.animationFrame);
     clearTimeout(this.settling);
     this.animationFrame = 0;
@@ -181,10 +165,6 @@ export class Player {
     };
   }
 
-  private position(): Position {
-    return { seq: this.counts.frames ? this.counts.seq : undefined, at: this.at };
-  }
-
   private onHello(epoch: string | null, seq: number): void {
     // Another reading of the run counts anew: what was covered before stays balanced.
     if (epoch && this.epoch && epoch !== this.epoch && this.counts.frames > 0) {
@@ -204,7 +184,9 @@ export class Player {
     this.book.add(frame);
     this.lastFrame = frame;
     this.at = parseTime(frame.ts) ?? this.at;
-    this.rateFrames += 1;
+    const equity = frame.equity?.value;
+    if (typeof equity === "number") this.peak = Math.max(this.peak, equity);
+    this.readouts?.countFrame();
     this.redraw();
   }
 
@@ -236,28 +218,9 @@ export class Player {
   private async fetchHistory(book: CandleBook, at: number): Promise<void> {
     const asking = new AbortController();
     this.history = asking;
-    const { minutes } = book;
-    const first = Math.max(this.options.from, at - (HISTORY_DAYS[minutes] ?? 30) * 86_400);
+    const { symbol, from } = this.options;
     try {
-      const { columns } = await this.client.getChart(
-        {
-          symbol: this.options.symbol,
-          timeframe: timeframeForBars(minutes),
-          from: utcDay(first),
-          to: utcDay(at),
-          targetPoints: 20_000,
-        },
-        { signal: asking.signal },
-      );
-      const { t, o, h, l, c, v } = columns;
-      const bars = t.map((time, index) => ({
-        time: barTime(time),
-        o: o[index] ?? 0,
-        h: h[index] ?? 0,
-        l: l[index] ?? 0,
-        c: c[index] ?? 0,
-        v: v[index] ?? 0,
-      }));
+      const bars = await fetchHistory(this.client, { symbol, from, at, minutes: book.minutes }, asking.signal);
       if (book === this.book) book.prepend(bars, at);
     } catch {
       // Without the candles before it the playback still is what it is.
@@ -300,60 +263,18 @@ export class Player {
       return;
     }
     this.chart.draw(this.book);
-    this.writeTexts(now);
+    this.writeReadouts(now);
     if (this.counts.frames === 0) return;
     if (!this.snapshot().playing) this.reportPositionSoon();
     else if (now - this.lastReported > REPORT_POSITION_MS) this.reportPosition();
   }
 
-  private writeTexts(now: number): void {
-    const { counts, lastFrame: frame } = this;
-    this.text("time", this.at === undefined ? "–" : `${newYork(this.at, "full")} ET`);
-    this.text("price", price(this.book.candles.at(-1)?.c));
-    const equity = frame?.equity?.value;
-    if (typeof equity === "number") {
-      this.peak = Math.max(this.peak, equity);
-      this.text("equity", money(equity));
-      this.text("drawdown", percent(this.peak > 0 ? (this.peak - equity) / this.peak : 0));
-    }
-    const total = this.snapshot().total;
-    this.text("seq", `${count(counts.seq + 1)}${total ? ` / ${count(total)}` : ""}`);
-    this.text("orders", count(counts.orders));
-    this.text("dropped", count(counts.dropped));
-    this.text("covered", `${count(counts.covered)} of ${count(counts.seq - counts.base)}`);
-    this.seekbarTo(fractionOf(this.position(), this.extent()), now);
-    if (now - this.read > 1000) {
-      this.text(
-        "rate",
-        this.snapshot().playing ? `${Math.round((this.rateFrames * 1000) / (now - this.read))} fps` : "–",
-      );
-      this.rateFrames = 0;
-      this.read = now;
-    }
-    if (this.root) {
-      Object.assign(this.root.dataset, {
-        seq: counts.seq,
-        covered: counts.covered,
-        base: counts.base,
-        broken: counts.gaps,
-        imbalance: imbalance(counts),
-        frames: counts.frames,
-        at: this.at === undefined ? "" : isoTime(this.at),
-        candles: this.book.candles.length,
-      });
-    }
-  }
-
-  private seekbarTo(fraction: number, now: number): void {
-    const bar = this.seekbar;
-    if (!bar || bar.dataset["held"]) return;
-    bar.value = String(Math.round(fraction * SEEK_STEPS));
-    if (now - this.read > READ_MS || !this.snapshot().playing)
-      bar.ariaValueText = this.live.get("time")?.textContent ?? "";
-  }
-
-  private text(name: LiveText, text: string): void {
-    const element = this.live.get(name);
-    if (element && element.textContent !== text) element.textContent = text;
+  private writeReadouts(now: number): void {
+    const { counts, lastFrame, at, peak, book } = this;
+    const { playing, total } = this.snapshot();
+    const place = { seq: counts.frames ? counts.seq : undefined, at };
+    const reading = { counts, lastFrame, at, peak, playing, total, candles: book.candles.length };
+    const lastClose = book.candles.at(-1)?.c;
+    this.readouts?.write({ ...reading, lastClose, fraction: fractionOf(place, this.extent()) }, now);
   }
 }

@@ -1,4 +1,4 @@
-import { fireEvent, screen, waitFor, within } from "@testing-library/react";
+import { act, fireEvent, screen, waitFor, within } from "@testing-library/react";
 import { expect, test } from "vitest";
 import { PlaybackChart } from "../../support/charts.ts";
 import { defect } from "../../support/data.ts";
@@ -16,6 +16,8 @@ async function opened(address = "/?run=a&view=play") {
   });
   const shown = openPage(address, client);
   await screen.findByText(/^connecting/);
+  // What is on the screen has yet to subscribe to the player.
+  await act(async () => undefined);
   return { ...shown, stream: streams.at(-1) as FakeStream };
 }
 
