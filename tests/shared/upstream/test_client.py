@@ -531,3 +531,30 @@ async def test_check_tells_why_the_backend_is_not_well(start_raw: StartRaw) -> N
         with pytest.raises(CheckFailed) as caught:
             await upstream.check()
     assert "127.0.0.1" not in str(caught.value)
+
+
+async def test_the_client_says_how_it_stands(start_raw: StartRaw) -> None:
+    origin = await start_raw(Script())
+    async with client(origin, max_connections=5, max_uploads=2, max_streams=3) as upstream:
+        response = await upstream.open(Call("GET", b"/private?q=1", kind=Kind.STREAM))
+        assert repr(upstream) == (
+            f"<Upstream {origin.removeprefix('http://')} short=0+0 upload=0+0 stream=1+0 <Circuits 1 not_closed={{}}> "
+            "<HttpTransport <Pool open=1/20 in_use=0 waiting=0>>>"
+        )
+        await response.aclose()
+
+
+async def test_debug_logging_tells_what_was_asked_and_what_came_of_it(
+    start_raw: StartRaw, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "bff_shared.upstream.client")
+    async with client(await start_raw(Script(OK, None)), retries=0) as upstream:
+        await upstream.fetch(Call("GET", b"/bars?token=secret", circuit="read /bars"))
+        with pytest.raises(BackendTimeout):
+            await upstream.fetch(Call("GET", b"/bars", deadline=time.monotonic() + 0.05))
+    told = [(record.message, vars(record)["path"], vars(record).get("status")) for record in caplog.records]
+    assert told == [
+        ("the backend responded", "/bars", 200),
+        ("no response within the deadline", "/bars", None),
+    ]
+    assert "secret" not in caplog.text

@@ -333,3 +333,11 @@ def test_three_retries_are_always_allowed_unless_said_otherwise() -> None:
 
 def test_the_ceiling_of_the_backoff_doubles() -> None:
     assert [backoff(attempt, 0.5, base=0.1, cap=1.0) for attempt in range(5)] == [0.05, 0.1, 0.2, 0.4, 0.5]
+
+
+def test_a_breaker_says_how_it_stands() -> None:
+    breaker = Breaker(10, 2, 0.5, 5)
+    breaker.record(breaker.admit(0), 0, Outcome.GOOD)
+    assert repr(breaker) == "<Breaker closed calls=1 failed=0>"
+    breaker.record(breaker.admit(0), 0, Outcome.UNREACHABLE)
+    assert repr(breaker) == "<Breaker open calls=2 failed=1>"

@@ -84,6 +84,11 @@ class Breaker:
         self._era = 0
         self.state = BreakerState.CLOSED
 
+    def __repr__(self) -> str:
+        """Say whether calls go through, and what was counted when a call last ended."""
+        calls, failures = self._calls.counted()
+        return f"<Breaker {self.state.name.lower()} calls={calls} failed={failures}>"
+
     def admit(self, now: float) -> Ticket:
         """Say whether a call may be made now, or has to wait, or is the one to start the probe."""
         if self.state is BreakerState.CLOSED:
@@ -159,6 +164,10 @@ class _Calls:
             counts[1] += outcome is not Outcome.GOOD
             counts[2] += outcome in {Outcome.BROKEN, Outcome.UNREACHABLE}
             counts[3] += outcome is Outcome.UNREACHABLE
+
+    def counted(self) -> tuple[int, int]:
+        """Return calls and failed ones, without a look at the time."""
+        return sum(sums[0] for _, sums, _ in self._slices), sum(sums[1] for _, sums, _ in self._slices)
 
     def totals(self, now: float) -> tuple[int, int, int, int]:
         """Return calls, failed ones, those without a whole response, and of these the ones that found no connection."""

@@ -195,7 +195,9 @@ def dying(seen: list[bytes], first: bytes = OK) -> Handler:
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST", "PATCH"])
-async def test_the_carrier_sends_every_request_once(transport: HttpTransport, start_raw: StartRaw, method: str) -> None:
+async def test_the_transport_sends_every_request_once(
+    transport: HttpTransport, start_raw: StartRaw, method: str
+) -> None:
     seen: list[bytes] = []
     origin = await start_raw(dying(seen))
     await ask(transport, origin)

@@ -92,7 +92,7 @@ async def test_a_whole_answer_frees_its_connection_without_being_closed(
     assert transport.stats == Stats(open=1, in_use=0, idle=1, waiting=0, created=1, reused=1)
 
 
-async def test_closing_the_carrier_fails_what_is_under_way(start_raw: StartRaw) -> None:
+async def test_closing_the_transport_fails_what_is_under_way(start_raw: StartRaw) -> None:
     asked = asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:

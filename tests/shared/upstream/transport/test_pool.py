@@ -40,9 +40,11 @@ async def new_transport(clock: Clock) -> AsyncIterator[Callable[..., HttpTranspo
         await transport.aclose()
 
 
-async def send(transport: HttpTransport, origin: str, method: str = "GET", *, pool: float = GUARD) -> httpx.Response:
+async def send(
+    transport: HttpTransport, origin: str, method: str = "GET", *, pool: float = GUARD, fresh: bool = False
+) -> httpx.Response:
     timeout = {"connect": GUARD, "read": GUARD, "write": GUARD, "pool": pool}
-    extensions = {"timeout": timeout, "repeatable": method in {"GET", "DELETE"}}
+    extensions = {"timeout": timeout, "repeatable": method in {"GET", "DELETE"}, "fresh": fresh}
     request = httpx.Request(
         method, origin, headers=[(b"Host", b"b")], stream=httpx.ByteStream(b""), extensions=extensions
     )
@@ -50,8 +52,8 @@ async def send(transport: HttpTransport, origin: str, method: str = "GET", *, po
         return await transport.handle_async_request(request)
 
 
-async def ask(transport: HttpTransport, origin: str, method: str = "GET") -> bytes:
-    response = await send(transport, origin, method)
+async def ask(transport: HttpTransport, origin: str, method: str = "GET", *, fresh: bool = False) -> bytes:
+    response = await send(transport, origin, method, fresh=fresh)
     assert isinstance(response.stream, httpx.AsyncByteStream)
     return b"".join([piece async for piece in response.stream])
 
@@ -109,14 +111,15 @@ async def test_the_connection_used_last_is_used_next(
     assert transport.stats == Stats(open=3, in_use=0, idle=3, waiting=0, created=3, reused=5)
 
 
-async def test_connections_are_kept_per_origin(
+async def test_another_origin_is_refused_unsent(
     new_transport: Callable[..., HttpTransport], start_raw: StartRaw
 ) -> None:
     transport = new_transport()
-    first, second = await start_raw(ok_with()), await start_raw(ok_with())
-    for origin in (first, second, first, second):
-        assert await ask(transport, origin) == b"ok"
-    assert (transport.stats.created, transport.stats.reused) == (2, 2)
+    assert await ask(transport, await start_raw(ok_with())) == b"ok"
+    with pytest.raises(httpx.UnsupportedProtocol, match="another origin") as caught:
+        await ask(transport, await start_raw(ok_with()))
+    assert stage(caught.value) is FailureStage.CONNECT
+    assert transport.stats.created == 1
 
 
 async def test_the_number_of_connections_is_bounded(
@@ -213,19 +216,21 @@ async def test_a_connection_given_to_a_waiter_that_is_cancelled_at_once_is_free_
     pool.close()
 
 
-async def test_a_waiter_for_another_origin_gets_the_slot(
+async def test_a_waiter_for_a_fresh_connection_gets_the_slot_of_the_one_that_became_free(
     new_transport: Callable[..., HttpTransport], start_raw: StartRaw
 ) -> None:
     gate = Gate()
-    transport, busy, other = new_transport(max_connections=1), await start_raw(gate), await start_raw(ok_with())
-    holder = asyncio.create_task(ask(transport, busy))
+    transport, origin = new_transport(max_connections=1), await start_raw(gate)
+    holder = asyncio.create_task(ask(transport, origin))
     await until(lambda: len(gate.arrived) == 1)
-    waiter = asyncio.create_task(ask(transport, other))
+    waiter = asyncio.create_task(ask(transport, origin, fresh=True))
     await until(lambda: transport.stats.waiting == 1)
     gate.arrived[0].set_result(None)
     assert await holder == b"ok"
+    await until(lambda: len(gate.arrived) == 2)
+    gate.arrived[1].set_result(None)
     assert await waiter == b"ok"
-    assert transport.stats.open == 1
+    assert transport.stats == Stats(open=1, in_use=0, idle=1, waiting=0, created=2, reused=0)
 
 
 async def test_a_closed_connections_slot_goes_to_a_waiter(
@@ -244,22 +249,20 @@ async def test_a_closed_connections_slot_goes_to_a_waiter(
     assert transport.stats.created == 2
 
 
-async def test_a_failed_dial_gives_its_slot_back(
+async def test_a_failed_dial_gives_its_slot_back(new_transport: Callable[..., HttpTransport]) -> None:
+    transport = new_transport(max_connections=1)
+    for _ in range(3):
+        with pytest.raises(httpx.ConnectError):
+            await send(transport, "http://no-such-host.invalid", pool=0.0)
+    assert transport.stats == Stats(0, 0, 0, 0, 0, 0)
+
+
+async def test_an_idle_connection_makes_room_for_a_fresh_one(
     new_transport: Callable[..., HttpTransport], start_raw: StartRaw
 ) -> None:
     transport, origin = new_transport(max_connections=1), await start_raw(ok_with())
-    for _ in range(3):
-        with pytest.raises(httpx.ConnectError):
-            await ask(transport, "http://no-such-host.invalid")
-    assert await ask(transport, origin) == b"ok"
-
-
-async def test_an_idle_connection_makes_room_for_another_origin(
-    new_transport: Callable[..., HttpTransport], start_raw: StartRaw
-) -> None:
-    transport = new_transport(max_connections=1)
-    for origin in (await start_raw(ok_with()), await start_raw(ok_with())):
-        assert await ask(transport, origin) == b"ok"
+    for fresh in (False, True):
+        assert await ask(transport, origin, fresh=fresh) == b"ok"
     assert transport.stats == Stats(open=1, in_use=0, idle=1, waiting=0, created=2, reused=0)
 
 

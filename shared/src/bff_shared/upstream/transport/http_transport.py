@@ -40,7 +40,9 @@ def reused(error: BaseException) -> bool:
 
 
 class HttpTransport(httpx.AsyncBaseTransport):
-    """An httpx transport: HTTP/1.1, pooled connections, streaming with backpressure in both directions.
+    """An httpx transport to one origin: HTTP/1.1, pooled connections, streaming with backpressure in both directions.
+
+    The origin is that of its first request; requests to another one are refused.
 
     max_connections  bound of all connections together; further requests wait for `pool` seconds
     max_idle         bound of the idle ones
@@ -89,6 +91,7 @@ class HttpTransport(httpx.AsyncBaseTransport):
     ) -> None:
         self._max_head_bytes = max_head_bytes
         self._clock = clock
+        self._origin: Origin | None = None
         self._pool = Pool(
             max_connections=max_connections,
             max_idle=max_idle,
@@ -97,6 +100,10 @@ class HttpTransport(httpx.AsyncBaseTransport):
             ssl_context=ssl_context,
             clock=clock,
         )
+
+    def __repr__(self) -> str:
+        """Say how its pool stands."""
+        return f"<HttpTransport {self._pool!r}>"
 
     @property
     def stats(self) -> Stats:
@@ -131,9 +138,12 @@ class HttpTransport(httpx.AsyncBaseTransport):
     async def _run(self, prepared: PreparedRequest) -> RequestCycle:
         request = prepared.request
         fresh, repeatable = (bool(request.extensions.get(name)) for name in ("fresh", "repeatable"))
-        connection = await self._pool.acquire(
-            _origin(request), prepared.timeouts, request, fresh=fresh, repeatable=repeatable
-        )
+        origin = _origin(request)
+        self._origin = self._origin or origin
+        if origin != self._origin:
+            error = httpx.UnsupportedProtocol("the transport leads to another origin", request=request)
+            raise mark(error, FailureStage.CONNECT, reused=False)
+        connection = await self._pool.acquire(origin, prepared.timeouts, request, fresh=fresh, repeatable=repeatable)
         cycle = RequestCycle(connection, prepared, self._clock, self._max_head_bytes)
         await cycle.run()
         return cycle

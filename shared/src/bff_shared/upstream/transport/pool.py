@@ -1,4 +1,4 @@
-"""Which connection carries the next request: a bounded pool, last in, first out, per origin.
+"""Which connection carries the next request: a bounded pool of connections to one origin, last in, first out.
 
 A *slot* is the right to one connection, made or being made. Whoever closes a connection passes its slot to the first
 waiter, whoever frees one passes the connection itself, so nobody overtakes those who wait.
@@ -56,6 +56,13 @@ class _Resting(NamedTuple):
     until: float
 
 
+class _Waiter(NamedTuple):
+    """Gets a connection, or (None) the slot to make one, which is all that one who wants it `fresh` can use."""
+
+    future: "asyncio.Future[Connection | None]"
+    fresh: bool
+
+
 class Pool:
     """Owns all connections of a transport. Times are seconds of `clock`."""
 
@@ -77,11 +84,10 @@ class Pool:
         self._clock = clock
         self._buffer = memoryview(bytearray(READ_BUFFER_BYTES))
         self._slots = 0
-        self._open: dict[Connection, Origin] = {}
-        # Each origin's idle connections, the one used last at the end.
-        self._idle: dict[Origin, dict[Connection, _Resting]] = {}
-        self._idle_count = 0
-        self._waiters: deque[tuple[asyncio.Future[Connection | None], Origin | None]] = deque()
+        self._open: set[Connection] = set()
+        # The one used last at the end.
+        self._idle: dict[Connection, _Resting] = {}
+        self._waiters: deque[_Waiter] = deque()
         self._sweep: asyncio.TimerHandle | None = None
         self._created = 0
         self._reused = 0
@@ -95,8 +101,7 @@ class Pool:
     @property
     def stats(self) -> Stats:
         """Count what is there now."""
-        opened = len(self._open)
-        idle = self._idle_count
+        opened, idle = len(self._open), len(self._idle)
         return Stats(opened, opened - idle, idle, len(self._waiters), self._created, self._reused)
 
     async def acquire(
@@ -105,18 +110,20 @@ class Pool:
         """Return a connection for one cycle: an idle one if it will do, a new one, or the next to become free.
 
         `fresh` asks for a new one; a request that is not `repeatable` gets an idle one only right after its last use.
+        Cancelled, it gives back what it was about to get.
+
         Raises PoolTimeout, ConnectTimeout, ConnectError and UnsupportedProtocol, all with FailureStage.CONNECT.
         """
         if self._closed:
             raise mark(
                 httpx.ConnectError("the transport is closed", request=request), FailureStage.CONNECT, reused=False
             )
-        connection = None if fresh else self._take_idle(origin, repeatable=repeatable)
+        connection = None if fresh else self._take_idle(repeatable=repeatable)
         if connection is None:
             if self._slots < self._max_connections or self._evict():
                 self._slots += 1
             else:
-                connection = await self._wait(None if fresh else origin, timeouts.pool, request)
+                connection = await self._wait(timeouts.pool, request, fresh=fresh)
             if connection is None:
                 return await self._dial(origin, timeouts.connect, request)
         self._reused += 1
@@ -128,9 +135,9 @@ class Pool:
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
-        for waiter, _ in self._waiters:
-            if not waiter.done():
-                waiter.set_exception(
+        for waiter in self._waiters:
+            if not waiter.future.done():
+                waiter.future.set_exception(
                     mark(httpx.ConnectError("the transport was closed"), FailureStage.CONNECT, reused=False)
                 )
         self._waiters.clear()
@@ -141,11 +148,10 @@ class Pool:
 
     # Idle connections.
 
-    def _take_idle(self, origin: Origin, *, repeatable: bool) -> Connection | None:
-        resting = self._idle.get(origin)
+    def _take_idle(self, *, repeatable: bool) -> Connection | None:
         now = self._clock()
-        while resting:
-            connection, (since, until) = next(reversed(resting.items()))
+        while self._idle:
+            connection, (since, until) = next(reversed(self._idle.items()))
             if now >= until:
                 connection.abort()
                 continue
@@ -155,33 +161,24 @@ class Pool:
                 if not connection.is_silent():
                     connection.abort()
                     continue
-            self._forget_idle(connection)
+            del self._idle[connection]
             return connection
         return None
 
-    def _forget_idle(self, connection: Connection) -> None:
-        origin = self._open[connection]
-        resting = self._idle.get(origin)
-        if resting is not None and resting.pop(connection, None) is not None:
-            self._idle_count -= 1
-            if not resting:
-                del self._idle[origin]
-
     def _evict(self) -> bool:
-        """Close the idle connection of the origin served longest ago, if there is any."""
-        for resting in self._idle.values():
-            next(iter(resting)).abort()
+        """Close the connection that has been idle longest, if there is any: a request cannot use it, but its slot."""
+        for connection in self._idle:
+            connection.abort()
             return True
         return False
 
     def _expire(self) -> None:
         self._sweep = None
         now = self._clock()
-        resting = [(connection, rest) for idle in self._idle.values() for connection, rest in idle.items()]
-        for connection, rest in resting:
+        for connection, rest in list(self._idle.items()):
             if now >= rest.until:
                 connection.abort()
-        if self._idle_count:
+        if self._idle:
             self._arm_sweep()
 
     def _arm_sweep(self) -> None:
@@ -191,74 +188,70 @@ class Pool:
     # What connections report.
 
     def _on_free(self, connection: Connection, keep_alive_seconds: float | None) -> None:
-        origin = self._open[connection]
         seconds = self._idle_seconds
         if keep_alive_seconds is not None:
             seconds = min(seconds, keep_alive_seconds - KEEP_ALIVE_MARGIN_SECONDS)
-        if self._waiters and seconds > 0 and self._hand_over(connection, origin):
+        if self._waiters and seconds > 0 and self._hand_over(connection):
             return
-        if seconds <= 0 or self._waiters or self._idle_count >= self._max_idle or self._closed:
+        if seconds <= 0 or self._waiters or len(self._idle) >= self._max_idle or self._closed:
             connection.abort()
             return
         now = self._clock()
-        self._idle.setdefault(origin, {})[connection] = _Resting(now, now + seconds)
-        self._idle_count += 1
+        self._idle[connection] = _Resting(now, now + seconds)
         self._arm_sweep()
 
-    def _hand_over(self, connection: Connection, origin: Origin) -> bool:
-        """Give a free connection to the first waiter; False if that one needs another."""
+    def _hand_over(self, connection: Connection) -> bool:
+        """Give a free connection to the first waiter; False if that one needs a fresh one."""
         while self._waiters:
-            waiter, wanted = self._waiters[0]
-            if waiter.done():
+            waiter = self._waiters[0]
+            if not waiter.future.done():
+                if waiter.fresh:
+                    return False
+                waiter.future.set_result(connection)
                 self._waiters.popleft()
-            elif wanted != origin:
-                return False
-            else:
-                self._waiters.popleft()
-                waiter.set_result(connection)
                 return True
+            self._waiters.popleft()
         return False
 
     def _on_closed(self, connection: Connection) -> None:
         if connection in self._open:
-            self._forget_idle(connection)
-            del self._open[connection]
+            self._idle.pop(connection, None)
+            self._open.remove(connection)
             self._release_slot()
 
     def _release_slot(self) -> None:
         while self._waiters:
-            waiter, _ = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
+            waiter = self._waiters.popleft()
+            if not waiter.future.done():
+                waiter.future.set_result(None)
                 return
         self._slots -= 1
 
     # New connections.
 
-    async def _wait(self, origin: Origin | None, seconds: float | None, request: httpx.Request) -> Connection | None:
-        """Wait for a connection to `origin`, or (None) for the slot to make one."""
-        waiter: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
-        entry = (waiter, origin)
-        self._waiters.append(entry)
+    async def _wait(self, seconds: float | None, request: httpx.Request, *, fresh: bool) -> Connection | None:
+        """Wait for a connection, or (None) for the slot to make one."""
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), fresh)
+        self._waiters.append(waiter)
         try:
             async with asyncio.timeout(seconds):
-                return await waiter
+                return await waiter.future
         except BaseException as exc:
-            self._give_back(entry)
+            self._give_back(waiter)
             if isinstance(exc, TimeoutError):
                 error = httpx.PoolTimeout("no connection became free in time", request=request)
                 raise mark(error, FailureStage.CONNECT, reused=False) from exc
             raise
 
-    def _give_back(self, entry: "tuple[asyncio.Future[Connection | None], Origin | None]") -> None:
-        waiter = entry[0]
-        if waiter.cancelled() or not waiter.done():
-            if entry in self._waiters:
-                self._waiters.remove(entry)
+    def _give_back(self, waiter: _Waiter) -> None:
+        future = waiter.future
+        if future.cancelled() or not future.done():
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
             return
-        if waiter.exception() is not None:
+        if future.exception() is not None:
             return
-        connection = waiter.result()
+        connection = future.result()
         if connection is None:
             self._release_slot()
         elif not connection.closed:
@@ -277,7 +270,7 @@ class Pool:
                 raise
             raise mark(error, FailureStage.CONNECT, reused=False) from exc
         connection.connect_seconds = self._clock() - started
-        self._open[connection] = origin
+        self._open.add(connection)
         self._created += 1
         return connection
 

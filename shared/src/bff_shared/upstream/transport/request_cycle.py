@@ -70,6 +70,12 @@ class RequestCycle:
         self._waiter: asyncio.Future[None] | None = None
         self._go_ahead: asyncio.Future[None] | None = None
 
+    def __repr__(self) -> str:
+        """Say what was asked for, and how far it came; the query may hold what is nobody's business."""
+        request = self._prepared.request
+        state = "over" if self.over else "responding" if self._responded else "waiting"
+        return f"<RequestCycle {request.method} {request.url.netloc.decode()} {state} buffered={self.reader.buffered}>"
+
     async def run(self) -> None:
         """Send the request and wait for the head of its final response.
 
