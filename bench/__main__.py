@@ -1,6 +1,7 @@
 """`make bench`: run every measurement after the other and keep the report in `bench/results/`, as Markdown and JSON.
 
-`make bench ARGS="proxy charts"` runs some of them.
+`make bench ARGS="proxy charts"` runs some of them; `make bench ARGS=essentials BEFORE=../other-checkout` holds that
+checkout's services against this one's.
 """
 
 import json
@@ -14,24 +15,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.lib import figures
-from bench.lib.figures import Figure
+from bench.lib.figures import FORMER, Figure
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-SCENARIOS = {
-    "transports": "transports",
-    "proxy": "proxy",
-    "overload": "pressure",
-    "charts": "charts",
-    "runs": "runs",
-    "passthrough": "door",
-    "playback": "playback",
-    "flags": "flags",
-    "client_code": "code",
-    "page": "frontend",
-    "scaling": "scaling",
-}
-"""Each module of `bench/scenarios/`, and its section in a report: older reports use these names."""
+SCENARIOS = (
+    "essentials",
+    "transports",
+    "libraries",
+    "proxy",
+    "overload",
+    "charts",
+    "runs",
+    "passthrough",
+    "playback",
+    "flags",
+    "client_code",
+    "page",
+    "scaling",
+)
+"""Each module of `bench/scenarios/`, which is a section of a report."""
 
 
 def machine() -> str:
@@ -75,8 +78,7 @@ def table(found: list[Figure]) -> str:
 
 def main() -> int:
     """Run the scenarios named on the command line, else all; return 1 if one failed, 2 if there is none of a name."""
-    modules = {section: name for name, section in SCENARIOS.items()}
-    chosen = [modules.get(name, name) for name in sys.argv[1:]] or list(SCENARIOS)
+    chosen = [FORMER.get(name, name) for name in sys.argv[1:]] or list(SCENARIOS)
     if unknown := [name for name in chosen if name not in SCENARIOS]:
         print(f"error: no such scenario: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}", file=sys.stderr)
         return 2
@@ -84,7 +86,7 @@ def main() -> int:
     print(about)
     RESULTS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        reports = {SCENARIOS[name]: run(name, Path(folder) / "figures") for name in chosen}
+        reports = {name: run(name, Path(folder) / "figures") for name in chosen}
     sections = "".join(f"\n## {name}\n\n{table(found)}\n```\n{text}```\n" for name, (text, found) in reports.items())
     (RESULTS / "latest.md").write_text(f"# Measurements\n\n{about}\n{sections}")
     kept = {name: {"figures": [asdict(each) for each in found]} for name, (_, found) in reports.items()}

@@ -9,16 +9,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.lib.figures import Figure
+from bench.lib.figures import FORMER, Figure
 
 RESULTS = Path(__file__).parent / "results"
 NOISE = 1.25
 
 
 def figures(report: Mapping[str, Any]) -> dict[str, Figure]:
-    """Return the figures of a report by section and name."""
+    """Return the figures of a report by section and name, in today's words."""
     return {
-        f"{section}: {each['name']}": Figure(**each)
+        f"{FORMER.get(section, section)}: {each['name'].replace('the door', 'the relay')}": Figure(**each)
         for section, found in report["sections"].items()
         for each in found["figures"]
     }

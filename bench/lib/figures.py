@@ -14,6 +14,16 @@ FILE = "BENCH_FIGURES"
 """The environment variable that names where figures are appended, one JSON object a line."""
 
 
+FORMER = {
+    "carriers": "transports",
+    "code": "client_code",
+    "door": "passthrough",
+    "frontend": "page",
+    "pressure": "overload",
+}
+"""What sections are called now that older reports have under another name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
     """One figure.

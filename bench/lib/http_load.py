@@ -1,10 +1,17 @@
-"""Load a server with wrk: latency one request at a time, throughput, tail latency and CPU at 16 connections."""
+"""Load a server: latency one request at a time, throughput, tail latency and CPU at 16 connections.
+
+With wrk where the machine has it, else from this process, which then is the slower one of the two where the server does
+next to nothing. The CPU of a request is the server's own with either.
+"""
 
 import re
+import shutil
 import statistics
 import subprocess
 from typing import NamedTuple
 
+import uvloop
+from bench.lib.http_client import keep_busy
 from bench.lib.processes import cpu_seconds
 
 CONCURRENCY = 16
@@ -19,9 +26,27 @@ class Figures(NamedTuple):
     cpu: float
 
 
-def wrk(base: str, pid: int, seconds: float) -> Figures:
-    """Measure a server, the process `pid`, with wrk."""
+def tool() -> str:
+    """Return what makes the load on this machine."""
+    return "wrk" if shutil.which("wrk") else "this process"
 
+
+def load(base: str, pid: int, seconds: float) -> Figures:
+    """Measure a server, the process `pid`."""
+    return _wrk(base, pid, seconds) if shutil.which("wrk") else _ourselves(f"{base}/backtests", pid, seconds)
+
+
+def _ourselves(url: str, pid: int, seconds: float) -> Figures:
+    uvloop.run(keep_busy(url, CONCURRENCY, 1))
+    one = uvloop.run(keep_busy(url, 1, seconds))
+    cpu = cpu_seconds(pid)
+    many = sorted(uvloop.run(keep_busy(url, CONCURRENCY, seconds)))
+    cpu = cpu_seconds(pid) - cpu
+    p99 = many[int(len(many) * 0.99)]
+    return Figures(statistics.median(one) * 1e3, len(many) / seconds, p99 * 1e3, cpu / len(many) * 1e6)
+
+
+def _wrk(base: str, pid: int, seconds: float) -> Figures:
     def run(connections: int, duration: float) -> str:
         command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(duration))}s", "--latency", f"{base}/backtests"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603  fixed command

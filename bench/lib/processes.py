@@ -1,13 +1,12 @@
-"""Servers in processes of their own, and what a process has used (proc(5)); Linux only."""
+"""Servers in processes of their own, and the CPU that a process has used; Linux only."""
 
 import contextlib
 import math
-import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -20,10 +19,12 @@ def free_port() -> int:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU seconds, user and system, that a process has used; nan where /proc does not say."""
+    """Return the CPU seconds, user and system, that a process has used, to the microsecond; nan once it is gone.
+
+    The number is that of its CPU clock, clock_getcpuclockid(3), which Python has no name for.
+    """
     with contextlib.suppress(OSError):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return time.clock_gettime((~pid << 3) | 2)
     return math.nan
 
 

@@ -1,12 +1,11 @@
 """Measure the proxy beside direct calls, nginx's proxy_pass and fastapi-proxy-lib: `python -m bench.scenarios.proxy`.
 
-20 kB JSON answers over loopback, one process per part, wrk as the load; then the proxy's memory while 1 GB goes
-through it in each direction, and while ten readers are slow.
+20 kB JSON responses over loopback, one process per part, wrk as the load where there is one; then the proxy's memory
+while 1 GB goes through it in each direction, and while ten readers are slow.
 """
 
 import argparse
 import contextlib
-import shutil
 import socket
 import threading
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.lib.figures import figure
-from bench.lib.http_load import Figures, medians, show, wrk
+from bench.lib.http_load import Figures, load, medians, show, tool
 from bench.lib.processes import serve_app, serving
 
 from bff_tools import Stack, StackOptions
@@ -129,8 +128,8 @@ def speed(seconds: float, rounds: int) -> None:
             ways["fastapi-proxy-lib"] = lib
             for _ in range(rounds):
                 for name, (url, process) in ways.items():
-                    rows[name].append(wrk(url, process, seconds))
-    show("pass-through, 20 kB, wrk", rows)
+                    rows[name].append(load(url, process, seconds))
+    show(f"pass-through, 20 kB, load by {tool()}", rows)
     mid = {name: medians(figures) for name, figures in rows.items()}
     ours = mid["proxy"]
     figure("p50 added by the proxy at c=1", ours.p50 - mid["direct"].p50, "ms", goal=0.5)
@@ -177,10 +176,7 @@ def main() -> None:
     if options.serve:
         serve(*options.serve)
         return
-    if shutil.which("wrk"):
-        speed(options.seconds, options.rounds)
-    else:
-        print("no wrk: the table of latencies is left out")
+    speed(options.seconds, options.rounds)
     memory()
 
 

@@ -12,9 +12,6 @@ import argparse
 import asyncio
 import json
 import os
-import re
-import shutil
-import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
+from bench.lib import processes
 from bench.lib.figures import figure
+from bench.lib.http_client import keep_busy
 from bench.lib.processes import serving
 from bench.lib.viewers import close, connect, until
 
@@ -48,12 +47,8 @@ def with_children(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU seconds that a process and its children have used (proc(5), stat)."""
-    used = 0
-    for each in with_children(pid):
-        fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
-        used += int(fields[11]) + int(fields[12])
-    return used / os.sysconf("SC_CLK_TCK")
+    """Return the CPU seconds that a process and its children have used."""
+    return sum(map(processes.cpu_seconds, with_children(pid)))
 
 
 def resident(pid: int) -> float:
@@ -85,14 +80,10 @@ class Measured:
     def load(self, name: str, path: str, seconds: float, *headers: str) -> None:
         """Ask for one path as fast as it goes."""
         self.get(path)
-        options = [option for header in headers for option in ("-H", header)]
-        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s", *options, self.stack.origin + path]
+        lines = "".join(f"{header}\r\n" for header in headers)
         with spent(self.pids) as each:
-            told = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603  fixed command
-            found = re.search(r"(\d+) requests in", told)
-            if found is None or "Non-2xx" in told:
-                raise RuntimeError(told)
-            self.rows[name] = each(int(found[1]))
+            took = uvloop.run(keep_busy(self.stack.origin + path, CONNECTIONS, seconds, lines))
+            self.rows[name] = each(len(took))
 
     def once(self, name: str, paths: list[str]) -> None:
         """Ask for each path once."""
@@ -169,9 +160,6 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=5, help="length of each load")
     parser.add_argument("--viewers", type=int, default=300)
     chosen = parser.parse_args()
-    if shutil.which("wrk") is None:
-        print("left out: wrk is not installed")
-        return 0
     rows: dict[str, Costs] = {}
     environment = {"*": SETTINGS}
     with (

@@ -1,9 +1,9 @@
-"""Measure what may carry httpx's requests, side by side: 20 kB JSON answers over loopback, one process per part.
+"""Measure what may carry the services' requests, side by side: what docs/transport.md decides by.
 
-Usage: python -m bench.scenarios.transports [--seconds 3] [--rounds 3] [--only NAME ...]
+Usage: python -m bench.scenarios.transports [--seconds 3] [--rounds 3] [--pairs 10] [--only NAME ...]
 
-First in process: each transport asks a bare ASGI backend on uvicorn, one request after the other (p50) and 16 at a time
-(requests/s, p99). Then, where `wrk` is installed, through a bare ASGI app that forwards by each transport. Peers
+First in process: each transport asks a bare ASGI backend on uvicorn for 20 kB of JSON, one request after the other
+(p50) and 16 at a time (requests/s, p99). Then proxy and aggregator as they are, and the same on aiohttp's client. Peers
 that are not installed are left out and named. Each figure is the median of the rounds, which take turns so that a busy
 machine is busy for all; CPU is that of the measured process alone, which other processes disturb least.
 """
@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import importlib.util
 import json
-import shutil
 import statistics
 import subprocess
 import sys
@@ -22,9 +21,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import httpx
 import uvloop
 from bench.lib.figures import figure
-from bench.lib.http_load import CONCURRENCY, Figures, medians, show, wrk
-from bench.lib.json_backend import BODY, Receive, Scope, Send
-from bench.lib.processes import serve_app, serving
+from bench.lib.http_load import CONCURRENCY, Figures, medians, show
+from bench.lib.json_backend import BODY
+from bench.lib.processes import free_port, serving
+from bench.lib.servers import memory_mb, server, valkey
+from bench.lib.sides import (
+    NOW,
+    ON_AIOHTTP,
+    again_and_again,
+    in_turns,
+    one_by_one,
+    purge,
+    report,
+    services,
+)
 
 from bff_shared.upstream.transport.http_transport import HttpTransport
 
@@ -32,6 +42,7 @@ Call = Callable[[bytes], Awaitable[tuple[int, list[tuple[bytes, bytes]], AsyncIt
 
 TIMEOUT = {"connect": 5.0, "read": 30.0, "write": 30.0, "pool": 30.0}
 MODULE = "bench.scenarios.transports"
+MINUTES = "/api/v1/chart-data?symbol=AAPL&timeframe=1M&from=2024-01-01&to=2024-02-29&target=10000"
 
 
 def make_transport() -> HttpTransport:
@@ -108,7 +119,7 @@ def aiohttp_transport() -> httpx.AsyncBaseTransport:
 
 
 LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=100)
-CARRIERS: dict[str, Callable[[str], Call]] = {
+TRANSPORTS: dict[str, Callable[[str], Call]] = {
     "httpx transport": lambda base: httpx_transport(httpx.AsyncHTTPTransport(limits=LIMITS), base),
     "httpx-aiohttp transport": lambda base: httpx_transport(aiohttp_transport(), base),
     "aiohttp client": aiohttp_client,
@@ -116,25 +127,6 @@ CARRIERS: dict[str, Callable[[str], Call]] = {
     "HttpTransport": lambda base: httpx_transport(make_transport(), base),
 }
 NEEDS = {"httpx-aiohttp transport": "httpx_aiohttp", "aiohttp client": "aiohttp"}
-
-
-def forwarder(name: str, base: str) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-    """Return a bare ASGI app that forwards by one transport."""
-    calls: list[Call] = []
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        del receive
-        if scope["type"] != "http":
-            return
-        if not calls:
-            calls.append(CARRIERS[name](base))
-        status, headers, body = await calls[0](scope["raw_path"])
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        async for piece in body:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body"})
-
-    return app
 
 
 async def load(call: Call, seconds: float, concurrency: int) -> list[float]:
@@ -158,7 +150,7 @@ async def load(call: Call, seconds: float, concurrency: int) -> list[float]:
 
 async def in_process(name: str, base: str, seconds: float) -> Figures:
     """Measure one transport in this process."""
-    call = CARRIERS[name](base)
+    call = TRANSPORTS[name](base)
     await load(call, 0.3, CONCURRENCY)
     single = await load(call, seconds, 1)
     cpu = time.process_time()
@@ -168,9 +160,28 @@ async def in_process(name: str, base: str, seconds: float) -> Figures:
     return Figures(statistics.median(single) * 1e3, len(many) / seconds, p99 * 1e3, cpu / len(many) * 1e6)
 
 
-def serve(role: list[str]) -> None:
-    """Serve a forwarder on a free port that is printed."""
-    serve_app(forwarder(*role))
+def on_aiohttp(rounds: int) -> None:
+    """Measure proxy and aggregator on our transport and on aiohttp's client, in turns."""
+    sides = (NOW, ON_AIOHTTP)
+    with (
+        serving("bench.lib.json_backend") as (base, _),
+        services("bff_proxy", sides, int(base.rpartition(":")[2]), None) as found,
+    ):
+        for service in in_turns(found, rounds):
+            again_and_again("proxied", service, "/api/v1/backtests", CONCURRENCY, 1.0)
+        report("a proxied request of 20 kB, 16 at a time", "proxied", found)
+        ours, theirs = (memory_mb(service.process) for service in found)
+        figure("memory of the proxy beside aiohttp", ours / theirs, "x")
+        figure("memory of the proxy that aiohttp adds", theirs - ours, "MB")
+    port = free_port()
+    with (
+        server("bff_demo", port, "--host", "127.0.0.1", "--port", str(port)),
+        services("bff_aggregator", sides, port, valkey) as found,
+    ):
+        for service in in_turns(found, rounds):
+            purge(service, "/api/v1/cache/chart-data?symbol=AAPL")
+            one_by_one("cold", service, MINUTES)
+        report("a cold chart of two months of minutes", "cold", found)
 
 
 def main() -> None:
@@ -178,44 +189,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=10, help="rounds of the services on either transport")
     parser.add_argument("--only", nargs="*", help="names of transports")
-    parser.add_argument("--serve", nargs="+", help=argparse.SUPPRESS)
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.serve:
-        serve(options.serve)
-        return
     if options.measure:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             print(json.dumps(runner.run(in_process(options.measure[0], options.measure[1], options.seconds))))
         return
     missing = {name for name, module in NEEDS.items() if importlib.util.find_spec(module) is None}
-    names = [name for name in CARRIERS if name not in missing and (not options.only or name in options.only)]
-    report(names, options.seconds, options.rounds)
+    names = [name for name in TRANSPORTS if name not in missing and (not options.only or name in options.only)]
+    with serving("bench.lib.json_backend") as (base, _):
+        rows: dict[str, list[Figures]] = {name: [] for name in names}
+        for _ in range(options.rounds):
+            for name in names:
+                rows[name].append(_measured_alone(name, base, options.seconds))
+    show("in process", rows)
+    compare(rows, "in process")
     for name in sorted(missing):
         print(f"  left out, not installed: {name}")
-
-
-def report(names: list[str], seconds: float, rounds: int) -> None:
-    """Measure and print."""
-    with serving("bench.lib.json_backend") as (base, pid):
-        rows: dict[str, list[Figures]] = {name: [] for name in names}
-        for _ in range(rounds):
-            for name in names:
-                rows[name].append(_measured_alone(name, base, seconds))
-        show("in process", rows)
-        compare(rows, "in process")
-        if shutil.which("wrk") is None:
-            print("no wrk: the forwarding table is left out")
-            return
-        rows = {"direct to the backend": [], **{name: [] for name in names}}
-        for _ in range(rounds):
-            rows["direct to the backend"].append(wrk(base, pid, seconds))
-            for name in names:
-                with serving(MODULE, "--serve", name, base) as front:
-                    rows[name].append(wrk(*front, seconds))
-        show("forwarding, wrk", rows)
-        compare(rows, "forwarding")
+    if "aiohttp client" not in missing:
+        on_aiohttp(options.pairs)
 
 
 def compare(rows: dict[str, list[Figures]], where: str) -> None:

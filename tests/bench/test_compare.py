@@ -28,3 +28,13 @@ def test_an_absolute_figure_depends_on_the_machine_and_does_not_count() -> None:
 def test_what_only_one_report_has_is_told() -> None:
     rows = dict(compare(report(old=(1.0, "x", "lower")), report(new=(1.0, "x", "lower"))))
     assert rows == {"section: old: only before": False, "section: new: only now": False}
+
+
+def test_sections_and_figures_of_an_older_report_are_found_under_their_names_of_today() -> None:
+    old, new = (
+        report(**{"added by the door": (1.0, "ms", "lower")}),
+        report(**{"added by the relay": (1.0, "ms", "lower")}),
+    )
+    old["sections"]["door"] = old["sections"].pop("section")
+    new["sections"]["passthrough"] = new["sections"].pop("section")
+    assert [text for text, _ in compare(old, new)] == ["passthrough: added by the relay: 1 → 1 ms (the same)"]
