@@ -1,17 +1,22 @@
 """Fixtures for all tests: a service's app on a real socket, and servers that answer in raw bytes."""
 
 import asyncio
+import functools
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
+from unittest import mock
 
+import httpx
 import pytest
 from _pytest.runner import runtestprotocol
+from httpx._transports import default as httpx_default
 from hypothesis import HealthCheck, settings
 
 from tests.support.serving import listening
+from tests.support.stalls import Unsteady
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Start = Callable[[Any], Awaitable[str]]
@@ -22,6 +27,10 @@ settings.register_profile("test", _CALM, derandomize=True, database=None)
 settings.register_profile("fuzz", _CALM, max_examples=200, print_blob=True)
 settings.load_profile("test")
 """The same examples in every run; `make fuzz` searches at random, with --hypothesis-profile=fuzz."""
+
+
+mock.patch.object(httpx_default, "create_ssl_context", functools.cache(httpx.create_ssl_context)).start()
+"""Each client of httpx reads the certificates of all authorities: 20 to 40 ms of thousands of tests, which use none."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -36,16 +45,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 MEASUREMENTS = 3
 """How often a test that measures time is run until it passes: what else the machine does is no defect of ours."""
 
+_UNSTEADY = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember that a test failed for a time that it measured."""
+    if call.excinfo is not None and call.excinfo.errisinstance(Unsteady):
+        item.stash[_UNSTEADY] = True
+    return (yield)
+
 
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """Measure again where a `timing` test fails; what fails each time has failed, and each failure is reported."""
-    if item.get_closest_marker("timing") is None:
-        return None
+    """Measure again where a `timing` test fails, or another one for a time (Unsteady).
+
+    What fails each time has failed, and each failure is reported.
+    """
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     for attempt in range(1, MEASUREMENTS + 1):
+        item.stash[_UNSTEADY] = item.get_closest_marker("timing") is not None
         reports = runtestprotocol(item, nextitem=nextitem, log=False)
         failed = [report for report in reports if report.failed]
-        if not failed or attempt == MEASUREMENTS:
+        if not failed or not item.stash[_UNSTEADY] or attempt == MEASUREMENTS:
             break
         print(f"\n{item.nodeid} failed, measured again:\n{failed[0].longreprtext[-2000:]}", file=sys.__stderr__)
     for report in reports:

@@ -17,12 +17,11 @@ CHART = Kind("chart", CHART_TIMEOUT)
 RUN = Kind("run", RUN_TIMEOUT)
 PROXIED = Kind("proxied", 3 * SILENCE, stream=True)
 POST = Kind("post", 3 * SILENCE, stream=True)
-LEGACY = Kind("legacy", math.inf, stream=True)
+LEGACY = Kind("legacy", math.inf, stream=True, patience=8.0)
 """Straight to the backend, so as slow as it is: without the services nobody limits that either."""
 KINDS = (CHART, RUN, PROXIED, POST, LEGACY)
 
-CLIENT_S = 8.0
-"""Seconds after which a client of the crowd gives up; longer than any deadline behind the origin."""
+LEARN_S = 20.0
 
 PAUSE_S = 0.05
 """Between two requests of one client: the machine that runs the tests is small."""
@@ -53,7 +52,7 @@ def paths(world: World) -> dict[Kind, list[str]]:
 
 def learn(world: World) -> None:
     """Ask for everything once while nothing is broken, and keep status and value as the truth."""
-    refusal = httpx.post(f"{world.stack.origin}/api/v1/backtests", json={}, timeout=CLIENT_S)
+    refusal = httpx.post(f"{world.stack.origin}/api/v1/backtests", json={}, timeout=LEARN_S)
     for kind, asked in paths(world).items():
         for path in asked:
             truth = (refusal.status_code, refusal.json()) if kind is POST else (200, ask(world.stack.origin + path))
@@ -93,7 +92,7 @@ class Crowd:
     async def __aenter__(self) -> Self:
         """Let them begin."""
         limits = httpx.Limits(max_connections=10 * self.size, keepalive_expiry=1.0)
-        self._client = httpx.AsyncClient(base_url=self.world.origin, timeout=CLIENT_S, limits=limits)
+        self._client = httpx.AsyncClient(base_url=self.world.origin, timeout=None, limits=limits)  # noqa: S113  `_ask` has one
         for kind, asked in paths(self.world).items():
             self._tasks += [asyncio.create_task(self._ask_on(kind, asked)) for _ in range(self.size)]
         self.add_viewers()
@@ -175,7 +174,7 @@ class Crowd:
         begun = time.monotonic()
         headers = {"Authorization": f"Bearer {user}"}
         try:
-            async with asyncio.timeout(CLIENT_S):
+            async with asyncio.timeout(kind.patience):
                 if kind is POST:
                     self.keys.append(key)
                     answer = await self._client.post(path, json={}, headers={**headers, "Idempotency-Key": key})

@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import os
 import resource
 import statistics
 import time
@@ -16,6 +15,7 @@ import httpx
 import pytest
 
 from tests.chaos.hostile.clients import Held, Told
+from tests.chaos.strength import STRENGTH
 from tests.chaos.world import World, open_files, resident, world
 
 SPARE = 500
@@ -32,7 +32,7 @@ KEPT = b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n"
 HALF = b"GET /api/v1/chart-data?symbol=AAPL HTTP/1.1\r\nHost: a\r\nX-A: "
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not os.environ.get("CHAOS"), reason="part of make chaos"),
+    pytest.mark.skipif(not STRENGTH.is_full, reason="part of make chaos"),
 ]
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from tests.chaos.crowd import Crowd, learn
+from tests.chaos.strength import STRENGTH
 from tests.chaos.trial import memory
-from tests.chaos.verdicts import violation
+from tests.chaos.verdicts import lateness, violation
 from tests.chaos.world import World, open_files, world
 from tests.support.runs import assert_conserved
 
@@ -75,7 +76,11 @@ async def test_steady_load_grows_nothing_and_fails_nobody() -> None:
     with world() as running:
         learn(running)
         crowd = await _load(running, samples)
-    wrong = [violation(seen.outcome, "none", running.answers[seen.outcome.path]) for seen in crowd.seen]
+    wrong = [
+        violation(seen.outcome, "none", running.answers[seen.outcome.path])
+        or lateness(seen.outcome, "none", STRENGTH.slack_s)
+        for seen in crowd.seen
+    ]
     grown = {name: slope(samples.at, values) for name, values in samples.bytes.items()}
     files = {name: slope(samples.at, values) for name, values in samples.files.items()}
     print(f"\n{len(crowd.seen):,} requests in {SECONDS:g} s")

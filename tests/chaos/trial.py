@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 
 from tests.chaos.crowd import Crowd
 from tests.chaos.faultproxy import Fault
-from tests.chaos.verdicts import violation
+from tests.chaos.strength import STRENGTH
+from tests.chaos.verdicts import lateness, violation
+from tests.chaos.viewer import SILENT
 from tests.chaos.world import World, open_files, resident
 from tests.support.runs import assert_conserved
+from tests.support.stalls import STOOD_STILL_S, Stalls, Unsteady
 
 HELD_REQUESTS = 1
 """A disturbance lasts until so many requests of each kind have begun and ended under it."""
@@ -20,9 +23,8 @@ _CROWDS = itertools.count(1)
 STREAMS_MAY_CLOSE = {"backend": set[int](), "redis": set[int](), "none": set[int](), "rolled": {1012}}
 """Close codes that viewers may see, by place; any where nothing is said."""
 
-LONGEST_S = 25.0
-RECOVERY_S = 15.0
-PLAYED_S = 40.0
+LONGEST_S = 25.0 + STRENGTH.slack_s
+PLAYED_S = 60.0
 FILES_MORE = 40
 """File descriptors that a process may hold more than before: connections kept open for what comes next."""
 
@@ -53,7 +55,13 @@ def network(name: str, place: str, fault: Fault) -> Disturbance:
 
 @dataclass
 class Finding:
-    """What a trial showed; `violations` is empty if nothing happened that may not."""
+    """What a trial showed.
+
+    Attributes:
+        violations: what happened that may not.
+        late: what took too long, also for a machine that stood still for as long as this one did.
+        stalled_s: the longest that the machine stood still.
+    """
 
     name: str
     place: str
@@ -63,7 +71,16 @@ class Finding:
     closes: Counter[int] = field(default_factory=Counter)
     longest_gap_s: float = 0.0
     recovered_s: float = 0.0
+    stalled_s: float = 0.0
     violations: list[str] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)
+
+    def judge(self) -> None:
+        """Raise AssertionError for what may not be: Unsteady, to be measured again, where the machine may be why."""
+        if self.violations and self.stalled_s < STOOD_STILL_S:
+            raise AssertionError("\n".join(self.violations + self.late))
+        if self.violations or self.late:
+            raise Unsteady("\n".join([f"stalled for {self.stalled_s:.1f} s", *self.violations, *self.late]))
 
 
 async def endure(world: World, disturbance: Disturbance, size: int) -> Finding:
@@ -71,12 +88,15 @@ async def endure(world: World, disturbance: Disturbance, size: int) -> Finding:
     finding = Finding(disturbance.name, disturbance.place, size)
     pids, files = world.pids(), _files(world)
     world.forget_requests()
-    async with Crowd(world, f"crowd-{next(_CROWDS)}", size) as crowd:
-        if not await crowd.well(RECOVERY_S):
-            finding.violations.append("not well before anything was broken")
-        await _disturb(world, disturbance, crowd, finding)
-        _judge_requests(world, disturbance, crowd, finding)
-        _judge_streams(world, disturbance, crowd, finding)
+    begun = time.monotonic()
+    with Stalls() as stalls:
+        async with Crowd(world, f"crowd-{next(_CROWDS)}", size) as crowd:
+            if not await crowd.well(STRENGTH.recovery_s):
+                finding.late.append("not well before anything was broken")
+            await _disturb(world, disturbance, crowd, finding)
+            _judge_requests(world, disturbance, crowd, stalls, finding)
+            _judge_streams(world, disturbance, crowd, finding)
+    finding.stalled_s = stalls.longest(begun, time.monotonic())
     _judge_posts(world, crowd, finding)
     if disturbance.stays:
         await _judge_processes(world, pids, files, finding)
@@ -92,19 +112,22 @@ async def _disturb(world: World, disturbance: Disturbance, crowd: Crowd, finding
     finally:
         await asyncio.to_thread(disturbance.end, world)
     if not held:
-        finding.violations.append("requests hung while it was broken")
+        finding.late.append("requests hung while it was broken")
     healed = time.monotonic()
-    if not await crowd.well(RECOVERY_S):
-        finding.violations.append("not well again")
+    if not await crowd.well(STRENGTH.recovery_s):
+        finding.late.append("not well again")
     finding.recovered_s = time.monotonic() - healed
     if not await crowd.watched(PLAYED_S):
-        finding.violations.append("a stream did not come to its end")
+        finding.late.append("a stream did not come to its end")
     await crowd.rest(LONGEST_S)
 
 
-def _judge_requests(world: World, disturbance: Disturbance, crowd: Crowd, finding: Finding) -> None:
+def _judge_requests(world: World, disturbance: Disturbance, crowd: Crowd, stalls: Stalls, finding: Finding) -> None:
     for seen in crowd.seen:
         outcome = seen.outcome
+        slack = STRENGTH.slack_s + stalls.lost(seen.begun, seen.begun + outcome.seconds)
+        if late := lateness(outcome, disturbance.place, slack):
+            finding.late.append(late)
         finding.answers[outcome.what] += 1
         finding.slowest_s = max(finding.slowest_s, outcome.seconds)
         wrong = violation(outcome, disturbance.place, world.answers[outcome.path])
@@ -123,8 +146,9 @@ def _judge_streams(world: World, disturbance: Disturbance, crowd: Crowd, finding
         if viewer.errors:
             finding.violations.append(f"a stream was told {viewer.errors[:2]}")
     allowed = STREAMS_MAY_CLOSE.get(disturbance.place, set(finding.closes))
-    if not set(finding.closes) <= allowed:
-        finding.violations.append(f"streams were closed: {dict(finding.closes)}")
+    if unasked := set(finding.closes) - allowed:
+        found = finding.late if unasked == {SILENT} else finding.violations
+        found.append(f"streams were closed: {dict(finding.closes)}")
 
 
 def _judge_posts(world: World, crowd: Crowd, finding: Finding) -> None:
@@ -138,7 +162,7 @@ async def _judge_processes(world: World, pids: dict[str, int | None], files: dic
     if world.pids() != pids:
         finding.violations.append(f"processes ended: {pids} became {world.pids()}")
         return
-    until = time.monotonic() + RECOVERY_S
+    until = time.monotonic() + STRENGTH.recovery_s
     while any(now > files[name] + FILES_MORE for name, now in _files(world).items()):
         if time.monotonic() > until:
             finding.violations.append(f"open files grew from {files} to {_files(world)}")

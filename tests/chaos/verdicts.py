@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tests.chaos.strength import STRENGTH
+
 UNAVAILABLE = {502, 503, 504}
 CODES = {"BACKEND_UNAVAILABLE", "BACKEND_TIMEOUT", "BACKEND_CIRCUIT_OPEN", "BUSY"}
 PARTS = ("metrics", "equity", "orders")
@@ -24,8 +26,8 @@ WHOLE_CURVE = "whole curve"
 
 LEAKS = (b"Traceback", b"127.0.0.1", b'File "')
 NGINX_S = 10.0
-SLACK_S = 3.0
-"""What a busy test machine may add to a deadline."""
+GIVEN_UP = {"TimeoutError", "ReadTimeout", "ConnectTimeout", "WriteTimeout", "PoolTimeout"}
+"""How a request ends whose client has lost patience."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +38,13 @@ class Kind:
         name: how it is called in figures.
         deadline: seconds by which it is answered, whatever is broken behind the origin.
         stream: whether its answer is handed on while it comes, so that a fault can cut it visibly.
+        patience: seconds after which its client gives up.
     """
 
     name: str
     deadline: float
     stream: bool = False
+    patience: float = STRENGTH.patience_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +64,25 @@ class Outcome:
         return self.error or str(self.status)
 
 
-def violation(outcome: Outcome, place: str, expected: Any) -> str | None:
-    """Return what is wrong with an outcome, or None: `expected` is the status and JSON of the fault-free answer."""
+def lateness(outcome: Outcome, place: str, slack: float) -> str | None:
+    """Return by what an outcome is late, or None: `slack` is what the machine may add to a deadline, in seconds."""
     # In front of a service only nginx can tell that it is silent, and it does not know the service's own deadline.
     deadline = NGINX_S if place == "services" else outcome.kind.deadline
-    if place != "browser" and outcome.seconds > deadline + SLACK_S:
+    if place != "browser" and outcome.seconds > deadline + slack:
         return f"{outcome.kind.name} took {outcome.seconds:.1f} s ({outcome.what})"
+    if outcome.error in GIVEN_UP and not _may_be_cut(outcome, place):
+        return f"{outcome.kind.name} was given up after {outcome.seconds:.1f} s"
+    return None
+
+
+def _may_be_cut(outcome: Outcome, place: str) -> bool:
+    return place in ("browser", "services") or (place == "backend" and outcome.kind.stream)
+
+
+def violation(outcome: Outcome, place: str, expected: Any) -> str | None:
+    """Return what is wrong with an outcome, or None: `expected` is the status and JSON of the fault-free answer."""
     if outcome.error:
-        visible = place in ("browser", "services") or (place == "backend" and outcome.kind.stream)
+        visible = outcome.error in GIVEN_UP or _may_be_cut(outcome, place)
         return None if visible else f"{outcome.kind.name} ended with {outcome.error}"
     status, value = expected
     if outcome.status == status:

@@ -12,8 +12,20 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 RETRY_S = 0.05
 ABNORMAL = 1006
+KEEPALIVE_FAILED = 1011
 REFUSED = 0
 """Counted among the close codes for a connection that was never made."""
+
+SILENT = -1
+"""Counted among them for a connection that the viewer gave up, because no pong came in PING_TIMEOUT_S."""
+
+PING_TIMEOUT_S = 5.0
+
+
+def _code(closed: ConnectionClosed) -> int:
+    if closed.rcvd:
+        return closed.rcvd.code
+    return SILENT if closed.sent and closed.sent.code == KEEPALIVE_FAILED else ABNORMAL
 
 
 @dataclass
@@ -44,11 +56,12 @@ class Viewer:
             try:
                 async with connect(
                     self.url + self._place(), compression=None, proxy=None, open_timeout=5, ping_interval=1,
-                    ping_timeout=2, close_timeout=1, additional_headers={"Authorization": f"Bearer {self.user}"},
+                    ping_timeout=PING_TIMEOUT_S, close_timeout=1,
+                    additional_headers={"Authorization": f"Bearer {self.user}"},
                 ) as connection:  # fmt: skip
                     await self._follow(connection)
             except ConnectionClosed as closed:
-                self.closes[closed.rcvd.code if closed.rcvd else ABNORMAL] += 1
+                self.closes[_code(closed)] += 1
             except (OSError, EOFError, InvalidHandshake, TimeoutError):
                 self.closes[REFUSED] += 1
             if not self.ended:

@@ -1,5 +1,6 @@
 """The obvious way to compute chart bars, one bar at a time, for tests to compare with."""
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -11,16 +12,31 @@ NEW_YORK = ZoneInfo("America/New_York")
 Bar = dict[str, Any]
 
 
+KEPT = 1 << 18
+"""Answers about a minute that are remembered: the same two years are asked about again and again."""
+
+
+@functools.lru_cache(KEPT)
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+@functools.lru_cache(KEPT)
+def _new_york_date(text: str) -> date:
+    return _moment(text).astimezone(NEW_YORK).date()
+
+
 def moment(bar: Bar) -> datetime:
     """Return a bar's start."""
-    return datetime.fromisoformat(bar["t"])
+    return _moment(bar["t"])
 
 
 def session_date(bar: Bar, *, daily: bool) -> date:
     """Return the date of the session that a bar belongs to."""
-    return moment(bar).date() if daily else moment(bar).astimezone(NEW_YORK).date()
+    return moment(bar).date() if daily else _new_york_date(bar["t"])
 
 
+@functools.lru_cache(KEPT)
 def at(day: date, hour: int, minute: int) -> datetime:
     """Return a New York wall clock time in UTC."""
     return datetime(day.year, day.month, day.day, hour, minute, tzinfo=NEW_YORK).astimezone(UTC)

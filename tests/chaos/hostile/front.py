@@ -24,6 +24,7 @@ import sys
 import zlib
 from functools import lru_cache
 
+from tests.chaos.strength import STRENGTH
 from tests.support.rfc6455 import TEXT, frame
 from tests.support.runs import source
 
@@ -31,7 +32,8 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 DEEP = "[" * 300 + "]" * 300
 HUGE = "9" * 400
 ROWS = '{"run_id":"row-%d","status":"QUEUED","symbol":"ODD"}'
-FRAMES = 600
+FRAMES = 600 if STRENGTH.is_full else 150
+"""Of a run: 30 are played a second."""
 
 
 @lru_cache

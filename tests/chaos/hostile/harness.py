@@ -5,9 +5,10 @@
             ...the attack...
         await unharmed(target, witness)
 
-`honest` measures the user for USUAL_S before its block begins: that is what the attack is held against. The user comes
+`honest` measures the user for a while before its block begins: that is what the attack is held against. The user comes
 from 127.0.0.1, an attacker from 127.0.0.2 with credentials of its own or none, so that limits per client address and
-per principal can tell them apart. An attack should last 5 s or longer, for there to be 100 requests of each kind.
+per principal can tell them apart. How long an attack lasts, and what it may do, is in `tests.chaos.strength`; what the
+machine stood still for is added. In full an attack lasts so long that there are 100 requests of each kind.
 """
 
 import asyncio
@@ -24,11 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.hostile.target import TOKENS, Snapshot, Target
+from tests.chaos.strength import STRENGTH
+from tests.support.stalls import STOOD_STILL_S, Stalls, Unsteady
 
 ROOT = Path(__file__).parents[3]
-
-USUAL_S = 3.0
-"""How long a user is measured before an attack."""
 
 BACKENDS_OWN = frozenset(("legacy", "proxied"))
 """Kinds of request that the backend itself answers, for attacks that keep it busy or are made by it."""
@@ -38,23 +38,8 @@ AFTER_S = 0.5
 
 READY_S = 30.0
 
-# ── What an attack may do to others ──
-
-GAP_S = 0.1
-"""The longest pause between two frames, or GAP_TIMES the usual longest on a machine that is busy anyway."""
-
-GAP_TIMES = 2.0
-P99_S, P99_TIMES = 0.05, 3.0
-"""The 99th percentile of a kind of request may be so long, or so many times its usual."""
-
 LATE_TIMES = 3.0
-"""So many times what the machine let the user's own process wait is added to both: as many processes are on the way."""
-
-BACK_S = 30.0
-"""By then memory and files are back."""
-
-MEMORY_MORE = 32 << 20
-"""Bytes of a part of the stack that may stay: caches that were not full, arenas of the allocator."""
+"""What is added to a time: so often what the machine let the user's process wait, as many processes are on the way."""
 
 FILES_MORE = 16
 """File descriptors that may stay open: connections that are kept for the next call."""
@@ -74,7 +59,12 @@ class Witness:
     frames: list[float] = field(default_factory=list)
     closes: list[tuple[float, int]] = field(default_factory=list)
     requests: list[tuple[str, float, float, int]] = field(default_factory=list)
-    late: list[tuple[float, float]] = field(default_factory=list)
+    stalls: Stalls = field(default_factory=Stalls)
+
+    @property
+    def stalled_s(self) -> float:
+        """The longest that the machine stood still during the attack."""
+        return self.stalls.longest(self.began, self.ended)
 
     @property
     def usual_gap_s(self) -> float:
@@ -90,7 +80,7 @@ class Witness:
     @property
     def machine_s(self) -> float:
         """What a busy machine may have added to a request or a pause during the attack."""
-        return LATE_TIMES * max((late for at, late in self.late if self.began < at <= self.ended), default=0.0)
+        return LATE_TIMES * self.stalled_s
 
     def latencies(self, kind: str, *, usual: bool = False) -> list[float]:
         """Return how long the requests of a kind took that were under way during the attack, or before it."""
@@ -103,20 +93,24 @@ class Witness:
         """Count what requests during the attack were answered; 0 is none."""
         return Counter(row[3] for row in self.requests if row[1] + row[2] >= self.began and row[1] <= self.ended)
 
-    def harm(self, unjudged: Collection[str] = ()) -> list[str]:
-        """Return what the attack did to this user beyond what it may, leaving out the latency of `unjudged` kinds."""
+    def delay(self, unjudged: Collection[str] = ()) -> list[str]:
+        """Return by how much the attack held this user up beyond what it may, leaving out `unjudged` kinds."""
         found = []
-        allowed = max(GAP_S, GAP_TIMES * self.usual_gap_s) + self.machine_s
-        if self.worst_gap_s > allowed:
+        if self.worst_gap_s > max(STRENGTH.gap_s, STRENGTH.gap_times * self.usual_gap_s) + self.machine_s:
             found.append(f"no frame for {self.worst_gap_s * 1000:.0f} ms ({self.usual_gap_s * 1000:.0f} before)")
+        for kind in sorted({row[0] for row in self.requests}.difference(unjudged)):
+            usual, now = percentile(self.latencies(kind, usual=True)), percentile(self.latencies(kind))
+            if now > max(STRENGTH.p99_s, STRENGTH.p99_times * usual) + self.machine_s:
+                found.append(f"p99 of {kind} is {now * 1000:.0f} ms ({usual * 1000:.0f} before)")
+        return found
+
+    def harm(self) -> list[str]:
+        """Return what the attack took from this user: its stream, or answers."""
+        found = []
         if closes := [code for at, code in self.closes if self.began < at <= self.ended]:
             found.append(f"the stream was closed: {Counter(closes)}")
         if failed := {status: count for status, count in self.statuses().items() if status != 200}:
             found.append(f"requests were answered {failed}")
-        for kind in sorted({row[0] for row in self.requests}.difference(unjudged)):
-            usual, now = percentile(self.latencies(kind, usual=True)), percentile(self.latencies(kind))
-            if now > max(P99_S, P99_TIMES * usual) + self.machine_s:
-                found.append(f"p99 of {kind} is {now * 1000:.0f} ms ({usual * 1000:.0f} before)")
         return found
 
     def __str__(self) -> str:
@@ -127,9 +121,9 @@ class Witness:
             f"{percentile(self.latencies(kind)) * 1000:.0f} ms"
             for kind in kinds
         ]
-        late = f"the machine's own lateness {self.machine_s / LATE_TIMES * 1000:.0f} ms"
         gaps = f"worst gap {self.usual_gap_s * 1000:.0f} → {self.worst_gap_s * 1000:.0f} ms"
-        return f"{gaps}; p99: {', '.join(figures)}; {late}; statuses {dict(self.statuses())}"
+        stalled = f"the machine stood still for {self.stalled_s * 1000:.0f} ms"
+        return f"{gaps}; p99: {', '.join(figures)}; statuses {dict(self.statuses())}; {stalled}"
 
 
 def percentile(durations: list[float], share: float = 0.99) -> float:
@@ -155,7 +149,7 @@ async def honest(target: Target) -> AsyncIterator[Witness]:
         async with asyncio.timeout(READY_S):
             assert await process.stdout.readline() == b"ready\n"
         ready = time.monotonic()
-        await asyncio.sleep(USUAL_S)
+        await asyncio.sleep(STRENGTH.usual_s)
         witness = Witness(await asyncio.to_thread(target.snapshot), ready)
         witness.began = time.monotonic()
         yield witness
@@ -164,8 +158,9 @@ async def honest(target: Target) -> AsyncIterator[Witness]:
         process.stdin.close()
         async with asyncio.timeout(READY_S):
             seen = json.loads(await process.stdout.readline())
-        witness.frames, witness.closes = seen["frames"], seen["closes"]
-        witness.requests, witness.late = seen["requests"], seen["late"]
+        witness.frames, witness.closes, witness.requests = seen["frames"], seen["closes"], seen["requests"]
+        for stall in seen["stalls"]:
+            witness.stalls.note(*stall)
         print(witness)
     finally:
         if process.returncode is None:
@@ -188,7 +183,7 @@ def differences(before: Snapshot, now: Snapshot, *, lasting: bool = True) -> lis
     if not lasting:
         return found
     for key, (old, new) in _pairs(before.memory, now.memory):
-        if new > old + MEMORY_MORE:
+        if new > old + STRENGTH.memory_more:
             found.append(f"memory of {key}: {old >> 20} → {new >> 20} MiB")
     for key, (old, new) in _pairs(before.files, now.files):
         if new > old + FILES_MORE:
@@ -203,17 +198,33 @@ def _pairs(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterable[tuple[str
 
 
 async def unharmed(target: Target, witness: Witness, unjudged: Collection[str] = ()) -> None:
-    """Raise AssertionError if an attack did anything to others; memory and files get BACK_S to come back.
+    """Raise AssertionError if an attack did anything to others; memory and files get a while to come back.
 
-    The latency of `unjudged` kinds of request does not count: those that a backend answers which is busy attacking.
+    The latency of `unjudged` kinds of request does not count: those that a backend answers which is busy attacking. The
+    error is Unsteady, to be measured again, if only times were too long, or the machine stood still meanwhile.
     """
-    until = time.monotonic() + BACK_S
+    until = time.monotonic() + STRENGTH.back_s
     now = await asyncio.to_thread(target.snapshot)
-    found = witness.harm(unjudged) + differences(witness.before, now, lasting=False)
+    found, late = witness.harm() + differences(witness.before, now, lasting=False), witness.delay(unjudged)
     left = differences(witness.before, now)
     while left and time.monotonic() < until:
         await asyncio.sleep(0.25)
         left = differences(witness.before, await asyncio.to_thread(target.snapshot))
     harm = [*found, *(each for each in left if each not in found)]
-    if harm:
-        raise AssertionError("\n".join(["an attack did harm:", *harm, str(witness)]))
+    blame(witness, harm, late)
+
+
+async def nothing_moved(target: Target, witness: Witness) -> None:
+    """Raise AssertionError if a flag, a breaker or a process is another, or the honest user was refused anything.
+
+    How long the user waited is not judged: for attacks that keep a part at work which all requests share.
+    """
+    now = await asyncio.to_thread(target.snapshot)
+    blame(witness, witness.harm() + differences(witness.before, now, lasting=False), [])
+
+
+def blame(witness: Witness, harm: list[str], late: list[str]) -> None:
+    """Raise AssertionError for harm, Unsteady where only times were too long or the machine stood still."""
+    if harm or late:
+        kind = AssertionError if harm and witness.stalled_s < STOOD_STILL_S else Unsteady
+        raise kind("\n".join(["an attack did harm:", *harm, *late, str(witness)]))

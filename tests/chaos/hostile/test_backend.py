@@ -16,14 +16,14 @@ from tests.chaos.hostile.attacker import Attacker, playback
 from tests.chaos.hostile.front import FRAMES
 from tests.chaos.hostile.harness import BACKENDS_OWN, honest, unharmed
 from tests.chaos.hostile.target import Target, start_target
+from tests.chaos.strength import STRENGTH
 from tests.support.http1 import Message
 from tests.support.rfc6455 import CLOSE, PING, PONG, Peer, frame
 
-pytestmark = [pytest.mark.timing, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 ROOT = Path(__file__).parents[3]
 MEBI = 1 << 20
-ATTACK_S = 6.0
 GOOD, MALFORMED = 20, 5
 PLAY_S = 90.0
 """By when a run that takes 20 s on a machine of its own is over on any."""
@@ -62,7 +62,7 @@ def target() -> Iterator[Target]:
 @pytest.mark.parametrize("name", ["bomb-500000000", "bombs-1500000000"])
 async def test_bodies_that_unpack_to_far_too_much_cost_neither_memory_nor_time(target: Target, name: str) -> None:
     async with honest(target) as witness, Attacker(target, "mallory") as attacker:
-        until, most = time.monotonic() + ATTACK_S, 0
+        until, most = time.monotonic() + STRENGTH.attack_s, 0
         for number in range(1000):
             answer = await attacker.request("GET", f"/api/v1/runs/{name}-{number}/complete")
             # 504 where the backend itself was still making the bomb at the deadline.
@@ -79,7 +79,7 @@ async def test_odd_values_cost_only_the_part_or_row_that_holds_them(target: Targ
     chart = "/api/v1/chart-data?symbol=ODD&timeframe=1M&from_date=2024-01-01&to_date=2024-01-05"
     statuses = set()
     async with honest(target) as witness:
-        until = time.monotonic() + ATTACK_S
+        until = time.monotonic() + STRENGTH.attack_s
         while time.monotonic() < until:
             page, whole, lines, bars = await asyncio.gather(
                 *(asyncio.to_thread(target.get, path, "mallory") for path in (runs, one, view, chart))
@@ -103,7 +103,7 @@ async def test_one_malformed_run_among_twenty_good_ones_costs_their_viewers_no_f
             for number in range(MALFORMED):
                 bad = await attacker.websocket(f"{playback(f'malformed-{number}')}?autoplay=1&speed=20")
                 watching.append(asyncio.create_task(seqs_to_the_end(bad)))
-            await asyncio.sleep(ATTACK_S)
+            await asyncio.sleep(STRENGTH.attack_s)
         seen = await asyncio.gather(*watching)
     assert [each == list(range(FRAMES)) for each in seen[:GOOD]] == [True] * GOOD, "each frame, once, alone, in order"
     readable = FRAMES - len(range(0, FRAMES, 3))

@@ -28,14 +28,12 @@ from tests.chaos.hostile.clients import (
     stream_paths,
 )
 from tests.chaos.report import Report
+from tests.chaos.strength import STRENGTH
 from tests.chaos.trial import Disturbance, endure
 from tests.chaos.world import ADMIN_TOKEN, World, world
 
 pytestmark = pytest.mark.slow
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
-ALL = bool(os.environ.get("CHAOS"))
-FUZZERS, FLOODERS, HELD, GARBLED = (200, 20, 30, 5_000) if ALL else (10, 1, 2, 60)
-SIZE = 3 if ALL else 1
 GONE_S = 15.0
 
 
@@ -71,14 +69,14 @@ async def endured(whole: World, report: Report, *hostile_ones: tuple[Disturbance
             each.end(whole)
 
     finding = await endure(
-        whole, Disturbance("; ".join(each.name for each, _ in hostile_ones), "none", begin, end), SIZE
+        whole, Disturbance("; ".join(each.name for each, _ in hostile_ones), "none", begin, end), STRENGTH.crowd_size
     )
     report.add(finding)
     for each, told in hostile_ones:
         print(f"{each.name}: {told.sent:,} sent, answered {dict(told.answers.most_common())}")
         assert told.sent
         assert told.wrong == []
-    assert finding.violations == []
+    finding.judge()
     await nothing_is_left(whole)
 
 
@@ -97,28 +95,28 @@ def held(name: str, openings: Openings, receive_bytes: int = 0) -> tuple[Disturb
 
 @pytest.mark.timeout(300)
 async def test_requests_that_mean_to_be_two_are_one_or_none(whole: World, report: Report) -> None:
-    attacks = [each for number, each in enumerate(every()) if ALL or number % 4 == 0]
+    attacks = [each for number, each in enumerate(every()) if number % STRENGTH.every == 0]
     smuggled = brought("requests that smuggle", lambda whole, told: send_attacks(whole, attacks, told))
-    broken = brought("garbled requests", lambda whole, told: send_attacks(whole, garbled(SEED, GARBLED), told))
+    broken = brought("garbled requests", lambda whole, told: send_attacks(whole, garbled(SEED, STRENGTH.garbled), told))
     await endured(whole, report, smuggled, broken)
     assert smuggled[1].sent == len(attacks)
 
 
 @pytest.mark.timeout(300)
 async def test_viewers_that_talk_nonsense_or_too_much_are_closed(whole: World, report: Report) -> None:
-    fuzzed = brought("fuzzed frames", lambda whole, told: fuzz(whole, FUZZERS, told, SEED))
-    flooded = brought("floods of messages and pings", lambda whole, told: flood(whole, FLOODERS, told))
+    fuzzed = brought("fuzzed frames", lambda whole, told: fuzz(whole, STRENGTH.fuzzers, told, SEED))
+    flooded = brought("floods of messages and pings", lambda whole, told: flood(whole, STRENGTH.flooders, told))
     await endured(whole, report, fuzzed, flooded)
     assert fuzzed[1].answers["1002"]
     ends = dict.fromkeys(FLOODS, 1008) | {"controls to pass through": "none"}  # which wait unread
-    assert flooded[1].answers == {f"{kind}: {end}": FLOODERS for kind, end in ends.items()}
+    assert flooded[1].answers == {f"{kind}: {end}": STRENGTH.flooders for kind, end in ends.items()}
 
 
 @pytest.mark.timeout(300)
 async def test_who_hangs_about_holds_nobody_up(whole: World, report: Report) -> None:
-    await endured(
-        whole, report, held("half-open", half_open(HELD)), held("slow reading", slow_readers(HELD), receive_bytes=4096)
-    )
+    unfinished = held("half-open", half_open(STRENGTH.held))
+    unread = held("slow reading", slow_readers(STRENGTH.held), receive_bytes=4096)
+    await endured(whole, report, unfinished, unread)
 
 
 @pytest.mark.parametrize("which", [0, 1])

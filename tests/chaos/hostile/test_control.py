@@ -3,15 +3,19 @@
 import asyncio
 import os
 import signal
+import time
 
 import pytest
 
 from tests.chaos.hostile.attacker import HOSTILE, Attacker, playback
 from tests.chaos.hostile.harness import honest, unharmed
 from tests.chaos.hostile.target import Target
+from tests.chaos.strength import STRENGTH
 from tests.support.rfc6455 import CLOSE, TEXT, Peer, close, frame
 
-pytestmark = [pytest.mark.timing, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+FROZEN_S = max(1.0, 4 * STRENGTH.gap_s)
 
 
 async def test_a_neighbour_who_does_little_harms_nobody(target: Target) -> None:
@@ -19,7 +23,8 @@ async def test_a_neighbour_who_does_little_harms_nobody(target: Target) -> None:
         peer = await attacker.websocket(playback(target.run_of("mallory")))
         assert isinstance(peer, Peer)
         await peer.send(frame(TEXT, b'{"t":"ctrl","cmd":"play"}'))
-        for _ in range(50):
+        until = time.monotonic() + STRENGTH.attack_s
+        while time.monotonic() < until:
             assert (await attacker.request("GET", "/api/v1/backtests?limit=5")).status == 200
             await asyncio.sleep(0.1)
         await peer.send(close(1000))
@@ -39,9 +44,9 @@ async def test_a_service_that_stands_still_is_seen(target: Target) -> None:
     assert pid
     async with honest(target) as witness:
         os.kill(pid, signal.SIGSTOP)
-        await asyncio.sleep(1)
+        await asyncio.sleep(FROZEN_S)
         os.kill(pid, signal.SIGCONT)
         await asyncio.sleep(1)
-    assert witness.worst_gap_s >= 0.9
+    assert witness.worst_gap_s >= 0.9 * FROZEN_S
     with pytest.raises(AssertionError, match="no frame for"):
         await unharmed(target, witness)

@@ -9,13 +9,13 @@ import pytest
 from tests.chaos.hostile.attacker import Attacker, passthrough, playback
 from tests.chaos.hostile.harness import honest, unharmed
 from tests.chaos.hostile.target import Target
+from tests.chaos.strength import STRENGTH
 from tests.support.http1 import Message
 from tests.support.rfc6455 import BINARY, CONT, PING, PONG, TEXT, Peer, frame
 
-pytestmark = [pytest.mark.timing, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 MEBI = 1 << 20
-SECONDS = 6.0
 RATE = 3_000_000
 """Bytes a second of a flood."""
 
@@ -28,7 +28,7 @@ FLOODS = {
 
 async def flood(attacker: Attacker, path: str, first: bytes, each: bytes, *, reads: bool = True) -> None:
     """Send one small frame after the other, over a new connection whenever one is closed or refused."""
-    piece, until = each * (RATE // 50 // len(each)), time.monotonic() + SECONDS
+    piece, until = each * (RATE // 50 // len(each)), time.monotonic() + STRENGTH.attack_s
     while time.monotonic() < until:
         try:
             peer = await attacker.websocket(path)
@@ -68,7 +68,7 @@ async def test_messages_that_never_end_leave_no_memory_behind(target: Target) ->
             peer = await attacker.websocket(path)
             assert isinstance(peer, Peer)
             peer.writer.write(unfinished)
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(STRENGTH.attack_s / 40)
         assert target.memory("wsrelay") < before + 100 * MEBI
     await unharmed(target, witness)
 

@@ -10,7 +10,7 @@ from tests.chaos.hostile.target import WAIT_S, Target
 from tests.support.http1 import Message, read_head
 from tests.support.rfc6455 import CLOSE, PING, PONG, Peer, frame
 
-pytestmark = pytest.mark.timing
+pytestmark = pytest.mark.slow
 
 PAGES, STREAMS = 100, 10
 AT_ONCE = 10

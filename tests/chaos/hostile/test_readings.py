@@ -1,7 +1,6 @@
 """Strangers who have runs read that nobody watches, or whose streams are refused without end."""
 
 import asyncio
-import os
 import time
 
 import pytest
@@ -9,12 +8,12 @@ import pytest
 from tests.chaos.hostile.attacker import Attacker, playback
 from tests.chaos.hostile.harness import BACKENDS_OWN, honest, unharmed
 from tests.chaos.hostile.target import WAIT_S, Target, longest_run
+from tests.chaos.strength import STRENGTH
 from tests.support.http1 import Message
 from tests.support.rfc6455 import CLOSE, Peer, Seen
 
-pytestmark = [pytest.mark.timing, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
-ATTACK_S = 8.0
 IDLE = 47
 CLOSED = Seen(CLOSE, b"")
 
@@ -28,11 +27,11 @@ async def test_runs_that_are_asked_for_and_left_at_once_disturb_nobody(target: T
             await writer.drain()
             await asyncio.sleep(0.05)
             attacker.drop(writer)
-        await asyncio.sleep(ATTACK_S)
+        await asyncio.sleep(STRENGTH.attack_s)
     await unharmed(target, witness, BACKENDS_OWN)
 
 
-@pytest.mark.skipif(os.environ.get("CHAOS") != "all", reason="part of make chaos: the logs stay for BFF_LOG_LINGER")
+@pytest.mark.skipif(not STRENGTH.is_full, reason="part of make chaos: the logs stay for BFF_LOG_LINGER")
 async def test_idle_viewers_with_a_cookie_each_leave_room_for_a_newcomer(target: Target) -> None:
     run_id, user = await asyncio.to_thread(longest_run, target)
     async with (
@@ -44,7 +43,7 @@ async def test_idle_viewers_with_a_cookie_each_leave_room_for_a_newcomer(target:
             await attacker.websocket(playback(run_id), [(b"Cookie", b"visit=%d" % number)]) for number in range(IDLE)
         ]
         assert sum(isinstance(peer, Peer) for peer in idle) == IDLE
-        await asyncio.sleep(ATTACK_S)
+        await asyncio.sleep(STRENGTH.attack_s)
         new = [(b"Cookie", b"visit=new")]  # so that it is no viewer of the log that is there
         peer = await newcomer.websocket(f"{playback(target.run_id)}?autoplay=1&speed=1", new)
         assert isinstance(peer, Peer), peer.body
@@ -58,7 +57,7 @@ async def test_idle_viewers_with_a_cookie_each_leave_room_for_a_newcomer(target:
 async def test_a_flood_of_refused_streams_disturbs_nobody(target: Target) -> None:
     others = playback(target.run_of("alice"))
     async with honest(target) as witness, Attacker(target, "mallory") as known, Attacker(target) as stranger:
-        until, number = time.monotonic() + ATTACK_S, 0
+        until, number = time.monotonic() + STRENGTH.attack_s, 0
         while time.monotonic() < until:
             number += 1
             forbidden = stranger.websocket(others, [(b"Cookie", b"guess=%d" % number)])

@@ -8,11 +8,16 @@ import pytest
 from tests.chaos.hostile.attacker import Attacker, Streams
 from tests.chaos.hostile.harness import honest, unharmed
 from tests.chaos.hostile.target import Target
+from tests.chaos.strength import STRENGTH
 from tests.support.http1 import Message, read_answer, read_head
 
-pytestmark = [pytest.mark.timing, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
-SLOW, FAILING, HURRIED, IDLE = 100, 25, 200, 200
+SLOW, FAILING, IDLE = 100, 25, 200
+HURRIED = 200 if STRENGTH.is_full else 40
+HELD_S = 15.0 if STRENGTH.is_full else STRENGTH.attack_s
+"""In full, the grace for uploads (10 s) ends meanwhile."""
+
 FAILURES = (502, 503, 504)
 LENGTH = (b"Content-Length", b"100000")
 CHART = "/api/v1/chart-data?symbol=MSFT&timeframe=1M&from_date=2024-{:02}-06&to_date=2024-{:02}-07"
@@ -22,7 +27,7 @@ async def test_slow_uploads_of_one_address_hold_nobody_up(target: Target) -> Non
     async with honest(target) as witness, Attacker(target) as attacker:
         head = attacker.head("POST", "/api/v1/backtests", [LENGTH, (b"Content-Type", b"application/json")])
         uploads = [await attacker.connect(head + b"{") for _ in range(SLOW)]
-        await asyncio.sleep(15)  # the grace of 10 s included
+        await asyncio.sleep(HELD_S)
         ends = Counter([await _end_of(upload) for upload in uploads])
     assert set(ends) <= {"408", "429", "503", "401", "open"}, ends
     await unharmed(target, witness)
@@ -48,7 +53,7 @@ async def test_idle_event_streams_of_one_address_hold_nobody_up(target: Target) 
             streams = [await attacker.connect(head) for head in heads]
             async with asyncio.timeout(30):
                 statuses = Counter([(await read_head(stream[0])).status for stream in streams])
-            await asyncio.sleep(5)
+            await asyncio.sleep(STRENGTH.attack_s)
         assert statuses[200] > 0, statuses
         assert set(statuses) <= {200, 429, 503}, statuses
         await unharmed(target, witness)
@@ -66,7 +71,7 @@ async def test_requests_of_one_caller_that_fail_and_an_upload_without_end_open_n
                 assert answer.status == status, answer.body
         for _ in range(20):
             writer.write(b"1\r\n \r\n")
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(STRENGTH.attack_s / 20)
     await unharmed(target, witness)
 
 

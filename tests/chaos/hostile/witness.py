@@ -4,9 +4,9 @@
 
 Prints `ready` once everything has been answered once, then goes on until its standard input ends, and prints one line
 of JSON: `{"frames": [seconds…], "closes": [[second, code]…], "requests": [[kind, second, duration, status]…],
-"late": [[second, by]…]}`. Seconds are of the monotonic clock, which all processes of a machine share. It is a process
-of its own because an attacker in the same event loop would delay its measurements. `late` says how much later than
-asked the machine let this process run, for what a busy machine does to measurements is nobody's attack.
+"stalls": [[second, second]…]}`, the last of them this process's (tests/support/stalls.py). Seconds are of the monotonic
+clock, which all processes of a machine share. It is a process of its own because an attacker in the same event loop
+would delay its measurements.
 """
 
 import asyncio
@@ -22,15 +22,13 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from tests.support.http1 import read_answer
+from tests.support.stalls import Stalls
 
 PAUSE_S = 0.05
 """Between two requests of one kind."""
 
 RETRY_S = 0.1
 REQUEST_S = 20.0
-TICK_S = 0.01
-LATE_S = 0.002
-"""Lateness of a tick that is worth noting."""
 REFUSED, ABNORMAL, BROKEN = 0, 1006, 0
 """In place of a close code or a status: no handshake, no close frame, no whole response."""
 
@@ -56,12 +54,10 @@ class Honest:
     frames: list[float] = field(default_factory=list)
     closes: list[tuple[float, int]] = field(default_factory=list)
     requests: list[tuple[str, float, float, int]] = field(default_factory=list)
-    late: list[tuple[float, float]] = field(default_factory=list)
 
     async def live(self) -> None:
         """Watch and ask until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._tick())
             tasks.create_task(self._watch())
             for kind, target in targets(self.run_id).items():
                 tasks.create_task(self._ask(kind, target))
@@ -69,13 +65,6 @@ class Honest:
     def well(self) -> bool:
         """Tell whether a frame arrived and every kind of request was answered."""
         return bool(self.frames) and {row[0] for row in self.requests if row[3] == 200} == {*targets(self.run_id)}
-
-    async def _tick(self) -> None:
-        while True:
-            due = time.monotonic() + TICK_S
-            await asyncio.sleep(TICK_S)
-            if (late := (now := time.monotonic()) - due) > LATE_S:
-                self.late.append((now, late))
 
     async def _watch(self) -> None:
         url = f"{self.origin.replace('http', 'ws', 1)}/api/v1/runs/{self.run_id}/stream?autoplay=1&speed=1"
@@ -124,12 +113,13 @@ async def main(origin: str, token: str, run_id: str) -> dict[str, Any]:
     while not user.well() and not ended.done() and not living.done():
         await asyncio.sleep(0.01)
     print("ready", flush=True)
-    await asyncio.wait((living, ended), return_when=asyncio.FIRST_COMPLETED)
+    with Stalls() as stalls:
+        await asyncio.wait((living, ended), return_when=asyncio.FIRST_COMPLETED)
     if living.done():
         living.result()
     living.cancel()
     await asyncio.wait((living,))
-    return {"frames": user.frames, "closes": user.closes, "requests": user.requests, "late": user.late}
+    return {"frames": user.frames, "closes": user.closes, "requests": user.requests, "stalls": stalls.seen}
 
 
 if __name__ == "__main__":
