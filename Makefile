@@ -12,8 +12,9 @@ BACKEND_URL ?=
 SOAK ?= 600
 MINUTES ?= 10
 PYTEST = $(BIN)/python -m pytest --durations=10 --durations-min=0.5
-# A file at a time on each worker.
+# A file at a time on each worker; how many there are, tests/conftest.py says.
 PARALLEL = -n auto --dist loadfile --no-loadscope-reorder
+VITEST = $(BIN)/python tools/frontend.py run run test
 # pytest's status where nothing fits what was asked for.
 NONE = [ $$? -eq 5 ]
 
@@ -32,9 +33,12 @@ trace: ## show a request's way through the logs of make run: make trace ID=…
 test: ## run every quick test, the frontend's too: make test [ARGS="tests/proxy -x"]
 	@$(BOOTSTRAP) dev
 ifeq ($(ARGS),)
-	@$(BIN)/python tools/frontend.py run run test
-endif
+	@log=$$(mktemp); $(VITEST) >"$$log" 2>&1 & page=$$!; \
+		$(PYTEST) -m "not slow" $(PARALLEL) $(COVER); services=$$?; \
+		wait $$page; page=$$?; cat "$$log"; rm -f "$$log"; exit $$((services | page))
+else
 	@$(PYTEST) -m "not slow" $(PARALLEL) $(COVER) $(ARGS)
+endif
 
 test-slow: ## run what `make test` leaves out: browser, whole stacks, faults, hostile clients
 	@$(BOOTSTRAP) dev

@@ -33,6 +33,11 @@ mock.patch.object(httpx_default, "create_ssl_context", functools.cache(httpx.cre
 """Each client of httpx reads the certificates of all authorities: 20 to 40 ms of thousands of tests, which use none."""
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many workers `-n auto` means: more than there are cores, because half of what tests do is waiting."""
+    return max(2, 3 * len(os.sched_getaffinity(0)) // 2)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let what measures time run last; such a test is slow as well."""

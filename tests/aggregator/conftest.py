@@ -68,6 +68,7 @@ def demo(demo_server: DemoServer) -> Iterator[Demo]:
 def _patient_with_redis(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a busy machine be no reason to do without Redis; what freezes Redis sets a shorter time itself."""
     monkeypatch.setattr("bff_aggregator.cache.redis_tier.TIMEOUT", 5.0)
+    monkeypatch.setattr("bff_aggregator.cache.redis_tier.WRITE_TIMEOUT", 10.0)
 
 
 @pytest.fixture

@@ -34,7 +34,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def link(redis: RedisServer, clock: Clock) -> AsyncIterator[RedisClient]:
+async def link(redis: RedisServer, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RedisClient]:
+    monkeypatch.setattr("bff_aggregator.cache.redis_tier.WRITE_TIMEOUT", 10.0)  # a busy machine opens it too
     link = RedisClient(redis.url, CacheMetrics.create(CollectorRegistry()), clock)
     await link.client()
     yield link
@@ -63,7 +64,7 @@ async def test_hanging_redis_costs_one_short_wait_and_then_nothing(
         assert isinstance(waiting.exception(), RedisUnavailable)
     clock.now += BYPASS + 0.1
     redis.thaw()
-    assert await link.run(ping)
+    assert await link.run(ping, 5.0)
 
 
 async def test_redis_is_left_alone_longer_each_time_and_asked_anew_once_it_answers(
@@ -93,5 +94,5 @@ async def test_refused_command_leaves_redis_in_use(link: RedisClient) -> None:
         return await client.execute_command("NONSENSE")
 
     with pytest.raises(RedisUnavailable):
-        await link.run(wrong)
+        await link.run(wrong, 5.0)
     assert link.is_usable

@@ -182,15 +182,16 @@ async def test_backend_faults_give_clear_errors_that_are_not_cached(
 ) -> None:
     client = await start_aggregator(backend_url=demo.url, chart_timeout=1.0 if status == 504 else 20.0)
     demo.faults({"path_prefix": "/bars", **fault})
-    answer = await client.get(PATH, params={**WEEK, "symbol": "TSLA"}, timeout=10)
+    answer = await client.get(PATH, params={**WEEK, "symbol": "TSLA"})
     assert answer.status_code == status
     assert answer.json()["error"]["code"] == code
     assert answer.headers["cache-control"] == "no-store"
     assert "127.0.0.1" not in answer.text
     demo.faults()
     if status != 404:
-        again = await client.get(PATH, params={**WEEK, "symbol": "TSLA"}, timeout=10)
-        assert again.status_code == 200
+        async with asyncio.timeout(30):
+            while (again := await client.get(PATH, params={**WEEK, "symbol": "TSLA"})).status_code != 200:
+                assert again.status_code == status == 504, "a busy machine may need longer than the short deadline"
 
 
 async def test_request_timeout_header_shortens_the_wait_and_not_the_flight(
@@ -289,6 +290,7 @@ async def test_frozen_redis_costs_little_and_wrong_bytes_in_it_nothing(
     other = await start_aggregator(backend_url=demo.url, redis_url=redis.url, **SETTINGS)
     assert (await get(other, query))["bars"] == expected
     monkeypatch.setattr("bff_aggregator.cache.redis_tier.TIMEOUT", 0.05)
+    monkeypatch.setattr("bff_aggregator.cache.redis_tier.WRITE_TIMEOUT", 1.0)
     redis.freeze()
     third = await start_aggregator(backend_url=demo.url, redis_url=redis.url, **SETTINGS)
     assert (await get(third, query))["bars"] == expected
