@@ -2,20 +2,26 @@
 
 import gc
 
+import httpx
 from websockets.asyncio.server import ServerConnection
 
 from bff_wsrelay.admission.limits import Admission
+from bff_wsrelay.framelog.frame_log import FrameLog
 from bff_wsrelay.framelog.ingester import Ingester
 from bff_wsrelay.framelog.registry import Registry
 from bff_wsrelay.framelog.topic import Topic
+from bff_wsrelay.passthrough.session import Session
+from bff_wsrelay.playback.pacer import Pacer
 from bff_wsrelay.playback.scheduler import Scheduler
+from bff_wsrelay.playback.sinks import EventStreamSink
 from bff_wsrelay.playback.subscriber import Subscriber
 from bff_wsrelay.websocket.client import UpstreamConnection
+from bff_wsrelay.websocket.server import WebSocketProtocol
 from tests.support.passthrough import StartBackend, StartRelay
 from tests.support.playback import FAST, play_through, playing, watching
 from tests.support.runs import RunBackend, source
 
-PLAYBACK = (Admission, Ingester, Registry, Scheduler, Subscriber, Topic)
+PLAYBACK = (Admission, FrameLog, Ingester, Pacer, Registry, Scheduler, Subscriber, Topic, WebSocketProtocol)
 
 
 async def test_the_objects_of_a_playback_say_where_they_stand() -> None:
@@ -26,6 +32,11 @@ async def test_the_objects_of_a_playback_say_where_they_stand() -> None:
     assert set(lines) == {kind.__name__ for kind in PLAYBACK}
     assert "seq=4" in lines["Subscriber"]
     assert "finished frames=5" in lines["Topic"]
+    assert "frames=5/5" in lines["FrameLog"]
+    assert "ended cursor=5" in lines["Pacer"]
+    assert lines["Registry"].startswith("<Registry topics=1 reading=0 failures=0 bytes=")
+    assert "open buffered=0 unread=False" in lines["WebSocketProtocol"]
+    assert not any(" object at 0x" in line for line in lines.values())
     assert not any("\n" in line for line in lines.values())
 
 
@@ -39,5 +50,18 @@ async def test_an_upstream_connection_says_where_it_stands(
     relay = await start_relay(backend.url)
     async with relay.watch():
         gc.collect()
-        lines = [repr(thing) for thing in gc.get_objects() if type(thing) is UpstreamConnection]
+        lines = [repr(thing) for thing in gc.get_objects() if type(thing) in {UpstreamConnection, Session}]
     assert "<UpstreamConnection OPEN unread=0 paused=False>" in lines
+    assert any(line.startswith("<Session live UNKNOWN") for line in lines)
+
+
+async def test_an_event_stream_says_where_it_stands() -> None:
+    async with playing(RunBackend(source(5))) as relay, httpx.AsyncClient() as http:
+        events = {"Accept": "text/event-stream"}
+        url = f"{relay.url}/api/v1/runs/run/stream?speed=0.1"
+        async with http.stream("GET", url, headers=events) as response:
+            assert response.status_code == 200
+            lines = [repr(thing) for thing in gc.get_objects() if type(thing) is EventStreamSink]
+    (line,) = (line for line in lines if "lost=False" in line)
+    assert line.startswith("<EventStreamSink <HttpConnection ('127.0.0.1', ")
+    assert line.endswith("closed=None>")

@@ -87,9 +87,6 @@ class World:
     def schedule(self, member: Any, due: float) -> None:
         member.due_at = due
 
-    def flush(self) -> None:
-        pass
-
     def cancel(self, member: Any) -> None:
         member.due_at = float("inf")
 

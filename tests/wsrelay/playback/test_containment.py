@@ -13,20 +13,26 @@ from tests.support.playback import Client, Relay, playing, watching
 from tests.support.rfc6455 import TEXT, Peer, frame
 from tests.support.runs import Fate, RunBackend, source
 
-PARTS = {"on_due": "advance", "prepare": "peek", "on_growth": "on_growth", "receive_message": "apply"}
-"""The turns of a subscriber, and the pacer's method that each of them calls."""
+PARTS = {
+    "on_due": "advance",
+    "prepare": "peek",
+    "on_growth": "on_growth",
+    "receive_message": "apply",
+    "writing": "send_frame",
+}
+"""The turns of a subscriber, and the method of its pacer that each of them calls; of its sink where it writes."""
 
 
 class Faulty:
-    """A pacer one of whose methods raises."""
+    """A pacer or sink one of whose methods raises."""
 
-    def __init__(self, pacer: Any, method: str) -> None:
-        self._pacer, self._method = pacer, method
+    def __init__(self, whole: Any, method: str) -> None:
+        self._whole, self._method = whole, method
 
     def __getattr__(self, name: str) -> Any:
         if name == self._method:
             raise TypeError(f"a defect in {name}")
-        return getattr(self._pacer, name)
+        return getattr(self._whole, name)
 
 
 def subscribers(relay: Relay) -> list[Subscriber]:
@@ -60,7 +66,10 @@ async def test_a_subscriber_whose_turn_fails_is_closed_and_others_go_on(
         await bad.until(lambda message: message["t"] == "frame" and (part != "on_growth" or message["seq"] == 1999))
         (victim,) = (each for each in subscribers(relay) if each.pacer.speed == 120)
         with caplog.at_level(logging.ERROR):
-            victim.pacer = Faulty(victim.pacer, PARTS[part])  # type: ignore[assignment]
+            if part == "writing":
+                victim._sink = Faulty(victim._sink, PARTS[part])
+            else:
+                victim.pacer = Faulty(victim.pacer, PARTS[part])  # type: ignore[assignment]
             if part == "on_growth":
                 victim.topic.publish(victim.topic.log)
             if part == "receive_message":

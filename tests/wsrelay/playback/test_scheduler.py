@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import logging
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -54,8 +53,8 @@ class Clock:
             self.now = max(self.now, due.due + next(late))
             due.callback()
 
-    def scheduler(self, flush: Callable[[], None] = lambda: None) -> Scheduler:
-        return Scheduler(cast("asyncio.AbstractEventLoop", self), flush, self.time)
+    def scheduler(self) -> Scheduler:
+        return Scheduler(cast("asyncio.AbstractEventLoop", self), self.time)
 
 
 class Member:
@@ -88,8 +87,8 @@ class Member:
             raise RuntimeError("cannot be ended")
 
 
-def begin(clock: Clock, *members: Member, flush: Callable[[], None] = lambda: None) -> Scheduler:
-    scheduler = clock.scheduler(flush)
+def begin(clock: Clock, *members: Member) -> Scheduler:
+    scheduler = clock.scheduler()
     for member in members:
         scheduler.schedule(member, clock.now)
     return scheduler
@@ -144,20 +143,6 @@ def test_a_member_that_fails_gets_its_error_and_others_keep_their_pace(part: Par
     assert steady(after, begun, 11)
     assert isinstance(broken.failures[0], TypeError)
     assert len(broken.turns) == (1 if part == "on_due" else 11)
-
-
-def test_others_keep_their_pace_when_writing_fails(caplog: pytest.LogCaptureFixture) -> None:
-    def flush() -> None:
-        raise OSError("no")
-
-    clock = Clock()
-    begun, member = clock.now, Member(clock)
-    begin(clock, member, flush=flush)
-    with caplog.at_level(logging.ERROR):
-        clock.run(0.1 + EARLY)
-    assert steady(member, begun, 11)
-    assert member.prepared == 11
-    assert "writing" in caplog.text
 
 
 def test_a_member_that_is_forgotten_gets_no_turn() -> None:

@@ -34,7 +34,7 @@ class FairSemaphore:
         return self._active < self._total and self._held[client] < self._per_client and client not in self._waiting
 
     async def acquire(self, client: str) -> None:
-        """Take a slot, waiting for one; each needs one `release`."""
+        """Take a slot, waiting for one; each needs one `release`. Cancellation takes none."""
         if self.is_free(client):
             self._take(client)
             return

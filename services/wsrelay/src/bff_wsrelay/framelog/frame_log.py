@@ -106,6 +106,10 @@ class FrameLog:
         self._tail: list[bytes] = []
         self._tail_size = 0
 
+    def __repr__(self) -> str:
+        """Return the epoch, the frames of how many, the bytes, and whether it has ended."""
+        return f"<FrameLog {self.epoch!r} frames={self.length}/{self.total} bytes={self.size} ended={self.ended}>"
+
     def __len__(self) -> int:
         """How many frames there are."""
         return self.length

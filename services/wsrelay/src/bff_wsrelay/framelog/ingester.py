@@ -103,7 +103,11 @@ class Ingester:
         return f"<Ingester of {self._topic!r} slot={self._resting is not None} position={position}>"
 
     async def run(self) -> None:
-        """Read until the run's end is known, or it is certain that it cannot be read."""
+        """Read until the run's end is known, or it is certain that it cannot be read; the topic says which.
+
+        Raises nothing. Cancellation ends the connection to the backend, releases slot and lease, and leaves the frames
+        read so far in the log, from which another ingester goes on.
+        """
         try:
             while not await self._attempt():
                 pass
@@ -121,10 +125,18 @@ class Ingester:
             await self._lease.aclose()
 
     async def fetch_detail(self, seconds: float = DETAIL_SECONDS) -> bool:
-        """Ask the backend about the run, which also judges the credentials; return whether it was run anew.
+        """Ask the backend about the run, which also judges the credentials.
 
-        The topic's log is then another one, which has to be read from the beginning. Raises Failure; for a while,
-        UpstreamError, or Busy where this process has no room for the question.
+        Args:
+            seconds: longest wait for the response.
+
+        Returns:
+            Whether it was run anew: the topic's log is then another one, to be read from the beginning.
+
+        Raises:
+            Failure: the backend refuses the credentials or the user, or there is no such run.
+            UpstreamError: the backend cannot be asked now.
+            Busy: this process has no room for the question.
         """
         body = await self._run.fetch_detail(seconds)
         known = self._topic.detail

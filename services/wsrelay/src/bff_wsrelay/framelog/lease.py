@@ -23,7 +23,10 @@ POLL = 0.25
 
 
 class Lease:
-    """Fetches and offers one topic's log on behalf of one set of credentials; `aclose` releases the lease."""
+    """Fetches and offers one topic's log on behalf of one set of credentials; `aclose` releases the lease.
+
+    Cancelling any call is safe: the lease is released by `aclose`, or expires by itself.
+    """
 
     def __init__(self, store: SharedStore | None, topic: Topic, credentials: Sequence[Header], max_wait: float) -> None:
         self._store, self._topic, self._max_wait = store, topic, max_wait
@@ -31,7 +34,14 @@ class Lease:
         self._renewing: asyncio.Task[None] | None = None
 
     async def fetch_or_acquire(self) -> bool:
-        """Fill the empty log with what another relay has read; False when this one has to read. Raises LogFull."""
+        """Fill the empty log with what another relay has read, waiting `max_wait` seconds for one that is reading.
+
+        Returns:
+            True when the log is whole; False when this relay has to read the run itself.
+
+        Raises:
+            LogFull: the shared log is larger than this relay keeps.
+        """
         store, topic = self._store, self._topic
         if store is None or len(topic.log):
             return False

@@ -85,6 +85,13 @@ class Registry:
         metrics.log_bytes.set_function(lambda: self.size)
         metrics.waiting_ingesters.set_function(lambda: slots.waiting)
 
+    def __repr__(self) -> str:
+        """Return the numbers of topics, of running ingesters and of remembered failures, and the bytes of all logs."""
+        reading = sum(entry.task is not None and not entry.task.done() for entry in self._entries.values())
+        return (
+            f"<Registry topics={len(self._entries)} reading={reading} failures={len(self._failures)} bytes={self.size}>"
+        )
+
     @property
     def size(self) -> int:
         """Bytes of all logs."""
@@ -115,9 +122,14 @@ class Registry:
 
     @contextlib.contextmanager
     def open(self, run_id: str, credentials: Sequence[Header], client: str) -> Iterator[Entry]:
-        """Hold the topic of a run for a viewer at an address as long as the context lasts.
+        """Hold the topic of a run for one viewer as long as the context lasts.
 
         The first viewer starts the ingester. A run that failed a moment ago is not read again; `verify` says why.
+
+        Args:
+            run_id: the run's id, as the backend knows it.
+            credentials: the headers that the backend judges; viewers share a topic only with the same ones.
+            client: the viewer's address, for which the log's bytes and the ingester's work count.
         """
         key = (run_id, credentials_digest(self._secret, "", credentials))
         entry = self._entries.get(key) or self._failed_entry(key) or self._new_entry(key, credentials, client)
@@ -143,10 +155,14 @@ class Registry:
             self._book(entry)
 
     async def verify(self, entry: Entry) -> None:
-        """Have the backend judge the credentials, unless it just did. Raises Failure when it refuses them.
+        """Have the backend judge the credentials, unless it did within `log_recheck_seconds`.
 
-        A backend that cannot be asked does not keep out those whom it let in when the log was begun. Raises Busy where
-        it is this process that has no room for the question: then nobody knows.
+        A backend that cannot be asked does not keep out those whom it let in when the log was begun. Cancellation stops
+        the waiting only: the question is shared with other viewers and goes on.
+
+        Raises:
+            Failure: the backend refuses the credentials, or the run cannot be played.
+            Busy: this process has no room for the question, so the answer is not known.
         """
         topic = entry.topic
         if entry.ingester is not None and topic.failure is None:

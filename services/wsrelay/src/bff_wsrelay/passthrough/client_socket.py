@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 from bff_shared.http.headers import Header
 from bff_wsrelay.websocket import Message
 from bff_wsrelay.websocket.close_codes import NO_STATUS, Close
-from bff_wsrelay.websocket.server import WRITER_EXTENSION, FrameWriter, encode_text
+from bff_wsrelay.websocket.server import WRITER_EXTENSION, FrameWriter, encode_binary, encode_text
 
 STALLED_SECONDS = 60.0
 """How long a client may take nothing at all before it counts as gone."""
@@ -38,7 +38,7 @@ class ClientSocket:
         return self._accepted
 
     async def receive(self) -> Message | Close:
-        """Return the client's next message, or how its connection ended."""
+        """Return the client's next message, or how its connection ended. Cancellation loses no message."""
         while True:
             event = await self._receive()
             if event["type"] == "websocket.disconnect":
@@ -62,21 +62,13 @@ class ClientSocket:
     async def send(self, batch: Sequence[Message]) -> None:
         """Send messages in their order, waiting for a slow client. Raises ClientGone.
 
-        Cancellation may lose messages of the batch, never a part of one.
+        Cancellation while waiting loses the batch, whole.
         """
-        if all(isinstance(message, str) for message in batch):
-            await self._write(b"".join([encode_text(str(message).encode()) for message in batch]))
-            return
-        for message in batch:
-            kind = "text" if isinstance(message, str) else "bytes"
-            await self._emit({"type": "websocket.send", kind: message})
-
-    async def _write(self, frames: bytes) -> None:
         if self._writer.is_paused:
             await self._drain()
         if not self._writer.is_open:
             raise ClientGone
-        self._writer.write(frames)
+        self._writer.write(b"".join([_encoded(message) for message in batch]))
 
     async def _drain(self) -> None:
         """Wait until the transport has drained; a connection that is lost meanwhile is noticed by `receive`."""
@@ -97,3 +89,7 @@ class ClientSocket:
                 await self._send(message)
         except (OSError, RuntimeError) as error:  # a deadline, or uvicorn, which raises either after a close
             raise ClientGone from error
+
+
+def _encoded(message: Message) -> bytes:
+    return encode_text(message.encode()) if isinstance(message, str) else encode_binary(message)

@@ -104,7 +104,10 @@ class Session:
         return f"<Session {state} {self._state.dialect.name} {self._state.counts}>"
 
     async def run(self) -> None:
-        """Serve the client until one side ends the session, then end the other and release everything."""
+        """Serve the client until one side ends the session, then end the other and release everything.
+
+        Cancellation closes both sides: the client with 1011, the backend with 1001.
+        """
         self._begun = asyncio.get_running_loop().time()
         tasks = [asyncio.create_task(part) for part in (self._receive_from_client(), self._serve(), self._drain())]
         end: SessionEnd | None = None

@@ -32,7 +32,7 @@ from bff_wsrelay.playback.messages import error_message, status_message
 from bff_wsrelay.playback.pacer import Pacer
 from bff_wsrelay.playback.query import StreamQuery, hello_message, parse_query, start_position
 from bff_wsrelay.playback.scheduler import Scheduler
-from bff_wsrelay.playback.sinks import EVENT_STREAM_HEADERS, EventStreamSink, Sink, WebSocketSink, WriteBatch
+from bff_wsrelay.playback.sinks import EVENT_STREAM_HEADERS, EventStreamSink, Sink, WebSocketSink
 from bff_wsrelay.playback.subscriber import Subscriber
 from bff_wsrelay.playback.verdict import Verdict
 from bff_wsrelay.settings import RelaySettings
@@ -81,7 +81,6 @@ class PlaybackEndpoint:
         self._verdict = Verdict(registry, admission, settings.stream_verify_seconds)
         self._scheduler: Scheduler | None = None
         self._connects = 0
-        self._batch = WriteBatch()
         self._secret = secrets.token_bytes(32)
         self.subscribers: set[Subscriber] = set()
         metrics.viewers.set_function(lambda: len(self.subscribers))
@@ -89,7 +88,7 @@ class PlaybackEndpoint:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run the scheduler and the flushing of metrics while the context is open."""
-        self._scheduler = Scheduler(asyncio.get_running_loop(), self._batch.flush)
+        self._scheduler = Scheduler(asyncio.get_running_loop())
         flusher = asyncio.create_task(self._flush(), name="flush stream metrics")
         try:
             yield
@@ -159,7 +158,7 @@ class PlaybackEndpoint:
         writer.limit_message(self._settings.stream_max_message)
         await send({"type": "websocket.accept"})
         writer.limit_unsent(UNSENT)
-        sink = WebSocketSink(writer, self._registry.cache, self._batch)
+        sink = WebSocketSink(writer, self._registry.cache)
         if admitted.failure is not None:
             sink.send(error_message(admitted.failure.code, admitted.failure.message), "error")
             sink.close(Close(admitted.failure.close, admitted.failure.message))

@@ -30,6 +30,11 @@ class HttpConnection:
         self.drained = asyncio.Event()
         self.drained.set()
 
+    def __repr__(self) -> str:
+        """Return the client's address, the bytes it has not taken, and whether it is gone."""
+        peer = self._transport.get_extra_info("peername")
+        return f"<HttpConnection {peer} buffered={self.get_buffered()} lost={self.lost.is_set()}>"
+
     def unbuffered(self, unsent: int) -> None:
         """Let a sender wait until the kernel has taken everything, which holds about `unsent` bytes that were not sent.
 

@@ -9,7 +9,8 @@ speed and fps ask for more, frames come more often, and a viewer that was held b
 
     idle ──play──▶ playing ──pause──▶ paused ──play──▶ playing ──last frame──▶ ended ──play──▶ playing (from the first)
 
-The states share one schedule, so this is one class in one module.
+Longer than 350 lines because every state works on the same schedule (due time, tick, target) and the steady case has a
+fast path of its own: parted, each frame would cost another object and its calls.
 """
 
 import math
@@ -88,6 +89,10 @@ class Pacer:
         self._fresh = True
         self._anchor = self._then = 0.0
         self._tick = self._anchor_tick = self._target = 0
+
+    def __repr__(self) -> str:
+        """Return the state, the next frame's index, speed and rate, and when the next turn is due."""
+        return f"<Pacer {self.state} cursor={self.cursor} speed={self.speed:g} fps={self.fps:g} due={self.due:.3f}>"
 
     @property
     def is_starved(self) -> bool:
@@ -171,7 +176,15 @@ class Pacer:
         return True
 
     def advance(self, now: float, *, room: bool) -> Emission | Literal["end"] | None:
-        """Return what to send now, if anything; `due` then says when to ask again."""
+        """Decide what to send at `now`; `due` then says when to ask again.
+
+        Args:
+            now: monotonic seconds, not less than in any call before.
+            room: whether the connection takes another frame; without room the next one will cover more.
+
+        Returns:
+            The frame to send, "end" once after the last one, None for nothing.
+        """
         if now < self.due - DUE_SLACK:
             return None
         if self._single:

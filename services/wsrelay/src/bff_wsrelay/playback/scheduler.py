@@ -55,17 +55,15 @@ def run_turn(member: Fallible, turn: Callable[P, T], *args: P.args, **kwargs: P.
 class Scheduler:
     """Runs members when they are due: `schedule` sets when, `cancel` ends it.
 
-    `flush` is called when every member that was due has run, to write what they decided to send. `clock` is that of
-    the loop's timers, in seconds.
+    `clock` is that of the loop's timers, in seconds.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        flush: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._loop, self.flush, self._clock = loop, flush, clock
+        self._loop, self._clock = loop, clock
         self._heap: list[tuple[float, int, Schedulable]] = []
         self._count = self._stale = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -113,7 +111,6 @@ class Scheduler:
         self._armed = float("inf")
         try:
             served = self._serve(self._clock())
-            self._flush()
             for member in served:
                 run_turn(member, member.prepare)
         finally:
@@ -137,10 +134,3 @@ class Scheduler:
                 heappush(heap, (following, self._count, member))
             served.append(member)
         return served
-
-    def _flush(self) -> None:
-        try:
-            self.flush()
-        except Exception:
-            # What was to be written belongs to many; none of them may cost the others their next turn.
-            log.exception("writing what members decided to send failed")

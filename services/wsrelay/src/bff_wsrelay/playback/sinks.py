@@ -1,7 +1,6 @@
 """Where a subscriber's messages go: a WebSocket that takes encoded frames, or Server-Sent Events. I/O."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -11,10 +10,8 @@ from bff_wsrelay.framelog.frame_log import ByteLru, FrameLog
 from bff_wsrelay.playback.http_connection import HttpConnection
 from bff_wsrelay.playback.messages import frame_end, frame_tail
 from bff_wsrelay.playback.pacer import Emission
-from bff_wsrelay.websocket.close_codes import INTERNAL_ERROR, NO_STATUS, TRY_AGAIN_LATER, Close
+from bff_wsrelay.websocket.close_codes import NO_STATUS, TRY_AGAIN_LATER, Close
 from bff_wsrelay.websocket.server import FrameWriter, encode_text
-
-log = logging.getLogger(__name__)
 
 EVENT_STREAM_HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -48,73 +45,41 @@ class Sink(Protocol):
         """End the connection after what was sent."""
 
 
-class WriteBatch:
-    """Frames that were decided on and not written yet.
-
-    A system call leaves the processor's caches cold for Python; deciding for all viewers first and writing for all then
-    costs a third less than taking turns.
-    """
-
-    __slots__ = ("_waiting",)
-
-    def __init__(self) -> None:
-        self._waiting: list[tuple[FrameWriter, bytes]] = []
-
-    def put(self, writer: FrameWriter, frame: bytes) -> None:
-        """Add a frame."""
-        self._waiting.append((writer, frame))
-
-    def flush(self) -> None:
-        """Write all of them, in order; a connection that cannot be written to is closed (1011), alone."""
-        if self._waiting:
-            waiting, self._waiting = self._waiting, []
-            for writer, frame in waiting:
-                try:
-                    writer.write(frame)
-                except Exception:
-                    # Frames of other connections are waiting behind this one.
-                    log.exception("writing a frame failed")
-                    writer.close(INTERNAL_ERROR, "the relay failed to write")
-
-
 class WebSocketSink:
     """A WebSocket; each frame is encoded once for all subscribers, in the shared cache."""
 
-    __slots__ = ("_batch", "_cache", "_wire", "unsent_bytes")
+    __slots__ = ("_cache", "_writer", "unsent_bytes")
 
-    def __init__(self, writer: FrameWriter, cache: ByteLru, batch: WriteBatch) -> None:
-        self._batch = batch
-        self._wire, self._cache = writer, cache
+    def __init__(self, writer: FrameWriter, cache: ByteLru) -> None:
+        self._writer, self._cache = writer, cache
         self.unsent_bytes = writer.get_buffered
 
     def send(self, payload: bytes, event: str = "") -> None:
-        """Send a text message, after all frames before it."""
+        """Send a text message."""
         del event
-        self._batch.flush()
-        self._wire.write(encode_text(payload))
+        self._writer.write(encode_text(payload))
 
     def send_frame(self, log: FrameLog, emission: Emission) -> int:
-        """Send a frame, when the batch is next flushed."""
+        """Send a frame."""
         start, end, dropped = emission
         if dropped:
             encoded = encode_text(frame_json(log, emission))
         else:
-            key = (log.serial, start, end, "wire")
+            key = (log.serial, start, end, "encoded")
             encoded = self._cache.get(key)
             if encoded is None:
                 encoded = encode_text(frame_json(log, emission))
                 self._cache.put(key, encoded, len(encoded) + 250)
-        self._batch.put(self._wire, encoded)
+        self._writer.write(encoded)
         return len(encoded)
 
     async def drain(self) -> None:
-        """Wait until the connection has taken so much of what was sent that more may follow, or is closed."""
-        await self._wire.drain()
+        """Wait until the connection has room again, or is closed. Cancellation is safe: nothing is sent here."""
+        await self._writer.drain()
 
     def close(self, close: Close) -> None:
         """Close with a code."""
-        self._batch.flush()
-        self._wire.close(close.code, close.reason)
+        self._writer.close(close.code, close.reason)
 
 
 class EventStreamSink:
@@ -131,6 +96,10 @@ class EventStreamSink:
         self._deadline: asyncio.Timeout | None = None
         self._close_by = float("inf")
         self.closed: Close | None = None
+
+    def __repr__(self) -> str:
+        """Return the connection, the bytes queued here, and how the stream was closed."""
+        return f"<EventStreamSink {self._connection!r} queued={self._size} closed={self.closed}>"
 
     def unsent_bytes(self) -> int:
         """Return the bytes that the client's connection has not taken."""
@@ -158,9 +127,10 @@ class EventStreamSink:
             self._deadline.reschedule(self._close_by if when is None else min(when, self._close_by))
 
     async def deliver(self, send: Send) -> None:
-        """Send what is queued until the stream is closed or the client gone.
+        """Send what is queued until the stream is closed or the client gone; `closed` then says which.
 
-        A client that takes nothing for so long that the stream is closed, or nothing of its end, is dropped.
+        A client that takes nothing for `stuck_seconds`, or nothing of the stream's end for CLOSE_GRACE_SECONDS, is
+        dropped. Cancellation leaves the response unfinished; the server drops its connection.
         """
         connection = self._connection
         watching = asyncio.create_task(self._close_when_lost(), name="watch an event stream's connection")

@@ -129,7 +129,7 @@ class Subscriber:
         self._scheduler.cancel(self)
 
     def receive_message(self, text: str | bytes) -> None:
-        """Handle a message of the client."""
+        """Handle a message of the client: carry out its control and echo it, or send an error; too many close it."""
         run_turn(self, self._receive, text, self._clock())
 
     def _receive(self, text: str | bytes, now: float) -> None:
@@ -150,7 +150,7 @@ class Subscriber:
         self._turn(now)
 
     def on_due(self, now: float) -> float:
-        """Send what is due; return when to come again."""
+        """Send what is due at `now`; return the next due time in monotonic seconds, infinity for none."""
         if self.closed is not None:
             return float("inf")
         room = self._get_buffered() == 0 or self._has_room(now)
@@ -271,7 +271,6 @@ class Subscriber:
     def _turn(self, now: float) -> None:
         if self.closed is None:
             self._scheduler.schedule(self, self.on_due(now))
-            self._scheduler.flush()
 
     def _show(self, emission: Emission) -> None:
         continuity, counts = self.continuity, self._metrics.counts

@@ -76,9 +76,16 @@ class Connector:
     async def connect(
         self, target: str, headers: Sequence[Header], subprotocols: Sequence[str] = ()
     ) -> UpstreamConnection:
-        """Open a WebSocket on `target` (raw path and query) and return it; the caller disconnects it.
+        """Open a WebSocket and return it; the caller disconnects it. Cancellation drops what was begun.
 
-        `headers` are sent besides those of the handshake itself. Raises HandshakeRefused or Unreachable.
+        Args:
+            target: raw path and query at the backend.
+            headers: sent besides those of the handshake itself.
+            subprotocols: offered in this order; the connection's `subprotocol` is the backend's choice.
+
+        Raises:
+            HandshakeRefused: the backend responded with a status instead.
+            Unreachable: there was no connection or no response within the options' times.
         """
         if not self._is_traced:
             return await self._open(target, headers, subprotocols)
