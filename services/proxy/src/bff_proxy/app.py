@@ -51,4 +51,6 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
     forward = Forwarder(upstream, settings, ForwardingMetrics(metrics.registry))
     own = {getattr(route, "path", "") for route in app.routes}
     app.serve_directly(forward, lambda path: path not in own and not api.is_path(path))
+    # What a debugger begins with.
+    app.state.upstream, app.state.forwarder, app.state.flags, app.state.rollback = upstream, forward, flags, watch
     return app

@@ -60,5 +60,8 @@ def create_app(settings: RelaySettings | None = None) -> FastAPI:
     app.router.routes.append(WebSocketRoute(PLAYBACK_PATH, playback))
     app.router.routes.append(Route(PLAYBACK_PATH, playback, methods=["GET", "HEAD"]))
     app.include_router(status_api.make_router(playback, registry, passthrough, admission))
-    app.state.playback, app.state.admission = playback, admission
+    # What a debugger begins with.
+    app.state.upstream, app.state.connector, app.state.registry, app.state.store = upstream, connector, registry, store
+    app.state.playback, app.state.passthrough = playback, passthrough
+    app.state.admission, app.state.traffic = admission, traffic
     return app

@@ -104,6 +104,8 @@ class Loader:
         missing = [key for key in keys if key not in loaded.entries]
         if missing:
             await self._await(scope, missing, kept, fill, deadline, loaded)
+        found = {"namespace": scope.namespace, "subject": scope.subject, "hits": loaded.hits, "made": loaded.made}
+        log.debug("cache entries loaded", extra={**found, "stale": loaded.stale})
         return loaded
 
     @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Chart answers: the bars of a window out of cached chunks, decimated, with what is to be told about them."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -21,6 +22,7 @@ from bff_shared.errors import BackendMalformed
 from bff_shared.http.headers import Header
 from bff_shared.upstream.client import Upstream
 
+log = logging.getLogger(__name__)
 NAMESPACE = "chart"
 _DAY = 86_400
 _THREAD_BYTES = 256 * 1024
@@ -106,6 +108,9 @@ class ChartService:
             chart = await self._make(work, source, await self._load(work, source))
         if not chart.facts.source_bars:
             await self._require_extent(query, scope, credentials, deadline)
+        facts = chart.facts
+        bars = {"source": facts.source, "source_bars": facts.source_bars, "bars": facts.total_bars}
+        log.debug("chart made", extra={"symbol": query.symbol, **bars, "backend_calls": facts.backend_calls})
         return chart
 
     async def _from_hours(self, work: _Work) -> Chart | None:

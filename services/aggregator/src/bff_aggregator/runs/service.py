@@ -117,6 +117,8 @@ class RunService:
         self._metrics.parts.labels(RUN, State.STALE if snapshot.error else State.OK, snapshot.source).inc()
         for part in parts:
             self._metrics.parts.labels(part.name, part.state, part.source).inc()
+        states = {part.name: f"{part.state} from {part.source}" for part in parts}
+        log.debug("run loaded", extra={"run_id": run_id, "parts": states, "backend_calls": request.calls})
         return bundle
 
     def _missing(self, request: Request) -> list[str]:

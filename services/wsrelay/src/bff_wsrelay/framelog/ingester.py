@@ -167,7 +167,9 @@ class Ingester:
             if finished and await self._fetch_shared():
                 return True
             await self._take_slot()
+            log.debug("the run is read", extra={"run_id": topic.run_id, "known_frames": known})
             if await self._replay_once(finished=finished):
+                log.debug("the run was read to its end", extra={"run_id": topic.run_id, "frames": len(topic.log)})
                 self._release_slot()
                 await self._lease.offer()
                 return True

@@ -231,6 +231,7 @@ class PlaybackEndpoint:
             pacer.play(now)
         self.subscribers.add(subscriber)
         subscriber.subscribe()
+        log.debug("stream began", extra={"run_id": topic.run_id, "position": start, "resumed": resumed})
         return subscriber
 
     def _log_end(self, subscriber: Subscriber | None, code: int, address: str, run_id: str) -> None:

@@ -17,6 +17,8 @@ from bff_shared.telemetry import tracing
 from bff_wsrelay.websocket.client import UpstreamConnection
 from bff_wsrelay.websocket.rfc6455 import StrictClientProtocol
 
+log = logging.getLogger(__name__)
+
 
 class Unreachable(Exception):
     """The backend cannot be reached now; it may be later."""
@@ -99,6 +101,7 @@ class Connector:
             async with asyncio.timeout(self._options.connect):
                 connection = await self._create_connection(target, subprotocols)
         except (OSError, TimeoutError) as error:
+            log.debug("the backend's websocket cannot be opened", extra={"reason": str(error)})
             raise Unreachable("no connection to the backend") from error
         try:
             async with asyncio.timeout(self._options.handshake):
@@ -115,6 +118,7 @@ class Connector:
             connection.transport.abort()
             raise
         connection.start_keepalive()
+        log.debug("the backend's websocket is open", extra={"path": target.partition("?")[0]})
         return connection
 
     async def _create_connection(self, target: str, subprotocols: Sequence[str]) -> UpstreamConnection:

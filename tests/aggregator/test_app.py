@@ -1,0 +1,54 @@
+"""What the aggregator's app offers to whoever looks into a running process."""
+
+import logging
+
+import pytest
+
+from bff_aggregator.app import create_app
+from bff_aggregator.cache.loader import Loader
+from bff_aggregator.cache.store import Store
+from bff_aggregator.charts.response_cache import ResponseCache
+from bff_aggregator.charts.service import ChartService
+from bff_aggregator.http.response_budget import ResponseBudget
+from bff_aggregator.runs.list_service import RunListService
+from bff_aggregator.runs.response import RunResponses
+from bff_aggregator.runs.service import RunService
+from bff_aggregator.settings import AggregatorSettings
+from bff_shared.upstream.client import Upstream
+from tests.aggregator.conftest import Demo, StartAggregator
+
+COMPONENTS = {
+    "upstream": Upstream,
+    "store": Store,
+    "loader": Loader,
+    "budget": ResponseBudget,
+    "charts": ChartService,
+    "chart_responses": ResponseCache,
+    "runs": RunService,
+    "run_list": RunListService,
+    "run_responses": RunResponses,
+}
+CHART = "/api/v1/chart-data?symbol=AAPL&timeframe=1D&from=2024-01-01&to=2024-03-01"
+
+
+def test_every_component_is_reached_from_the_apps_state() -> None:
+    state = create_app(AggregatorSettings(backend_url="http://127.0.0.1:9")).state
+    assert {name: type(getattr(state, name)) for name in COMPONENTS} == COMPONENTS
+    assert state.service.name == "aggregator"
+    assert "\n" not in repr(state.upstream)
+
+
+async def test_debug_logging_tells_what_goes_in_and_out_of_each_layer(
+    start_aggregator: StartAggregator, demo: Demo, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("bff_aggregator", "bff_shared"):
+        caplog.set_level(logging.DEBUG, name)
+    client = await start_aggregator(backend_url=demo.url)
+    (await client.get(CHART)).raise_for_status()
+    assert [(record.name, record.message) for record in caplog.records] == [
+        ("bff_shared.upstream.client", "the backend responded"),
+        ("bff_aggregator.cache.loader", "cache entries loaded"),
+        ("bff_aggregator.charts.service", "chart made"),
+    ]
+    assert vars(caplog.records[1])["made"] > 0
+    assert vars(caplog.records[2])["backend_calls"] == 1
