@@ -160,21 +160,23 @@ def make_ofrep_router(board: FlagBoard, events: FlagEvents, evaluator: Evaluator
     @router.post(OFREP, responses=EVALUATION_FAILS)
     async def bulk(request: Request, revision: Revision = "") -> Response:
         """Evaluate all flags; `If-None-Match` is answered with 304 where nothing changed."""
+        body = await _body(request)
+        await evaluator.catch_up(revision)
         try:
-            context = ofrep.context_of(await _body(request))
+            context = ofrep.context_of(body, board.now.definitions.attributes)
         except ofrep.BadEvaluation as error:
             return JsonResponse(error.body, 400)
-        await evaluator.catch_up(revision)
         return await evaluator.answer(request, lambda: ofrep.bulk(board.now, evaluator.all(context)))
 
     @router.post(f"{OFREP}/{{key}}", responses=ONE_FAILS)
     async def single(request: Request, key: str, revision: Revision = "") -> Response:
         """Evaluate one flag."""
+        given = await _body(request)
+        await evaluator.catch_up(revision)
         try:
-            context = ofrep.context_of(await _body(request))
+            context = ofrep.context_of(given, board.now.definitions.attributes)
         except ofrep.BadEvaluation as error:
             return JsonResponse({"key": key, **error.body}, 400)
-        await evaluator.catch_up(revision)
         if key not in board.now.flags:
             return JsonResponse(ofrep.not_found(key), 404)
         body = ofrep.single(board.now, evaluator.one(key, context))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bff_proxy.flags.costs import MAX_STEPS, cost, written_out
+from bff_proxy.flags.costs import CONTEXT, Size, largest_attributes, written_out
 from bff_proxy.flags.rules import BadDefinition, Rules, check_order, fractions
 
 KEYS = ("bff", "chart_data", "run_data", "websocket")
@@ -79,9 +79,13 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class Definitions:
-    """All flags by key; shared rules (`$evaluators`) are written out where their targeting refers to them."""
+    """All flags by key; shared rules (`$evaluators`) are written out where their targeting refers to them.
+
+    `attributes` is how large each attribute of a context may be for the flags to be evaluated in time.
+    """
 
     flags: Mapping[str, Definition]
+    attributes: Size = CONTEXT
 
 
 def built_in() -> Definitions:
@@ -108,7 +112,8 @@ def parse(data: bytes) -> Definitions:
     for key in KEYS:
         if key not in flags:
             raise BadDefinition(f"flag {key!r}: missing")
-    return Definitions(_checked(flags, evaluators))
+    found = {key: _definition(key, body, evaluators) for key, body in flags.items()}
+    return Definitions(found, largest_attributes("flag", {key: flag.targeting for key, flag in found.items()}))
 
 
 def _decoded(data: bytes) -> Any:
@@ -123,17 +128,6 @@ def _decoded(data: bytes) -> Any:
     except (RecursionError, ValueError) as error:  # the latter also for numbers of more digits than Python takes
         raise BadDefinition(f"not JSON: {error}") from error
     return document
-
-
-def _checked(flags: Mapping[str, Any], evaluators: Mapping[str, Any]) -> dict[str, Definition]:
-    """Return all flags, unless evaluating them in one go could hold up the process."""
-    steps, found = 0, {}
-    for key, body in flags.items():
-        found[key] = _definition(key, body, evaluators)
-        steps += cost(f"flag {key!r}", found[key].targeting).steps
-        if steps > MAX_STEPS:
-            raise BadDefinition(f"flag {key!r}: evaluating it, and the flags before it, could take too long")
-    return found
 
 
 def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from bff_proxy.flags.costs import CONTEXT_SIZE, CONTEXT_VALUES
+from bff_proxy.flags.costs import CONTEXT, Size
 from bff_proxy.flags.rules import MOST_NUMBER
 from bff_proxy.flags.snapshot import TARGETING_KEY, Evaluated, FlagSet
 
@@ -27,8 +27,11 @@ class BadEvaluation(Exception):
         self.body = {"errorCode": code, "errorDetails": details}
 
 
-def context_of(body: bytes) -> Mapping[str, Any]:
-    """Return the evaluation context of a request's body, which may be empty; raises BadEvaluation."""
+def context_of(body: bytes, attributes: Size = CONTEXT) -> Mapping[str, Any]:
+    """Return the evaluation context of a request's body, which may be empty; raises BadEvaluation.
+
+    `attributes` is how large each attribute may be for the flags to be evaluated in time.
+    """
     try:
         document = json.loads(body) if body.strip() else {}
     except (ValueError, RecursionError) as error:
@@ -38,19 +41,26 @@ def context_of(body: bytes) -> Mapping[str, Any]:
     context = document.get("context") or {}
     if not isinstance(context, dict):
         raise BadEvaluation("INVALID_CONTEXT", "context must be an object")
-    if not _is_small(context):
+    if not _is_small(context, CONTEXT):
         raise BadEvaluation(
-            "INVALID_CONTEXT", f"more than {CONTEXT_VALUES} values, too long texts or too large numbers"
+            "INVALID_CONTEXT", f"more than {CONTEXT.values} values, too long texts or too large numbers"
         )
+    for name, attribute in context.items():
+        if not _is_small(attribute, attributes):
+            raise BadEvaluation(
+                "INVALID_CONTEXT",
+                f"{name} is more than {attributes.values} values or {attributes.characters} characters, too much for"
+                " the rules of these flags",
+            )
     who = context.get(TARGETING_KEY)
     if who is not None and not (isinstance(who, str) and len(who) <= MOST_KEY):
         raise BadEvaluation("INVALID_CONTEXT", f"{TARGETING_KEY} must be a text of at most {MOST_KEY} characters")
     return context
 
 
-def _is_small(context: Mapping[str, Any]) -> bool:
-    """Tell whether a context is within what the costs of rules are reckoned with."""
-    values, size, todo = 0, 0, list[tuple[Any, int]]([(context, 0)])
+def _is_small(whole: Any, limit: Size) -> bool:
+    """Tell whether a context, or an attribute of one, is within what the costs of rules are reckoned with."""
+    values, size, todo = 0, 0, list[tuple[Any, int]]([(whole, 0)])
     while todo:
         value, depth = todo.pop()
         values += 1
@@ -63,7 +73,8 @@ def _is_small(context: Mapping[str, Any]) -> bool:
             todo += [(one, depth + 1) for one in value]
         elif isinstance(value, int) and not -MOST_NUMBER <= value <= MOST_NUMBER:
             return False
-        if values + len(todo) > CONTEXT_VALUES + 1 or size > CONTEXT_SIZE or depth > MAX_DEPTH:
+        # A list or an object is itself one value more than there are in it.
+        if not limit.holds(values + len(todo) - 1, size) or depth > MAX_DEPTH:
             return False
     return True
 
