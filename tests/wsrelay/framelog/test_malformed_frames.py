@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import orjson
 import pytest
 
+from bff_shared import foreign_json
 from bff_wsrelay.framelog import ingester
-from bff_wsrelay.framelog.frame import Malformed, merge_ohlc, parse_frame, parse_json, parse_time
+from bff_wsrelay.framelog.frame import Malformed, merge_ohlc, parse_frame, parse_time
 from tests.support.playback import FAST, Client, play_through, playing, watching
 from tests.support.runs import Fate, Message, RunBackend, assert_conserved, source
 
@@ -69,18 +70,18 @@ def test_what_is_missing_from_a_frame_is_none_and_the_rest_is_kept(given: Messag
 
 def test_a_candle_without_one_of_its_prices_is_none() -> None:
     text = b'{"t":"frame","ts":"2025-01-02T14:30:00Z","ohlc":{"o":NaN,"h":2,"l":1,"c":1,"v":1}}'
-    assert parse_frame(parse_json(text)).ohlc is None
+    assert parse_frame(foreign_json.loads(text)).ohlc is None
 
 
 @pytest.mark.parametrize("value", ['"\\ud83d"', "2" * 400, str(2**70), "[" * 150 + "]" * 150], ids=len)
 def test_what_pythons_json_writes_can_be_written_again(value: str) -> None:
     text = f'{{"t":"frame","ts":"2025-01-02T14:30:00Z","orders":[{{"note":{value}}}],"metrics":{value}}}'
-    assert orjson.loads(parse_frame(parse_json(text)).head + b"}")["orders"][0].keys() == {"note"}
+    assert orjson.loads(parse_frame(foreign_json.loads(text)).head + b"}")["orders"][0].keys() == {"note"}
 
 
 def test_a_message_that_is_nested_too_deeply_is_malformed() -> None:
-    with pytest.raises(Malformed):
-        parse_json(f'{{"t":"frame","orders":{"[" * 5000}{"]" * 5000}}}')
+    with pytest.raises(foreign_json.MalformedJson):
+        foreign_json.loads(f'{{"t":"frame","orders":{"[" * 5000}{"]" * 5000}}}')
 
 
 def test_volumes_add_up_to_something_that_json_can_carry() -> None:

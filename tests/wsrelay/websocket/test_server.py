@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from websockets.asyncio.client import connect
 
-from bff_wsrelay.websocket.server import WRITER_EXTENSION, FrameWriter, WebSocketProtocol, encode_text
+from bff_wsrelay.websocket.server import WRITER_EXTENSION, FrameWriter, WebSocketProtocol, encode_frame
 from tests.support.serving import serving
 
 App = Callable[[FrameWriter, Any, Any], Awaitable[None]]
@@ -48,9 +48,9 @@ async def test_frames_of_every_length_arrive_whole_and_in_order_with_sent_ones(s
     text = "x" * size
 
     async def script(writer: FrameWriter, receive: Any, send: Any) -> None:
-        writer.write(encode_text(text.encode()))
+        writer.write(encode_frame(text.encode()))
         await send({"type": "websocket.send", "text": "between"})
-        writer.write(encode_text(text.encode()))
+        writer.write(encode_frame(text.encode()))
         await receive()
 
     endpoint = Endpoint(script)
@@ -59,7 +59,7 @@ async def test_frames_of_every_length_arrive_whole_and_in_order_with_sent_ones(s
 
 
 async def test_what_the_connection_does_not_take_is_buffered_and_delivered_later() -> None:
-    chunk, count = encode_text(b"x" * 60_000), 200
+    chunk, count = encode_frame(b"x" * 60_000), 200
     room = asyncio.Event()
 
     async def script(writer: FrameWriter, receive: Any, send: Any) -> None:
@@ -82,9 +82,9 @@ async def test_what_the_connection_does_not_take_is_buffered_and_delivered_later
 async def test_close_does_not_wait_for_room_and_nothing_is_written_after_it() -> None:
     async def script(writer: FrameWriter, receive: Any, send: Any) -> None:
         del send
-        writer.write(encode_text(b"last"))
+        writer.write(encode_frame(b"last"))
         writer.close(4404, "gone")
-        writer.write(encode_text(b"too late"))
+        writer.write(encode_frame(b"too late"))
         assert not writer.is_open
         await receive()
 
@@ -133,7 +133,7 @@ async def test_a_viewer_is_not_cut_while_the_ping_waits_behind_messages_it_still
 
     async def script(writer: FrameWriter, receive: Any, send: Any) -> None:
         for _ in range(200):
-            writer.write(encode_text(b"x" * 60_000))
+            writer.write(encode_frame(b"x" * 60_000))
         await listen(writer, receive, send)
 
     options: dict[str, Any] = {"ws": Counting, "ws_ping_interval": 0.02, "ws_ping_timeout": 0.05}

@@ -53,7 +53,8 @@ class FairSemaphore:
         self._active -= 1
         if not self._held[client]:
             del self._held[client]
-        self._hand_over()
+        if self._waiting:
+            self._hand_over()
 
     @asynccontextmanager
     async def slot(self, client: str) -> AsyncIterator[None]:

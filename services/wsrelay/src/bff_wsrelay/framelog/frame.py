@@ -22,8 +22,8 @@ RELAY_FIELDS = frozenset(("t", "ts", "ohlc", "orders", "equity", "dropped", "n",
 Ohlc = dict[str, Any]
 
 
-class Malformed(ValueError):
-    """A message is not a frame of the backend's contract."""
+class Malformed(foreign_json.MalformedJson):
+    """A message is JSON, and not a frame of the backend's contract."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +40,6 @@ class Frame:
     orders: Sequence[Any]
     equity: Any
     total: int | None
-
-
-def parse_json(text: str | bytes) -> Any:
-    """Return a message of the backend as JSON values that can be written again. Raises Malformed.
-
-    What JSON does not have (NaN, infinities) is null.
-    """
-    try:
-        return foreign_json.loads(text)
-    except foreign_json.MalformedJson as error:
-        raise Malformed(str(error)) from error
 
 
 def parse_time(text: str) -> int:

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bff_shared import foreign_json
 from bff_shared.errors import Busy, UpstreamError
 from bff_shared.http.headers import Header
 from bff_shared.upstream.client import Upstream
 from bff_wsrelay.framelog.failures import Failure, FailureReason, failure_of_status
 from bff_wsrelay.framelog.fair_semaphore import FairSemaphore
-from bff_wsrelay.framelog.frame import Malformed, parse_frame, parse_json
+from bff_wsrelay.framelog.frame import parse_frame
 from bff_wsrelay.framelog.frame_log import LogFull
 from bff_wsrelay.framelog.lease import Lease
 from bff_wsrelay.framelog.replay_pass import BreakCounter, ReplayPass, SilenceTracker
@@ -109,8 +110,12 @@ class Ingester:
         read so far in the log, from which another ingester goes on.
         """
         try:
-            while not await self._attempt():
-                pass
+            while True:
+                try:
+                    if await self._attempt():
+                        break
+                except Busy as busy:
+                    await self._wait_for_room(busy)
         except Failure as failure:
             self._topic.fail(failure.reason)
         except LogFull:
@@ -145,20 +150,15 @@ class Ingester:
         self.detail_known.set()
         return is_anew
 
-    async def _attempt(self) -> bool:
-        """Make one pass; return whether the run has ended. Waits after whatever went wrong."""
-        try:
-            return await self._attempt_now()
-        except Busy as busy:
-            # This process has no room for a question to the backend, which says nothing about the backend or the run.
-            self._release_slot()
-            delay = max(self._settings.read_poll_seconds, busy.retry_after or 0.0)
-            self._topic.enter("waiting", retry_ms=round(delay * 1000))
-            await asyncio.sleep(delay)
-            return False
+    async def _wait_for_room(self, busy: Busy) -> None:
+        """Wait as long as this process has no room for a question, which says nothing about the backend or the run."""
+        self._release_slot()
+        delay = max(self._settings.read_poll_seconds, busy.retry_after or 0.0)
+        self._topic.enter("waiting", retry_ms=round(delay * 1000))
+        await asyncio.sleep(delay)
 
-    async def _attempt_now(self) -> bool:
-        """Do what `_attempt` does; raises Busy too."""
+    async def _attempt(self) -> bool:
+        """Make one pass; return whether the run has ended. Waits after whatever went wrong. Raises Busy, Failure."""
         topic = self._topic
         finished, known, self._replay = True, len(topic.log), None
         try:
@@ -303,10 +303,10 @@ class Ingester:
         grown = is_end = False
         for text in batch:
             try:
-                message = parse_json(text)
+                message = foreign_json.loads(text)
                 kind = message.get("t") if isinstance(message, dict) else None
                 frame = parse_frame(message) if kind == "frame" else None
-            except Malformed as error:
+            except foreign_json.MalformedJson as error:
                 self._skip_malformed(replay, str(error))
                 silence.frame(time.monotonic())
                 continue

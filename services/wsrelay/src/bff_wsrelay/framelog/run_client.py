@@ -6,12 +6,12 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
+from bff_shared import foreign_json
 from bff_shared.errors import BackendUnavailable, UpstreamError
 from bff_shared.http.context import upstream_headers
 from bff_shared.http.headers import Header
 from bff_shared.upstream.client import MAX_BODY, BackendResponse, Call, Upstream, credentials_and_ids
 from bff_wsrelay.framelog.failures import REFUSED_STATUSES, failure_of_status
-from bff_wsrelay.framelog.frame import Malformed, parse_json
 from bff_wsrelay.framelog.run_info import equity_end
 from bff_wsrelay.websocket.client import UpstreamConnection
 from bff_wsrelay.websocket.connector import Connector, HandshakeRefused, Unreachable
@@ -45,8 +45,8 @@ class RunClient:
         if response.status != HTTPStatus.OK:
             raise BackendUnavailable(f"the backend answered {response.status}")
         try:
-            return parse_json(response.content)
-        except Malformed:
+            return foreign_json.loads(response.content)
+        except foreign_json.MalformedJson:
             return None
 
     async def fetch_equity_end(self) -> int | None:

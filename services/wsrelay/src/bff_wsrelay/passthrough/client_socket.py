@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 from bff_shared.http.headers import Header
 from bff_wsrelay.websocket import Message
 from bff_wsrelay.websocket.close_codes import NO_STATUS, Close
-from bff_wsrelay.websocket.server import WRITER_EXTENSION, FrameWriter, encode_binary, encode_text
+from bff_wsrelay.websocket.server import BINARY, WRITER_EXTENSION, FrameWriter, encode_frame
 
 STALLED_SECONDS = 60.0
 """How long a client may take nothing at all before it counts as gone."""
@@ -92,4 +92,4 @@ class ClientSocket:
 
 
 def _encoded(message: Message) -> bytes:
-    return encode_text(message.encode()) if isinstance(message, str) else encode_binary(message)
+    return encode_frame(message.encode()) if isinstance(message, str) else encode_frame(message, BINARY)

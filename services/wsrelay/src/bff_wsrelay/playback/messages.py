@@ -154,13 +154,3 @@ def status_message(state: str, **fields: Any) -> bytes:
 def extent_message(known: dict[str, Any]) -> bytes:
     """Return the `extent` message: the size of the run, once all of it has been read."""
     return orjson.dumps({"t": "extent", **known})
-
-
-def frame_tail(count: int, last: int) -> bytes:
-    """Return what follows a frame's JSON head: how many source frames it covers, and the index of the last one."""
-    return b',"n":%d,"seq":%d' % (count, last)
-
-
-def frame_end(dropped: int) -> bytes:
-    """Return the end of a frame's JSON: how many frames the viewer has been spared so far."""
-    return b',"dropped":%d}' % dropped

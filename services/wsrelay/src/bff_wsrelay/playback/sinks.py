@@ -8,10 +8,9 @@ from starlette.types import Send
 
 from bff_wsrelay.framelog.frame_log import ByteLru, FrameLog
 from bff_wsrelay.playback.http_connection import HttpConnection
-from bff_wsrelay.playback.messages import frame_end, frame_tail
 from bff_wsrelay.playback.pacer import Emission
 from bff_wsrelay.websocket.close_codes import NO_STATUS, TRY_AGAIN_LATER, Close
-from bff_wsrelay.websocket.server import FrameWriter, encode_text
+from bff_wsrelay.websocket.server import FrameWriter, encode_frame
 
 EVENT_STREAM_HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -23,9 +22,9 @@ CLOSE_GRACE_SECONDS = 2.0
 
 
 def frame_json(log: FrameLog, emission: Emission) -> bytes:
-    """Return a frame's whole JSON."""
-    head = log.head(emission.start, emission.end)
-    return head + frame_tail(emission.end - emission.start, emission.end - 1) + frame_end(emission.dropped)
+    """Return a frame's JSON: its head, how many source frames it covers, the last one's index, the frames spared."""
+    start, end, dropped = emission
+    return b'%b,"n":%d,"seq":%d,"dropped":%d}' % (log.head(start, end), end - start, end - 1, dropped)
 
 
 class Sink(Protocol):
@@ -57,18 +56,18 @@ class WebSocketSink:
     def send(self, payload: bytes, event: str = "") -> None:
         """Send a text message."""
         del event
-        self._writer.write(encode_text(payload))
+        self._writer.write(encode_frame(payload))
 
     def send_frame(self, log: FrameLog, emission: Emission) -> int:
         """Send a frame."""
         start, end, dropped = emission
         if dropped:
-            encoded = encode_text(frame_json(log, emission))
+            encoded = encode_frame(frame_json(log, emission))
         else:
             key = (log.serial, start, end, "encoded")
             encoded = self._cache.get(key)
             if encoded is None:
-                encoded = encode_text(frame_json(log, emission))
+                encoded = encode_frame(frame_json(log, emission))
                 self._cache.put(key, encoded, len(encoded) + 250)
         self._writer.write(encoded)
         return len(encoded)

@@ -183,7 +183,8 @@ class Subscriber:
         run_turn(self, self._grow)
 
     def _grow(self) -> None:
-        self._announce_extent()
+        if self.pacer.log.ended:
+            self._announce_extent()
         now = self._clock()
         self.pacer.on_growth(now)
         self._turn(now)

@@ -80,8 +80,14 @@ class UpstreamConnection(ClientConnection):
             UpstreamClosed: when the connection has ended and every message was returned.
         """
         if not self._messages:
-            self._resume()
-            await self._wait_for_message()
+            if self._is_paused:
+                self._resume()
+            if not self._is_over:
+                self._waiter = self.loop.create_future()
+                try:
+                    await self._waiter
+                finally:
+                    self._waiter = None
         if not self._messages:
             raise UpstreamClosed(self.end)
         batch, self._messages, self._size = self._messages, [], 0
@@ -205,12 +211,3 @@ class UpstreamConnection(ClientConnection):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-    async def _wait_for_message(self) -> None:
-        if self._is_over:
-            return
-        self._waiter = self.loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None

@@ -45,17 +45,12 @@ def allow_long_lines() -> None:
     http11.MAX_LINE_LENGTH = MAX_LINE
 
 
-def encode_text(payload: bytes) -> bytes:
-    """Return the one unmasked text frame that carries UTF-8 `payload` (RFC 6455 section 5.2)."""
-    return _encode(0x81, payload)
+TEXT, BINARY = 0x81, 0x82
+"""The first byte of a frame that is a whole message."""
 
 
-def encode_binary(payload: bytes) -> bytes:
-    """Return the one unmasked binary frame that carries `payload` (RFC 6455 section 5.2)."""
-    return _encode(0x82, payload)
-
-
-def _encode(first: int, payload: bytes) -> bytes:
+def encode_frame(payload: bytes, first: int = TEXT) -> bytes:
+    """Return the one unmasked frame that carries a message: UTF-8 text, or bytes (RFC 6455 section 5.2)."""
     size = len(payload)
     if size < 126:
         return bytes((first, size)) + payload
@@ -87,7 +82,8 @@ class FrameWriter:
 
     def write(self, frame: bytes) -> None:
         """Write one whole encoded frame; after a close it is dropped. Never waits: look at `get_buffered()` before."""
-        if self.is_open:
+        protocol = self._protocol
+        if protocol.handshake_complete and not protocol.close_sent and not self._is_closing():
             self._write(frame)
 
     @property
