@@ -8,6 +8,10 @@ SUBJECTS = [
     Subject("bff_aggregator.cache.single_flight", ["tests/aggregator/cache/test_single_flight.py"]),
     Subject("bff_aggregator.backend.priority", ["tests/aggregator/backend/test_priority.py"]),
     Subject(
+        "bff_aggregator.cache.leased_fill",
+        ["tests/aggregator/cache/test_loader.py", "tests/aggregator/charts/test_chunk_cache.py"],
+    ),
+    Subject(
         "bff_aggregator.cache.loader",
         ["tests/aggregator/cache/test_loader.py", "tests/aggregator/charts/test_chunk_cache.py"],
     ),

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import pytest
 from prometheus_client import CollectorRegistry
 
-from bff_aggregator.cache.entry import FillResult, Scope, make_entry, pack_entry, unpack_entry
+from bff_aggregator.cache.entry import Entry, FillResult, Scope, make_entry, pack_entry, unpack_entry
 from bff_aggregator.cache.loader import Loaded, Loader
 from bff_aggregator.cache.metrics import CacheMetrics
 from bff_aggregator.cache.redis_tier import RedisClient, RedisTier
-from bff_aggregator.cache.store import Memory, Store
+from bff_aggregator.cache.store import Memory, PurgeEpoch, Store
 from bff_shared.errors import BackendTimeout, BackendUnavailable, NotFound
 
 SCOPE = Scope("chart", "AAPL", "somebody")
@@ -47,7 +47,7 @@ class Bench:
 
     async def settle(self) -> None:
         """Let flights in the background end."""
-        while self.loader._tasks:
+        while len(self.loader._fills) or len(self.loader._filler._writes):
             await asyncio.sleep(0)
 
 
@@ -71,6 +71,26 @@ async def test_stale_entry_is_refreshed_and_the_fresh_one_served_without_redis_a
     await bench.settle()
     assert bench.calls == 2
     assert (await bench.load()).entries["a"].value == b"2"
+
+
+@pytest.mark.parametrize("redis_has_it", [False, True])
+async def test_stale_entry_is_served_at_once_while_its_refresh_is_under_way(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, redis_has_it: bool
+) -> None:
+    async def get_shared(scope: Scope, keys: Sequence[str], epoch: PurgeEpoch) -> tuple[dict[str, Entry], PurgeEpoch]:
+        return bench.store.get_local(scope, keys) if redis_has_it else {}, epoch
+
+    monkeypatch.setattr(bench.store, "get_shared", get_shared)
+    await bench.load()
+    bench.now += 120
+    bench.gate.clear()
+    await bench.load()
+    async with asyncio.timeout(2):
+        loaded = await bench.load(seconds=60)
+    assert (loaded.entries["a"].value, loaded.stale, loaded.hits) == (b"1", 1, 1)
+    bench.gate.set()
+    await bench.settle()
+    assert bench.calls == 2
 
 
 async def test_expired_entry_stands_in_for_a_failed_backend_and_says_so(bench: Bench) -> None:
@@ -166,7 +186,7 @@ async def test_what_nobody_waits_for_comes_after_the_answer(bench: Bench, monkey
         shared.set()
 
     monkeypatch.setattr(bench.store, "put_shared", share)
-    monkeypatch.setattr("bff_aggregator.cache.loader.SHARE_DELAY_SECONDS", 60.0)
+    monkeypatch.setattr("bff_aggregator.cache.leased_fill.SHARE_DELAY_SECONDS", 60.0)
     with bench.loader.answering():
         await bench.load()
         with bench.loader.answering():
@@ -179,7 +199,7 @@ async def test_what_nobody_waits_for_comes_after_the_answer(bench: Bench, monkey
 
 
 async def test_what_nobody_waits_for_does_not_wait_for_ever(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bff_aggregator.cache.loader.SHARE_DELAY_SECONDS", 0.001)
+    monkeypatch.setattr("bff_aggregator.cache.leased_fill.SHARE_DELAY_SECONDS", 0.001)
     with bench.loader.answering():
         await bench.load()
         async with asyncio.timeout(5):

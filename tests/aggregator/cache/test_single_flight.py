@@ -38,6 +38,29 @@ async def test_those_who_want_the_same_share_one_flight() -> None:
     assert await again.task == 2
 
 
+async def test_flight_of_several_keys_is_found_under_each_until_it_ends() -> None:
+    flights, work = SingleFlight[int](Clock()), Work()
+    flight = flights.begin(["a", "b"], work)
+    assert flights.get("a") is flights.get("b") is flight
+    assert repr(flight) == "<Flight 'a' and 1 more, under way, 0 holders>"
+    work.end.set()
+    assert await flight.task == 1
+    assert (flights.get("a"), flights.get("b"), len(flights)) == (None, None, 0)
+
+
+async def test_forgotten_flight_goes_on_for_those_who_have_it_and_its_end_takes_no_newer_one_along() -> None:
+    flights, work = SingleFlight[int](Clock()), Work()
+    old = flights.begin(["a", "b"], work)
+    flights.forget(lambda key: key == "a")
+    assert (flights.get("a"), flights.get("b")) == (None, old)
+    again = Work()
+    new = flights.begin(["a"], again)
+    work.end.set()
+    assert await old.task == 1
+    assert flights.get("a") is new
+    await flights.aclose()
+
+
 async def test_flight_that_began_too_early_is_not_joined() -> None:
     clock = Clock()
     flights, work = SingleFlight[int](clock), Work()

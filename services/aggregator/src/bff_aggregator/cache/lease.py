@@ -8,7 +8,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,6 +19,7 @@ from bff_aggregator.cache.store import Lease, PurgeEpoch, Store
 log = logging.getLogger(__name__)
 LEASE_SECONDS: Final = 10.0
 POLL, LONGEST_POLL = 0.01, 0.05
+"""Seconds between two looks at another process's lease."""
 
 
 @dataclass(eq=False, slots=True)
@@ -28,6 +29,15 @@ class _Held:
     ours: asyncio.Future[bool]
     epoch: PurgeEpoch
     holders: set[object] = field(default_factory=set)
+
+
+async def polls(until: float, monotonic: Callable[[], float] = time.monotonic) -> AsyncIterator[None]:
+    """Yield now and then until a time (monotonic seconds), to look whether another process has given up a lease."""
+    pause = POLL
+    while monotonic() < until:
+        await asyncio.sleep(pause)
+        yield
+        pause = min(LONGEST_POLL, pause * 1.5)
 
 
 class Leases:
@@ -70,10 +80,10 @@ class Leases:
     async def follow(self, scope: Scope, name: str, until: float) -> None:
         """Wait until another process has made a key or given it up, at most until a time (monotonic seconds)."""
         self._metrics.coalesced.labels(scope.namespace, "elsewhere").inc()
-        pause = POLL
-        while time.monotonic() < until and await self._store.leased(scope, (name,)):
-            await asyncio.sleep(pause)
-            pause = min(LONGEST_POLL, pause * 1.5)
+        if await self._store.leased(scope, (name,)):
+            async for _ in polls(until):
+                if not await self._store.leased(scope, (name,)):
+                    break
 
     async def _ask(self, scope: Scope, names: Sequence[str]) -> None:
         """Find out which of the keys are ours; the others are not held."""

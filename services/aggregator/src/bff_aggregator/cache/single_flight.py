@@ -4,7 +4,7 @@ import asyncio
 import functools
 import logging
 import math
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -16,12 +16,18 @@ T = TypeVar("T")
 
 @dataclass(eq=False, slots=True)
 class Flight(Generic[T]):
-    """One piece of work under way. `began` is when, in seconds since the Unix epoch; `holders` are who wants it."""
+    """Work under way for one key or several. `began` is Unix seconds; `holders` are who wants it."""
 
-    key: Any
+    keys: tuple[Any, ...]
     task: asyncio.Task[T]
     began: float
     holders: set[object] = field(default_factory=set)
+
+    def __repr__(self) -> str:
+        """Say what it is for and where it stands."""
+        more = f" and {len(self.keys) - 1} more" if len(self.keys) > 1 else ""
+        state = "landed" if self.task.done() else "under way"
+        return f"<Flight {self.keys[0]!r}{more}, {state}, {len(self.holders)} holders>"
 
     def result(self) -> T:
         """Return what came of it, or raise it; raises BackendTimeout while it is under way."""
@@ -32,6 +38,8 @@ class Flight(Generic[T]):
 
 class SingleFlight(Generic[T]):
     """At most one flight per key at a time, unless a newer one is asked for; `aclose` ends what is still under way.
+
+    Cancelling who waits for a flight (with `asyncio.wait`) does not cancel it; `release` does, once nobody holds it.
 
     A flight can be joined for `joinable` seconds: one that hangs for longer may never end, and must not take along
     everybody who comes after. One that has landed can be joined for as long as somebody holds it, however long ago it
@@ -56,15 +64,34 @@ class SingleFlight(Generic[T]):
 
         One that began before `not_before` will not do: another is begun.
         """
-        flight, began = self._latest.get(key), self._clock()
-        if flight is not None and self._can_be_joined(flight, began, not_before):
+        flight = self._latest.get(key)
+        if flight is not None and self._can_be_joined(flight, self._clock(), not_before):
             flight.holders.add(holder)
             return flight, False
-        task = asyncio.create_task(start())
-        flight = self._latest[key] = Flight(key, task, began, {holder})
+        return self.begin((key,), start, holder), True
+
+    def get(self, key: Any) -> Flight[T] | None:
+        """Return the flight of `key`, if one is under way."""
+        return self._latest.get(key)
+
+    def begin(
+        self, keys: Sequence[Any], start: Callable[[], Coroutine[Any, Any, T]], holder: object | None = None
+    ) -> Flight[T]:
+        """Begin a flight for several keys at once, whatever is under way for them.
+
+        Without a `holder` it belongs to nobody: it goes on however many of those who wait for it are gone.
+        """
+        task = asyncio.create_task(start(), name="flight")
+        flight = Flight(tuple(keys), task, self._clock(), set() if holder is None else {holder})
+        self._latest |= dict.fromkeys(flight.keys, flight)
         self._all.add(task)
         task.add_done_callback(functools.partial(self._end, flight))
-        return flight, True
+        return flight
+
+    def forget(self, match: Callable[[Any], bool]) -> None:
+        """Let nobody join the flights of the keys that `match` is true of; they go on for those who have."""
+        for key in [key for key in self._latest if match(key)]:
+            del self._latest[key]
 
     def release(self, flight: Flight[T], holder: object) -> None:
         """Want a flight no longer; one that nobody holds is cancelled, or forgotten when it has landed."""
@@ -75,6 +102,14 @@ class SingleFlight(Generic[T]):
             self._forget(flight)
         else:
             flight.task.cancel()
+
+    def __len__(self) -> int:
+        """Return how many are under way."""
+        return len(self._all)
+
+    def __repr__(self) -> str:
+        """Say how much is under way."""
+        return f"<SingleFlight {len(self._all)} under way, {len(self._latest)} keys to be joined>"
 
     async def aclose(self) -> None:
         """Cancel every flight, and wait until they have ended."""
@@ -96,8 +131,9 @@ class SingleFlight(Generic[T]):
             self._forget(flight)
 
     def _forget(self, flight: Flight[T]) -> None:
-        if self._latest.get(flight.key) is flight:
-            del self._latest[flight.key]
+        for key in flight.keys:
+            if self._latest.get(key) is flight:
+                del self._latest[key]
 
 
 class BackgroundTasks:

@@ -281,17 +281,17 @@ class RunService:
             return flight.task.result()
         follower = replace(request, held=[])
         flight.holders.add(follower)
-        self._leases.share(request.cached.scope, flight.key[2], follower)
+        self._leases.share(request.cached.scope, flight.keys[0][2], follower)
         if not self._background.start(lambda: self._follow(follower, flight, snapshot)):
             self._flights.release(flight, follower)
             await self._leases.give_back(request.cached.scope, follower)
         error = BackendTimeout("the backend did not answer within the deadline")
-        return failed_part(flight.key[2], State.TIMEOUT, describe(error), flight.began, self._clock())
+        return failed_part(flight.keys[0][2], State.TIMEOUT, describe(error), flight.began, self._clock())
 
     def _start(self, request: Request, name: str, not_before: float) -> Flight[Part]:
         """Return the call that the request has for a part, or join or begin one; it is held until the request ends."""
         for held in request.held:
-            if held.key[2] == name and held.began >= not_before:
+            if held.keys[0][2] == name and held.began >= not_before:
                 return held
         user, run_id = request.user, request.run_id
         key = (user.principal, run_id, name)
