@@ -30,14 +30,14 @@ class StreamCounts:
 _HELP = {
     "frames": "Frames sent to viewers",
     "source_frames": "Source frames that those covered",
-    "bytes": "Bytes of frames sent",
+    "bytes": "Bytes of frames sent to viewers",
     "dropped": "Frames that slow viewers were spared",
-    "controls": "Controls obeyed",
+    "controls": "Controls carried out",
     "resumes": "Connections that resumed where an earlier one had ended",
     "imbalances": "Frames that did not continue where the one before ended: must stay 0",
     "upstream_connects": "Connections to the backend's stream",
-    "upstream_breaks": "Reads of the backend's stream that failed or broke off",
-    "malformed_frames": "Frames of the backend's that could not be read and were left out",
+    "upstream_breaks": "Passes over the backend's stream that failed or broke off",
+    "malformed_frames": "Malformed frames of the backend that were skipped",
 }
 
 
@@ -61,7 +61,7 @@ class StreamMetrics:
         self.log_bytes = gauge("bff_stream_log_bytes", "Bytes of all frame logs", registry, "livesum")
         self.waiting_ingesters = gauge(
             "bff_stream_readings_waiting",
-            "Runs that wait to be read, because their client reads many",
+            "Runs queued to be read, because their client address has as many read as it may",
             registry,
             "livesum",
         )

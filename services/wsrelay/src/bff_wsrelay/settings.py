@@ -84,7 +84,10 @@ class RelaySettings(Settings):
     log_linger: float = Field(60.0, ge=0, le=86_400, description="seconds a log is kept after its last viewer")
     log_share_seconds: Seconds = Field(600.0, description="seconds a finished log is shared through Redis")
     log_claim_seconds: float = Field(
-        15.0, ge=0, le=3600, description="longest wait for another relay that is reading the same run; 0: read it too"
+        15.0,
+        ge=0,
+        le=3600,
+        description="longest wait for another relay that is reading the same run; 0: do not wait",
     )
     log_recheck_seconds: float = Field(
         5.0, ge=0, le=86_400, description="seconds after which new viewers' credentials are judged by the backend again"
@@ -102,10 +105,13 @@ class RelaySettings(Settings):
         16, ge=1, le=100_000, description="runs read from the backend at once for one client address; others wait"
     )
     read_unwatched_seconds: float = Field(
-        3.0, ge=0, le=86_400, description="seconds after its last viewer until the reading of a run stops"
+        3.0, ge=0, le=86_400, description="seconds after its last viewer until a run is no longer read"
     )
     read_failure_seconds: float = Field(
-        10.0, ge=0, le=3600, description="seconds for which a run that could not be read is not read again"
+        10.0,
+        ge=0,
+        le=3600,
+        description="seconds for which a run that could not be read is not read again",
     )
     read_poll_seconds: Seconds = Field(1.0, description="seconds between two looks at a run that is not ready or grows")
 

@@ -11,12 +11,14 @@ class PassthroughMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.viewers = gauge("bff_door_viewers", "Viewers of the passthrough", registry, "livesum")
-        messages = Counter("bff_door_messages_total", "Messages passed on", ("to",), registry=registry)
+        messages = Counter("bff_door_messages_total", "Messages forwarded", ("to",), registry=registry)
         self.to_viewer, self.to_backend = messages.labels("viewer"), messages.labels("backend")
-        self.breaks = Counter("bff_door_breaks_total", "Broken connections to the backend", registry=registry)
-        self.skipped = Counter("bff_door_skipped_total", "Frames that viewers had already", registry=registry)
+        self.breaks = Counter("bff_door_breaks_total", "Upstream connections that broke", registry=registry)
+        self.skipped = Counter("bff_door_skipped_total", "Frames skipped because viewers had them", registry=registry)
         self.refused = Counter(
-            "bff_door_refused_total", "Viewers' messages not kept for an absent backend", registry=registry
+            "bff_door_refused_total",
+            "Viewers' messages not held for an absent backend",
+            registry=registry,
         )
         self.closes = Counter("bff_door_closes_total", "Ended streams by close code", ("code",), registry=registry)
 
