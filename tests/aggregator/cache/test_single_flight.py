@@ -3,6 +3,7 @@ import asyncio
 import pytest
 
 from bff_aggregator.cache.single_flight import BackgroundTasks, SingleFlight
+from bff_shared.errors import BackendTimeout
 
 
 class Clock:
@@ -95,6 +96,97 @@ async def test_flight_that_nobody_wants_any_more_is_cancelled() -> None:
         await flight.task
     assert flights.join("k", "c", work)[1] is True
     await flights.aclose()
+
+
+async def test_a_flight_that_has_landed_is_joined_while_somebody_holds_it_if_its_result_may_be_shared() -> None:
+    clock, work = Clock(), Work()
+    work.end.set()
+    flights = SingleFlight[int](clock, joinable=1.0, shareable=lambda number: number != 2)
+    first, _ = flights.join("k", "a", work)
+    await first.task
+    clock.now = 200.0
+    assert flights.join("k", "b", work) == (first, False)
+    flights.release(first, "a")
+    assert flights.join("k", "a", work) == (first, False)
+    for holder in "ab":
+        flights.release(first, holder)
+    second, begun = flights.join("k", "c", work)
+    assert (begun, await second.task) == (True, 2)
+    third, begun = flights.join("k", "d", work)  # the second one's result may not be shared
+    assert (begun, await third.task) == (True, 3)
+
+
+async def test_a_flight_that_lands_when_nobody_holds_it_is_forgotten() -> None:
+    work = Work()
+    flights = SingleFlight[int](Clock(), shareable=lambda _: True)
+    flight, _ = flights.join("k", "a", work)
+    await asyncio.sleep(0)
+    flight.holders.clear()
+    work.end.set()
+    await flight.task
+    assert flights.join("k", "b", work)[1] is True
+    await flights.aclose()
+
+
+@pytest.mark.parametrize("failure", [ValueError("no"), asyncio.CancelledError()])
+async def test_a_flight_that_failed_is_joined_by_nobody(failure: BaseException) -> None:
+    async def fail() -> int:
+        raise failure
+
+    flights = SingleFlight[int](Clock(), shareable=lambda _: True)
+    flight, _ = flights.join("k", "a", fail)
+    await asyncio.wait([flight.task])
+    with pytest.raises(type(failure)):
+        flight.result()
+    assert flights.join("k", "b", fail)[1] is True
+    await flights.aclose()
+
+
+async def test_a_result_is_a_time_out_until_there_is_one() -> None:
+    flights, work = SingleFlight[int](Clock()), Work()
+    flight, _ = flights.join("k", "a", work)
+    with pytest.raises(BackendTimeout):
+        flight.result()
+    work.end.set()
+    await flight.task
+    assert flight.result() == 1
+
+
+async def test_a_flight_is_joined_to_the_very_moment_that_is_allowed() -> None:
+    clock = Clock()
+    flights, work = SingleFlight[int](clock, joinable=1.0), Work()
+    flight, _ = flights.join("k", "a", work)
+    clock.now = 101.0
+    assert flights.join("k", "b", work, not_before=100.0) == (flight, False)
+    await flights.aclose()
+
+
+async def test_closing_ends_every_flight_and_waits_for_it() -> None:
+    ended = []
+
+    async def work() -> int:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            ended.append(1)
+        return 0
+
+    flights = SingleFlight[int](Clock())
+    for key in "ab":
+        flights.join(key, "a", work)
+    await asyncio.sleep(0)
+    await flights.aclose()
+    assert ended == [1, 1]
+
+
+async def test_nothing_is_kept_of_flights_that_have_ended() -> None:
+    flights, work = SingleFlight[int](Clock()), Work()
+    work.end.set()
+    flight, _ = flights.join("k", "a", work)
+    await flight.task
+    await asyncio.sleep(0)
+    assert (flights._latest, flights._all) == ({}, set())
 
 
 async def test_errands_are_bounded_and_end_with_their_owner() -> None:

@@ -201,6 +201,92 @@ def test_members_that_are_forgotten_are_not_kept_until_their_turn_would_have_com
     scheduler.close()
 
 
+def test_who_is_due_at_the_same_time_has_its_turn_in_the_order_in_which_it_came() -> None:
+    order: list[str] = []
+
+    class Named(Member):
+        def __init__(self, clock: Clock, name: str) -> None:
+            super().__init__(clock)
+            self._name = name
+
+        def on_due(self, now: float) -> float:
+            order.append(self._name)
+            return super().on_due(now)
+
+    clock = Clock()
+    begin(clock, *(Named(clock, name) for name in "abc"))
+    clock.run(3 * PERIOD + EARLY)
+    assert "".join(order) == "abc" * 4
+
+
+def test_a_member_that_is_scheduled_again_is_due_once() -> None:
+    clock = Clock()
+    scheduler, member = clock.scheduler(), Member(clock)
+    for _ in range(2):
+        scheduler.schedule(member, clock.now + 1)
+    assert repr(scheduler) == "<Scheduler members=1 next=1001.000>"
+    clock.run(1.0)
+    assert len(member.turns) == 1
+
+
+def test_a_member_that_wanted_no_further_turn_may_come_back() -> None:
+    class Once(Member):
+        def on_due(self, now: float) -> float:
+            super().on_due(now)
+            return float("inf")
+
+    clock = Clock()
+    scheduler, member = clock.scheduler(), Once(clock)
+    for count in (1, 2):
+        scheduler.schedule(member, clock.now + 1)
+        clock.run(2.0)
+        assert (len(member.turns), member.due_at, repr(scheduler)) == (
+            count,
+            float("inf"),
+            "<Scheduler members=0 next=inf>",
+        )
+
+
+def test_members_are_counted_without_those_that_were_forgotten() -> None:
+    clock = Clock()
+    scheduler, members = clock.scheduler(), [Member(clock) for _ in range(10)]
+    for number, member in enumerate(members):
+        scheduler.schedule(member, clock.now + 1 + number)
+    for member in members[:2]:
+        scheduler.cancel(member)
+        scheduler.cancel(member)
+    assert repr(scheduler) == "<Scheduler members=8 next=1001.000>"
+    clock.run(1.5)
+    assert repr(scheduler) == "<Scheduler members=8 next=1002.000>"
+    clock.run(1.0)
+    assert repr(scheduler) == "<Scheduler members=8 next=1003.000>"
+    for member in members[2:7]:
+        scheduler.cancel(member)
+    assert repr(scheduler) == "<Scheduler members=3 next=1003.000>"
+
+
+def test_turns_come_when_they_are_due_after_most_members_were_forgotten() -> None:
+    clock = Clock()
+    scheduler = clock.scheduler()
+    members = {due: Member(clock) for due in (1, 9, 2, 10, 11, 3, 4)}  # forgetting four leaves 9, 2, 3 in this order
+    for due, member in members.items():
+        scheduler.schedule(member, clock.now + due)
+    for due in (1, 10, 11, 4):
+        scheduler.cancel(members[due])
+    clock.run(3.0)
+    assert [members[due].turns[0] for due in (2, 3)] == [1002.0, 1003.0]
+
+
+def test_a_closed_timer_holds_neither_the_loop_nor_members() -> None:
+    clock = Clock()
+    scheduler = clock.scheduler()
+    scheduler.close()
+    scheduler.schedule(Member(clock), clock.now + 1)
+    scheduler.close()
+    assert all(timer.is_cancelled for timer in clock.timers)
+    assert repr(scheduler).startswith("<Scheduler members=0 ")
+
+
 async def test_it_runs_on_a_real_loop() -> None:
     clock = Clock(now=0.0)
     scheduler, member = Scheduler(asyncio.get_running_loop()), Member(clock)
