@@ -79,13 +79,13 @@ def main() -> int:
     for name in WARM:
         importlib.import_module(name)
     reasons = tomllib.loads(REASONS.read_text())
-    unexplained = 0
+    unexplained, commit = 0, _commit()
     for subject in (known[module] for module in chosen.modules or known):
         indices = _chosen(subject, chosen.sample, chosen.seed)
         result = _examine(subject, indices, chosen.workers, reasons.get(subject.module, {}))
         unexplained += sum(each.name not in reasons.get(subject.module, {}) for each in result.survivors)
         if chosen.write:
-            PAGE.write_text(updated(PAGE.read_text(), list(known), [result], reasons, _commit()))
+            PAGE.write_text(updated(PAGE.read_text(), list(known), [result], reasons, commit))
     return 1 if unexplained else 0
 
 

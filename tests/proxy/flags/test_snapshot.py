@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bff_proxy.flags.definitions import parse
+from bff_proxy.flags.definitions import KEYS, parse
 from bff_proxy.flags.overrides import Change, Entry, Stored, layered, pack, unpack_entry
-from bff_proxy.flags.snapshot import FlagSet
+from bff_proxy.flags.snapshot import FlagSet, nothing_defined
 from tests.support.flags import document, flag, percentage
 
 calm = settings(max_examples=50)
@@ -144,6 +144,17 @@ def test_revision_is_the_same_for_the_same_flags_and_differences_are_named() -> 
     assert after.differences(before) == ["bff"]
     assert flags(replace(CHANGE, reason="another")).differences(after) == ["bff"]
     assert after.differences(flags(CHANGE)) == []
+
+
+def test_revision_does_not_depend_on_the_order_of_the_file() -> None:
+    body = json.loads(document())
+    turned = {"flags": dict(reversed([(key, dict(reversed(value.items()))) for key, value in body["flags"].items()]))}
+    assert FlagSet(parse(json.dumps(turned).encode()), {}).revision == flags().revision
+
+
+def test_a_process_that_has_read_no_file_has_every_flag_off() -> None:
+    found = nothing_defined()
+    assert [found.evaluate(key, {}).value for key in KEYS] == [False] * 4
 
 
 @calm

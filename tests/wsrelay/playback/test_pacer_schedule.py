@@ -148,12 +148,12 @@ def test_play_while_playing_changes_nothing() -> None:
 def test_a_pause_before_play_and_after_the_end_changes_nothing() -> None:
     pacer = Pacer(log(10))
     pacer.pause()
-    assert pacer.state == "idle"
+    assert (pacer.state, pacer.due) == ("idle", NEVER)
     pacer.play(0.0)
     while pacer.state == "playing":
         pacer.advance(pacer.due, room=True)
     pacer.pause()
-    assert pacer.state == "ended"
+    assert (pacer.state, pacer.due) == ("ended", NEVER)
 
 
 def test_the_end_is_told_once_and_right_after_a_last_frame_that_is_not_whole() -> None:
