@@ -38,6 +38,13 @@ def test_every_component_is_reached_from_the_apps_state() -> None:
     assert "\n" not in repr(state.upstream)
 
 
+def test_long_lived_components_say_in_one_line_where_they_stand() -> None:
+    state = create_app(AggregatorSettings(backend_url="http://127.0.0.1:9")).state
+    assert repr(state.store) == "<Store 0 entries, 0 bytes in memory, without Redis>"
+    assert repr(state.loader) == "<Loader 0 look-ups and 0 fills under way>"
+    assert repr(state.runs) == "<RunService 0 looks, 0 parts under way, 0 tasks behind them>"
+
+
 async def test_debug_logging_tells_what_goes_in_and_out_of_each_layer(
     start_aggregator: StartAggregator, demo: Demo, caplog: pytest.LogCaptureFixture
 ) -> None:

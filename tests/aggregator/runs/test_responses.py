@@ -149,8 +149,8 @@ async def test_computed_figures_equal_an_independent_computation(demo: Any, star
 async def test_fifty_who_ask_at_once_cost_as_much_as_one(
     demo: Any, start_aggregator: StartAggregator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("SNAPSHOT_JOINABLE", "PART_JOINABLE"):
-        monkeypatch.setattr(f"bff_aggregator.runs.service.{name}", 30.0)
+    for name in ("snapshots.JOINABLE", "service.PART_JOINABLE"):
+        monkeypatch.setattr(f"bff_aggregator.runs.{name}", 30.0)
     client = await start_aggregator(backend_url=demo.url, run_timeout=30)
     path = f"/api/v1/runs/{small(demo)}/complete"
     demo.forget()

@@ -40,6 +40,11 @@ class PriorityLimiter:
     def __init__(self, priorities: Sequence[PriorityClass], crowd: int = CROWD) -> None:
         self._priorities, self._crowd = priorities, crowd
 
+    def __repr__(self) -> str:
+        """Say how many calls each priority has under way, of how many, and how many wait."""
+        states = (f"{each.active}/{each.width} +{len(each.waiters)}" for each in self._priorities)
+        return f"<PriorityLimiter {', '.join(states)}>"
+
     @asynccontextmanager
     async def enter(self, number: int) -> AsyncIterator[None]:
         """Wait for admission at a priority, and count as one of its calls for as long as the block lasts."""

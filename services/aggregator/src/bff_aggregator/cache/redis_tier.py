@@ -73,6 +73,13 @@ class RedisClient:
         self._aside_until = -1.0
         self._pause = BYPASS
 
+    def __repr__(self) -> str:
+        """Say whether it is in use; the address, which may hold a password, is not said."""
+        if not self._url:
+            return "<RedisClient, not configured>"
+        aside = self._aside_until - self._clock()
+        return f"<RedisClient, left alone for {aside:.1f} s>" if aside > 0 else "<RedisClient, in use>"
+
     @property
     def is_usable(self) -> bool:
         """Whether a command would be tried now."""

@@ -70,6 +70,11 @@ class Store:
         metrics.memory_bytes.set_function(lambda: memory.size)
         metrics.memory_entries.set_function(lambda: len(memory))
 
+    def __repr__(self) -> str:
+        """Say what it has, and whether Redis is in use."""
+        redis = "with Redis" if self._remote.is_usable else "without Redis"
+        return f"<Store {len(self._memory)} entries, {self._memory.size} bytes in memory, {redis}>"
+
     def on_purge(self, hook: Callable[[str, str], None]) -> None:
         """Call `hook(namespace, subject)` after each purge, by whichever process."""
         self._on_purge.append(hook)

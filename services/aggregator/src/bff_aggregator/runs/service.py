@@ -4,18 +4,19 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from bff_aggregator.backend.part import ASKED, PARTS, RUN, Part, State, failed_part, skipped_part
-from bff_aggregator.backend.refusal import BackendRefusal
 from bff_aggregator.backend.run_calls import RunSource, User, describe
 from bff_aggregator.cache.lease import Leases
 from bff_aggregator.cache.single_flight import BackgroundTasks, Flight, SingleFlight
 from bff_aggregator.runs import revision
+from bff_aggregator.runs.load_request import Request
 from bff_aggregator.runs.metrics import RunMetrics
 from bff_aggregator.runs.revision import RunBundle, RunSnapshot
-from bff_aggregator.runs.run_cache import CachedRun, RunCache
-from bff_shared.errors import BackendTimeout, BffError, Internal, RunNotFound
+from bff_aggregator.runs.run_cache import RunCache
+from bff_aggregator.runs.snapshots import RunSnapshots
+from bff_shared.errors import BackendTimeout
 
 log = logging.getLogger(__name__)
 LEAD = 0.01
@@ -23,37 +24,8 @@ MARGIN = 0.04
 ROUNDS = 4
 LATE = 256
 BEHIND = 0.02
-SNAPSHOT_JOINABLE, PART_JOINABLE = 0.5, 5.0
+PART_JOINABLE = 5.0
 """Seconds for which a call under way can be joined; for half of the time that it may take, it does not hang yet."""
-
-
-@dataclass(eq=False, slots=True)
-class Request:
-    """One request: whose it is, until when (monotonic seconds) it may take, what it holds and the calls it began.
-
-    `cached` is what the cache had when it came, `acquiring` ends with the parts that another process is reading.
-    """
-
-    user: User
-    run_id: str
-    cached: CachedRun
-    wanted: Sequence[str]
-    deadline: float
-    seen: RunSnapshot | None
-    calls: int = 0
-    acquiring: asyncio.Task[set[str]] | None = None
-    held: list[Flight[Part]] = field(default_factory=list)
-
-    def left(self) -> float:
-        """Return the seconds that remain."""
-        return max(0.0, self.deadline - time.monotonic())
-
-    async def theirs(self) -> set[str]:
-        """Return the parts that another process is reading, once that is agreed on."""
-        if self.acquiring is None:
-            return set()
-        await asyncio.wait((self.acquiring,))
-        return self.acquiring.result()
 
 
 class RunService:
@@ -73,10 +45,15 @@ class RunService:
     ) -> None:
         """Take a clock in seconds since the Unix epoch."""
         self._source, self._cache, self._leases, self._metrics, self._clock = source, cache, leases, metrics, clock
-        self._snapshots: SingleFlight[RunSnapshot] = SingleFlight(clock, SNAPSHOT_JOINABLE)
         # A part that has come is there for everybody from then on, though it is kept only with the last one.
         self._flights: SingleFlight[Part] = SingleFlight(clock, PART_JOINABLE, lambda part: part.final)
         self._background = BackgroundTasks(LATE)
+        self._snapshots = RunSnapshots(source, cache, self._background, clock)
+
+    def __repr__(self) -> str:
+        """Say how much is under way."""
+        looks, later = len(self._snapshots), len(self._background)
+        return f"<RunService {looks} looks, {len(self._flights)} parts under way, {later} tasks behind them>"
 
     async def aclose(self) -> None:
         """End all calls, errands and writes."""
@@ -152,7 +129,7 @@ class RunService:
             on_snapshot(snapshot)
         for _ in range(ROUNDS):
             parts = await self._collect(request, snapshot)
-            later = await self._confirm(request, snapshot, parts)
+            later = await self._snapshots.confirm(request, snapshot, parts)
             if later is None:
                 break
             if later.revision == snapshot.revision:
@@ -169,8 +146,8 @@ class RunService:
         if known is not None and self._clock() - known.at < revision.snapshot_lifetime(known):
             return replace(known, source="cache")
         if known is not None and not known.finished:
-            return await self._look(request, known)
-        task = asyncio.create_task(self._look(request, known))
+            return await self._snapshots.look(request, known)
+        task = asyncio.create_task(self._snapshots.look(request, known))
         task.add_done_callback(_retrieve)
         try:
             if not (await asyncio.wait((task,), timeout=LEAD))[0]:
@@ -187,45 +164,6 @@ class RunService:
             part = None if known is None else request.cached.part(name, known.revision)
             if name not in theirs and (part is None or self._clock() >= part.fresh_until):
                 self._start(request, name, 0.0)
-
-    async def _look(self, request: Request, fallback: RunSnapshot | None, not_before: float = 0.0) -> RunSnapshot:
-        """Look at the run; if that fails for the backend's reasons, return the fallback, marked."""
-        key = (request.user.principal, request.run_id)
-        flight, begun = self._snapshots.join(key, request, lambda: self._sight(request), not_before)
-        request.calls += begun
-        try:
-            await asyncio.wait((flight.task,), timeout=request.left())
-            return flight.result()
-        except RunNotFound:
-            raise
-        except BffError as error:
-            if fallback is None:
-                raise
-            return replace(fallback, source="cache", error=describe(error))
-        except BackendRefusal:
-            raise
-        except Exception:
-            if fallback is None:
-                raise
-            log.exception("a look at a run failed", extra={"run_id": request.run_id})
-            return replace(fallback, source="cache", error=describe(Internal("the service failed to look at the run")))
-        finally:
-            if flight.task.done() or not self._background.start(lambda: _ended(flight)):
-                self._snapshots.release(flight, request)
-
-    async def _sight(self, request: Request) -> RunSnapshot:
-        """Look at the run now, and keep what is seen; a run that is gone or forbidden is forgotten."""
-        try:
-            run = await self._source.fetch_run(request.user, request.run_id)
-        except (RunNotFound, BackendRefusal):
-            await self._cache.forget(request.cached)
-            raise
-        # Another request may have seen it since this one looked at the cache: a later `since` would shut out its parts.
-        before = self._cache.newest_snapshot(request.cached) or request.seen
-        snapshot = revision.take_snapshot(run, before, self._clock())
-        request.seen = snapshot
-        self._cache.keep_snapshot(request.cached, snapshot)
-        return snapshot
 
     async def _collect(self, request: Request, snapshot: RunSnapshot) -> list[Part]:
         """Return the wanted parts of the snapshot's revision, from the cache or from the backend."""
@@ -302,18 +240,6 @@ class RunService:
         request.held.append(flight)
         return flight
 
-    async def _confirm(self, request: Request, snapshot: RunSnapshot, parts: Sequence[Part]) -> RunSnapshot | None:
-        """Return a snapshot from after the parts came, None if none is to be had. A run that is over needs none."""
-        came = [part.at for part in parts if part.source == "backend" and part.state is State.OK]
-        if snapshot.finished or not came:
-            return snapshot
-        try:
-            return await self._look(request, None, max(came))
-        except RunNotFound:
-            raise
-        except BffError:
-            return None
-
     def _keep(self, request: Request, part: Part, snapshot: RunSnapshot) -> None:
         """Keep a part that has just come from the backend."""
         if not part.final or part.source != "backend":
@@ -329,7 +255,7 @@ class RunService:
             await asyncio.wait((flight.task,))
             part = flight.task.result()
             request.deadline = time.monotonic() + 1.0
-            later = await self._confirm(request, snapshot, [part])
+            later = await self._snapshots.confirm(request, snapshot, [part])
             if later is not None and later.revision == snapshot.revision:
                 self._keep(request, part, snapshot)
                 self._metrics.late.labels(part.name).inc(part.final)
@@ -342,11 +268,6 @@ def _retrieve(task: asyncio.Task[RunSnapshot]) -> None:
     """Take note of a failure that the request, gone before, does not wait for any more."""
     if not task.cancelled():
         task.exception()
-
-
-async def _ended(flight: Flight[RunSnapshot]) -> None:
-    """Wait for a look that its request does not wait for any more; it keeps what it sees by itself."""
-    await asyncio.wait((flight.task,))
 
 
 def _doubtful(part: Part) -> Part:
