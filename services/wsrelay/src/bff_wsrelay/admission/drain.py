@@ -44,7 +44,10 @@ class Drain:
             self._open.discard(connection)
 
     async def run(self) -> None:
-        """Drain every open connection, spread over time so that clients do not return all at once."""
+        """Drain every open connection, over `spread` seconds so that clients do not return all at once.
+
+        Once cancelled, those not drained yet stay open; nobody is admitted any more either way.
+        """
         self.started = True
         loop, connections = asyncio.get_running_loop(), list(self._open)
         begun, share = loop.time(), self._spread / max(1, len(connections))

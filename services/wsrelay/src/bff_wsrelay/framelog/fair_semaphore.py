@@ -43,7 +43,7 @@ class FairSemaphore:
         try:
             await future
         except asyncio.CancelledError:
-            if not future.cancelled():  # the slot had been handed over in the same moment
+            if not future.cancelled():  # the slot was handed over in the same moment
                 self.release(client)
             raise
 
@@ -58,7 +58,7 @@ class FairSemaphore:
 
     @asynccontextmanager
     async def slot(self, client: str) -> AsyncIterator[None]:
-        """Hold a slot as long as the context lasts."""
+        """Hold a slot as long as the context lasts; entering waits for one."""
         await self.acquire(client)
         try:
             yield
@@ -85,3 +85,34 @@ class FairSemaphore:
                 del self._waiting[client]
             if not self._held[client]:
                 del self._held[client]
+
+
+class TimedSlot:
+    """One slot of a semaphore, released by itself `seconds` after it was taken, so that it never blocks others."""
+
+    def __init__(self, semaphore: FairSemaphore, seconds: float) -> None:
+        self._semaphore, self._seconds = semaphore, seconds
+        self._client = ""
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Return whether the slot is held now."""
+        return self._timer is not None
+
+    def is_free(self, client: str) -> bool:
+        """Return whether a client need not wait for it."""
+        return self._semaphore.is_free(client)
+
+    async def acquire(self, client: str) -> None:
+        """Take a slot for a client, waiting for one. Cancellation takes none."""
+        await self._semaphore.acquire(client)
+        self._client = client
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self.release)
+
+    def release(self) -> None:
+        """Give the slot back, if it is held."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._semaphore.release(self._client)

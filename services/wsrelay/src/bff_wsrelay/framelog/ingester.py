@@ -12,7 +12,7 @@ from bff_shared.errors import Busy, UpstreamError
 from bff_shared.http.headers import Header
 from bff_shared.upstream.client import Upstream
 from bff_wsrelay.framelog.failures import Failure, FailureReason, failure_of_status
-from bff_wsrelay.framelog.fair_semaphore import FairSemaphore
+from bff_wsrelay.framelog.fair_semaphore import FairSemaphore, TimedSlot
 from bff_wsrelay.framelog.frame import parse_frame
 from bff_wsrelay.framelog.frame_log import LogFull
 from bff_wsrelay.framelog.lease import Lease
@@ -88,12 +88,10 @@ class Ingester:
         self._lease = Lease(resources.store, topic, credentials, self._settings.log_claim_seconds)
         self._topic, self._client, self._counts = topic, client, resources.counts
         self._run = RunClient(topic.run_id, credentials, resources.upstream, resources.connector)
-        self._slots, self._turns = resources.slots, resources.turns
+        self._slot, self._turns = TimedSlot(resources.slots, READING_SECONDS), resources.turns
         self._on_growth = on_growth
         self._backoff, self._breaks = Backoff(REPLAY_SCHEDULE), BreakCounter()
         self._replay: ReplayPass | None = None
-        self._slot_client = ""
-        self._resting: asyncio.TimerHandle | None = None
         self._errors = self._max_malformed = 0
         self._checked_end = -1
         self.detail_known = asyncio.Event()
@@ -101,7 +99,7 @@ class Ingester:
     def __repr__(self) -> str:
         """Return the topic, whether a slot is held, and how far the present pass has come."""
         position = self._replay.position if self._replay is not None else None
-        return f"<Ingester of {self._topic!r} slot={self._resting is not None} position={position}>"
+        return f"<Ingester of {self._topic!r} slot={self._slot.is_held} position={position}>"
 
     async def run(self) -> None:
         """Read until the run's end is known, or it is certain that it cannot be read; the topic says which.
@@ -126,7 +124,7 @@ class Ingester:
             self._topic.fail(FailureReason("INTERNAL", "the relay failed to read the run", INTERNAL_ERROR))
         finally:
             self.detail_known.set()
-            self._release_slot()
+            self._slot.release()
             await self._lease.aclose()
 
     async def fetch_detail(self, seconds: float = DETAIL_SECONDS) -> bool:
@@ -152,7 +150,7 @@ class Ingester:
 
     async def _wait_for_room(self, busy: Busy) -> None:
         """Wait as long as this process has no room for a question, which says nothing about the backend or the run."""
-        self._release_slot()
+        self._slot.release()
         delay = max(self._settings.read_poll_seconds, busy.retry_after or 0.0)
         self._topic.enter("waiting", retry_ms=round(delay * 1000))
         await asyncio.sleep(delay)
@@ -170,19 +168,19 @@ class Ingester:
             log.debug("the run is read", extra={"run_id": topic.run_id, "known_frames": known})
             if await self._replay_once(finished=finished):
                 log.debug("the run was read to its end", extra={"run_id": topic.run_id, "frames": len(topic.log)})
-                self._release_slot()
+                self._slot.release()
                 await self._lease.offer()
                 return True
             if not finished:
-                self._release_slot()
+                self._slot.release()
                 await asyncio.sleep(self._settings.read_poll_seconds)
                 return False
         except _StreamError as error:
-            self._release_slot()
+            self._slot.release()
             await self._wait_until_ready(str(error), finished=finished)
             return False
         except (UpstreamError, Unreachable, UpstreamClosed, TimeoutError) as error:
-            self._release_slot()
+            self._slot.release()
             self._counts.upstream_breaks += 1
             log.info("the backend's stream broke off", extra={"run_id": topic.run_id, "reason": str(error)})
             if finished and await self._is_hopeless(error):
@@ -195,22 +193,14 @@ class Ingester:
         return False
 
     async def _take_slot(self) -> None:
-        """Wait until the client address may have another run read; `_rest` follows, by itself after a while."""
-        client = self._slot_client = self._client()
-        if not self._slots.is_free(client):
+        """Wait until the client address may have another run read."""
+        client = self._client()
+        if not self._slot.is_free(client):
             self._topic.enter("waiting", retry_ms=round(self._settings.read_poll_seconds * 1000))
-        await self._slots.acquire(client)
-        self._resting = asyncio.get_running_loop().call_later(READING_SECONDS, self._release_slot)
-
-    def _release_slot(self) -> None:
-        """Release the slot, so that another run of the client is read."""
-        if self._resting is not None:
-            self._resting.cancel()
-            self._resting = None
-            self._slots.release(self._slot_client)
+        await self._slot.acquire(client)
 
     async def _is_hopeless(self, error: Exception) -> bool:
-        """Return whether passes that break off at one frame have had the whole run. Raises Failure if they never will.
+        """Return whether passes that break off at one frame were complete. Raises Failure if none ever will be.
 
         The run's equity is the witness: where its last point is not later than the last frame, nothing was missing.
         """
@@ -267,7 +257,7 @@ class Ingester:
                     return self._finish_pass(replay, finished=finished)
             now = time.monotonic()
             if replay.position and now - silence.frame_at > CAUGHT_UP_SECONDS:
-                self._release_slot()
+                self._slot.release()
             # A run that begins late looks like one without frames, so it gets twice the time.
             quiet = self._settings.read_quiet_seconds * (1 if replay.position or replay.malformed else 2)
             if silence.means_end(now, quiet) and (finished or replay.position):

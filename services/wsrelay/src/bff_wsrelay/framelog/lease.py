@@ -59,7 +59,7 @@ class Lease:
             await asyncio.sleep(POLL)
 
     async def offer(self) -> None:
-        """Share the whole log."""
+        """Share the complete log. Redis failing is no failure of this; cancellation shares nothing."""
         if self._store is not None:
             await self._store.offer(*self._key, self._topic.log)
 

@@ -47,7 +47,7 @@ def renewed_epoch(epoch: str) -> str:
 def falls_short(last: int, curve_end: int | None, run_to: str | None) -> bool:
     """Return whether a pass that stopped at the time `last` lacks frames, by what the backend says of the run.
 
-    `curve_end` is the time of the last point of the run's equity, None if it has none or it is not to be had; then
+    `curve_end` is the time of the last point of the run's equity, None if it is unknown; then
     `run_to`, the date or time up to which the run was to go, has to do. Times in µs; without either nothing speaks
     against it.
     """

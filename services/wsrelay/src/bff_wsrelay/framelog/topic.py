@@ -3,7 +3,7 @@
 waiting ──frames──▶ live ──▶ finished
    ▲                 │ ▲
    └─ not ready yet  ▼ └── frames
-               reconnecting            any ──▶ failed (the backend refuses, or the run cannot be had)
+               reconnecting            any ──▶ failed (the backend refuses it, or cannot stream it)
 """
 
 from typing import Any, Literal, Protocol

@@ -33,7 +33,7 @@ class Schedulable(Fallible, Protocol):
         """Do what is due at `now`, monotonic time, and return the next due time (infinity for none)."""
 
     def prepare(self) -> None:
-        """Make ready what the next turn will need; called after everybody has had this one."""
+        """Prepare the next turn; called after every member that was due has run."""
 
 
 def run_turn(member: Fallible, turn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:

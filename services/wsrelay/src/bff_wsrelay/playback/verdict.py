@@ -29,6 +29,8 @@ class Verdict:
 
         Raises:
             Busy: too many handshakes wait, or the process drains.
+
+        Cancellation ends the wait only; the topic and its ingester are shared.
         """
         deadline = asyncio.timeout(self._seconds)
         pending = _Pending(deadline)

@@ -116,7 +116,10 @@ class UpstreamConnection(ClientConnection):
             raise UpstreamClosed(self.end)
 
     async def disconnect(self, close: Close) -> None:
-        """Close with this code; wait at most `CLOSE_SECONDS` for the backend's part of it, then drop the socket."""
+        """Close with this code, waiting at most `CLOSE_SECONDS` for the backend's close.
+
+        However it ends, cancellation included, the socket is gone.
+        """
         self._is_leaving = True
         self._messages.clear()
         self._resume()

@@ -2,7 +2,7 @@
 
 uvicorn parses all that one read brought, up to 256 KiB, which are 40,000 frames of control and more than 100 ms of the
 event loop. Here a turn ends after about `TURN_FRAMES` frames; the rest waits, unread where possible, until every other
-connection had a turn. Nothing is parsed before the response to the handshake, little after our close was sent, nothing
+connection got a turn. Nothing is parsed before the response to the handshake, little after our close was sent, nothing
 after a refusal.
 
 A pong is written when there is room for it. While there is none, only the most recent ping is remembered (RFC 6455

@@ -96,7 +96,7 @@ class FrameWriter:
         self._protocol.conn.max_message_size = size
 
     async def drain(self) -> None:
-        """Wait until the transport is not above its high-water mark any more, or nothing is written any more."""
+        """Wait until the transport is below its high-water mark, or the connection closes. Cancellation is safe."""
         await self._protocol.writable.wait()
 
     def limit_unsent(self, size: int) -> None:
