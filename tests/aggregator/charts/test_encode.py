@@ -88,6 +88,13 @@ def test_arrow_opens_with_pyarrow_and_polars(count: int, trades: bool) -> None:
     assert frame["timestamp"].dt.epoch("s").to_list() == given.t.tolist()
 
 
+def test_arrow_of_rows_that_lie_apart_in_memory_has_their_values() -> None:
+    given = bars(10).take(slice(1, None, 3))
+    table = pa.ipc.open_stream(encode(query(Format.ARROW), given, FACTS).body).read_all()
+    assert table["close"].to_pylist() == given.c.tolist()
+    assert table["volume"].to_pylist() == given.v.tolist()
+
+
 def test_digests_are_of_what_is_said_and_of_how_it_was_come_by() -> None:
     cold = Facts(3, 3, "1H", False, 1, 0, "backend", False, False, 1, 99.0)
     one, other = (encode(query(Format.ROWS), bars(3), facts) for facts in (FACTS, cold))
