@@ -27,6 +27,7 @@ from bench.lib.servers import TOKEN, Client, in_turns, median_ms, memory_mb, ser
 
 from bff_aggregator.backend import equity_reader
 from bff_aggregator.backend.part import Part, State, skipped_part
+from bff_aggregator.http.steps import finish
 from bff_aggregator.runs import downsample, encode, revision
 from bff_aggregator.runs.encode import Shape
 from bff_aggregator.runs.revision import RunBundle
@@ -227,7 +228,7 @@ def read_whole(text: bytes) -> None:
     part = Part("equity", State.OK, curve, count=len(curve))
     rest = {name: skipped_part(name) for name in ("metrics", "orders")}
     sighting = revision.take_snapshot({"run_id": "r", "status": "DONE"}, None, 0.0)
-    encode.encode_sections(RunBundle(sighting, {**rest, "equity": part}), Shape())
+    finish(encode.encode_sections(RunBundle(sighting, {**rest, "equity": part}), Shape()))
 
 
 def hold_ups(text: bytes, times: int) -> None:

@@ -15,8 +15,10 @@ import pytest
 from redis import RedisCluster
 
 from bff_aggregator.cache.entry import NO_GENERATION, Scope, pack_entry, unpack_entry
+from bff_aggregator.charts import chunk_codec
 from bff_aggregator.charts.query import ChartQuery
 from bff_aggregator.charts.timeframes import Timeframe
+from bff_aggregator.http import content_coding
 from bff_demo.options import Options
 from bff_demo.server import DemoServer
 from tests.aggregator.charts.test_chart_data import PATH, as_rows, direct, parameters, random_query
@@ -331,8 +333,8 @@ def chunks_in(look: "RedisCluster", symbol: str) -> list[bytes]:
 
 async def test_metrics_tell_what_the_cache_did(demo: Demo, start_aggregator: StartAggregator) -> None:
     client = await start_aggregator(backend_url=demo.url, **SETTINGS)
-    for _ in range(3):
-        await client.get(PATH, params=WEEK)
+    for target in ("10000", "5000", "10000"):
+        await client.get(PATH, params={**WEEK, "target_points": target})
     text = (await client.get("/metrics")).text
     assert 'bff_cache_misses_total{cache="chart"} 7.0' in text
     assert 'bff_cache_hits_total{cache="chart",layer="memory"} 7.0' in text
@@ -368,3 +370,39 @@ async def test_stale_chart_stands_in_for_a_failed_backend_and_is_marked(
     demo.faults()
     again = await other.get(PATH, params=WEEK)
     assert not again.json()["metadata"]["stale"]
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+async def test_hundred_who_ask_for_a_large_window_share_one_assembly_and_its_compressions(
+    demo: Demo, start_aggregator: StartAggregator, monkeypatch: pytest.MonkeyPatch, coding: str
+) -> None:
+    joins, compressed = list[object](), list[object]()
+    join, compress_steps = chunk_codec.join, content_coding.compress_steps
+
+    def counted(values: Any) -> Any:
+        joins.append(values)
+        return join(values)
+
+    def compressing(*arguments: Any, **more: Any) -> Any:
+        compressed.append(arguments)
+        return compress_steps(*arguments, **more)
+
+    monkeypatch.setattr(chunk_codec, "join", counted)
+    monkeypatch.setattr(content_coding, "compress_steps", compressing)
+    client = await start_aggregator(backend_url=demo.url, **SETTINGS)
+    window = {**WEEK, "from_date": "2024-04-01", "to_date": "2024-07-14", "target_points": "50000"}
+    headers = {"accept-encoding": coding}
+    answers = await asyncio.gather(*(client.get(PATH, params=window, headers=headers) for _ in range(20)))
+    later = [await client.get(PATH, params=window, headers=headers) for _ in range(3)]
+    assert {answer.status_code for answer in [*answers, *later]} == {200}
+    bars = answers[0].json()["bars"]
+    assert all(answer.json()["bars"] == bars for answer in [*answers, *later])
+    assert len(joins) == 1
+    # One for who asked the backend, one for who waited for the same bars, one for who came later.
+    assert len(compressed) <= (3 if coding == "gzip" else 0)
+    assert len({answer.content for answer in later}) == 1
+    assert later[0].json()["metadata"]["cache_hit"] is True
+    bodies: dict[str, set[bytes]] = {}
+    for answer in [*answers, *later]:
+        bodies.setdefault(answer.headers["etag"], set()).add(answer.content)
+    assert all(len(of_one_tag) == 1 for of_one_tag in bodies.values()), "a strong tag is of the very bytes"

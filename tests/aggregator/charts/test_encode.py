@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from bff_aggregator.backend.bars import Bars
-from bff_aggregator.charts.encode import Facts, encode
+from bff_aggregator.charts.encode import Facts, edition_of, encode
 from bff_aggregator.charts.query import ChartQuery, Format
 from bff_aggregator.charts.timeframes import Timeframe
 
@@ -28,11 +28,15 @@ def bars(count: int, *, trades: bool = False) -> Bars:
     return Bars(t, prices[0], prices[1], prices[2], prices[3], volume, volume // 3 if trades else None)
 
 
+def body(asked: ChartQuery, given: Bars) -> bytes:
+    return b"".join(encode(asked, given, FACTS).body(FACTS))
+
+
 @pytest.mark.parametrize("count", [0, 1, 500])
 @pytest.mark.parametrize("trades", [True, False])
 def test_rows_have_one_object_per_bar(count: int, trades: bool) -> None:
     given = bars(count, trades=trades)
-    document = json.loads(encode(query(Format.ROWS), given, FACTS).body)
+    document = json.loads(body(query(Format.ROWS), given))
     stamps = [datetime.fromtimestamp(t, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for t in given.t.tolist()]
     names = ["timestamp", "open", "high", "low", "close", "volume", *(["trades"] if trades else [])]
     values = [stamps, *(column.tolist() for column in given.columns[1:])]
@@ -44,7 +48,7 @@ def test_rows_have_one_object_per_bar(count: int, trades: bool) -> None:
 @pytest.mark.parametrize("count", [0, 3])
 def test_columns_are_what_chart_libraries_and_udf_take(count: int) -> None:
     given = bars(count)
-    document = orjson.loads(encode(query(Format.COLUMNS), given, FACTS).body)
+    document = orjson.loads(body(query(Format.COLUMNS), given))
     assert document["s"] == ("ok" if count else "no_data")
     assert {key: document[key] for key in "tohlcv"} == {
         key: column.tolist() for key, column in zip("tohlcv", given.columns, strict=True)
@@ -60,7 +64,7 @@ def test_columns_are_what_chart_libraries_and_udf_take(count: int) -> None:
 @pytest.mark.parametrize("count", [0, 1, 500])
 def test_points_are_what_lightweight_charts_takes(count: int) -> None:
     given = bars(count)
-    document = json.loads(encode(query(Format.POINTS), given, FACTS).body)
+    document = json.loads(body(query(Format.POINTS), given))
     t, o, h, low, c, v = (column.tolist() for column in given.columns)
     assert document["candles"] == [
         {"time": time, "open": first, "high": top, "low": bottom, "close": last}
@@ -74,14 +78,14 @@ def test_points_are_what_lightweight_charts_takes(count: int) -> None:
 @pytest.mark.parametrize("trades", [True, False])
 def test_arrow_opens_with_pyarrow_and_polars(count: int, trades: bool) -> None:
     given = bars(count, trades=trades)
-    body = encode(query(Format.ARROW), given, FACTS).body
-    table = pa.ipc.open_stream(body).read_all()
+    text = body(query(Format.ARROW), given)
+    table = pa.ipc.open_stream(text).read_all()
     table.validate(full=True)
     names = ["timestamp", "open", "high", "low", "close", "volume", *(["trades"] if trades else [])]
     assert table.column_names == names
     assert table.schema.field("timestamp").type == pa.timestamp("s", "UTC")
     assert orjson.loads(table.schema.metadata[b"bff"])["metadata"] == FACTS.metadata()
-    frame = pl.read_ipc_stream(io.BytesIO(body))
+    frame = pl.read_ipc_stream(io.BytesIO(text))
     for name, column in zip(names[1:], given.columns[1:], strict=True):
         assert table[name].to_pylist() == column.tolist()
         assert frame[name].to_list() == column.tolist()
@@ -99,7 +103,17 @@ def test_digests_are_of_what_is_said_and_of_how_it_was_come_by() -> None:
     cold = Facts(3, 3, "1H", False, 1, 0, "backend", False, False, 1, 99.0)
     one, other = (encode(query(Format.ROWS), bars(3), facts) for facts in (FACTS, cold))
     assert one.content == other.content
-    assert one.edition != other.edition
-    assert one == encode(query(Format.ROWS), bars(3), FACTS)
+    assert edition_of(FACTS) != edition_of(cold)
+    assert (one.text, one.content) == (other.text, other.content)
     for different in (encode(query(Format.COLUMNS), bars(3), FACTS), encode(query(Format.ROWS), bars(4), FACTS)):
         assert different.content != one.content
+
+
+@pytest.mark.parametrize("form", [Format.ROWS, Format.COLUMNS, Format.POINTS])
+def test_responses_that_came_about_differently_share_their_large_piece(form: Format) -> None:
+    made = encode(query(form), bars(3), FACTS)
+    cold = Facts(3, 3, "1H", False, 1, 0, "backend", False, False, 1, 99.0)
+    (one, _), (other, told) = made.body(cold.out_of_the_cache()), made.body(cold)
+    assert one is other
+    assert orjson.loads(other + told)["metadata"] == cold.metadata()
+    assert cold.out_of_the_cache().metadata()["cache_hit"] is True

@@ -30,12 +30,12 @@ def query(symbol: str = "AAPL", target: int = 1000) -> ChartQuery:
 
 
 def answer(body: bytes = b"{}", seconds: float = 1000.0) -> Representation:
-    return Representation(body, "c", "e", "application/json", NOW + seconds)
+    return Representation((body,), "c", "e", "application/json", NOW + seconds)
 
 
 def test_answer_is_the_owners_and_the_queries(clock: Clock) -> None:
     kept, mine = ResponseCache(100_000, clock), answer()
-    kept.put("me", query(), mine)
+    kept.put("me", query(), mine, kept.epoch)
     assert kept.get("me", query()) is mine
     assert kept.get("you", query()) is None
     assert kept.get("me", query(target=1001)) is None
@@ -43,8 +43,8 @@ def test_answer_is_the_owners_and_the_queries(clock: Clock) -> None:
 
 def test_answer_goes_shortly_before_its_time(clock: Clock) -> None:
     kept = ResponseCache(100_000, clock)
-    kept.put("me", query(), answer(seconds=100.0))
-    kept.put("me", query("SPY"), answer(seconds=1000.0))
+    kept.put("me", query(), answer(seconds=100.0), kept.epoch)
+    kept.put("me", query("SPY"), answer(seconds=1000.0), kept.epoch)
     clock.now = NOW + 89
     assert kept.get("me", query())
     clock.now = NOW + 91
@@ -59,20 +59,20 @@ def test_answer_goes_shortly_before_its_time(clock: Clock) -> None:
 def test_least_recently_used_answers_make_room(clock: Clock) -> None:
     kept = ResponseCache(5 * OVERHEAD, clock)
     for symbol in "ABCD":
-        kept.put("me", query(symbol), answer())
+        kept.put("me", query(symbol), answer(), kept.epoch)
     assert kept.get("me", query("A"))
-    kept.put("me", query("E"), answer())
+    kept.put("me", query("E"), answer(), kept.epoch)
     assert {symbol for symbol in "ABCDE" if kept.get("me", query(symbol))} == set("ACDE")
     assert kept.size <= 5 * OVERHEAD
-    kept.put("me", query("F"), answer(bytes(2 * OVERHEAD)))
+    kept.put("me", query("F"), answer(bytes(2 * OVERHEAD)), kept.epoch)
     assert kept.get("me", query("F")) is None
 
 
 def test_purge_is_of_a_symbol_for_all_owners(clock: Clock) -> None:
     kept = ResponseCache(100_000, clock)
     for owner in ("me", "you"):
-        kept.put(owner, query(), answer())
-        kept.put(owner, query("SPY"), answer())
+        kept.put(owner, query(), answer(), kept.epoch)
+        kept.put(owner, query("SPY"), answer(), kept.epoch)
     kept.purge("AAPL")
     assert [kept.get(owner, query()) for owner in ("me", "you")] == [None, None]
     assert len(kept) == 2
@@ -80,13 +80,48 @@ def test_purge_is_of_a_symbol_for_all_owners(clock: Clock) -> None:
     assert (len(kept), kept.size) == (0, 0)
 
 
-async def test_coding_is_made_once_and_described() -> None:
+def test_what_was_begun_before_a_purge_is_not_kept(clock: Clock) -> None:
+    kept = ResponseCache(100_000, clock)
+    kept.purge("AAPL")
+    kept.put("me", query(), answer(), 0)
+    assert len(kept) == 0
+    epoch = kept.epoch
+    kept.clear()
+    kept.put("me", query(), answer(), epoch)
+    assert len(kept) == 0
+
+
+def test_windows_seen_once_push_out_none_that_were_asked_for_again(clock: Clock) -> None:
+    kept = ResponseCache(5 * OVERHEAD, clock)
+    for symbol in "ABC":
+        kept.put("me", query(symbol), answer(), kept.epoch)
+    for target in range(100, 120):
+        kept.put("you", query(target=target), answer(), kept.epoch, again=False)
+    assert kept.get("you", query(target=119)) is None
+    assert all(kept.get("me", query(symbol)) for symbol in "ABC")
+
+
+def test_a_window_seen_once_is_kept_where_there_is_room(clock: Clock) -> None:
+    kept = ResponseCache(5 * OVERHEAD, clock)
+    kept.put("me", query(), answer(), kept.epoch, again=False)
+    assert kept.get("me", query())
+    for symbol in "BCD":
+        kept.put("me", query(symbol), answer(), kept.epoch, again=False)
+    assert kept.get("me", query()), "it was asked for again"
+
+
+def test_a_coded_body_is_kept_and_described() -> None:
     made = answer(b"abc" * 30_000)
-    coded = await made.in_coding("gzip")
-    assert gzip.decompress(coded.body) == made.body
-    assert await made.in_coding("gzip") is coded
+    coded = made.code("gzip", (gzip.compress(b"".join(made.pieces)),))
+    assert made.coded["gzip"] is coded
     assert dict(coded.headers)[b"etag"] == made.tag("gzip").encode() == b'"c-e-gzip"'
-    assert (await made.in_coding("identity")).body is made.body
+    assert dict(coded.headers)[b"content-length"] == str(len(coded.pieces[0])).encode()
+
+
+def test_large_pieces_are_shared_and_small_ones_are_one_message() -> None:
+    large, small = answer(b"abc" * 30_000), Representation((b"ab", b"c"), "c", "e", "application/json", NOW)
+    assert large.code("identity", large.pieces).pieces[0] is large.pieces[0]
+    assert small.code("identity", small.pieces).pieces == (b"abc",)
 
 
 def test_age_is_told_anew_each_second() -> None:

@@ -15,6 +15,10 @@ from prometheus_client import CollectorRegistry
 
 from bff_aggregator.app import create_app
 from bff_aggregator.http.response_budget import PIECE_BYTES, BoundedResponses, ResponseBudget
+from bff_aggregator.http.steps import Steps
+from bff_aggregator.runs import response
+from bff_aggregator.runs.encode import Shape
+from bff_aggregator.runs.revision import RunBundle
 from bff_aggregator.settings import AggregatorSettings
 from bff_shared.errors import Busy, ClientBusy
 from tests.support.foreign import GOOD, ForeignBackend
@@ -81,10 +85,10 @@ async def test_a_client_that_reads_nothing_is_refused_more_and_others_are_not(
             assert int(refused.headers["retry-after"]) >= 1
             assert (await client.get(COMPLETE, headers=OTHER)).status_code == 200
             assert (await client.get(f"{COMPLETE}?orders_limit=5")).status_code == 200
-            assert (await client.head(COMPLETE)).status_code == 200
+            assert (await client.head(COMPLETE)).status_code == 503, "it would have to be made"
         await becomes(client, "bff_response_bytes_in_flight", 0)
         assert (await client.get(COMPLETE)).status_code == 200
-        assert await metric(client, 'bff_responses_refused_total{limit="client"}') == 1
+        assert await metric(client, 'bff_responses_refused_total{limit="client"}') == 2
     assert app.state.service.metrics.outcomes.take()["run_data"].errors == 0, "the client's own doing"
 
 
@@ -173,3 +177,52 @@ def test_one_body_of_any_size_may_be_sent_to_who_has_none() -> None:
     budget.release("a", 1000)
     budget.acquire("b", 1)
     assert budget.in_flight == 1
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+async def test_what_would_be_refused_is_never_made(
+    start_app: StartApp, backend: str, monkeypatch: pytest.MonkeyPatch, coding: str
+) -> None:
+    made: list[object] = []
+    encode = response.encode
+
+    def counted(bundle: RunBundle, shape: Shape) -> Steps[Any]:
+        made.append(shape)
+        return encode(bundle, shape)
+
+    monkeypatch.setattr(response, "encode", counted)
+    _, url = await start(start_app, backend, response_client_bytes=1_000_000)
+    headers = {"Accept-Encoding": coding}
+    async with (
+        httpx.AsyncClient(base_url=url, timeout=WAIT_S, headers=headers) as client,
+        reading_nothing(url, COMPLETE),
+    ):
+        assert len(made) == 1
+        for offset in range(1, 20):
+            assert (await client.get(f"{COMPLETE}?orders_offset={offset}")).status_code == 503
+        assert len(made) == 1
+
+
+def test_what_was_reserved_is_settled_by_what_was_made() -> None:
+    budget = ResponseBudget(1 << 20, 1 << 20, CollectorRegistry())
+    held = budget.held()
+    reservation = held.reserve(500_000)
+    assert budget.in_flight == 500_000
+    reservation.settle(200_000)
+    assert budget.in_flight == 200_000
+    held.acquire(200_000)
+    assert budget.in_flight == 200_000, "it is the body that room was kept for"
+    held.acquire(100_000)
+    assert budget.in_flight == 300_000
+    held.release()
+    assert (budget.in_flight, dict(budget._by_client)) == (0, {})
+
+
+def test_a_body_that_turns_out_larger_than_estimated_is_sent_all_the_same() -> None:
+    budget = ResponseBudget(1 << 20, 1 << 20, CollectorRegistry())
+    held = budget.held()
+    held.reserve(100_000).settle(3 << 20)
+    held.acquire(3 << 20)
+    assert budget.in_flight == 3 << 20
+    held.release()
+    assert budget.in_flight == 0

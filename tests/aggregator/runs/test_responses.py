@@ -13,6 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
+from bff_aggregator.http import content_coding
+
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
@@ -243,3 +245,28 @@ async def test_openapi_describes_the_answers(start_aggregator: StartAggregator) 
     assert route["responses"]["200"]["content"]["application/json"]["schema"] == {
         "$ref": "#/components/schemas/CompleteRun"
     }
+
+
+async def test_a_finished_run_is_compressed_once_for_all_who_find_it_in_the_cache(
+    demo: Any, start_aggregator: StartAggregator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compressed: list[object] = []
+    compress_steps = content_coding.compress_steps
+
+    def compressing(*arguments: Any, **more: Any) -> Any:
+        compressed.append(arguments)
+        return compress_steps(*arguments, **more)
+
+    monkeypatch.setattr(content_coding, "compress_steps", compressing)
+    client = await start_aggregator(backend_url=demo.url)
+    path, headers = f"/api/v1/runs/{small(demo)}/complete", {"accept-encoding": "gzip"}
+    cold = await client.get(path, headers=headers)
+    warm = await asyncio.gather(*(client.get(path, headers=headers) for _ in range(10)))
+    warm += [await client.get(path, headers=headers) for _ in range(3)]
+    assert len(compressed) == 2, "one for who read the run, one for all who came later"
+    assert len({answer.content for answer in warm}) == len({answer.headers["etag"] for answer in warm}) == 1
+    assert cold.headers["etag"] != warm[0].headers["etag"]
+    assert without_metadata(cold) == without_metadata(warm[0])
+    assert warm[0].json()["metadata"]["cache_hit"] is True
+    assert int(warm[-1].headers["age"]) >= 0
+    assert "age" not in cold.headers

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from tests.chaos.hostile.attacker import Attacker
-from tests.chaos.hostile.harness import honest, nothing_moved
+from tests.chaos.hostile.harness import honest, unharmed
 from tests.chaos.hostile.target import ADMIN_TOKEN, WAIT_S, Target, longest_run
 from tests.chaos.strength import STRENGTH
 from tests.support.http1 import read_head
@@ -49,7 +49,7 @@ async def test_forty_readers_that_read_nothing_pin_no_more_than_their_address_ma
     assert set(statuses) <= {200, 503}
     assert held <= 128 * MEBI
     assert most < POD // 2
-    await nothing_moved(target, witness)
+    await unharmed(target, witness)
 
 
 async def test_charts_of_one_address_push_nobody_elses_entries_out_and_no_key_that_is_no_cache(target: Target) -> None:
@@ -75,7 +75,7 @@ async def test_charts_of_one_address_push_nobody_elses_entries_out_and_no_key_th
     assert {key for key in before if key.endswith(b":generation")} <= after
     assert entries <= after
     assert evicted == 0
-    await nothing_moved(target, witness)
+    await unharmed(target, witness)
 
 
 async def warm(target: Target, path: str, user: str) -> httpx.Response:

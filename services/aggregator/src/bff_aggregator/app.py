@@ -19,6 +19,7 @@ from bff_aggregator.charts import routes as chart_routes
 from bff_aggregator.charts.response_cache import ResponseCache
 from bff_aggregator.charts.routes import ChartEndpoint
 from bff_aggregator.charts.service import NAMESPACE, ChartService
+from bff_aggregator.http.cpu_limiter import CpuLimiter
 from bff_aggregator.http.response_budget import BoundedResponses, HttpProtocol, ResponseBudget
 from bff_aggregator.runs import performance
 from bff_aggregator.runs import routes as run_routes
@@ -44,8 +45,12 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
     upstream = Upstream(settings, metrics)
     budget = ResponseBudget(settings.response_total_bytes, settings.response_client_bytes, metrics.registry)
 
+    cpu = CpuLimiter(
+        settings.cpu_threads, settings.cpu_queue, settings.client_share, settings.cpu_seconds, metrics.registry
+    )
+
     run_metrics = RunMetrics.create(metrics.registry)
-    run_source = RunSource(upstream, settings, CallMetrics.create(metrics.registry), performance.trade_performance)
+    run_source = RunSource(upstream, settings, CallMetrics.create(metrics.registry), performance.trade_performance, cpu)
     cache_metrics = CacheMetrics.create(metrics.registry)
     memory = Memory(settings.cache_bytes, cache_metrics.evictions.inc)
     remote = RedisTier(RedisClient(settings.redis_url, cache_metrics, time.monotonic))
@@ -61,19 +66,22 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
     store.on_purge(lambda namespace, subject: responses.purge(subject) if namespace == NAMESPACE else None)
     store.on_clear(responses.clear)
     by_hours = settings.chart_hours
-    charts = ChartService(upstream, store, loader, settings.chart_timeout, chart_routes.utc_today, by_hours=by_hours)
-    endpoint = ChartEndpoint(charts, responses, cache_metrics, settings.chart_timeout, chart_routes.utc_today)
+    charts = ChartService(
+        upstream, store, loader, settings.chart_timeout, chart_routes.utc_today, cpu, by_hours=by_hours
+    )
+    endpoint = ChartEndpoint(charts, responses, cache_metrics, settings.chart_timeout, chart_routes.utc_today, cpu)
     run_cache = RunCache(store)
     run_loader, run_list = (
         RunService(run_source, run_cache, Leases(store, cache_metrics), run_metrics),
         RunListService(run_source, store, loader, settings.list_fanout),
     )
-    run_responses = RunResponses(settings.run_answer_bytes, run_metrics)
+    run_responses = RunResponses(settings.run_answer_bytes, run_metrics, cpu)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await store.start()
         yield
+        await endpoint.aclose()
         await run_responses.aclose()
         await run_list.aclose()
         await run_loader.aclose()
@@ -81,6 +89,7 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
         await loader.aclose()
         await store.aclose()
         await upstream.aclose()
+        await cpu.aclose()
 
     checks = {"backend": upstream.check, **({"redis": remote.check} if settings.redis_url else {})}
     app = create_common_app(
@@ -90,7 +99,7 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
     direct = BoundedResponses(endpoint, budget, settings.response_stuck_seconds)
     app.serve_directly(direct, lambda path: path == chart_routes.PATH)
     app.include_router(chart_routes.make_router(endpoint, store))
-    app.include_router(run_routes.make_router(run_loader, run_responses, run_list, store, settings))
+    app.include_router(run_routes.make_router(run_loader, run_responses, run_list, store, cpu, settings))
     parts = Sources(
         run_loader,
         run_responses,
@@ -99,7 +108,7 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
         settings.run_timeout,
         run_metrics.view_parts,
         metrics.outcomes,
-        budget,
+        cpu,
     )
     app.include_router(view_routes.make_router(parts))
     # What a debugger begins with.

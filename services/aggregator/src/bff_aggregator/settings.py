@@ -30,5 +30,10 @@ class AggregatorSettings(Settings):
     response_stuck_seconds: Seconds = Field(
         30.0, description="a client that takes nothing of a large response for so long is cut off"
     )
+    cpu_threads: int = Field(1, ge=1, le=16, description="large bodies assembled, encoded or compressed at a time")
+    cpu_queue: int = Field(
+        1024, ge=1, description="those that may wait for that; one client address has `BFF_CLIENT_SHARE` of it"
+    )
+    cpu_seconds: Seconds = Field(10.0, description="seconds one of them may take with its waiting")
     equity_calls: int = Field(16, ge=1, le=1000, description="equity curves read from the backend at once")
     list_fanout: int = Field(8, ge=1, le=100, description="runs of a list whose metrics are asked for at once")

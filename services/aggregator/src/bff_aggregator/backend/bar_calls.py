@@ -1,6 +1,5 @@
 """The backend's bars over HTTP: one call per range of dates, its answer as columns."""
 
-import asyncio
 import logging
 import urllib.parse
 from collections.abc import Sequence
@@ -13,13 +12,13 @@ from bff_aggregator.backend import bars_reader
 from bff_aggregator.backend.bars import Source, empty
 from bff_aggregator.backend.bars_reader import Parsed
 from bff_aggregator.backend.refusal import BackendRefusal
-from bff_shared.errors import BackendMalformed, BackendUnavailable
+from bff_aggregator.http.cpu_limiter import CpuLimiter
+from bff_shared.errors import BackendMalformed, BackendUnavailable, Busy
 from bff_shared.http.headers import Header
 from bff_shared.upstream.client import BackendResponse, Call, Upstream, credentials_and_ids
 
 log = logging.getLogger(__name__)
 PASSED_ON = frozenset((401, 403, 429))
-_THREAD_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,9 @@ class Range:
         return f"/bars/{self.source}?{urllib.parse.urlencode(query)}".encode()
 
 
-async def fetch(upstream: Upstream, wanted: Range, credentials: Sequence[Header], deadline: float) -> Parsed | None:
+async def fetch(
+    upstream: Upstream, wanted: Range, credentials: Sequence[Header], deadline: float, cpu: CpuLimiter
+) -> Parsed | None:
     """Ask the backend for a range of bars; None if it has none (404).
 
     Raises BackendRefusal, an UpstreamError (BackendMalformed where the answer is not what the contract says) or Busy.
@@ -58,12 +59,11 @@ async def fetch(upstream: Upstream, wanted: Range, credentials: Sequence[Header]
     _check(answer)
     trades = wanted.source is Source.DAILY
     try:
-        if len(answer.content) < _THREAD_BYTES:
-            parsed = bars_reader.parse(answer.content, trades=trades)
-        else:  # Millions of bytes would hold up every other request of this process.
-            parsed = await asyncio.to_thread(bars_reader.parse, answer.content, trades=trades)
+        parsed = await cpu.run(len(answer.content), lambda: bars_reader.parse(answer.content, trades=trades))
     except bars_reader.Malformed as error:
         raise BackendMalformed(f"the backend's bars cannot be read: {error}") from error
+    except Busy:
+        raise
     except Exception as error:  # bars that no reader has thought of are not worth the other charts of this service
         log.exception("unreadable bars", extra={"symbol": wanted.symbol, "source": wanted.source})
         raise BackendMalformed("the backend's bars cannot be read") from error

@@ -3,7 +3,6 @@
 Under pressure looks at runs go before metrics and orders, and these before equity curves, which take megabytes.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -17,6 +16,7 @@ from bff_aggregator.backend.part import RUN, Part, State, failed_part
 from bff_aggregator.backend.priority import PriorityClass, PriorityLimiter
 from bff_aggregator.backend.refusal import BackendRefusal
 from bff_aggregator.backend.schema import Json, UnexpectedShape
+from bff_aggregator.http.cpu_limiter import CpuLimiter
 from bff_aggregator.settings import AggregatorSettings
 from bff_shared.errors import BackendMalformed, BackendTimeout, BackendUnavailable, BffError, Internal, RunNotFound
 from bff_shared.http.headers import Header
@@ -28,7 +28,6 @@ TRANSIENT = frozenset((500, 502, 503, 504))
 ABSENT = frozenset((404, 410))
 MAX_TEXT = 500
 UNREADABLE = "the service failed to read this part"
-SMALL = 64 * 1024
 RUNS, SMALL_PARTS, EQUITY_CURVES = 0, 1, 2
 RUNS_AT_ONCE, SMALL_PARTS_AT_ONCE = 64, 32
 MAX_WAIT_SECONDS = (0.3, 0.5, 1.0)
@@ -56,11 +55,12 @@ class RunSource:
         settings: AggregatorSettings,
         metrics: CallMetrics,
         order_facts: OrderFacts,
+        cpu: CpuLimiter,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Take what computes the facts of orders, and a clock in seconds since the Unix epoch."""
         self._upstream, self._metrics, self._clock = upstream, metrics, clock
-        self._order_facts = order_facts
+        self._order_facts, self._cpu = order_facts, cpu
         self._timeout = settings.run_late_timeout
         self._heavy = ConcurrencyLimit(settings.equity_calls, 1024, self._timeout)
         widths = (RUNS_AT_ONCE, SMALL_PARTS_AT_ONCE, settings.equity_calls)
@@ -124,10 +124,8 @@ class RunSource:
         return Part(name, State.OK, began=began, at=self._clock(), **told)
 
     async def _read(self, name: str, text: bytes) -> Json:
-        """Read a part, in a thread if it is large enough to hold up other requests."""
-        if len(text) < SMALL:
-            return read_part(name, text, self._order_facts)
-        return await asyncio.to_thread(read_part, name, text, self._order_facts)
+        """Read a part, beside the event loop if it is large enough to hold up other requests."""
+        return await self._cpu.run(len(text), read_part, name, text, self._order_facts)
 
     async def _small(self, user: User, run_id: str, name: str) -> Read:
         async with self._limiter.enter(SMALL_PARTS):

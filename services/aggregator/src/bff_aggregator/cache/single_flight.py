@@ -136,6 +136,20 @@ class SingleFlight(Generic[T]):
                 del self._latest[key]
 
 
+async def joined(flights: SingleFlight[T], key: Any, start: Callable[[], Coroutine[Any, Any, T]]) -> tuple[T, bool]:
+    """Return what comes of the flight of a key, joined or begun by this call, and whether it was begun by it.
+
+    Raises what the flight raises. A caller that is cancelled leaves; the last one ends the flight.
+    """
+    holder = object()
+    flight, begun = flights.join(key, holder, start)
+    try:
+        await asyncio.wait((flight.task,))
+    finally:
+        flights.release(flight, holder)
+    return flight.task.result(), begun
+
+
 class BackgroundTasks:
     """A bounded number of background tasks, such as caching what came too late; `aclose` cancels them."""
 

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from bff_aggregator.backend.bars import Bars, Floats, Ints, concatenate
 
 # Format version, flags, number of bars, of rejected bars.
+BAR_BYTES = 24
+"""The least that a bar takes in a chunk."""
+
 _HEAD = struct.Struct("<BBII")
 _VERSION = 1
 _TRADES, _NARROW = 1, 2

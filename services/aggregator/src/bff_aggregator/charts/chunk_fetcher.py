@@ -15,6 +15,7 @@ from bff_aggregator.cache.entry import FillResult, Scope
 from bff_aggregator.cache.loader import Loader
 from bff_aggregator.charts import chunk_codec, chunk_plan
 from bff_aggregator.charts.chunk_plan import Chunk
+from bff_aggregator.http.cpu_limiter import CpuLimiter
 from bff_shared.errors import DatasetNotFound
 from bff_shared.http.headers import Header
 from bff_shared.upstream.client import Upstream
@@ -23,6 +24,7 @@ EXTENT = "extent"
 UNKNOWN = b""
 CALLS = 8
 _DAY = 86_400
+_BAR_BYTES = 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class ChunkFetcher:
     credentials: Sequence[Header]
     deadline: float
     today: date
+    cpu: CpuLimiter
     calls: int = 0
     gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CALLS))
 
@@ -83,7 +86,8 @@ class ChunkFetcher:
         known_empty = parsed is None
         parsed = parsed or bar_calls.nothing(source)
         bounds = [(_seconds(chunk.first), _seconds(chunk.last) + _DAY) for chunk in group]
-        values = chunk_codec.split(parsed.bars, bounds, parsed.rejected)
+        size = len(parsed.bars) * _BAR_BYTES
+        values = await self.cpu.run(size, chunk_codec.split, parsed.bars, bounds, parsed.rejected)
         lives = [chunk_plan.lifetime(chunk, self.today, known_empty=known_empty) for chunk in group]
         return {
             chunk: FillResult(value, life.fresh, life.stale_while_revalidate, life.stale_if_error)
@@ -100,7 +104,7 @@ class ChunkFetcher:
 
     async def _fetch(self, wanted: Range) -> Parsed | None:
         self.calls += 1
-        return await bar_calls.fetch(self.upstream, wanted, self.credentials, self.deadline)
+        return await bar_calls.fetch(self.upstream, wanted, self.credentials, self.deadline, self.cpu)
 
 
 def read_extent(value: bytes) -> Extent | None:

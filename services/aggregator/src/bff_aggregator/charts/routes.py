@@ -1,9 +1,10 @@
 """The routes of chart data."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
+from weakref import WeakValueDictionary
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
@@ -12,14 +13,16 @@ from starlette.types import Scope as ASGIScope
 
 from bff_aggregator.backend.refusal import BackendRefusal
 from bff_aggregator.cache.metrics import CacheMetrics
+from bff_aggregator.cache.single_flight import SingleFlight, joined
 from bff_aggregator.cache.store import Store
 from bff_aggregator.charts import openapi
-from bff_aggregator.charts.encode import MEDIA_TYPES
+from bff_aggregator.charts.encode import MEDIA_TYPES, Facts, edition_of
 from bff_aggregator.charts.query import SYMBOL_PATTERN, ChartQuery, parse, parse_symbol
-from bff_aggregator.charts.response_cache import Representation, ResponseCache
+from bff_aggregator.charts.response_cache import CodedBody, Representation, ResponseCache
 from bff_aggregator.charts.service import NAMESPACE, Chart, ChartService
 from bff_aggregator.http import cache_headers, content_coding
 from bff_aggregator.http.cache_headers import RequestHeaders
+from bff_aggregator.http.cpu_limiter import SMALL_BYTES, CpuLimiter
 from bff_aggregator.http.deadline import request_deadline
 from bff_shared.admin_access import require_admin
 from bff_shared.errors import MethodNotAllowed
@@ -29,8 +32,8 @@ from bff_shared.http.responses import JsonResponse
 
 PATH = "/api/v1/chart-data"
 METHODS = frozenset(("GET", "HEAD"))
-Reply = tuple[int, list[Header], bytes]
-"""Status, headers and body of an answer."""
+Reply = tuple[int, list[Header], Sequence[bytes]]
+"""Status, headers and the pieces of the body of an answer."""
 
 
 def utc_today() -> date:
@@ -52,8 +55,12 @@ class ChartEndpoint:
         metrics: CacheMetrics,
         timeout: float,
         today: Callable[[], date],
+        cpu: CpuLimiter,
     ) -> None:
         self._charts, self._responses, self._timeout, self.today = charts, responses, timeout, today
+        self._cpu = cpu
+        self._in_use: WeakValueDictionary[Hashable, Representation] = WeakValueDictionary()
+        self._compressions: SingleFlight[CodedBody] = SingleFlight(time.time)
         self._hits = metrics.hits.labels("answer", "memory")
         self._parse = lru_cache(maxsize=1024)(parse)
 
@@ -63,14 +70,16 @@ class ChartEndpoint:
             context.route = PATH
         if scope["method"] not in METHODS:
             raise MethodNotAllowed("the resource does not support this method", ", ".join(sorted(METHODS)))
-        status, headers, body = await self._reply(scope["query_string"], scope["headers"])
+        status, headers, pieces = await self._reply(scope["query_string"], scope["headers"])
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        for piece in pieces[:-1]:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": pieces[-1]})
 
     async def respond(self, request: Request) -> Response:
         """Respond as a route of the framework."""
-        status, headers, body = await self._reply(request.scope["query_string"], request.headers.raw)
-        response = Response(body, status)
+        status, headers, pieces = await self._reply(request.scope["query_string"], request.headers.raw)
+        response = Response(b"".join(pieces), status)
         response.raw_headers = headers
         return response
 
@@ -78,8 +87,13 @@ class ChartEndpoint:
         """Raise InvalidRequest unless a query is acceptable."""
         self._parse(query_string, self.today())
 
-    async def plain(self, query_string: bytes, asked: RequestHeaders, begun: float) -> tuple[bytes, str]:
-        """Return the body of an answer in no coding, and the entity tag that it would have in the client's.
+    async def aclose(self) -> None:
+        """End what is being made."""
+        await self._compressions.aclose()
+        await self._charts.aclose()
+
+    async def plain(self, query_string: bytes, asked: RequestHeaders, begun: float) -> tuple[Sequence[bytes], str]:
+        """Return the pieces of an answer in no coding, and the entity tag that it would have in the client's.
 
         For a request that came at `begun` (monotonic seconds). Raises BackendRefusal too.
         """
@@ -92,7 +106,8 @@ class ChartEndpoint:
                 _, representation = await self._make(asked, query, principal, deadline)
         else:
             self._hits.inc()
-        return representation.body, representation.tag(content_coding.choose(asked.encoding, len(representation.body)))
+        coding = content_coding.choose(asked.encoding, representation.length)
+        return representation.pieces, representation.tag(coding)
 
     async def _reply(self, query_string: bytes, headers: Iterable[Header]) -> Reply:
         begun = time.perf_counter()
@@ -103,7 +118,7 @@ class ChartEndpoint:
         representation = self._responses.get(principal, query)
         if representation is not None:
             self._hits.inc()
-            return await _respond(asked, representation, representation.hit(time.time()), "", begun)
+            return await self._respond(asked, representation, representation.hit(time.time()), "", begun)
         with self._charts.answering():
             return await self._made(asked, query, principal, deadline, begun)
 
@@ -115,39 +130,64 @@ class ChartEndpoint:
             chart, representation = await self._make(asked, query, principal, deadline)
         except BackendRefusal as refused:
             passed = Response(refused.content, refused.status, {**refused.headers, "cache-control": "no-store"})
-            return refused.status, passed.raw_headers, refused.content
+            return refused.status, passed.raw_headers, (refused.content,)
         freshness = cache_headers.freshness(int(chart.fresh_until - time.time()), cache_status(chart))
         steps = f"load;dur={chart.timings.load:.2f}, make;dur={chart.timings.make:.2f}, "
-        return await _respond(asked, representation, freshness, steps, begun)
+        return await self._respond(asked, representation, freshness, steps, begun)
 
     async def _make(
         self, asked: RequestHeaders, query: ChartQuery, principal: str, deadline: float
     ) -> tuple[Chart, Representation]:
         """Return a chart and what answers with it, which is kept where it is good for the next request too."""
+        epoch = self._responses.epoch
         chart = await self._charts.chart(query, principal, asked.credentials, deadline)
-        encoded = chart.encoded
-        representation = Representation(
-            encoded.body, encoded.content, encoded.edition, MEDIA_TYPES[query.format], chart.fresh_until
-        )
-        if chart.facts.hit and not chart.facts.stale:
-            self._responses.put(principal, query, representation)
+        representation = self._representation(principal, query, chart, chart.facts)
+        if not chart.facts.stale:
+            hit = chart.facts.hit
+            kept = (
+                representation if hit else self._representation(principal, query, chart, chart.facts.out_of_the_cache())
+            )
+            self._responses.put(principal, query, kept, epoch, again=hit)
         return chart, representation
 
+    def _representation(self, principal: str, query: ChartQuery, chart: Chart, facts: Facts) -> Representation:
+        """Return the one representation of a chart that all share who are told the same of how it came about."""
+        encoded, origin = chart.encoded, (facts.source, facts.hit, facts.backend_calls)
+        key = (principal, query.key, encoded.content, chart.fresh_until, origin)
+        found = self._in_use.get(key)
+        if found is None:
+            media_type = MEDIA_TYPES[query.format]
+            found = Representation(
+                encoded.body(facts), encoded.content, edition_of(facts), media_type, chart.fresh_until
+            )
+            self._in_use[key] = found
+        return found
 
-async def _respond(
-    asked: RequestHeaders, representation: Representation, freshness: list[Header], steps: str, begun: float
-) -> Reply:
-    """Return an answer in the client's favourite coding, or 304 if the client has it."""
-    coding = content_coding.choose(asked.encoding, len(representation.body))
-    if asked.conditions and (known := content_coding.matching_tag(asked.conditions, representation.tag(coding))):
-        headers = [
-            *cache_headers.not_modified(known),
-            *freshness,
-            cache_headers.timing(steps, time.perf_counter() - begun),
-        ]
-        return 304, headers, b""
-    coded = await representation.in_coding(coding)
-    return 200, [*coded.headers, *freshness, cache_headers.timing(steps, time.perf_counter() - begun)], coded.body
+    async def _respond(
+        self, asked: RequestHeaders, representation: Representation, freshness: list[Header], steps: str, begun: float
+    ) -> Reply:
+        """Return an answer in the client's favourite coding, or 304 if the client has it."""
+        coding = content_coding.choose(asked.encoding, representation.length)
+        if asked.conditions and (known := content_coding.matching_tag(asked.conditions, representation.tag(coding))):
+            timing = cache_headers.timing(steps, time.perf_counter() - begun)
+            return 304, [*cache_headers.not_modified(known), *freshness, timing], (b"",)
+        coded = representation.coded.get(coding) or await self._coded(representation, coding)
+        timing = cache_headers.timing(steps, time.perf_counter() - begun)
+        return 200, [*coded.headers, *freshness, timing], coded.pieces
+
+    async def _coded(self, representation: Representation, coding: str) -> CodedBody:
+        """Return the body in a coding that it has not been in, together with all who want the same."""
+        if coding == content_coding.IDENTITY:
+            return representation.code(coding, representation.pieces)
+        if representation.length < SMALL_BYTES:
+            return representation.code(coding, (content_coding.compress(b"".join(representation.pieces), coding),))
+
+        async def compress() -> CodedBody:
+            steps = content_coding.compress_steps(representation.pieces, coding)
+            return representation.code(coding, (await self._cpu.steps(representation.length, steps),))
+
+        coded, _ = await joined(self._compressions, (representation, coding), compress)
+        return coded
 
 
 def cache_status(chart: Chart) -> str:

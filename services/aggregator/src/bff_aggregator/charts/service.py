@@ -1,23 +1,26 @@
 """Chart answers: the bars of a window out of cached chunks, decimated, with what is to be told about them."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 from bff_aggregator.backend.bars import Source
 from bff_aggregator.cache.entry import Entry, FillResult, Scope, State
 from bff_aggregator.cache.loader import Loaded, Loader
+from bff_aggregator.cache.single_flight import SingleFlight, joined
 from bff_aggregator.cache.store import Store
 from bff_aggregator.charts import chunk_codec, chunk_fetcher, chunk_plan, hourly_source
 from bff_aggregator.charts.chunk_fetcher import ChunkFetcher
-from bff_aggregator.charts.encode import Encoded, Facts, encode
+from bff_aggregator.charts.encode import BAR_BYTES, Encoded, Facts, encode
 from bff_aggregator.charts.query import ChartQuery
 from bff_aggregator.charts.resample import Clock, resample
 from bff_aggregator.charts.timeframes import unmerged
+from bff_aggregator.http import response_budget
+from bff_aggregator.http.cpu_limiter import CpuLimiter
+from bff_aggregator.http.steps import Steps, finish
 from bff_shared.errors import BackendMalformed
 from bff_shared.http.headers import Header
 from bff_shared.upstream.client import Upstream
@@ -25,7 +28,11 @@ from bff_shared.upstream.client import Upstream
 log = logging.getLogger(__name__)
 NAMESPACE = "chart"
 _DAY = 86_400
-_THREAD_BYTES = 256 * 1024
+_INLINE_BYTES = 128 * 1024
+"""Chunks of fewer bytes, some thousands of bars, are assembled by the event loop itself."""
+
+Assembled = tuple[Encoded, Facts]
+"""A chart, and the facts about it as for a response out of the cache."""
 
 
 def clock_of(query: ChartQuery, source: Source) -> Clock:
@@ -77,13 +84,19 @@ class ChartService:
         loader: Loader,
         timeout: float,
         today: Callable[[], date],
+        cpu: CpuLimiter,
         *,
         by_hours: bool,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._upstream, self._store, self._loader = upstream, store, loader
         self._timeout, self._today, self._clock = timeout, today, clock
-        self._by_hours = by_hours
+        self._by_hours, self._cpu = by_hours, cpu
+        self._under_way: SingleFlight[Assembled] = SingleFlight(clock)
+
+    async def aclose(self) -> None:
+        """End what is being assembled."""
+        await self._under_way.aclose()
 
     def answering(self) -> AbstractContextManager[None]:
         """Return a context in which an answer is made, ahead of what nobody waits for."""
@@ -131,7 +144,7 @@ class ChartService:
 
     def _fetcher(self, scope: Scope, credentials: Sequence[Header]) -> ChunkFetcher:
         limit = time.monotonic() + self._timeout
-        return ChunkFetcher(self._upstream, self._loader, scope, credentials, limit, self._today())
+        return ChunkFetcher(self._upstream, self._loader, scope, credentials, limit, self._today(), self._cpu)
 
     def _deny_unknown(self, scope: Scope) -> None:
         """Spare the backend the question for a symbol that it has just denied."""
@@ -153,18 +166,30 @@ class ChartService:
         return loaded
 
     async def _make(self, work: _Work, source: Source, loaded: Loaded) -> Chart:
-        """Return the chart made from what was loaded; raise hours.NotInterchangeable."""
+        """Return the chart made from what was loaded; raise hours.NotInterchangeable, ClientBusy or Busy."""
         found = [loaded.entries[key] for key in sorted(loaded.entries)]
         begun = time.perf_counter()
         load_ms = (begun - work.begun) * 1000
-        origin = _Origin(source, loaded, work.fetcher.calls, load_ms)
-        if sum(len(item.value) for item in found) < _THREAD_BYTES:
-            encoded, told = assemble(work.query, found, origin)
-        else:  # Many thousands of bars would hold up every other request of this process.
-            encoded, told = await asyncio.to_thread(assemble, work.query, found, origin)
+        encoded, made = await self._assembled(work, source, found, stale=loaded.stale > 0)
+        facts = replace(
+            made, source=data_source(loaded), hit=not loaded.made, backend_calls=work.fetcher.calls, load_ms=load_ms
+        )
         timings = Timings(load_ms, (time.perf_counter() - begun) * 1000)
         fresh_until = min(item.fresh_until for item in found)
-        return Chart(encoded, told, loaded, fresh_until, timings)
+        return Chart(encoded, facts, loaded, fresh_until, timings)
+
+    async def _assembled(self, work: _Work, source: Source, found: Sequence[Entry], *, stale: bool) -> Assembled:
+        """Assemble chunks, together with all who want the same of them; what is large goes by turns, if it has room."""
+        size = sum(len(item.value) for item in found)
+        steps = assemble(work.query, found, source, stale=stale)
+        if size < _INLINE_BYTES:
+            return finish(steps)
+        bars = min(work.query.target, size // chunk_codec.BAR_BYTES)
+        reservation = response_budget.reserve(bars * BAR_BYTES[work.query.format])
+        key = (work.scope, work.query.key, source, stale, tuple(item.made for item in found))
+        assembled, _ = await joined(self._under_way, key, lambda: self._cpu.steps(size, steps))
+        reservation.settle(len(assembled[0].text))
+        return assembled
 
     async def _require_extent(
         self, query: ChartQuery, scope: Scope, credentials: Sequence[Header], deadline: float
@@ -178,32 +203,23 @@ class ChartService:
             raise chunk_fetcher.outside(query.symbol, extent)
 
 
-@dataclass(frozen=True, slots=True)
-class _Origin:
-    """Where the chunks of an answer came from."""
-
-    source: Source
-    loaded: Loaded
-    calls: int
-    load_ms: float
-
-    @property
-    def name(self) -> str:
-        """The `data_source` of an answer."""
-        if not self.loaded.made:
-            return "cache"
-        return "mixed" if self.loaded.hits or self.loaded.error else "backend"
+def data_source(loaded: Loaded) -> str:
+    """Return where the chunks of a response came from."""
+    if not loaded.made:
+        return "cache"
+    return "mixed" if loaded.hits or loaded.error else "backend"
 
 
-def assemble(query: ChartQuery, found: Sequence[Entry], origin: _Origin) -> tuple[Encoded, Facts]:
-    """Return an answer in its format, and its facts; raise hours.NotInterchangeable. Pure."""
-    source = origin.source
+def assemble(query: ChartQuery, found: Sequence[Entry], source: Source, *, stale: bool) -> Steps[Assembled]:
+    """Return, in steps, a chart and the facts about its bars; raise hours.NotInterchangeable. Pure."""
     piece = chunk_codec.join([item.value for item in found])
+    yield
     bars = piece.bars.between(_seconds(query.first), _seconds(query.last) + _DAY)
     stands_in = source is not query.timeframe.source
     if stands_in:
         hourly_source.require_fit(bars, piece.rejected, query.target)
     done = resample(bars, query.target, clock_of(query, source))
+    yield
     facts = Facts(
         total_bars=len(done.bars),
         source_bars=len(bars),
@@ -211,11 +227,11 @@ def assemble(query: ChartQuery, found: Sequence[Entry], origin: _Origin) -> tupl
         decimated=done.decimated or stands_in,
         stride=done.stride,
         rejected_bars=piece.rejected,
-        source=origin.name,
-        hit=not origin.loaded.made,
-        stale=origin.loaded.stale > 0,
-        backend_calls=origin.calls,
-        load_ms=origin.load_ms,
+        source="cache",
+        hit=True,
+        stale=stale,
+        backend_calls=0,
+        load_ms=0.0,
     )
     return encode(query, done.bars, facts), facts
 

@@ -8,6 +8,9 @@ import sys
 import zlib
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
+
+from bff_aggregator.http.steps import Steps
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -22,6 +25,7 @@ _GZIP_WINDOW = 31
 # What is compressed while somebody waits for the rest has to be quick.
 _QUICK_ZSTD, _QUICK_GZIP = 1, 2
 _SHORT = 256
+STEP_BYTES = 256 * 1024
 
 
 def choose(accept_encoding: str | None, size: int) -> str:
@@ -68,6 +72,22 @@ def compress(body: bytes, coding: str) -> bytes:
     return body
 
 
+def compress_steps(pieces: Sequence[bytes], coding: str, *, quick: bool = False) -> Steps[bytes]:
+    """Return a body, given in pieces, in `gzip` or `zstd`, in steps of STEP_BYTES; `quick` is for who waits for it."""
+    packer: Any
+    if coding == "zstd":
+        packer = zstd.ZstdCompressor(level=_QUICK_ZSTD if quick else _ZSTD_LEVEL)
+    else:
+        packer = zlib.compressobj(_QUICK_GZIP if quick else _GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
+    packed = []
+    for piece in pieces:
+        view = memoryview(piece)
+        for at in range(0, len(view), STEP_BYTES):
+            packed.append(packer.compress(view[at : at + STEP_BYTES]))
+            yield
+    return b"".join((*packed, packer.flush()))
+
+
 class Stream:
     """One body in a coding, of which each piece can be read as soon as it has come."""
 
@@ -75,13 +95,23 @@ class Stream:
         self._zstd = zstd.ZstdCompressor(level=_QUICK_ZSTD) if coding == "zstd" else None
         self._gzip = zlib.compressobj(_QUICK_GZIP, zlib.DEFLATED, _GZIP_WINDOW) if coding == "gzip" else None
 
-    def add(self, piece: bytes) -> bytes:
+    def add(self, piece: bytes | memoryview) -> bytes:
         """Return the next piece in the coding, up to a boundary that a decoder can read to."""
         if self._zstd:
             return self._zstd.compress(piece, self._zstd.FLUSH_BLOCK)
         if self._gzip:
             return self._gzip.compress(piece) + self._gzip.flush(zlib.Z_SYNC_FLUSH)
-        return piece
+        return bytes(piece)
+
+    def steps(self, pieces: Sequence[bytes]) -> Steps[bytes]:
+        """Return, in steps of STEP_BYTES, what `add` would of pieces in a row."""
+        packed = []
+        for piece in pieces:
+            view = memoryview(piece)
+            for at in range(0, len(view), STEP_BYTES):
+                packed.append(self.add(view[at : at + STEP_BYTES]))
+                yield
+        return b"".join(packed)
 
     def end(self) -> bytes:
         """Return what ends the body."""

@@ -1,8 +1,8 @@
 """Large response bodies: sent in pieces, within a budget of bytes in flight per client address and in all. I/O.
 
-A body is in flight from its head until the server has handed its last piece to the connection, and all of it counts
-for so long, because that is how long it is in memory. Bodies up to SMALL_BYTES count for nothing: a connection's own
-buffers hold as much.
+A body is in flight from the moment when making it begins, by an estimate of its size, until the server has handed its
+last piece to the connection, and all of it counts for so long: what would be refused is never made. Bodies up to
+SMALL_BYTES count for nothing: a connection's own buffers hold as much.
 """
 
 import asyncio
@@ -11,6 +11,8 @@ import logging
 import socket
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import prometheus_client
@@ -89,6 +91,11 @@ class ResponseBudget:
         if not self._by_client[client]:
             del self._by_client[client]
 
+    def adjust(self, client: str, change: int) -> None:
+        """Correct what is counted by so many bytes, which is no reason to refuse what is made already."""
+        self._by_client[client] += change
+        self.in_flight += change
+
     def held(self) -> "Held":
         """Return what counts bytes for the client of the current request."""
         context = current()
@@ -99,19 +106,69 @@ class Held:
     """What one response has acquired of a budget; needs one `release`."""
 
     def __init__(self, budget: ResponseBudget, client: str) -> None:
-        self._budget, self._client, self._size = budget, client, 0
+        self._budget, self._client, self._size, self._made = budget, client, 0, 0
 
-    def acquire(self, size: int) -> None:
-        """Count so many bytes more, unless they are few. Raises ClientBusy or Busy."""
+    def reserve(self, size: int) -> "Reservation":
+        """Count what is going to be made, about so many bytes. Raises ClientBusy or Busy; then it is not to be made."""
         if size > SMALL_BYTES:
             self._budget.acquire(self._client, size)
             self._size += size
+            return Reservation(self, size)
+        return Reservation(self, 0)
+
+    def settle(self, reserved: int, size: int) -> None:
+        """Count what was made in place of what was reserved for it."""
+        size = size if size > SMALL_BYTES else 0
+        self._budget.adjust(self._client, size - reserved)
+        self._size += size - reserved
+        self._made += size
+
+    def acquire(self, size: int) -> None:
+        """Count so many bytes that are sent, unless they are few or counted already. Raises ClientBusy or Busy."""
+        known = min(self._made, size)
+        self._made -= known
+        if size - known > SMALL_BYTES:
+            self._budget.acquire(self._client, size - known)
+            self._size += size - known
 
     def release(self) -> None:
         """Give everything back."""
         if self._size:
             self._budget.release(self._client, self._size)
             self._size = 0
+
+
+@dataclass(slots=True)
+class Reservation:
+    """Room for a body that is being made."""
+
+    held: Held | None
+    size: int
+
+    def settle(self, size: int) -> None:
+        """Count the body, which has so many bytes, in place of the estimate."""
+        if self.held is not None:
+            self.held.settle(self.size, size)
+            self.size = 0
+
+
+_held: ContextVar[Held | None] = ContextVar("bff_response_held", default=None)
+
+
+def reserve(size: int) -> Reservation:
+    """Count a body of about so many bytes for the current request before it is made; outside of any, count nothing.
+
+    Raises ClientBusy or Busy.
+    """
+    held = _held.get()
+    return Reservation(None, 0) if held is None else held.reserve(size)
+
+
+def acquire(size: int) -> None:
+    """Count so many bytes that are sent beside any announced length. Raises ClientBusy or Busy."""
+    held = _held.get()
+    if held is not None:
+        held.acquire(size)
 
 
 class BoundedResponses:
@@ -125,14 +182,17 @@ class BoundedResponses:
         self._app, self._budget, self._stuck_seconds = app, budget, stuck_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection scope; anything but HTTP passes as it is, and so does what has no body."""
-        if scope["type"] != "http" or scope["method"] == "HEAD":
+        """Serve one connection scope; anything but HTTP passes as it is, and so does the head of what has no body."""
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         held = self._budget.held()
+        token = _held.set(held)
+        sender = _Sender(scope, send, held, self._budget, self._stuck_seconds)
         try:
-            await self._app(scope, receive, _Sender(scope, send, held, self._budget, self._stuck_seconds).send)
+            await self._app(scope, receive, send if scope["method"] == "HEAD" else sender.send)
         finally:
+            _held.reset(token)
             held.release()
 
 

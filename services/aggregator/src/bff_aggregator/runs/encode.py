@@ -17,11 +17,15 @@ from bff_aggregator.backend.equity_curve import Curve
 from bff_aggregator.backend.part import PARTS
 from bff_aggregator.backend.schema import ORDER_FIELDS, Json
 from bff_aggregator.backend.timestamps import MICROSECONDS, NOWHEN, iso_times, parse_times, unix_seconds
+from bff_aggregator.http import json_rows
+from bff_aggregator.http.steps import Steps
 from bff_aggregator.runs import downsample, performance, revision
 from bff_aggregator.runs.part_codec import data_of
 from bff_aggregator.runs.revision import RunBundle
 
 SLICE: Final = 4096
+HEAD_BYTES, POINT_BYTES, COLUMN_BYTES, ORDER_BYTES = 4096, 110, 56, 320
+"""Bytes of a run with its metrics, of a point of equity as a row and in columns, of an order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,17 @@ class Body:
     computed: tuple[str, ...]
 
 
-def encode_sections(bundle: RunBundle, shape: Shape) -> Body:
-    """Return the sections run, metrics, equity and orders of a run."""
+def estimated_size(bundle: RunBundle, shape: Shape) -> int:
+    """Return about how many bytes the sections will have: rather more than less, so that there is room for them."""
+    points, orders = bundle.parts["equity"].count or 0, bundle.parts["orders"].count or 0
+    points = min(points, shape.equity_points or points)
+    orders = max(0, orders - shape.orders_offset)
+    orders = orders if shape.orders_limit is None else min(orders, shape.orders_limit)
+    return HEAD_BYTES + points * (COLUMN_BYTES if shape.columns else POINT_BYTES) + orders * ORDER_BYTES
+
+
+def encode_sections(bundle: RunBundle, shape: Shape) -> Steps[Body]:
+    """Return, in steps, the sections run, metrics, equity and orders of a run."""
     run, computed = bundle.snapshot.run, list[str]()
     curve, orders = data_of(bundle.parts["equity"]), data_of(bundle.parts["orders"])
     metrics = data_of(bundle.parts["metrics"])
@@ -62,10 +75,12 @@ def encode_sections(bundle: RunBundle, shape: Shape) -> Body:
         line = downsample.downsample(curve, shape.equity_points, _moments(orders))
         computed += [] if curve.given or not len(curve) else ["equity.drawdown"]
     parts = [b'{"run":', orjson.dumps(run), b',"metrics":', orjson.dumps(metrics), b',"equity":']
-    parts += _equity(line, columns=shape.columns)
+    yield
+    parts += yield from _equity(line, columns=shape.columns)
     if orders is not None:
         orders = _named(orders, run.get("symbol"))
-    parts += [b',"orders":', *_orders(orders, shape)]
+    parts.append(b',"orders":')
+    parts += yield from _orders(orders, shape)
     text = b"".join(parts)
     states = [(name, part.state) for name, part in bundle.parts.items()]
     digest = blake2b(text, digest_size=8)
@@ -111,25 +126,39 @@ def _named(orders: list[Json], symbol: str | None) -> list[Json]:
     return [order if order["symbol"] else {**order, "symbol": symbol} for order in orders]
 
 
-def _equity(curve: Curve | None, *, columns: bool) -> list[bytes]:
+def _equity(curve: Curve | None, *, columns: bool) -> Steps[list[bytes]]:
     if curve is None:
         return [b"null"]
-    return _equity_columns(curve) if columns else _equity_rows(curve)
+    if columns:
+        return _equity_columns(curve)
+    pieces = yield from _equity_rows(curve)
+    return pieces
 
 
-def _equity_rows(curve: Curve) -> list[bytes]:
-    """Encode in slices: a year of minutes as one list of objects would take tens of megabytes and a long time."""
+def _equity_rows(curve: Curve) -> Steps[list[bytes]]:
+    """Encode in slices: a year of minutes at once would take a long time, and as objects tens of megabytes."""
     pieces: list[bytes] = []
+    whole_seconds = not np.any(curve.at % MICROSECONDS)
     for start in range(0, len(curve), SLICE):
         part = curve.take(np.arange(start, min(start + SLICE, len(curve))))
-        rows: list[Json] = [
-            {"ts": ts, "value": value, "drawdown": loss}
-            for ts, value, loss in zip(iso_times(part.at), part.value.tolist(), part.drawdown.tolist(), strict=True)
-        ]
-        for row, extra in zip(rows, part.extra or (), strict=False):
-            row |= {"extra": extra} if extra else {}
-        pieces += [b"," if start else b"[", orjson.dumps(rows)[1:-1]]
+        if whole_seconds and part.extra is None:
+            at = (part.at // MICROSECONDS).astype("M8[s]")
+            text = json_rows.objects({"ts": at, "value": part.value, "drawdown": part.drawdown})
+        else:
+            text = orjson.dumps(_equity_objects(part))[1:-1]
+        pieces += [b"," if start else b"[", text]
+        yield
     return [*pieces, b"]"] if pieces else [b"[]"]
+
+
+def _equity_objects(curve: Curve) -> list[Json]:
+    rows: list[Json] = [
+        {"ts": ts, "value": value, "drawdown": loss}
+        for ts, value, loss in zip(iso_times(curve.at), curve.value.tolist(), curve.drawdown.tolist(), strict=True)
+    ]
+    for row, extra in zip(rows, curve.extra or (), strict=False):
+        row |= {"extra": extra} if extra else {}
+    return rows
 
 
 def _equity_columns(curve: Curve) -> list[bytes]:
@@ -142,7 +171,7 @@ def _equity_columns(curve: Curve) -> list[bytes]:
     return [*pieces[:-1], b"}"]
 
 
-def _orders(orders: list[Json] | None, shape: Shape) -> list[bytes]:
+def _orders(orders: list[Json] | None, shape: Shape) -> Steps[list[bytes]]:
     if orders is None:
         return [b"null"]
     end = None if shape.orders_limit is None else shape.orders_offset + shape.orders_limit
@@ -152,6 +181,7 @@ def _orders(orders: list[Json] | None, shape: Shape) -> list[bytes]:
     pieces: list[bytes] = []
     for start in range(0, len(shown), SLICE):
         pieces += [b"," if start else b"[", orjson.dumps(shown[start : start + SLICE])[1:-1]]
+        yield
     return [*pieces, b"]"] if pieces else [b"[]"]
 
 

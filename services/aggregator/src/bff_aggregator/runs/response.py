@@ -1,10 +1,12 @@
-"""Encoded answers of whole runs: made beside the event loop, once for all who want the same, and kept. I/O."""
+"""Responses of whole runs: sections encoded once for all who want the same, each representation compressed once. I/O.
 
-import asyncio
+What takes long goes through the limiter of such work, after there is room for what it makes.
+"""
+
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Final
@@ -14,11 +16,12 @@ from fastapi.responses import Response
 
 from bff_aggregator.backend.part import Part, State, failed_part, skipped_part
 from bff_aggregator.backend.run_calls import User, describe
-from bff_aggregator.cache.single_flight import SingleFlight
-from bff_aggregator.http import content_coding, resumable_compression
+from bff_aggregator.cache.single_flight import SingleFlight, joined
+from bff_aggregator.http import content_coding, response_budget
+from bff_aggregator.http.cpu_limiter import CpuLimiter
 from bff_aggregator.http.response_budget import PartsResponse
-from bff_aggregator.http.resumable_compression import Opened
-from bff_aggregator.runs.encode import Body, Shape, encode_sections, metadata_text
+from bff_aggregator.http.steps import Steps, finish
+from bff_aggregator.runs.encode import Body, Shape, encode_sections, estimated_size, metadata_text
 from bff_aggregator.runs.metrics import RunMetrics
 from bff_aggregator.runs.revision import RunBundle
 from bff_shared.errors import Internal
@@ -26,27 +29,48 @@ from bff_shared.http.responses import JSON
 
 log = logging.getLogger(__name__)
 UNKNOWN_SIZE: Final = content_coding.MIN_BYTES
+OVERHEAD: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """The sections of an answer, plain and, where that is worth it, compressed.
-
-    `failed` are the parts that could not be encoded, in whose place it says so.
-    """
+    """The sections of a response; `failed` are the parts that could not be encoded, in whose place it says so."""
 
     body: Body
-    packed: Opened | None
     failed: tuple[Part, ...] = ()
 
     @property
     def size(self) -> int:
         """Bytes that it takes."""
-        return len(self.body.text) + (len(self.packed.data) if self.packed else 0)
+        return OVERHEAD + len(self.body.text)
 
     def with_failures(self, bundle: RunBundle) -> RunBundle:
         """Return the run as this says it is."""
         return with_parts(bundle, self.failed) if self.failed else bundle
+
+
+@dataclass(frozen=True, slots=True)
+class Representation:
+    """A response's body in a coding, with its metadata, which say how it came about when it was made (`made`).
+
+    `bundle` is the run as it says it is; `tag` is None where another one will do soon.
+    """
+
+    pieces: tuple[bytes, ...]
+    coding: str
+    tag: str | None
+    bundle: RunBundle
+    made: float
+
+    @property
+    def length(self) -> int:
+        """Bytes of the body."""
+        return sum(map(len, self.pieces))
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes."""
+        return OVERHEAD + self.length
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,96 +81,155 @@ class Preferences:
     if_none_match: Sequence[str]
 
 
-class RunResponses:
-    """Encodes answers, and keeps those of finished runs, at most `limit` bytes of them; `aclose` ends encoding."""
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a request wants of which run, and when it came (monotonic seconds); `key` is that of the sections."""
 
-    def __init__(self, limit: int, metrics: RunMetrics) -> None:
-        self._metrics = metrics
+    bundle: RunBundle
+    shape: Shape
+    coding: str
+    begun: float
+    key: Hashable
+
+    @property
+    def representation_key(self) -> Hashable:
+        """Return what is equal for requests that the same body answers: its metadata say how often it asked whom."""
+        bundle, sources = self.bundle, tuple(part.source for part in self.bundle.parts.values())
+        origin = (bundle.calls, bundle.snapshot.source, repr(bundle.snapshot.error), sources)
+        return (self.key, self.coding, origin)
+
+
+class RunResponses:
+    """Makes responses, and keeps what finished runs are made of, at most `limit` bytes; `aclose` ends what is made.
+
+    Kept are sections, which every response about the same parts shares, and compressed representations of cached runs.
+    """
+
+    def __init__(
+        self, limit: int, metrics: RunMetrics, cpu: CpuLimiter, clock: Callable[[], float] = time.time
+    ) -> None:
+        """Take a clock in seconds since the Unix epoch."""
+        self._metrics, self._cpu, self._clock = metrics, cpu, clock
         self._limit, self._size = limit, 0
-        self._kept: OrderedDict[Hashable, Encoded] = OrderedDict()
-        self._flights: SingleFlight[Encoded] = SingleFlight(time.time)
+        self._kept: OrderedDict[Hashable, Encoded | Representation] = OrderedDict()
+        self._sections_under_way: SingleFlight[Encoded] = SingleFlight(clock)
+        self._bodies_under_way: SingleFlight[Representation] = SingleFlight(clock)
 
     async def aclose(self) -> None:
         """End what is under way."""
-        await self._flights.aclose()
+        await self._bodies_under_way.aclose()
+        await self._sections_under_way.aclose()
 
     async def answer(
         self, user: User, bundle: RunBundle, shape: Shape, preferences: Preferences, begun: float
     ) -> Response:
-        """Return the answer to a request that came at `begun` (monotonic seconds): 200, or 304 if it is known."""
+        """Return the answer to a request that came at `begun` (monotonic seconds): 200, or 304 if it is known.
+
+        Raises ClientBusy or Busy where too much is being made or sent already.
+        """
         loaded = time.monotonic()
-        favourite = content_coding.choose(preferences.accept_encoding, UNKNOWN_SIZE)
-        encoded = await self._encoded(user, bundle, shape, favourite)
-        bundle = encoded.with_failures(bundle)
-        now = time.monotonic()
-        headers = {
-            "cache-control": "private, no-cache" if not bundle.partial else "no-store",
-            "vary": "Authorization, Cookie, Accept-Encoding",
-            "cache-status": cache_status(bundle),
-            "server-timing": f"load;dur={(loaded - begun) * 1e3:.1f}, encode;dur={(now - loaded) * 1e3:.1f}",
-        }
-        rest = metadata_text(encoded.body, bundle, time.time(), (now - begun) * 1000)
-        coding = favourite if encoded.packed else content_coding.IDENTITY
-        if tag := entity_tag(bundle, encoded.body, rest, coding):
-            headers["etag"] = tag
-            known = content_coding.matching_tag(preferences.if_none_match, tag) if preferences.if_none_match else None
+        coding = content_coding.choose(preferences.accept_encoding, UNKNOWN_SIZE)
+        wanted = _Wanted(bundle, shape, coding, begun, sections_key(user, bundle, shape))
+        found = self._get(wanted.representation_key)
+        kept = found if isinstance(found, Representation) else None
+        if kept is not None:
+            self._metrics.bodies.labels("kept").inc()
+        representation = kept or await self._represent(wanted)
+        headers = response_headers(representation, loaded - begun, time.monotonic() - loaded)
+        if kept is not None:
+            headers["age"] = str(max(0, int(self._clock() - kept.made)))
+        if representation.tag and preferences.if_none_match:
+            known = content_coding.matching_tag(preferences.if_none_match, representation.tag)
             if known is not None:
                 return Response(None, 304, {**headers, "etag": known})
-        if encoded.packed is None:
-            return PartsResponse((encoded.body.text, rest), 200, headers, JSON)
-        packed = encoded.packed.data, resumable_compression.end(encoded.packed, rest)
-        return PartsResponse(packed, 200, {**headers, "content-encoding": coding}, JSON)
+        if representation.coding != content_coding.IDENTITY:
+            headers["content-encoding"] = representation.coding
+        return PartsResponse(representation.pieces, 200, headers, JSON)
 
     async def plain(
         self, user: User, bundle: RunBundle, shape: Shape, accept_encoding: str | None, begun: float
-    ) -> tuple[bytes, str | None]:
-        """Return the body of an answer in no coding, and the entity tag that it would have in the client's."""
-        favourite = content_coding.choose(accept_encoding, UNKNOWN_SIZE)
-        encoded = await self._encoded(user, bundle, shape, content_coding.IDENTITY, favourite)
-        body, bundle = encoded.body, encoded.with_failures(bundle)
-        rest = metadata_text(body, bundle, time.time(), (time.monotonic() - begun) * 1000)
-        coding = content_coding.choose(accept_encoding, len(body.text))
-        return body.text + rest, entity_tag(bundle, body, rest, coding)
+    ) -> tuple[Sequence[bytes], str | None]:
+        """Return the pieces of an answer in no coding, and the entity tag that it would have in the client's.
 
-    async def _encoded(self, user: User, bundle: RunBundle, shape: Shape, coding: str, instead: str = "") -> Encoded:
-        """Return the sections encoded; those that cannot change any more are kept.
-
-        Those that are kept in the coding `instead` will do as well.
+        Raises as `answer` does.
         """
-        states = tuple((part.state, part.at) for part in bundle.parts.values())
-        what = (user.principal, orjson.dumps(bundle.snapshot.run), states, shape)
-        key = (*what, coding)
-        for kept in ((*what, instead), key):
-            if (known := self._kept.get(kept)) is not None:
-                self._kept.move_to_end(kept)
-                self._metrics.bodies.labels("kept").inc()
-                return known
-        holder = object()
-        flight, begun = self._flights.join(key, holder, lambda: asyncio.to_thread(encode, bundle, shape, coding))
-        self._metrics.bodies.labels("encoded" if begun else "coalesced").inc()
-        try:
-            await asyncio.wait((flight.task,))
-        finally:
-            self._flights.release(flight, holder)
-        encoded = flight.task.result()
-        if encoded.with_failures(bundle).settled:
-            self._keep(key, encoded)
+        key = sections_key(user, bundle, shape)
+        wanted = _Wanted(bundle, shape, content_coding.IDENTITY, begun, key)
+        representation = await self._represent(wanted)
+        if representation.tag is None:
+            return representation.pieces, None
+        coding = content_coding.choose(accept_encoding, len(representation.pieces[0]))
+        content, edition, _ = representation.tag.strip('"').split("-")
+        return representation.pieces, content_coding.entity_tag(content, edition, coding)
+
+    async def _represent(self, wanted: _Wanted) -> Representation:
+        """Make a representation, together with all who want the same, within the room for it."""
+        reservation = response_budget.reserve(estimated_size(wanted.bundle, wanted.shape))
+        if wanted.coding == content_coding.IDENTITY:  # It is the sections, with its own metadata after them.
+            made = await self._make(wanted)
+        else:
+            made, first = await joined(self._bodies_under_way, wanted.representation_key, lambda: self._make(wanted))
+            if not first:
+                self._metrics.bodies.labels("coalesced").inc()
+        reservation.settle(made.length)
+        return made
+
+    async def _make(self, wanted: _Wanted) -> Representation:
+        encoded = await self._encoded(wanted)
+        bundle, body = encoded.with_failures(wanted.bundle), encoded.body
+        now = self._clock()
+        metadata = metadata_text(body, bundle, now, (time.monotonic() - wanted.begun) * 1000)
+        coding = wanted.coding if len(body.text) >= content_coding.MIN_BYTES else content_coding.IDENTITY
+        pieces: tuple[bytes, ...] = (body.text, metadata)
+        if coding != content_coding.IDENTITY:
+            steps = content_coding.compress_steps(pieces, coding, quick=True)
+            pieces = (await self._cpu.steps(len(body.text), steps),)
+        made = Representation(pieces, coding, entity_tag(bundle, body, metadata, coding), bundle, now)
+        if coding != content_coding.IDENTITY and bundle.settled and bundle.cache_hit:
+            self._keep(wanted.representation_key, made)
+        return made
+
+    async def _encoded(self, wanted: _Wanted) -> Encoded:
+        """Return the sections encoded; those that cannot change any more are kept."""
+        known = self._get(wanted.key)
+        if isinstance(known, Encoded):
+            self._metrics.bodies.labels("kept").inc()
+            return known
+        size = estimated_size(wanted.bundle, wanted.shape)
+        encoded, first = await joined(
+            self._sections_under_way, wanted.key, lambda: self._cpu.steps(size, encode(wanted.bundle, wanted.shape))
+        )
+        self._metrics.bodies.labels("encoded" if first else "coalesced").inc()
+        if encoded.with_failures(wanted.bundle).settled:
+            self._keep(wanted.key, encoded)
         return encoded
 
-    def _keep(self, key: Hashable, encoded: Encoded) -> None:
-        if encoded.size > self._limit // 4 or key in self._kept:
+    def _get(self, key: Hashable) -> Encoded | Representation | None:
+        known = self._kept.get(key)
+        if known is not None:
+            self._kept.move_to_end(key)
+        return known
+
+    def _keep(self, key: Hashable, made: Encoded | Representation) -> None:
+        if made.size > self._limit // 4 or key in self._kept:
             return
-        self._kept[key] = encoded
-        self._size += encoded.size
+        self._kept[key] = made
+        self._size += made.size
         while self._size > self._limit:
             self._size -= self._kept.popitem(last=False)[1].size
 
 
-def encode(bundle: RunBundle, shape: Shape, coding: str) -> Encoded:
-    """Encode the sections of an answer, and compress them if that is wanted and worth it."""
+def sections_key(user: User, bundle: RunBundle, shape: Shape) -> Hashable:
+    """Return what is equal for requests that the same sections answer."""
+    states = tuple((part.state, part.at) for part in bundle.parts.values())
+    return (user.principal, orjson.dumps(bundle.snapshot.run), states, shape)
+
+
+def encode(bundle: RunBundle, shape: Shape) -> Steps[Encoded]:
+    """Return, in steps, the sections of an answer; a part that cannot be encoded leaves the others as they are."""
     failed: tuple[Part, ...] = ()
     try:
-        body = encode_sections(bundle, shape)
+        body = yield from encode_sections(bundle, shape)
     except Exception:
         failed = tuple(
             part for part in bundle.parts.values() if part.usable and not _can_be_encoded(bundle, part, shape)
@@ -156,9 +239,8 @@ def encode(bundle: RunBundle, shape: Shape, coding: str) -> Encoded:
         log.exception("parts of a run could not be encoded", extra={"parts": [part.name for part in failed]})
         error = describe(Internal("the service failed to show this part"))
         failed = tuple(failed_part(part.name, State.FAILED, error, part.began, part.at) for part in failed)
-        body = encode_sections(with_parts(bundle, failed), shape)
-    worth = coding != content_coding.IDENTITY and len(body.text) >= content_coding.MIN_BYTES
-    return Encoded(body, resumable_compression.begin(body.text, coding) if worth else None, failed)
+        body = yield from encode_sections(with_parts(bundle, failed), shape)
+    return Encoded(body, failed)
 
 
 def with_parts(bundle: RunBundle, parts: Sequence[Part]) -> RunBundle:
@@ -170,7 +252,7 @@ def _can_be_encoded(bundle: RunBundle, part: Part, shape: Shape) -> bool:
     """Tell whether a part can be encoded on its own."""
     alone = {name: skipped_part(name) for name in bundle.parts} | {part.name: part}
     try:
-        encode_sections(replace(bundle, parts=alone), shape)
+        finish(encode_sections(replace(bundle, parts=alone), shape))
     except Exception as error:
         log.debug("a part cannot be encoded", exc_info=error)
         return False
@@ -182,6 +264,17 @@ def entity_tag(bundle: RunBundle, body: Body, metadata: bytes, coding: str) -> s
     if not bundle.settled:
         return None
     return content_coding.entity_tag(body.digest, blake2b(metadata, digest_size=6).hexdigest(), coding)
+
+
+def response_headers(representation: Representation, load_s: float, encode_s: float) -> dict[str, str]:
+    """Return the headers of a response but those of its body's coding."""
+    headers = {
+        "cache-control": "private, no-cache" if not representation.bundle.partial else "no-store",
+        "vary": "Authorization, Cookie, Accept-Encoding",
+        "cache-status": cache_status(representation.bundle),
+        "server-timing": f"load;dur={load_s * 1e3:.1f}, encode;dur={encode_s * 1e3:.1f}",
+    }
+    return headers if representation.tag is None else {**headers, "etag": representation.tag}
 
 
 def cache_status(bundle: RunBundle) -> str:

@@ -16,6 +16,7 @@ from bff_aggregator.backend.run_calls import User
 from bff_aggregator.backend.schema import FINISHED, is_number
 from bff_aggregator.cache.store import Store
 from bff_aggregator.http import content_coding
+from bff_aggregator.http.cpu_limiter import CpuLimiter
 from bff_aggregator.http.deadline import MAX_TIMEOUT_SECONDS, TIMEOUT_HEADER, request_deadline
 from bff_aggregator.http.head_routes import answer_head
 from bff_aggregator.runs import openapi
@@ -82,7 +83,12 @@ Timeout = Annotated[
 
 
 def make_router(
-    runs: RunService, replies: RunResponses, run_list: RunListService, store: Store, settings: AggregatorSettings
+    runs: RunService,
+    replies: RunResponses,
+    run_list: RunListService,
+    store: Store,
+    cpu: CpuLimiter,
+    settings: AggregatorSettings,
 ) -> APIRouter:
     """Return the routes; an answer may take `run_timeout` seconds.
 
@@ -167,7 +173,8 @@ def make_router(
         body = page_body(page, (time.monotonic() - begun) * 1000)
         coding = content_coding.choose(request.headers.get("accept-encoding"), len(body))
         coded = {} if coding == content_coding.IDENTITY else {"content-encoding": coding}
-        return Response(content_coding.compress(body, coding), 200, {**PAGE, **coded}, JSON)
+        packed = await cpu.run(len(body), content_coding.compress, body, coding)
+        return Response(packed, 200, {**PAGE, **coded}, JSON)
 
     @router.delete("/cache/runs", summary="Forget a run for every user", response_model=Purged, responses=PURGE_ERRORS)
     async def purge(request: Request, run_id: Annotated[AnyRunId, Query()]) -> Response:

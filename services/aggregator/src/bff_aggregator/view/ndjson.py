@@ -3,7 +3,7 @@
 A line is a JSON object made around a body that is JSON already, so that nothing is read and written anew.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
@@ -24,8 +24,13 @@ _CODES: Final = {401: "UNAUTHORIZED", 403: "FORBIDDEN", 404: "NOT_FOUND", 429: "
 
 def line(name: str, status: int, body: bytes, tag: str | None = None) -> bytes:
     """Return a line that holds a part's JSON body, and the entity tag that a GET of the part alone would have."""
+    return b"".join(line_pieces(name, status, (body,), tag))
+
+
+def line_pieces(name: str, status: int, body: Sequence[bytes], tag: str | None = None) -> list[bytes]:
+    """Return the pieces of such a line around those of a body, which may be too large to be copied."""
     etag = b"" if tag is None else b',"etag":' + orjson.dumps(tag)
-    return b"".join((b'{"name":"%b","status":%d' % (name.encode(), status), etag, b',"body":', body, b"}\n"))
+    return [b'{"name":"%b","status":%d' % (name.encode(), status) + etag + b',"body":', *body, b"}\n"]
 
 
 def failure(name: str, error: BffError, correlation_id: str) -> bytes:

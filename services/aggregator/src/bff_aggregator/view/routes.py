@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -18,11 +18,11 @@ from bff_aggregator.backend.refusal import BackendRefusal
 from bff_aggregator.backend.run_calls import User
 from bff_aggregator.cache.store import Store
 from bff_aggregator.charts.routes import ChartEndpoint
-from bff_aggregator.http import cache_headers, content_coding
+from bff_aggregator.http import cache_headers, content_coding, response_budget
 from bff_aggregator.http.cache_headers import RequestHeaders
+from bff_aggregator.http.cpu_limiter import SMALL_BYTES, CpuLimiter
 from bff_aggregator.http.deadline import request_deadline
 from bff_aggregator.http.head_routes import answer_head
-from bff_aggregator.http.response_budget import Held, ResponseBudget
 from bff_aggregator.runs.encode import Shape
 from bff_aggregator.runs.response import UNKNOWN_SIZE, RunResponses
 from bff_aggregator.runs.revision import RunBundle, RunSnapshot
@@ -42,11 +42,9 @@ HEADERS: Final[list[Header]] = [
     # nginx would keep the lines back until it has a buffer full of them.
     (b"x-accel-buffering", b"no"),
 ]
-# More than this is compressed beside the event loop.
-_THREAD_BYTES: Final = 64 * 1024
 _STAND_IN: Final = "X"
-PartBody = tuple[bytes, str | None]
-"""A part's JSON body, and its entity tag where it has one."""
+PartBody = tuple[Sequence[bytes], str | None]
+"""The pieces of a part's JSON body, and its entity tag where it has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ class Sources:
     """Dependencies of a view: the same services that back /status, /chart-data and /complete.
 
     `run_timeout` is how many seconds a run may take; `told` counts parts by name and status, `outcomes` counts them for
-    the budgets of flags. `budget` bounds the bytes that are being sent.
+    the budgets of flags. `cpu` compresses what is large.
     """
 
     runs: RunService
@@ -64,7 +62,7 @@ class Sources:
     run_timeout: float
     told: Counter
     outcomes: Outcomes
-    budget: ResponseBudget
+    cpu: CpuLimiter
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +117,6 @@ class View(Response):
         self._sources, self._asked = sources, asked
         self._coding = content_coding.choose(asked.headers.encoding, UNKNOWN_SIZE)
         self._stream = content_coding.Stream(self._coding)
-        self._held = sources.budget.held()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application; raises what keeps the head from being had."""
@@ -132,7 +129,6 @@ class View(Response):
             await refusal_response(refused)(scope, receive, send)
         finally:
             await _end(answering, leaving)
-            self._held.release()
 
     async def _answer(self, send: Send) -> None:
         """Send the head as soon as the run is seen, and the other parts in the order in which they come."""
@@ -141,7 +137,7 @@ class View(Response):
         bundle = asyncio.create_task(
             self._sources.runs.load(asked.user, asked.run_id, PARTS, deadline, seen_run.set_result)
         )
-        parts: list[asyncio.Task[bytes]] = []
+        parts: list[asyncio.Task[list[bytes]]] = []
         # Bars are asked for before the curve, behind which they might have to wait.
         early = (
             asyncio.create_task(self._line("chart", lambda: self._bars(asked.symbol or "", None)))
@@ -166,7 +162,7 @@ class View(Response):
                 _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                 ready = [part for part in parts if part not in pending]
                 parts = [part for part in parts if part in pending]
-                await self._send(send, b"".join(part.result() for part in ready), more=bool(pending))
+                await self._send(send, [piece for part in ready for piece in part.result()], more=bool(pending))
         finally:
             await _end(bundle, *parts, *(() if early is None else (early,)))
 
@@ -176,20 +172,24 @@ class View(Response):
 
     async def _begin(self, send: Send, seen: RunSnapshot) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self._head()})
-        await self._send(send, ndjson.line("head", 200, orjson.dumps(status_body(RunBundle(seen, {})))), more=True)
+        head = ndjson.line("head", 200, orjson.dumps(status_body(RunBundle(seen, {}))))
+        await self._send(send, [head], more=True)
 
-    async def _send(self, send: Send, text: bytes, *, more: bool) -> None:
-        """Send lines so that the client can read them at once."""
-        if self._coding == content_coding.IDENTITY or len(text) < _THREAD_BYTES:
-            coded = self._stream.add(text)
-        else:
-            coded = await asyncio.to_thread(self._stream.add, text)
-        rest = b"" if more else self._stream.end()
-        await send({"type": "http.response.body", "body": coded + rest, "more_body": more})
+    async def _send(self, send: Send, pieces: Sequence[bytes], *, more: bool) -> None:
+        """Send lines so that the client can read them at once; what is large is neither copied nor held up."""
+        size = sum(map(len, pieces))
+        if size < SMALL_BYTES:
+            pieces = [self._stream.add(b"".join(pieces))]
+        elif self._coding != content_coding.IDENTITY:
+            pieces = [await self._sources.cpu.steps(size, self._stream.steps(pieces))]
+        for piece in pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        if not more:
+            await send({"type": "http.response.body", "body": self._stream.end(), "more_body": False})
 
-    async def _line(self, name: str, make: Callable[[], Awaitable[PartBody]]) -> bytes:
-        """Return the line of a part, whatever becomes of it."""
-        status, line, excused = await _part_line(name, make, self._held)
+    async def _line(self, name: str, make: Callable[[], Awaitable[PartBody]]) -> list[bytes]:
+        """Return the line of a part, in pieces, whatever becomes of it."""
+        status, line, excused = await _part_line(name, make)
         self._sources.told.labels(name, status).inc()
         if not excused:
             self._count(name, status)
@@ -220,20 +220,20 @@ class View(Response):
         return await self._sources.charts.plain(query, self._asked.headers, self._asked.begun)
 
 
-async def _part_line(name: str, make: Callable[[], Awaitable[PartBody]], held: Held) -> tuple[int, bytes, bool]:
+async def _part_line(name: str, make: Callable[[], Awaitable[PartBody]]) -> tuple[int, list[bytes], bool]:
     """Return what became of a part, its line, and whether its failure is the client's own doing."""
     try:
         body, tag = await make()
-        held.acquire(len(body))
+        response_budget.acquire(sum(map(len, body)))
     except BackendRefusal as refused:
-        return refused.status, ndjson.refusal(name, refused.status, refused.content, correlation_id()), False
+        return refused.status, [ndjson.refusal(name, refused.status, refused.content, correlation_id())], False
     except BffError as error:
-        return error.status, ndjson.failure(name, error, correlation_id()), error.excused
+        return error.status, [ndjson.failure(name, error, correlation_id())], error.excused
     except Exception:
         log.exception("a part of a view failed")
         defect = Internal("the service failed to answer")
-        return defect.status, ndjson.failure(name, defect, correlation_id()), False
-    return 200, ndjson.line(name, 200, body, tag), False
+        return defect.status, [ndjson.failure(name, defect, correlation_id())], False
+    return 200, ndjson.line_pieces(name, 200, body, tag), False
 
 
 async def _left(receive: Receive) -> None:
