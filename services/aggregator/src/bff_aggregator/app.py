@@ -113,6 +113,7 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
     app.include_router(view_routes.make_router(parts))
     # What a debugger begins with.
     app.state.upstream, app.state.store, app.state.loader, app.state.budget = upstream, store, loader, budget
+    app.state.cpu = cpu
     app.state.charts, app.state.chart_responses = charts, responses
     app.state.runs, app.state.run_list, app.state.run_responses = run_loader, run_list, run_responses
     return app
