@@ -122,7 +122,7 @@ soak: ## steady mixed load: make soak [SOAK=600], in seconds
 	@$(BOOTSTRAP) dev
 	@SOAK=$(SOAK) $(BIN)/python -m pytest -s tests/chaos/test_soak.py $(ARGS)
 
-bench: ## measure the project beside its peers in one run
+bench: ## measure the project beside its peers: make bench [ARGS=essentials [BEFORE=../other-checkout]]
 	@$(BOOTSTRAP) bench
 	@$(BIN)/python -m bench $(ARGS)
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -18,13 +19,20 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def cpu_seconds(pid: int) -> float:
-    """Return the CPU seconds, user and system, that a process has used, to the microsecond; nan once it is gone.
+def with_children(pid: int) -> list[int]:
+    """Return a process and its children: nginx works in one of them."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *map(int, children)]
 
-    The number is that of its CPU clock, clock_getcpuclockid(3), which Python has no name for.
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU seconds, user and system, that a process and its children have used, to the microsecond.
+
+    The numbers are those of their CPU clocks, clock_getcpuclockid(3), which Python has no name for; nan once it is
+    gone.
     """
     with contextlib.suppress(OSError):
-        return time.clock_gettime((~pid << 3) | 2)
+        return sum(time.clock_gettime((~each << 3) | 2) for each in with_children(pid))
     return math.nan
 
 

@@ -26,7 +26,7 @@ from bench.lib.recorded_backend import PARTS, record
 from bench.lib.servers import TOKEN, Client, in_turns, median_ms, memory_mb, server, settings, valkey
 
 from bff_aggregator.backend import equity_reader
-from bff_aggregator.backend.part import Part, State, skipped_part
+from bff_aggregator.backend.part import ASKED, Part, State, skipped_part
 from bff_aggregator.http.steps import finish
 from bff_aggregator.runs import downsample, encode, revision
 from bff_aggregator.runs.encode import Shape
@@ -181,7 +181,7 @@ def many_at_a_slow_backend(backend: Client, redis_url: str, run: str, count: int
                 found = client.all([f"/api/v1/runs/{run}/complete" for run in runs])
                 taken = (time.perf_counter() - begun) * 1000
                 told = [json.loads(content)["metadata"]["parts"] for status, content, _ in found if status == 200]
-                parts = {part: Counter(each[part]["state"] for each in told) for part in PARTS}
+                parts = {name: Counter(each[name]["state"] for each in told) for name in ("run", *ASKED)}
                 failed = Counter(status for status, *_ in found if status != 200)
                 print(
                     f"  {name}: {taken:.0f} ms,", {part: dict(states) for part, states in parts.items()}, dict(failed)

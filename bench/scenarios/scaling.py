@@ -20,10 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from bench.lib import processes
 from bench.lib.figures import figure
 from bench.lib.http_client import keep_busy
-from bench.lib.processes import serving
+from bench.lib.processes import cpu_seconds, serving, with_children
 from bench.lib.viewers import close, connect, until
 
 from bff_tools import Stack, StackOptions
@@ -38,17 +37,6 @@ FRAMES = 30
 """A second, of each viewer (speed 1)."""
 
 Costs = dict[str, float]
-
-
-def with_children(pid: int) -> list[int]:
-    """Return a process and its children: nginx works in one of them."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *map(int, children)]
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the CPU seconds that a process and its children have used."""
-    return sum(map(processes.cpu_seconds, with_children(pid)))
 
 
 def resident(pid: int) -> float:

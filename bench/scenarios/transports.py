@@ -11,6 +11,7 @@ machine is busy for all; CPU is that of the measured process alone, which other 
 import argparse
 import asyncio
 import importlib.util
+import itertools
 import json
 import statistics
 import subprocess
@@ -35,6 +36,7 @@ from bench.lib.sides import (
     report,
     services,
 )
+from bench.scenarios.proxy import download, peak, upload
 
 from bff_shared.upstream.transport.http_transport import HttpTransport
 
@@ -173,6 +175,15 @@ def on_aiohttp(rounds: int) -> None:
         ours, theirs = (memory_mb(service.process) for service in found)
         figure("memory of the proxy beside aiohttp", ours / theirs, "x")
         figure("memory of the proxy that aiohttp adds", theirs - ours, "MB")
+    with (
+        serving("bench.scenarios.proxy", "--serve", "giant") as (base, _),
+        services("bff_proxy", sides, int(base.rpartition(":")[2]), None) as found,
+    ):
+        for service, (name, run) in itertools.product(found, (("download", download), ("upload", upload))):
+            label = "" if service is found[0] else f", {service.side.name}"
+            with peak(service.process.pid) as grown:
+                run(service.port)
+            figure(f"growth of the proxy while 1 GB is {name}ed{label}", grown[0], "MB", goal=20)
     port = free_port()
     with (
         server("bff_demo", port, "--host", "127.0.0.1", "--port", str(port)),
