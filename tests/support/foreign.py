@@ -29,13 +29,22 @@ GOOD: Mapping[str, bytes] = {
 
 @dataclass
 class ForeignBackend:
-    """An ASGI app with one finished run `r`; `bodies`, `statuses`, `headers` and `delays` (seconds) are by path."""
+    """An ASGI app with one finished run `r`.
+
+    Attributes:
+        bodies, statuses, headers, delays (seconds): what it sends, by path.
+        gates: events without which it answers nothing, by path.
+        calls: how often it was asked for a path.
+        answered: how often it has answered for a path.
+    """
 
     bodies: dict[str, bytes] = field(default_factory=lambda: dict(GOOD))
     statuses: dict[str, int] = field(default_factory=dict)
     headers: dict[str, Headers] = field(default_factory=dict)
     delays: dict[str, float] = field(default_factory=dict)
+    gates: dict[str, asyncio.Event] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
+    answered: Counter[str] = field(default_factory=Counter)
 
     async def __call__(self, scope: dict[str, Any], _: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -43,8 +52,11 @@ class ForeignBackend:
         path = scope["path"]
         self.calls[path] += 1
         await asyncio.sleep(self.delays.get(path, 0.0))
+        if path in self.gates:
+            await self.gates[path].wait()
         body = self.bodies.get(path)
         status = self.statuses.get(path, 404 if body is None else 200)
         headers = [(b"content-type", b"application/json"), *self.headers.get(path, [])]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body or b"{}"})
+        self.answered[path] += 1

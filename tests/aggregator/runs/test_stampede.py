@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -20,15 +21,35 @@ PARTS = ("metrics", "equity", "orders")
 VIEW = "/api/v1/runs/r/view?from_date=2024-01-01&to_date=2024-01-05"
 COMPLETE = "/api/v1/runs/r/complete"
 CHART = "/api/v1/chart-data?symbol=AAPL&timeframe=1D&from_date=2024-01-01&to_date=2024-01-05"
-SLOWEST = 1.2
+WAIT_S = 30.0
 
 
-async def spread(client: httpx.AsyncClient, routes: list[str], seconds: float) -> list[httpx.Response]:
-    """Ask for the routes one after the other, spread evenly over so many seconds."""
-    tasks = []
-    for route in routes:
-        tasks.append(asyncio.create_task(client.get(route)))
-        await asyncio.sleep(seconds / len(routes))
+async def until(fact: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while not fact():
+            await asyncio.sleep(0.005)
+
+
+async def in_flight(client: httpx.AsyncClient) -> float:
+    """Return how many requests the aggregator is answering, this one included."""
+    found = re.search(r"^bff_http_requests_in_flight\S* (\S+)$", (await client.get("/metrics")).text, re.MULTILINE)
+    assert found
+    return float(found[1])
+
+
+async def asked_meanwhile(
+    client: httpx.AsyncClient, backend: ForeignBackend, slowest: str, routes: list[str]
+) -> list[httpx.Response]:
+    """Ask for the first route, for the others once all but the slowest part have come, which comes when all wait."""
+    quick = [f"/backtests/r/{part}" for part in PARTS if part != slowest]
+    backend.gates[f"/backtests/r/{slowest}"] = gate = asyncio.Event()
+    tasks = [asyncio.create_task(client.get(routes[0]))]
+    await until(lambda: all(backend.answered[path] for path in quick))
+    tasks += [asyncio.create_task(client.get(route)) for route in routes[1:]]
+    async with asyncio.timeout(WAIT_S):
+        while await in_flight(client) <= len(routes):
+            await asyncio.sleep(0.005)
+    gate.set()
     return await asyncio.gather(*tasks)
 
 
@@ -38,35 +59,34 @@ def states(answer: httpx.Response) -> list[str]:
     return [body["metadata"]["parts"][part]["state"] for part in PARTS]
 
 
-@pytest.mark.timing
 @pytest.mark.parametrize("status", ["DONE", "RUNNING"])
 @pytest.mark.parametrize("slowest", ["equity", *PARTS[::2]])
 @pytest.mark.parametrize("routes", [[COMPLETE] * 20, [COMPLETE, VIEW] * 10], ids=["complete", "complete and view"])
 async def test_twenty_requests_over_the_slowest_part_make_one_call_for_each_part(
     start_app: StartApp, start_aggregator: StartAggregator, slowest: str, routes: list[str], status: str
 ) -> None:
-    backend = ForeignBackend(delays={f"/backtests/r/{slowest}": SLOWEST})
+    backend = ForeignBackend()
     backend.bodies["/backtests/r"] = RUN.replace(b"DONE", status.encode())
     client = await start_aggregator(backend_url=await start_app(backend), run_timeout=20)
-    answers = await spread(client, routes, SLOWEST * 0.9)
+    answers = await asked_meanwhile(client, backend, slowest, routes)
     assert [states(answer) for answer in answers] == [["ok"] * 3] * len(routes)
     assert {part: backend.calls[f"/backtests/r/{part}"] for part in PARTS} == dict.fromkeys(PARTS, 1)
 
 
-@pytest.mark.timing
 async def test_a_part_that_failed_is_not_shared_with_those_who_come_later(
     start_app: StartApp, start_aggregator: StartAggregator
 ) -> None:
-    backend = ForeignBackend(delays={"/backtests/r/equity": 0.6})
+    gate = asyncio.Event()
+    backend = ForeignBackend(gates={"/backtests/r/equity": gate})
     backend.statuses["/backtests/r/orders"] = 422
     client = await start_aggregator(backend_url=await start_app(backend), run_timeout=20)
     first = asyncio.create_task(client.get(COMPLETE))
-    async with asyncio.timeout(10):
-        while not backend.calls["/backtests/r/orders"]:
-            await asyncio.sleep(0.01)
-    await asyncio.sleep(0.2)
+    await until(lambda: bool(backend.answered["/backtests/r/orders"]))
     del backend.statuses["/backtests/r/orders"]
-    assert states(await client.get(COMPLETE)) == ["ok"] * 3
+    second = asyncio.create_task(client.get(COMPLETE))
+    await until(lambda: backend.calls["/backtests/r/orders"] == 2)
+    gate.set()
+    assert states(await second) == ["ok"] * 3
     assert states(await first) == ["ok", "ok", "failed"]
     assert backend.calls["/backtests/r/equity"] == 1
 
