@@ -33,7 +33,7 @@ trace: ## show a request's way through the logs of make run: make trace ID=…
 test: ## run every quick test, the frontend's too: make test [ARGS="tests/proxy -x"]
 	@$(BOOTSTRAP) dev
 ifeq ($(ARGS),)
-	@log=$$(mktemp); $(VITEST) >"$$log" 2>&1 & page=$$!; \
+	@log=$$(mktemp); $(VITEST) >"$$log" 2>&1 & page=$$!; trap 'kill $$page' INT TERM; \
 		$(PYTEST) -m "not slow" $(PARALLEL) $(COVER); services=$$?; \
 		wait $$page; page=$$?; cat "$$log"; rm -f "$$log"; exit $$((services | page))
 else
@@ -42,12 +42,13 @@ endif
 
 test-slow: ## run what `make test` leaves out: browser, whole stacks, faults, hostile clients
 	@$(BOOTSTRAP) dev
-	@$(PYTEST) -m "slow and not timing" $(PARALLEL) $(COVER) $(ARGS) || $(NONE)
+	@$(PYTEST) -m "slow and not timing" $(PARALLEL) $(ARGS) || $(NONE)
 	@$(PYTEST) -m timing $(ARGS) || $(NONE)
 
-test-all: ## run every test, and tell which branches of the services and the library none of them took
+test-all: ## run every test, and tell which branches of services, library, client and page no quick one took
 	@rm -f .coverage
-	@$(MAKE) --no-print-directory test test-slow COVER="--cov --cov-append --cov-report="
+	@$(MAKE) --no-print-directory test COVER="--cov --cov-report=" VITEST="$(VITEST) -- --coverage"
+	@$(MAKE) --no-print-directory test-slow
 	@$(BIN)/coverage report
 
 test-tools: ## install what some tests need of Debian (root or sudo); without it they are skipped
@@ -114,9 +115,9 @@ mutants: ## which changes of the code does no test notice: make mutants [MODULES
 	@$(BOOTSTRAP) dev
 	@$(BIN)/python -m tests.mutation.run --write $(MODULES)
 
-chaos: ## every fault at every place under two loads; appends a table to the file that CHAOS_REPORT names
+chaos: ## every fault and every attack in full; REPORT=1 writes what was seen into docs/reliability.md
 	@$(BOOTSTRAP) dev
-	@CHAOS=all $(BIN)/python -m pytest tests/chaos $(ARGS)
+	@CHAOS=all CHAOS_REPORT=$(if $(REPORT),docs/reliability.md) $(PYTEST) tests/chaos $(ARGS)
 
 soak: ## steady mixed load: make soak [SOAK=600], in seconds
 	@$(BOOTSTRAP) dev

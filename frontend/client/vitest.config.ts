@@ -5,6 +5,8 @@ const origin = process.env["BFF_ORIGIN"];
 export default defineConfig({
   test: {
     pool: "threads",
+    // `vitest run --coverage`, which `make test-all` runs; what is generated is tested where it is generated from.
+    coverage: { include: ["src/**/*.ts"], exclude: ["src/generated/**"], reporter: ["text"] },
     include: [origin ? "tests/integration/**/*.test.ts" : "tests/unit/**/*.test.ts"],
     // Guards against hanging, not measures: the machine may be busy.
     testTimeout: origin ? 60_000 : 20_000,

@@ -8,6 +8,8 @@ export default defineConfig({
   plugins: [react()],
   test: {
     pool: "threads",
+    // `vitest run --coverage`, which `make test-all` runs; drawing is tested in a browser, which it does not see.
+    coverage: { include: ["src/**/*.{ts,tsx}"], reporter: ["text"] },
     // React takes <search>, which browsers know since 2023, for a mistake where the DOM of the tests does not.
     onConsoleLog: (log) => !log.includes("The tag <search> is unrecognized"),
     projects: [

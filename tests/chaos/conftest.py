@@ -7,9 +7,9 @@ import pytest
 from tests.chaos.report import Report
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def report() -> Iterator[Report]:
-    """Collect what a module's trials show."""
+    """Collect what all trials show."""
     made = Report()
     yield made
     made.write()
