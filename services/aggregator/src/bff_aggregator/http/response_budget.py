@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 SMALL_BYTES: Final = 64 * 1024
 PIECE_BYTES: Final = 128 * 1024
 UNSENT_BYTES: Final = 128 * 1024
-"""What the kernel may hold of a large body that it has not sent, so that a client's progress shows soon."""
+"""What the kernel may hold of a body that it has not sent, so that a client's progress shows soon."""
 
 RETRY_AFTER_SECONDS: Final = 2.0
 EXTENSION: Final = "bff.transport"
@@ -40,6 +40,14 @@ EXTENSION: Final = "bff.transport"
 
 class HttpProtocol(HttpToolsProtocol):
     """uvicorn's HTTP/1.1 server with the connection's transport in each scope, for who has to abort it."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        """Take a new connection, of which the kernel holds at most UNSENT_BYTES that it has not sent."""
+        super().connection_made(transport)
+        option, connection = getattr(socket, "TCP_NOTSENT_LOWAT", None), transport.get_extra_info("socket")
+        if option is not None and connection is not None:
+            with contextlib.suppress(OSError):  # a Unix socket has no such option
+                connection.setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES)
 
     def on_message_begin(self) -> None:
         """Begin a request's scope."""
@@ -232,7 +240,6 @@ class _Sender:
     async def _in_pieces(self, message: Message) -> None:
         """Send a body by views of it, each when the connection has taken those before."""
         body, more = memoryview(message["body"]), message.get("more_body", False)
-        self._limit_unsent()
         for at in range(0, len(body), PIECE_BYTES):
             piece = body[at : at + PIECE_BYTES]
             last = at + PIECE_BYTES >= len(body)
@@ -243,13 +250,6 @@ class _Sender:
             except TimeoutError:
                 self._cut()
                 return
-
-    def _limit_unsent(self) -> None:
-        transport, option = self._transport(), getattr(socket, "TCP_NOTSENT_LOWAT", None)
-        connection = transport.get_extra_info("socket") if transport else None
-        if option is not None and connection is not None:
-            with contextlib.suppress(OSError):  # a Unix socket has no such option
-                connection.setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES)
 
     def _cut(self) -> None:
         """Drop the connection with all that was not sent."""
