@@ -252,6 +252,55 @@ async def test_a_fragmented_message_counts_while_it_comes() -> None:
         peer.leave()
 
 
+FRAGMENT = frame(CONT, b"x", fin=False)
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [frame(TEXT, b"x", fin=False), frame(TEXT, b"x", fin=False) + FRAGMENT, frame(TEXT, b"", fin=False),
+     frame(TEXT, b"xy")[:-1], frame(TEXT, b"xy")[:1]],
+    ids=["a fragment", "fragments", "an empty fragment", "half a frame", "half a head"],
+)  # fmt: skip
+async def test_a_message_that_does_not_end_is_closed_after_a_time(begun: bytes) -> None:
+    async with quiet(Quiet(), TrafficLimits(message_seconds=0.1)) as url:
+        peer = await Peer.open(url)
+        await peer.send(begun)
+        assert await close_of(peer) == 1008
+        peer.leave()
+
+
+async def test_fragments_and_pings_that_go_on_make_no_message_last_longer() -> None:
+    async with quiet(Quiet(), TrafficLimits(message_seconds=0.2)) as url:
+        peer = await Peer.open(url)
+        await peer.send(frame(TEXT, b"x", fin=False))
+
+        async def go_on() -> None:
+            while True:
+                await peer.send(FRAGMENT, frame(PING, b""))
+                await asyncio.sleep(0.02)
+
+        going = asyncio.create_task(go_on())
+        assert await close_of(peer) == 1008
+        going.cancel()
+        await asyncio.wait((going,))
+        peer.leave()
+
+
+async def test_each_message_has_a_time_of_its_own() -> None:
+    app = Quiet()
+    async with quiet(app, TrafficLimits(message_seconds=1)) as url:
+        peer = await Peer.open(url)
+        first, *_ = pieces = [frame(TEXT, b"x", fin=False), frame(CONT, b"y") + frame(TEXT, b"x", fin=False)]
+        await peer.send(first)
+        for number in range(15):  # one message after the other, of which never none is begun
+            await asyncio.sleep(0.1)
+            await peer.send(pieces[1])
+            await eventually(lambda expected=number + 1: len(app.texts) == expected)
+        await peer.send(frame(CONT, b"y"))
+        await eventually(lambda: len(app.texts) == 16)
+        peer.leave()
+
+
 async def test_pongs_that_nobody_reads_are_not_piled_up_and_the_last_ping_is_answered() -> None:
     app, count = Quiet(), 100_000
     async with quiet(app) as url:

@@ -66,6 +66,9 @@ class RelaySettings(Settings):
     stream_max_message: int = Field(
         64 * 1024, ge=256, le=16 * MEBI, description="bytes of a playback viewer's message; a larger one ends it (1009)"
     )
+    stream_message_seconds: Seconds = Field(
+        120.0, description="longest that a viewer's message may take from its first byte to its last; then 1008"
+    )
     stream_verify_seconds: Seconds = Field(
         5.0, description="longest wait for the backend's verdict on a run before a stream begins"
     )

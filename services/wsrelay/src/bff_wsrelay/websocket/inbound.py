@@ -11,7 +11,7 @@ section 5.5.3), so that a viewer that does not read its pongs costs nothing.
 
 import asyncio
 import contextlib
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -56,6 +56,9 @@ class InboundProtocol(WebSocketsSansIOProtocol):
         self._turn: asyncio.Handle | None = None
         self._rest: asyncio.TimerHandle | None = None
         self._is_ignoring = False
+        self._deadline: asyncio.TimerHandle | None = None
+        self._message = 0
+        """Which message the deadline is of."""
         self._late = 0
         self._pong: bytes | None = None
 
@@ -141,12 +144,35 @@ class InboundProtocol(WebSocketsSansIOProtocol):
         """Count what is kept until its message ends, and refuse it where that is too much."""
         if self._account is None or self._is_ignoring:
             return
-        size = len(self.conn.reader.buffer) + len(self._unparsed)
+        begun = len(self.conn.reader.buffer)
         if self.frames:
-            size += len(self.frames[0])
+            begun += len(self.frames[0])
+        if begun or self._deadline is not None or self.frames:
+            self._bound_message(is_begun=bool(begun or self.frames))
+        size = begun + len(self._unparsed)
         refusal = self._account.hold(size)
         if refusal is not None:
             self.refuse(refusal)
+
+    def _bound_message(self, *, is_begun: bool) -> None:
+        """Give a message that has begun a deadline, each its own, and take it away where none has."""
+        if self._deadline is not None and (not is_begun or self._message != self.conn.messages):
+            self._deadline.cancel()
+            self._deadline = None
+        limit = self._traffic.limits.message_seconds if self._traffic is not None else inf
+        if is_begun and self._deadline is None and limit < inf:
+            self._message = self.conn.messages
+            self._deadline = self.loop.call_later(limit, self._message_is_late)
+
+    def _message_is_late(self) -> None:
+        self._deadline = None
+        if self._traffic is None or self._is_ignoring or self.close_sent:
+            return
+        if self.is_unread:  # its rest may be here, and waits for us
+            self._bound_message(is_begun=True)
+            return
+        self._traffic.metrics.message_seconds.inc()
+        self.refuse(Close(POLICY_VIOLATION, "a message took too long"))
 
     def _rested(self) -> None:
         self._rest = None
@@ -257,7 +283,7 @@ class InboundProtocol(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give back what the connection held."""
-        for handle in (self._turn, self._rest):
+        for handle in (self._turn, self._rest, self._deadline):
             if handle is not None:
                 handle.cancel()
         self._is_ignoring = True

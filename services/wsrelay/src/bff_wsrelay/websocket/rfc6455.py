@@ -23,6 +23,7 @@ _make_decoder = codecs.getincrementaldecoder("utf-8")
 
 
 _TEXT, _CONT, _CLOSE, _PING = Opcode.TEXT, Opcode.CONT, Opcode.CLOSE, Opcode.PING
+_DATA = frozenset((Opcode.TEXT, Opcode.BINARY, Opcode.CONT))
 
 
 class _StrictProtocol(Protocol):
@@ -50,11 +51,12 @@ class StrictServerProtocol(_StrictProtocol, ServerProtocol):
     """The server side of a connection.
 
     `frames` counts what arrived and `pongs` are the encoded answers to pings; both are for the caller to take.
+    `messages` counts those that have ended, from the beginning of the connection.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.frames = 0
+        self.frames = self.messages = 0
         self.pongs: list[bytes] = []
 
     def recv_frame(self, frame: Frame) -> None:
@@ -68,6 +70,8 @@ class StrictServerProtocol(_StrictProtocol, ServerProtocol):
             self.events.append(frame)
             return
         super().recv_frame(frame)
+        if frame.fin and frame.opcode in _DATA:
+            self.messages += 1
         if frame.opcode is _TEXT and frame.fin:
             str(frame.data, "utf-8")
 

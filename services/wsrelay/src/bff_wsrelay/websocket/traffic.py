@@ -39,13 +39,14 @@ MAX_IDLE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class TrafficLimits:
-    """Frames and bytes a second, and bytes of unfinished messages; infinity where there is no limit."""
+    """Frames and bytes a second, bytes of unfinished messages and seconds for one; infinity where there is no limit."""
 
     frames_per_second: float = inf
     client_frames_per_second: float = inf
     client_bytes_per_second: float = inf
     client_unfinished_bytes: float = inf
     unfinished_bytes: float = inf
+    message_seconds: float = inf
 
     @classmethod
     def of(cls, settings: RelaySettings) -> Self:
@@ -57,6 +58,7 @@ class TrafficLimits:
             client_bytes_per_second=settings.stream_client_bytes_per_second,
             client_unfinished_bytes=max(settings.stream_client_unfinished_bytes, largest),
             unfinished_bytes=max(settings.stream_unfinished_bytes, largest),
+            message_seconds=settings.stream_message_seconds,
         )
 
 

@@ -11,13 +11,14 @@ class TrafficMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         refused = Counter(
             "bff_websocket_refused_total",
-            "WebSocket connections closed for what they sent: too many frames, too much of unfinished messages",
+            "WebSocket connections closed for what they sent: too many frames, or messages too large together or too late",
             ("limit",),
             registry=registry,
         )
         self.frames = refused.labels("frames")
         self.client_unfinished = refused.labels("client_unfinished")
         self.unfinished = refused.labels("unfinished")
+        self.message_seconds = refused.labels("message_seconds")
         self.pauses = Counter(
             "bff_websocket_pauses_total",
             "Times that a connection was not read because its client address was above its limit",
