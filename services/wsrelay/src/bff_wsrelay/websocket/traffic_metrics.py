@@ -11,7 +11,7 @@ class TrafficMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         refused = Counter(
             "bff_websocket_refused_total",
-            "WebSocket connections closed for what they sent: too many frames, or messages too large together or too late",
+            "WebSocket connections closed for what they sent: too many frames, messages too large together or too late",
             ("limit",),
             registry=registry,
         )
