@@ -292,10 +292,12 @@ async def test_each_message_has_a_time_of_its_own() -> None:
         peer = await Peer.open(url)
         first, *_ = pieces = [frame(TEXT, b"x", fin=False), frame(CONT, b"y") + frame(TEXT, b"x", fin=False)]
         await peer.send(first)
-        for number in range(15):  # one message after the other, of which never none is begun
+        for number in range(1, 16):  # one message after the other, of which never none is begun
             await asyncio.sleep(0.1)
             await peer.send(pieces[1])
-            await eventually(lambda expected=number + 1: len(app.texts) == expected)
+            async with asyncio.timeout(10):
+                while len(app.texts) < number:
+                    await asyncio.sleep(0.01)
         await peer.send(frame(CONT, b"y"))
         await eventually(lambda: len(app.texts) == 16)
         peer.leave()

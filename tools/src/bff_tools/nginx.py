@@ -120,9 +120,9 @@ class RouteMap:
     stream_timeout: str = "1h"
     request_rate: str = "1000r/s"
     request_burst: int = 2000
-    streams_per_client: int = 2000
+    streams_per_client: int = 3000
     uploads_per_client: int = 200
-    requests_per_client: int = 2000
+    requests_per_client: int = 4000
     http2: bool = False
     tls: str = ""
     trusted_proxies: Sequence[str] = ()
