@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 from prometheus_client import CollectorRegistry
 
-from bff_aggregator.cache.entry import Entry, FillResult, Scope, make_entry, pack_entry, unpack_entry
+from bff_aggregator.cache.entry import Entry, FillResult, Lifetime, Scope, make_entry, pack_entry, unpack_entry
 from bff_aggregator.cache.loader import Loaded, Loader
 from bff_aggregator.cache.metrics import CacheMetrics
 from bff_aggregator.cache.redis_tier import RedisClient, RedisTier
@@ -39,7 +39,7 @@ class Bench:
         await asyncio.sleep(0.001)
         if self.failure:
             raise self.failure
-        return dict.fromkeys(keys, FillResult(b"%d" % number, 100.0, 50.0, 1000.0))
+        return dict.fromkeys(keys, FillResult(b"%d" % number, Lifetime(100.0, 50.0, 1000.0)))
 
     async def load(self, *keys: str, seconds: float = 5.0) -> Loaded:
         """Load keys."""
@@ -166,7 +166,7 @@ async def test_purge_ends_entries_and_keeps_flights_from_before_out(bench: Bench
 
 
 def test_entry_survives_redis_and_fits_one_key_generation_and_version_only() -> None:
-    item = make_entry(FillResult(b"value", 100, 50, 10), 1000.0, 0.5, 0.5)
+    item = make_entry(FillResult(b"value", Lifetime(100, 50, 10)), 1000.0, 0.5, 0.5)
     assert item.fresh_until == 1095.0
     data = pack_entry(item, "key", b"generation"[:8])
     assert unpack_entry(data, "key", b"generation"[:8]) == item

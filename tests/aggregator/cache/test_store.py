@@ -6,7 +6,7 @@ import time
 import pytest
 from prometheus_client import CollectorRegistry
 
-from bff_aggregator.cache.entry import FillResult, Scope, make_entry
+from bff_aggregator.cache.entry import FillResult, Lifetime, Scope, make_entry
 from bff_aggregator.cache.metrics import CacheMetrics
 from bff_aggregator.cache.redis_tier import RedisClient, RedisTier
 from bff_aggregator.cache.store import Memory, Store
@@ -36,7 +36,7 @@ async def test_everything_kept_goes_when_purges_may_have_been_missed(
     store.on_clear(lambda: cleared.append(1))
     await store.start()
     await until(cleared, 1)
-    store.put_local(SCOPE, {"a": make_entry(FillResult(b"x", 100.0), time.time(), 0.1, 0.0)}, store.epoch())
+    store.put_local(SCOPE, {"a": make_entry(FillResult(b"x", Lifetime(100.0)), time.time(), 0.1, 0.0)}, store.epoch())
     assert store.get_local(SCOPE, ["a"])
     with redis.client() as look:
         look.client_kill_filter(_type="pubsub")
@@ -51,5 +51,5 @@ async def test_purge_is_told_even_where_redis_is_not() -> None:
     before = store.epoch()
     assert not await store.purge("chart", "AAPL")
     assert told == [("chart", "AAPL")]
-    store.put_local(SCOPE, {"a": make_entry(FillResult(b"x", 100.0), time.time(), 0.1, 0.0)}, before)
+    store.put_local(SCOPE, {"a": make_entry(FillResult(b"x", Lifetime(100.0)), time.time(), 0.1, 0.0)}, before)
     assert not store.get_local(SCOPE, ["a"]), "made before the purge"

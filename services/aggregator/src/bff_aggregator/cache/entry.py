@@ -60,16 +60,23 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class FillResult:
-    """A new value and how long it is good for: `fresh` seconds, `swr` more while refreshed, `keep` more on errors.
+class Lifetime:
+    """Seconds that an entry is fresh, then served while it is refreshed, then kept for when the backend fails.
 
-    A negative answer is one with a short `fresh` and nothing after it.
+    That of a negative answer is a short `fresh` and nothing after it.
     """
 
-    value: bytes
     fresh: float
     stale_while_revalidate: float = 0.0
     stale_if_error: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FillResult:
+    """A new value and how long it is good for."""
+
+    value: bytes
+    lifetime: Lifetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +108,10 @@ class Entry:
 
 def make_entry(made: FillResult, now: float, cost: float, draw: float) -> Entry:
     """Return the entry of a new value, its freshness shortened by up to a tenth so that entries do not end together."""
-    fresh = now + made.fresh * (1.0 - JITTER * draw)
-    return Entry(
-        made.value,
-        now,
-        fresh,
-        fresh + made.stale_while_revalidate,
-        fresh + made.stale_while_revalidate + made.stale_if_error,
-        cost,
-    )
+    life = made.lifetime
+    fresh = now + life.fresh * (1.0 - JITTER * draw)
+    revalidate = fresh + life.stale_while_revalidate
+    return Entry(made.value, now, fresh, revalidate, revalidate + life.stale_if_error, cost)
 
 
 def pack_entry(item: Entry, key: str, generation: bytes) -> bytes:

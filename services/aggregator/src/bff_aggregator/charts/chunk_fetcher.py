@@ -11,7 +11,7 @@ from bff_aggregator.backend import bar_calls
 from bff_aggregator.backend.bar_calls import Range
 from bff_aggregator.backend.bars import Source
 from bff_aggregator.backend.bars_reader import Parsed
-from bff_aggregator.cache.entry import FillResult, Scope
+from bff_aggregator.cache.entry import FillResult, Lifetime, Scope
 from bff_aggregator.cache.loader import Loader
 from bff_aggregator.charts import chunk_codec, chunk_plan
 from bff_aggregator.charts.chunk_plan import Chunk
@@ -85,22 +85,21 @@ class ChunkFetcher:
     ) -> Mapping[Chunk, FillResult]:
         known_empty = parsed is None
         parsed = parsed or bar_calls.nothing(source)
-        bounds = [(_seconds(chunk.first), _seconds(chunk.last) + _DAY) for chunk in group]
         size = len(parsed.bars) * _BAR_BYTES
+        bounds = [chunk.bounds for chunk in group]
         values = await self.cpu.run(size, chunk_codec.split, parsed.bars, bounds, parsed.rejected)
-        lives = [chunk_plan.lifetime(chunk, self.today, known_empty=known_empty) for chunk in group]
         return {
-            chunk: FillResult(value, life.fresh, life.stale_while_revalidate, life.stale_if_error)
-            for chunk, value, life in zip(group, values, lives, strict=True)
+            chunk: FillResult(value, chunk_plan.lifetime(chunk, self.today, known_empty=known_empty))
+            for chunk, value in zip(group, values, strict=True)
         }
 
     async def _extent(self, keys: Sequence[str]) -> Mapping[str, FillResult | Exception]:
         parsed = await self._fetch(Range(self.scope.subject, Source.DAILY, None))
         if parsed is None or not len(parsed.bars):
-            return dict.fromkeys(keys, FillResult(UNKNOWN, chunk_plan.EMPTY_SECONDS))
+            return dict.fromkeys(keys, FillResult(UNKNOWN, Lifetime(chunk_plan.EMPTY_SECONDS)))
         ends = [int(parsed.bars.t[row]) // _DAY * _DAY for row in (0, -1)]
         value = orjson.dumps([datetime.fromtimestamp(end, UTC).date() for end in ends])
-        return dict.fromkeys(keys, FillResult(value, chunk_plan.OPEN_SECONDS, chunk_plan.MINUTE))
+        return dict.fromkeys(keys, FillResult(value, Lifetime(chunk_plan.OPEN_SECONDS, chunk_plan.MINUTE)))
 
     async def _fetch(self, wanted: Range) -> Parsed | None:
         self.calls += 1
@@ -121,7 +120,3 @@ def outside(symbol: str, extent: Extent) -> DatasetNotFound:
     """Return the error for a window before or after everything that there is."""
     known = {"from_date": extent.first.isoformat(), "to_date": extent.last.isoformat()}
     return DatasetNotFound("the backend has no bars in this range", {"symbol": symbol, "known": known})
-
-
-def _seconds(day: date) -> int:
-    return (day.toordinal() - date(1970, 1, 1).toordinal()) * _DAY

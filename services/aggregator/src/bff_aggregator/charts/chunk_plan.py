@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from bff_aggregator.backend.bars import Source
-from bff_aggregator.cache.entry import STALE_IF_ERROR
+from bff_aggregator.cache.entry import STALE_IF_ERROR, Lifetime
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 OPEN_SECONDS, RECENT_SECONDS, OLD_SECONDS, EMPTY_SECONDS = 5 * MINUTE, HOUR, DAY, MINUTE
 OLD_DAYS = 7
+_EPOCH = date(1970, 1, 1)
 # 800 days of 36 kB are about 29 MB, below the 64 MiB of a response that `Upstream` accepts.
 MAX_CALL_DAYS = {Source.MINUTE: 800, Source.HOUR: 40_000, Source.DAILY: 40_000}
 
@@ -31,14 +32,11 @@ class Chunk:
         """The chunk's part of a cache key."""
         return self.first.strftime("%Y%m%d")
 
-
-@dataclass(frozen=True, slots=True)
-class Lifetime:
-    """Seconds that an entry is fresh, then served while it is refreshed, then kept for when the backend fails."""
-
-    fresh: float
-    stale_while_revalidate: float
-    stale_if_error: float
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The UTC seconds at which the chunk begins and ends."""
+        first, last = ((day - _EPOCH).days * int(DAY) for day in (self.first, self.last))
+        return first, last + int(DAY)
 
 
 def chunk_of(source: Source, day: date) -> Chunk:
@@ -81,7 +79,7 @@ def lifetime(chunk: Chunk, today: date, *, known_empty: bool) -> Lifetime:
     What may still grow is asked for often, what was closed a week ago once a day.
     """
     if known_empty:
-        return Lifetime(EMPTY_SECONDS, 0.0, 0.0)
+        return Lifetime(EMPTY_SECONDS)
     if chunk.last >= today:
         return Lifetime(OPEN_SECONDS, MINUTE, STALE_IF_ERROR)
     fresh = OLD_SECONDS if (today - chunk.last).days > OLD_DAYS else RECENT_SECONDS

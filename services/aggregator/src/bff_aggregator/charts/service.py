@@ -14,6 +14,7 @@ from bff_aggregator.cache.single_flight import SingleFlight, joined
 from bff_aggregator.cache.store import Store
 from bff_aggregator.charts import chunk_codec, chunk_fetcher, chunk_plan, hourly_source
 from bff_aggregator.charts.chunk_fetcher import ChunkFetcher
+from bff_aggregator.charts.chunk_plan import Chunk
 from bff_aggregator.charts.encode import BAR_BYTES, Encoded, Facts, encode
 from bff_aggregator.charts.query import ChartQuery
 from bff_aggregator.charts.resample import Clock, resample
@@ -27,7 +28,6 @@ from bff_shared.upstream.client import Upstream
 
 log = logging.getLogger(__name__)
 NAMESPACE = "chart"
-_DAY = 86_400
 _INLINE_BYTES = 128 * 1024
 """Chunks of fewer bytes, some thousands of bars, are assembled by the event loop itself."""
 
@@ -214,7 +214,7 @@ def assemble(query: ChartQuery, found: Sequence[Entry], source: Source, *, stale
     """Return, in steps, a chart and the facts about its bars; raise hours.NotInterchangeable. Pure."""
     piece = chunk_codec.join([item.value for item in found])
     yield
-    bars = piece.bars.between(_seconds(query.first), _seconds(query.last) + _DAY)
+    bars = piece.bars.between(*Chunk(query.first, query.last).bounds)
     stands_in = source is not query.timeframe.source
     if stands_in:
         hourly_source.require_fit(bars, piece.rejected, query.target)
@@ -234,7 +234,3 @@ def assemble(query: ChartQuery, found: Sequence[Entry], source: Source, *, stale
         load_ms=0.0,
     )
     return encode(query, done.bars, facts), facts
-
-
-def _seconds(day: date) -> int:
-    return (day.toordinal() - date(1970, 1, 1).toordinal()) * _DAY

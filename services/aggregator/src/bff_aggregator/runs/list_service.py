@@ -17,7 +17,7 @@ from bff_aggregator.backend.part import State
 from bff_aggregator.backend.refusal import BackendRefusal
 from bff_aggregator.backend.run_calls import RunSource, User, describe
 from bff_aggregator.backend.schema import Json, UnexpectedShape
-from bff_aggregator.cache.entry import STALE_IF_ERROR, FillResult, Scope, make_entry
+from bff_aggregator.cache.entry import STALE_IF_ERROR, FillResult, Lifetime, Scope, make_entry
 from bff_aggregator.cache.entry import State as Freshness
 from bff_aggregator.cache.loader import Loader
 from bff_aggregator.cache.single_flight import SingleFlight
@@ -131,7 +131,7 @@ class RunListService:
             raise
         except UnexpectedShape as error:
             raise BackendMalformed(f"the backend's answer is not a list of runs: {error}") from error
-        made = FillResult(text, FRESH, stale_if_error=STALE_IF_ERROR)
+        made = FillResult(text, Lifetime(FRESH, stale_if_error=STALE_IF_ERROR))
         self._store.put_local(scope, {query: make_entry(made, self._clock(), 0.0, 0.0)}, epoch)
         return text
 
@@ -182,9 +182,8 @@ class RunListService:
         async with self._fanout:
             part = await self._source.fetch_part(user, row.run_id, "metrics")
         if part.final:
-            return FillResult(
-                list_page.shown(part), list_page.lifetime(row, part.state, self._clock()), stale_if_error=STALE_IF_ERROR
-            )
+            life = Lifetime(list_page.lifetime(row, part.state, self._clock()), stale_if_error=STALE_IF_ERROR)
+            return FillResult(list_page.shown(part), life)
         self._failed[scope.principal, row.key] = part.state, time.monotonic() + FAILED_SECONDS
         while len(self._failed) > MOST_FAILED:
             self._failed.popitem(last=False)

@@ -7,7 +7,7 @@ from typing import Final
 
 from bff_aggregator.backend.part import PARTS, RUN, Part
 from bff_aggregator.backend.run_calls import User
-from bff_aggregator.cache.entry import STALE_IF_ERROR, Entry, FillResult, Scope, State, make_entry
+from bff_aggregator.cache.entry import STALE_IF_ERROR, Entry, FillResult, Lifetime, Scope, State, make_entry
 from bff_aggregator.cache.single_flight import BackgroundTasks
 from bff_aggregator.cache.store import PurgeEpoch, Store
 from bff_aggregator.runs import part_codec, revision
@@ -73,9 +73,8 @@ class RunCache:
 
     def keep_snapshot(self, cached: CachedRun, snapshot: RunSnapshot) -> None:
         """Keep a snapshot; parts of another revision count no more from now on."""
-        made = FillResult(
-            part_codec.pack_snapshot(snapshot), revision.snapshot_lifetime(snapshot), stale_if_error=STALE_IF_ERROR
-        )
+        life = Lifetime(revision.snapshot_lifetime(snapshot), stale_if_error=STALE_IF_ERROR)
+        made = FillResult(part_codec.pack_snapshot(snapshot), life)
         items = {RUN: make_entry(made, snapshot.at, 0.0, 0.0)}
         self._store.put_local(cached.scope, items, cached.epoch)
         self._writes.start(lambda: self._store.put_shared(cached.scope, items, cached.epoch))
@@ -89,10 +88,8 @@ class RunCache:
         if known is not None and known.made >= part.at:
             return
         value = part_codec.pack_part(replace(part, revision=snapshot.revision))
-        fresh = revision.lifetime(part, snapshot, self._clock())
-        cached.unwritten[part.name] = make_entry(
-            FillResult(value, fresh, stale_if_error=STALE_IF_ERROR), part.at, 0.0, 0.0
-        )
+        life = Lifetime(revision.lifetime(part, snapshot, self._clock()), stale_if_error=STALE_IF_ERROR)
+        cached.unwritten[part.name] = make_entry(FillResult(value, life), part.at, 0.0, 0.0)
         self._store.put_local(cached.scope, {part.name: cached.unwritten[part.name]}, cached.epoch)
 
     async def write(self, cached: CachedRun) -> None:
