@@ -9,7 +9,12 @@ import { recordReport } from "./features/engineering/visit-costs.ts";
 import { currentRoute } from "./lib/navigation.ts";
 import "./styles/tokens.css";
 import "./styles/base.css";
-import "./styles/views.css";
+import "./styles/frame.css";
+import "./ui/ui.css";
+import "./features/runs/runs.css";
+import "./features/run/run.css";
+import "./features/playback/playback.css";
+import "./features/engineering/engineering.css";
 import { startTheme } from "./lib/theme.ts";
 
 /** Longest wait for the flags where those of the last visit are known. */

@@ -3,19 +3,20 @@
 import { BffError, isObject } from "../errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
 import { lastIndexAtOrBefore } from "../lib/search.ts";
+import { REGULAR_MINUTES } from "../lib/sessions.ts";
 import { DAY, parseTimeMs } from "../lib/time.ts";
 import type { Chart, ChartQuery, Columns, Timeframe } from "../types.ts";
 import { mapConcurrently } from "./concurrency.ts";
 import { type Clock, resample } from "./resample.ts";
 
 /** The backend's bars: whose timeframe they are as they come, their minutes of trading, and the days of one call at most. */
-const DAILY = { timeframe: "1D", path: "/bars/daily", minutes: 390, days: 3660 } as const;
+const DAILY = { timeframe: "1D", path: "/bars/daily", minutes: REGULAR_MINUTES, days: 3660 } as const;
 const HOURS = { timeframe: "1H", path: "/bars/hour", minutes: 60, days: 366 } as const;
 const MINUTES = { timeframe: "1M", path: "/bars/minute", minutes: 1, days: 92 } as const;
 
 /** Every timeframe: the minutes of trading of its bars, and the bars that it is made from. */
 const TIMEFRAMES: Record<Timeframe, { minutes: number; source: typeof DAILY | typeof HOURS | typeof MINUTES }> = {
-  "1D": { minutes: 390, source: DAILY },
+  "1D": { minutes: REGULAR_MINUTES, source: DAILY },
   "1H": { minutes: 60, source: HOURS },
   "5M": { minutes: 5, source: MINUTES },
   "1M": { minutes: 1, source: MINUTES },

@@ -1,10 +1,11 @@
 /** A run's figures where the backend has none, from its equity and its orders: docs/runs.md has the formulas. */
 
+import { REGULAR_MINUTES } from "../lib/sessions.ts";
 import type { EquityPoint, Order, RunMetrics } from "../types.ts";
 import { drawdowns } from "./equity.ts";
 import { isNumber } from "./schema.ts";
 
-const MINUTES_PER_YEAR = 252 * 390;
+const MINUTES_PER_YEAR = 252 * REGULAR_MINUTES;
 const BOUGHT = ["BUY", "B", "LONG", "COVER", "BUY_TO_COVER"];
 const SOLD = ["SELL", "S", "SHORT", "SELL_SHORT"];
 const UNFILLED = ["NEW", "PENDING", "OPEN", "REJECTED", "CANCELLED", "CANCELED", "EXPIRED"];

@@ -9,7 +9,7 @@ import type { Columns } from "../types.ts";
 
 const MINUTES = [1, 2, 3, 5, 10, 13, 15, 26, 30, 39, 60, 120, 180];
 /** Sizes of whole sessions, in nominal minutes of trading: session, week, month, quarter, year. */
-const SESSION = 390;
+const SESSION = REGULAR_MINUTES;
 const WEEK = SESSION * 5;
 const SPANS = [SESSION, WEEK, SESSION * 21, SESSION * 63, SESSION * 252];
 const MONTHS: Record<number, number> = { [SESSION * 21]: 1, [SESSION * 63]: 3, [SESSION * 252]: 12 };

@@ -5,6 +5,7 @@
 
 import { DAY } from "./time.ts";
 
+export const ZONE = "America/New_York";
 export const REGULAR_MINUTES = 390;
 const EARLY_MINUTES = 210;
 const OPEN = 9.5 * 3600;
@@ -18,7 +19,7 @@ export function newYorkOffset(seconds: number): number {
   const hour = Math.floor(seconds / HOUR);
   let known = offsets.get(hour);
   if (known === undefined) {
-    zone ??= new Intl.DateTimeFormat("en-US", { timeZone: "America/New_York", timeZoneName: "longOffset" });
+    zone ??= new Intl.DateTimeFormat("en-US", { timeZone: ZONE, timeZoneName: "longOffset" });
     const name = zone.formatToParts(hour * HOUR * 1000).find(({ type }) => type === "timeZoneName")?.value ?? "";
     const [, sign, hours, minutes] = /([+-])(\d\d):?(\d\d)?/.exec(name) ?? [];
     known = (sign === "-" ? -1 : 1) * (Number(hours ?? 0) * HOUR + Number(minutes ?? 0) * 60);

@@ -1,11 +1,10 @@
 /** Which days of bars to ask for as the visible range moves. Pure; times in UTC seconds. */
 
 import type { Run, Timeframe } from "bff-client";
-import { parseTime } from "bff-client/lib/time";
+import { DAY, parseTime } from "bff-client/lib/time";
 import { endOfDay, utcDay } from "../lib/time.ts";
 import { timeframeForDays } from "../lib/timeframes.ts";
 
-const DAY = 86_400;
 /** How much is loaded beyond each edge of what is visible, as a share of it. */
 const MARGIN = 0.5;
 /** Decimated bars are asked for anew, finer, once the visible part is so much narrower than what was loaded for. */

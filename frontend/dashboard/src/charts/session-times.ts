@@ -2,8 +2,8 @@
 
 import type { Chart } from "bff-client";
 import { sessionOpen } from "bff-client/lib/sessions";
+import { DAY } from "bff-client/lib/time";
 
-const DAY = 86_400;
 /** Within every session's date in New York and UTC alike. */
 const NOON = 15 * 3600;
 

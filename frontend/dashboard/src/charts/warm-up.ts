@@ -1,6 +1,6 @@
 /** Draws charts that nobody sees, so that the browser has translated the code by the time somebody waits for one. */
 
-import { isoTime } from "bff-client/lib/time";
+import { DAY, isoTime } from "bff-client/lib/time";
 import { EquityChart } from "./equity-chart.ts";
 import { equityPoints } from "./equity-points.ts";
 import { timedOrders } from "./order-markers.ts";
@@ -22,7 +22,7 @@ function place(): HTMLElement {
 function drawPrices(box: HTMLElement): PriceChart {
   const ignore = () => undefined;
   const chart = new PriceChart(box, { range: ignore, bar: ignore, marks: ignore });
-  const t = Array.from({ length: BARS }, (_, index) => FIRST + index * 86_400);
+  const t = Array.from({ length: BARS }, (_, index) => FIRST + index * DAY);
   const wave = t.map((_, index) => 100 + 10 * Math.sin(index / 9));
   const columns = { t, o: wave, h: wave.map((y) => y + 1), l: wave.map((y) => y - 1), c: wave, v: wave };
   chart.setBars(columns, 390, { from: FIRST, to: t.at(-1) ?? FIRST }, { from: FIRST, to: t.at(-1) ?? FIRST });
@@ -39,7 +39,7 @@ function drawPrices(box: HTMLElement): PriceChart {
 function drawEquity(box: HTMLElement): EquityChart {
   const chart = new EquityChart(box);
   const rows = Array.from({ length: BARS }, (_, index) => ({
-    ts: isoTime(FIRST + index * 86_400),
+    ts: isoTime(FIRST + index * DAY),
     value: 1e5 + 1e3 * Math.sin(index / 9),
   }));
   chart.setPoints(equityPoints(rows));

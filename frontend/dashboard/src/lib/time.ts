@@ -3,10 +3,8 @@
  * `YYYY-MM-DD` in UTC, as the API takes them. Pure.
  */
 
-import { sessionOpen } from "bff-client/lib/sessions";
+import { REGULAR_MINUTES, sessionOpen, ZONE } from "bff-client/lib/sessions";
 import { DAY, parseTime } from "bff-client/lib/time";
-
-const ZONE = "America/New_York";
 
 const styles = {
   date: { year: "numeric", month: "short", day: "numeric" },
@@ -35,7 +33,7 @@ export function newYork(seconds: number, style: TimeStyle = "minute"): string {
 /** Return the start of the bar of `minutes` that a time falls in: counted from the opening, never across sessions. */
 export function barStart(seconds: number, minutes: number): number {
   const opening = sessionOpen(seconds);
-  if (minutes >= 390) return opening;
+  if (minutes >= REGULAR_MINUTES) return opening;
   const size = minutes * 60;
   return opening + Math.floor((seconds - opening) / size) * size;
 }

@@ -1,13 +1,14 @@
 /** The candles before a place in a run, from the chart route. */
 
 import type { Client } from "bff-client";
+import { DAY } from "bff-client/lib/time";
 import { barTime } from "../../charts/session-times.ts";
 import { utcDay } from "../../lib/time.ts";
 import { timeframeForBars } from "../../lib/timeframes.ts";
 import type { Ohlcv } from "./candle-book.ts";
 
 /** Days of bars before the place, by minutes per bar: more than fit on the screen. */
-const DAYS: Record<number, number> = { 1: 4, 5: 7, 15: 14, 60: 60, 390: 400 };
+const HISTORY_DAYS: Record<number, number> = { 1: 4, 5: 7, 15: 14, 60: 60, 390: 400 };
 const MAX_BARS = 20_000;
 
 export interface HistoryQuery {
@@ -24,7 +25,7 @@ export async function fetchHistory(
   { symbol, from, at, minutes }: HistoryQuery,
   signal: AbortSignal,
 ): Promise<(Ohlcv & { time: number })[]> {
-  const first = Math.max(from, at - (DAYS[minutes] ?? 30) * 86_400);
+  const first = Math.max(from, at - (HISTORY_DAYS[minutes] ?? 30) * DAY);
   const days = { from: utcDay(first), to: utcDay(at) };
   const query = { symbol, timeframe: timeframeForBars(minutes), ...days, targetPoints: MAX_BARS };
   const { columns } = await client.getChart(query, { signal });

@@ -1,4 +1,6 @@
 import type { Chart, Order, Run, Timeframe } from "bff-client";
+import { REGULAR_MINUTES } from "bff-client/lib/sessions";
+import { DAY } from "bff-client/lib/time";
 import { type KeyboardEvent, type RefObject, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { useChart, usePrefetchChart } from "../../api/queries.ts";
 import {
@@ -119,7 +121,7 @@ export function PricePanel(props: {
       const next = daysToLoad(span, { from, to, decimated: metadata.decimated }, now.bounds, beyond);
       if (next) setDays(next);
     }
-    const whole = span.from <= now.bounds.from + 86_400 && span.to >= now.bounds.to - 2 * 86_400;
+    const whole = span.from <= now.bounds.from + DAY && span.to >= now.bounds.to - 2 * DAY;
     const { from, to } = span;
     navigate({ ...now.route, from: whole ? undefined : from, to: whole ? undefined : to }, true);
   }, []);
@@ -247,7 +249,7 @@ export function PricePanel(props: {
           retry={() => void chart.refetch()}
         />
       )}
-      <Legend bar={bar} daily={(data?.metadata.decimation_stride ?? 0) >= 390} />
+      <Legend bar={bar} daily={(data?.metadata.decimation_stride ?? 0) >= REGULAR_MINUTES} />
       {/* biome-ignore lint/a11y/useSemanticElements: a chart that is moved by keys is no fieldset */}
       <div
         role="group"
