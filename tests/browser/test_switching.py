@@ -20,6 +20,7 @@ from tests.support.dashboard import (
     eventually,
     facts,
     find_run,
+    frames_read,
     open_player,
     open_run,
     wait_for_chart,
@@ -70,16 +71,6 @@ def flip(stack: Stack, key: str, value: bool) -> None:
 def wait_for_side(page: Page, side: str) -> None:
     """Wait until the playback runs over a side."""
     page.wait_for_selector(f".stage [data-connection=live][data-side={side}]")
-
-
-def wait_for_log(page: Page, stack: Stack, frames: int) -> None:
-    """Wait until the relay has read so many frames of the one run that is played."""
-    eventually(
-        page,
-        lambda: any(
-            log["frames"] >= frames for log in ask(f"{stack.origin}/api/v1/streams", token=TOKEN)["recordings"]
-        ),
-    )
 
 
 def wait_for_stale(page: Page, url: str) -> None:
@@ -177,7 +168,7 @@ def test_services_stopped_in_the_middle_leave_the_page_working_over_legacy(
 def test_backend_stopped_leaves_playback_running_from_the_log(page: Page, stack: Stack, month: str) -> None:
     open_player(page, month, "&speed=5")
     page.keyboard.press("Space")
-    wait_for_log(page, stack, 6000)
+    eventually(page, lambda: frames_read(stack.origin, TOKEN) >= 6000)
     stack["backend"].stop(1.0)
     wait_for_seq(page, int(facts(page, ".stage")["seq"]) + 5 * SOME)
     assert_balanced(page)

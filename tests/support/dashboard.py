@@ -82,3 +82,8 @@ def assert_balanced(page: Page) -> None:
     stage = facts(page, ".stage")
     assert (stage["imbalance"], stage["broken"]) == ("0", "0"), stage
     assert int(stage["covered"]) == int(stage["seq"]) - int(stage["base"]) > 0
+
+
+def frames_read(origin: str, token: str) -> int:
+    """Return how many frames the relay has of the run that it has most of."""
+    return max((log["frames"] for log in ask(f"{origin}/api/v1/streams", token=token)["recordings"]), default=0)
