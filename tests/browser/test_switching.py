@@ -187,7 +187,7 @@ def test_what_is_past_its_freshness_while_the_backend_is_away_is_shown_and_calle
         wait_for_stale(page, f"{stack.origin}/api/v1/runs/{month}/status")
         # Pages ask anew for everything when any flag changes.
         flip(stack, "websocket", value=False)
-        expect(page.locator("[data-view=run]")).to_contain_text("the run is shown as it was last known")
+        expect(page.locator("[data-view=run]")).to_contain_text("showing the last known version of the run")
         expect(page.locator(".price")).not_to_contain_text("stale")
         # Bars of long ago are fresh for a day, and kept for one more.
         clock.write_text("+25h")
@@ -219,7 +219,7 @@ def test_part_that_fails_is_shown_as_missing_and_had_again(page: Page, stack: St
     mark = page.locator(".part-mark[data-part=orders]")
     expect(mark).to_contain_text("failed")
     expect(page.locator(".equity .chart")).to_be_visible()
-    expect(page.get_by_text("Not all of this run could be had")).to_be_visible()
+    expect(page.get_by_text("This run is incomplete")).to_be_visible()
     ask(f"{stack.backend_url}/__faults", "DELETE")
     mark.get_by_role("button", name="Retry").click()
     expect(page.locator(".orders tbody tr").first).to_be_visible()

@@ -55,7 +55,7 @@ def test_list_is_filtered_and_sorted_and_says_so_in_its_address(page: Page) -> N
     expect(page.get_by_role("columnheader", name="Return")).to_have_attribute("aria-sort", "descending")
     page.get_by_role("combobox", name="Status").select_option("DONE")
     expect(page).to_have_url(re.compile("status=DONE"))
-    until(page, "() => !document.querySelector('table.runs').innerText.includes('coming')")
+    until(page, "() => !document.querySelector('table.runs').innerText.includes('pending')")
     shown = [
         text.replace("\N{MINUS SIGN}", "-").rstrip("%") for text in rows.locator("td:nth-of-type(4)").all_inner_texts()
     ]
@@ -277,10 +277,10 @@ def test_engineers_panel_compares_both_sides_and_switches_this_browser(page: Pag
     panel.get_by_role("button", name="Measure both").click()
     table = panel.get_by_role("table", name="Measured just now")
     expect(table).to_be_visible()
-    calls = table.locator("tr[data-figure=calls] td").all_inner_texts()
+    calls = table.locator("tr[data-measure=calls] td").all_inner_texts()
     assert int(calls[0]) > int(calls[1]) == 1
     # As they are on the wire, where the 550 kB of the BFF are compressed.
-    size, unit = table.locator("tr[data-figure=bytes] td").all_inner_texts()[1].split()
+    size, unit = table.locator("tr[data-measure=bytes] td").all_inner_texts()[1].split()
     assert (float(size) < 200, unit) == (True, "kB")
     picture(page, "engineers")
     panel.get_by_role("switch", name="chart_data").click()

@@ -30,7 +30,11 @@ function checks(): typeof validate | undefined {
   return undefined;
 }
 
-/** Return a client. It consults `flags` before each call; the caller starts and closes the flags. */
+/**
+ * Create a client. It consults `options.flags` before each call.
+ *
+ * @returns a client whose owner calls `close()`; whoever made the flags starts and closes those.
+ */
 export function createClient(options: ClientOptions): Client {
   const { flags, fallback = true, returnMs = RETURN_MS } = options;
   const check = options.validate === false ? undefined : checks();

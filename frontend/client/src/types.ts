@@ -22,20 +22,24 @@ export interface FlagDetails {
   reason: string;
   /** The same in OpenFeature's words: STATIC, SPLIT, TARGETING_MATCH, DISABLED, CACHED, DEFAULT, ERROR. */
   evaluation: string;
-  /** Where it was defined: `file`, `runtime`, `rollback`; `cache` or `default` while no flags can be had. */
+  /** Where it was defined: `file`, `runtime`, `rollback`; `cache` or `default` while no evaluation is available. */
   source: string;
   /** Whether this browser's own switch is on top; `value` is the result of it. */
   overridden: boolean;
 }
 
-/** Where the client learns which side a group is on. */
+/** Tells the client which side a group of calls is on. */
 export interface FlagSource {
   /** The side of a group now: BFF if the master and the group's flag are on. Legacy where nothing is known. */
   side(group: Group): Side;
   details(): FlagDetails[];
   /** Set a flag for this browser only; `undefined` takes that back. */
   override(key: FlagKey, value: boolean | undefined): void;
-  /** Be told whenever a flag's value may have changed; returns how to stop. */
+  /**
+   * Call a listener whenever a flag's value may have changed.
+   *
+   * @returns how to unsubscribe.
+   */
   subscribe(listener: () => void): () => void;
   /** Resolves once flags are known, or known to be out of reach. Never rejects. */
   start(): Promise<void>;
@@ -94,17 +98,46 @@ export interface ListOptions extends CallOptions {
   shown?: (runs: readonly ListedRun[]) => readonly ListedRun[];
 }
 
+/**
+ * Calls to the side that the flags choose. Equal calls in flight share one request, which is aborted when all its callers have
+ * aborted; treat results as read-only. Every call rejects with a `BffError`, or with the reason of its aborted `signal`.
+ */
 export interface Client {
+  /** List runs, newest first unless `query.order` says otherwise. */
   listRuns(query?: RunQuery, options?: ListOptions): Promise<RunPage>;
+  /**
+   * Create a run. It is not retried; call it again with the same key if the response was lost.
+   *
+   * @param options.idempotencyKey - the same key creates one run only; random by default.
+   */
   createRun(request: RunRequest, options?: CallOptions & { idempotencyKey?: string }): Promise<CreatedRun>;
+  /**
+   * Get a run with its metrics, equity and orders. A part that failed is null, and `metadata.parts` says why.
+   *
+   * @throws BffError `RUN_NOT_FOUND` for an unknown run.
+   */
   getRun(id: string, options?: RunOptions): Promise<CompleteRun>;
+  /**
+   * Get the bars of a symbol, decimated to at most `query.targetPoints`.
+   *
+   * @throws BffError `DATASET_NOT_FOUND` for an unknown symbol or a range without data, `VALIDATION` for a bad query.
+   */
   getChart(query: ChartQuery, options?: CallOptions): Promise<Chart>;
-  /** Ask for all that a run's page shows. Returns at once; each part is there, or fails, by itself. */
+  /**
+   * Get all that a run's page shows, in one request.
+   *
+   * @returns at once: three promises, each settled by itself. One that nobody awaits rejects silently.
+   */
   getView(id: string, query: ViewQuery, options?: CallOptions): View;
+  /** Open a playback. It is closed by `close()`, by `options.signal`, or by an `error` that is `fatal`. */
   openStream(id: string, options?: StreamOptions): RunStream;
-  /** Hear of every call; returns how to stop. */
+  /**
+   * Call a listener with the report of every call.
+   *
+   * @returns how to unsubscribe.
+   */
   on(listener: (report: Report) => void): () => void;
-  /** Close every stream and stop listening to the flags; the flag source stays open. */
+  /** Close every stream and stop following the flags; the flag source stays open. */
   close(): void;
 }
 
@@ -151,8 +184,8 @@ export interface RunOptions extends CallOptions {
 }
 
 export type Run = Omit<Schemas["Run"], "status"> & { status: RunStatus };
-/** Shares (0.1 is ten percent); null where unknown or undefined. Other figures of the backend's stand beside these. */
-export type RunMetrics = Schemas["RunMetrics"] & { [figure: string]: unknown };
+/** Shares (0.1 is ten percent); null where unknown or undefined. Further metrics of the backend's are passed on as they are. */
+export type RunMetrics = Schemas["RunMetrics"] & { [metric: string]: unknown };
 /** `ts` is ISO 8601, UTC; drawdown is (peak - value) / peak. */
 export type EquityPoint = Schemas["Point"];
 export type Order = Schemas["Order"];
@@ -244,7 +277,7 @@ export interface StreamOrder {
 export type StreamMessage = Messages["StreamMessage"];
 
 export interface Position {
-  /** Names the reading of the run that `seq` counts in; null on the legacy side. */
+  /** Names the version of the run's frames that `seq` counts in; null on the legacy side. */
   epoch: string | null;
   /** Index of the last frame that was shown; -1 before the first. */
   seq: number;
@@ -287,17 +320,28 @@ export interface StreamEvents {
   error: { code: string; message: string; details?: unknown; fatal: boolean };
 }
 
-/** A run being played. Stays the same object while it changes sides. */
+/**
+ * A playback of a run. It stays the same object while it reconnects or changes sides. Controls given without a connection take
+ * effect on the next one, the last of each kind; after `close()` they do nothing.
+ */
 export interface RunStream {
   readonly id: string;
   readonly position: Position;
   readonly state: StreamState;
+  /**
+   * Add a listener. One that throws is logged to the console and affects nothing else.
+   *
+   * @returns how to unsubscribe.
+   */
   on<K extends keyof StreamEvents>(type: K, listener: (event: StreamEvents[K]) => void): () => void;
+  /** Play on; after the end, from the first frame. */
   play(): void;
   pause(): void;
   /** A frame's index, or a time: the nearest frame is shown at once, alone. */
   seek(to: number | string | Date): void;
+  /** Set the speed, 0.1 to 3,600: `30 * value` source frames a second. */
   speed(value: number): void;
+  /** Set the frames a second, 1 to 60. */
   fps(value: number): void;
   /** Show the frame after or before; playing stops. */
   step(by: 1 | -1): void;

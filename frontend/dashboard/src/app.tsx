@@ -18,7 +18,7 @@ const PlayView = lazy(() => loadPlayView().catch(orMissing));
 
 /** Have the code of a view come while something else is waited for. */
 export function preload({ view }: Route): void {
-  // A failure is told where the view is shown.
+  // The view shows the failure.
   if (view === "run") loadRunView().catch(() => undefined);
   if (view === "play") loadPlayView().catch(() => undefined);
 }

@@ -28,8 +28,8 @@ session.flags.subscribe(() => void refetchEverything(queries));
 
 const root = document.getElementById("root");
 if (!root) throw new Error("the page has no #root");
-// Views wait for the flags, so that the first call already goes to the right side; what was known last counts if they cannot
-// be had, or not soon.
+// Views wait for the flags, so that the first call already goes to the right side; the last known flags count if the
+// evaluation fails or is late.
 const asked = session.flags.start();
 const known = session.flags.details().some(({ source }) => source !== "default");
 const late = new Promise((resolve) => setTimeout(resolve, KNOWN_MS));

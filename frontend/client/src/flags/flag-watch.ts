@@ -7,7 +7,7 @@
 const SLOW_POLL_MS = 30_000;
 /** An event reaches every browser at once: each waits a random part of this before it asks. */
 const EVENT_JITTER_MS = 200;
-/** An event stream that was open for this long was healthy: its next failure starts the backoff anew. */
+/** An event stream that was open for this long was healthy: its next failure resets the backoff. */
 const HEALTHY_AFTER_MS = 10_000;
 
 /** What the tabs of a browser share. */

@@ -1,6 +1,6 @@
 /**
- * Flags over OpenFeature's remote evaluation protocol (OFREP 0.3): evaluated at the BFF, learnt anew on its server-sent
- * event, by polling where that fails, remembered for the next visit, and overridden for this browser alone.
+ * Flags over OpenFeature's remote evaluation protocol (OFREP 0.3): evaluated by the BFF, evaluated again on its
+ * server-sent event or by polling, stored for the next visit, and overridden for this browser alone.
  */
 
 import { isObject, parseRetryAfter } from "../errors.ts";
@@ -44,6 +44,14 @@ interface SharedEvaluation {
 
 const STORAGE_KEY = "bff-flags";
 
+/**
+ * Flags of this browser, evaluated by the BFF. Call `start()` before the first call of a client, and `close()` at the end.
+ *
+ * @example
+ * const flags = new OfrepFlags();
+ * await flags.start();
+ * const client = createClient({ flags });
+ */
 export class OfrepFlags implements FlagSource {
   readonly #options: OfrepOptions;
   readonly #storage: Pick<Storage, "getItem" | "setItem"> | null;

@@ -30,7 +30,7 @@ export class Deadline {
     return this.#controller.signal;
   }
 
-  /** Something has moved: the silence begins anew. */
+  /** Bytes have moved: restart the idle timeout. */
   renew(): void {
     clearTimeout(this.#timer);
     if (this.signal.aborted) return;

@@ -1,4 +1,4 @@
-/** A run's figures where the backend has none, from its equity and its orders: docs/runs.md has the formulas. */
+/** Performance metrics that the backend lacks, computed from equity and orders: docs/runs.md has the formulas. */
 
 import { REGULAR_MINUTES } from "../lib/sessions.ts";
 import type { EquityPoint, Order, RunMetrics } from "../types.ts";

@@ -78,7 +78,7 @@ function spanStart(day: number, span: number): number {
 }
 
 /**
- * Buckets count from the open, backwards before it, and anew from an early close: from the first bar that begins at it
+ * Buckets count from the open, backwards before it, and again from an early close: from the first bar that begins at it
  * or after it, for an hour reaches over it.
  */
 function cutMinutes(times: number[], days: number[], size: number, minutes: number): Cut {

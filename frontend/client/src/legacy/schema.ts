@@ -113,7 +113,7 @@ export function readMetrics(answer: unknown): RunMetrics {
   return metrics as RunMetrics;
 }
 
-/** Return the figures of a run that its list shows. */
+/** Return the metrics that the list of runs shows. */
 export function keyMetrics(metrics: RunMetrics): Record<string, number> {
   return Object.fromEntries(KEY_METRICS.flatMap((name) => (isNumber(metrics[name]) ? [[name, metrics[name]]] : [])));
 }

@@ -1,4 +1,4 @@
-/** The one way in which something here is listened to. */
+/** Observables: events, and values that change. */
 
 /** Calls its listeners one after another; what one of them throws does not reach the others, nor whoever emits. */
 export class Emitter<T> {

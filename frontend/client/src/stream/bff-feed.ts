@@ -194,7 +194,7 @@ export class BffFeed implements Feed {
     this.#healthyTimer = setTimeout(() => this.#onHealthy(), HEALTHY_AFTER_MS);
     const resuming = this.#started && this.#playing;
     this.#options.host.ready({ epoch: this.#epoch, total, from, to, seq });
-    // It may have been told to pause, now that it listens.
+    // A listener of `ready` may have paused it.
     if (resuming && this.#playing) this.#sendControl({ cmd: "play" });
   }
 

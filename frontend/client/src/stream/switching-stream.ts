@@ -140,7 +140,7 @@ export class SwitchingStream implements RunStream {
       this.#resume();
       return;
     }
-    // The relay has to be told a place to go on from, so the place must not move while it is asked; the other way
+    // The relay has to be given a position to continue from, which must not move meanwhile; the other way
     // round the buffer is filled first, which takes seconds that nobody has to wait for.
     if (side === "bff") this.#source.feed.send({ cmd: "pause" });
     this.#next = this.#open(side, failed);
@@ -268,7 +268,7 @@ export class SwitchingStream implements RunStream {
   /** Go on without a side that has given up, if the other one plays, or can; tell whether that is so. */
   #survives(source: Source, { code, message }: StreamEvents["error"]): boolean {
     const isNext = this.#next === source;
-    // What cannot be loaded now may be had later; a refusal is for good.
+    // Code that cannot be loaded now may load later; a refusal is final.
     const refused = code !== "NETWORK";
     if (isNext && (this.#source.ready || !refused) && !this.#source.over) {
       source.feed.close();

@@ -153,7 +153,7 @@ function loadView(
 ): Promise<CompleteRun> {
   const known = listed && knownWindow(listed);
   const view = client.getView(id, { timeframe, targetPoints: CHART_POINTS, known }, { signal });
-  // A part that fails is asked for, and its failure told, where it is shown.
+  // The component that shows a failed part requests it again and shows the error.
   view.head.then((head) => queries.setQueryData(headKey(id), head)).catch(() => undefined);
   view.chart
     .then((chart) => {
@@ -200,7 +200,7 @@ export function usePrefetchChart(symbol: string | null | undefined): (timeframe:
   };
 }
 
-/** Return what is known of a run before all of it is there: what its view has been told, else what a list has said. */
+/** Return what is known of a run before all of it is there: from the view's head, else from the list. */
 export function useRunHead(id: string): RunHead | ListedRun | undefined {
   const { data } = useQuery<RunHead>({ queryKey: headKey(id), queryFn: skipToken });
   const listed = useListedRun(id);

@@ -7,7 +7,7 @@ import { timeframeForDays } from "../lib/timeframes.ts";
 
 /** How much is loaded beyond each edge of what is visible, as a share of it. */
 const MARGIN = 0.5;
-/** Decimated bars are asked for anew, finer, once the visible part is so much narrower than what was loaded for. */
+/** Decimated bars are replaced by finer ones once the view is narrower than what was loaded by this factor. */
 const REFINE_FACTOR = 2.5;
 
 export interface Span {

@@ -1,4 +1,4 @@
-/** Candles, volume and orders of a window that is loaded anew while the view stays where it is. */
+/** Candles, volume and orders; bars are replaced while the view stays where it is. */
 
 import { lastIndexAtOrBefore } from "bff-client/lib/search";
 import {

@@ -52,7 +52,7 @@ export function milliseconds(value: Maybe): string {
 /** Below this a share is shown as 0.00%. */
 const NAUGHT = 0.00005;
 
-/** "gain", "loss" or nothing, for the colour of a signed figure; the sign itself says it without colour. */
+/** "gain", "loss" or nothing, for the colour of a signed value; the sign says it without colour. */
 export function tone(value: Maybe): "gain" | "loss" | undefined {
   if (!value || Math.abs(value) < NAUGHT) return undefined;
   return value > 0 ? "gain" : "loss";

@@ -7,7 +7,7 @@ type Maybe = number | null | undefined;
 export interface Metric {
   label: string;
   format: (value: Maybe) => string;
-  /** Gains and losses are told apart by colour. */
+  /** Gains and losses have different colours. */
   signed?: true;
 }
 

@@ -36,7 +36,7 @@ export function setTheme(theme: Theme): void {
   chosen.set(theme);
 }
 
-/** Be told when colours change, by choice or by the system. */
+/** Call a listener when the colours change, by choice or by the system. */
 export const onTheme = chosen.subscribe;
 
 /** Begin with the theme that was kept. */

@@ -9,7 +9,7 @@ import { DAY, parseTime } from "bff-client/lib/time";
 const styles = {
   date: { year: "numeric", month: "short", day: "numeric" },
   day: { month: "short", day: "numeric" },
-  month: { month: "short", year: "2-digit" },
+  month: { month: "short", year: "numeric" },
   year: { year: "numeric" },
   time: { hour: "2-digit", minute: "2-digit" },
   minute: { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" },

@@ -11,7 +11,7 @@ interface TimeframeChoice {
   words: string;
   /** Minutes of trading of a bar; 390 are a session. */
   minutes: number;
-  /** It suits spans of up to so many days: about a hundred bars or more, and never more than can be told apart. */
+  /** It suits spans of up to so many days: about a hundred bars or more, and few enough to tell them apart. */
   mostDays: number;
 }
 

@@ -13,7 +13,7 @@ export class ChunkLoadError extends Error {
 const RELOADED = "reloaded-at";
 const ONCE_IN_MS = 60_000;
 
-/** Load the page anew, once in a minute, if its address is answered: the code it names then is there. */
+/** Reload the page, at most once a minute, if the origin responds: the new page names chunks that exist. */
 async function reloadOnce(): Promise<void> {
   const now = Date.now();
   try {

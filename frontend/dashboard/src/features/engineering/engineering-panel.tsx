@@ -60,7 +60,7 @@ function Comparison({ title, of }: { title: string; of: Partial<Record<Side, Cos
       <thead>
         <tr>
           <th scope="col">
-            <span className="unseen">Figure</span>
+            <span className="unseen">Measure</span>
           </th>
           <th scope="col" className="number">
             Legacy
@@ -79,7 +79,7 @@ function Comparison({ title, of }: { title: string; of: Partial<Record<Side, Cos
           const bff = of.bff && read(of.bff);
           const less = reduction(legacy, bff);
           return (
-            <tr key={label} data-figure={label.toLowerCase()}>
+            <tr key={label} data-measure={label.toLowerCase()}>
               <th scope="row">{label}</th>
               <td className="number">{show(legacy)}</td>
               <td className="number">{show(bff)}</td>
@@ -135,7 +135,7 @@ export function EngineeringPanel({ close }: { close: () => void }) {
       <button type="button" className="primary" disabled={comparison.isPending} onClick={() => comparison.mutate()}>
         {comparison.isPending ? "Measuring…" : "Measure both"}
       </button>
-      {comparison.error && <Failure error={comparison.error} what="It could not be measured" />}
+      {comparison.error && <Failure error={comparison.error} what="Measuring failed" />}
       {comparison.data && <Comparison title="Measured just now" of={comparison.data} />}
 
       <h3>This visit, all calls</h3>
@@ -145,7 +145,7 @@ export function EngineeringPanel({ close }: { close: () => void }) {
           <Comparison key={view} title={NAMES[view]} of={measured[view]} />
         ))}
       <button type="button" className="small" onClick={resetCosts}>
-        Count anew
+        Reset counts
       </button>
 
       {fallbacks.length > 0 && (

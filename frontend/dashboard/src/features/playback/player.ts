@@ -166,7 +166,7 @@ export class Player {
   }
 
   private onHello(epoch: string | null, seq: number): void {
-    // Another reading of the run counts anew: what was covered before stays balanced.
+    // Another epoch counts from its own start: what was covered before stays balanced.
     if (epoch && this.epoch && epoch !== this.epoch && this.counts.frames > 0) {
       this.counts.base += seq - this.counts.seq;
       this.counts.seq = seq;

@@ -10,7 +10,7 @@ export function MetricsPanel({ data, mark }: { data: CompleteRun; mark: ReactNod
   return (
     <section className="card metrics" aria-labelledby="metrics">
       <header>
-        <h2 id="metrics">Figures</h2>
+        <h2 id="metrics">Performance metrics</h2>
         {mark}
       </header>
       {metrics ? (
@@ -30,7 +30,7 @@ export function MetricsPanel({ data, mark }: { data: CompleteRun; mark: ReactNod
           })}
         </dl>
       ) : (
-        <p className="note">There are no figures.</p>
+        <p className="note">There are no metrics.</p>
       )}
       {computed.size > 0 && <p className="note small">* computed from equity and orders</p>}
     </section>

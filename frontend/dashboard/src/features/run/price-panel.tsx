@@ -245,7 +245,7 @@ export function PricePanel(props: {
       {chart.error && (
         <Failure
           error={chart.error}
-          what={data ? "These bars are from before; newer ones could not be read" : "The chart could not be read"}
+          what={data ? "These bars are not the latest; newer ones could not be read" : "The chart could not be read"}
           retry={() => void chart.refetch()}
         />
       )}

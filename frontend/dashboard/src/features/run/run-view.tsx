@@ -71,17 +71,15 @@ function Parts({ data }: { data: CompleteRun }) {
   const stale = parts.run.state === "stale";
   if (!isOver(data.run.status)) {
     return (
-      <Notice kind="info">
-        The run is {data.run.status.toLowerCase()}: its figures appear here as soon as it is done.
-      </Notice>
+      <Notice kind="info">The run is {data.run.status.toLowerCase()}: its metrics appear here when it is done.</Notice>
     );
   }
   if (lacking.length === 0 && !stale) return null;
   return (
     <Notice kind="warn">
-      {stale && "The backend is away: the run is shown as it was last known. "}
+      {stale && "The backend is away: showing the last known version of the run. "}
       {lacking.length > 0 &&
-        `Not all of this run could be had: ${lacking.map((part) => `${part} (${parts[part].state})`).join(", ")}.`}
+        `This run is incomplete: ${lacking.map((part) => `${part} (${parts[part].state})`).join(", ")}.`}
     </Notice>
   );
 }

@@ -79,7 +79,7 @@ export function CreateRun({ close }: { close: () => void }) {
             <input name="seed" type="number" required min={0} defaultValue={42} />
           </label>
         </div>
-        {create.error && <Failure error={create.error} what="The run was not started" />}
+        {create.error && <Failure error={create.error} what="The run could not be started" />}
         <div className="actions">
           <button type="button" onClick={() => dialog.current?.close()}>
             Cancel

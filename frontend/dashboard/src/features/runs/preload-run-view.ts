@@ -22,7 +22,7 @@ export async function preloadRunView(): Promise<void> {
     await warmUp(idle);
     performance.mark("prepared");
   } catch {
-    // What did not come is asked for again, and its failure told, where the view is opened.
+    // The view loads what is missing when it is opened, and shows the error.
     begun = false;
   }
 }

@@ -33,7 +33,7 @@ function MetricCells({ run }: { run: ListedRun }) {
   if (run.metrics_state === "pending") {
     return (
       <td colSpan={METRIC_COLUMNS.length} className="number muted">
-        figures are coming
+        metrics pending
       </td>
     );
   }
@@ -203,9 +203,7 @@ export function RunsView({ route }: { route: ListRoute }) {
       </div>
       <Filters route={route} />
       {runs.error && <Failure error={runs.error} what="The list could not be read" retry={() => void runs.refetch()} />}
-      {runs.data?.metadata.stale && (
-        <Notice kind="warn">The backend is away: this is the list as it was last known.</Notice>
-      )}
+      {runs.data?.metadata.stale && <Notice kind="warn">The backend is away: showing the last known list.</Notice>}
       <div className="card scroll" aria-busy={runs.isPending}>
         <table className="runs">
           <caption className="unseen">Backtest runs</caption>

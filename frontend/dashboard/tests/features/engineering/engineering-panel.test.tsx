@@ -59,15 +59,15 @@ test("a measurement that fails says why", async () => {
   vi.mocked(compareSides).mockRejectedValueOnce(defect("one side is away"));
   const { user, panel } = await opened();
   await user.click(panel.getByRole("button", { name: "Measure both" }));
-  expect((await panel.findByRole("alert")).textContent).toContain("It could not be measured: one side is away");
+  expect((await panel.findByRole("alert")).textContent).toContain("Measuring failed: one side is away");
 });
 
-test("calls of this visit are counted by view, those that fell back are listed, and counting begins anew", async () => {
+test("calls of this visit are counted by view, those that fell back are listed, and counts can be reset", async () => {
   recordReport(report);
   recordReport({ ...report, side: "legacy", fallback: true, error: { code: "NETWORK", correlationId: "id-9" } });
   const { user, panel } = await opened();
   expect(panel.getByRole("table", { name: "List of runs" })).toBeDefined();
   expect(panel.getByText(/id-9/).textContent).toContain("listRuns: NETWORK");
-  await user.click(panel.getByRole("button", { name: "Count anew" }));
+  await user.click(panel.getByRole("button", { name: "Reset counts" }));
   expect(panel.queryByRole("table", { name: "List of runs" })).toBeNull();
 });

@@ -58,13 +58,13 @@ test("a run that cannot be read again stays, beside the failure", async () => {
 
 test.each(["RUNNING", "QUEUED", "PAUSED"])("a run that is %s is waited for, and cannot be played", async (status) => {
   shows(completeRun("a", { metrics: "missing", equity: "missing", orders: "missing" }, { status }));
-  expect(await screen.findByText(`The run is ${status.toLowerCase()}: its figures appear here as soon as it is done.`));
+  expect(await screen.findByText(`The run is ${status.toLowerCase()}: its metrics appear here when it is done.`));
   expect(screen.queryByRole("link", { name: "Play this run" })).toBeNull();
 });
 
 test("a part that failed says so where it belongs, and is had again alone", async () => {
   const { user, client } = shows(completeRun("a", { orders: "failed" }));
-  expect(await screen.findByText(/Not all of this run could be had: orders \(failed\)/)).toBeDefined();
+  expect(await screen.findByText(/This run is incomplete: orders \(failed\)/)).toBeDefined();
   await user.click(await screen.findByRole("button", { name: "Retry orders" }));
   await screen.findByRole("table", { name: "Orders of this run" });
   expect(client.getRun.mock.lastCall?.[1]).toEqual({ include: ["orders"] });
@@ -84,7 +84,7 @@ test("a part that fails again keeps its mark, and can be asked for once more", a
 
 test("a part that there is none of says so, and offers no retry", async () => {
   shows(completeRun("a", { metrics: "missing", equity: "missing", orders: "missing" }));
-  for (const text of ["There are no figures.", "There is no equity curve.", "There are no orders."]) {
+  for (const text of ["There are no metrics.", "There is no equity curve.", "There are no orders."]) {
     expect(await screen.findByText(text)).toBeDefined();
   }
   expect(screen.getAllByText("none")).toHaveLength(3);
@@ -93,7 +93,7 @@ test("a part that there is none of says so, and offers no retry", async () => {
 
 test("a stale run says that the backend is away", async () => {
   shows(completeRun("a", { run: "stale" }));
-  expect(await screen.findByText(/The backend is away: the run is shown as it was last known/)).toBeDefined();
+  expect(await screen.findByText(/The backend is away: showing the last known version of the run/)).toBeDefined();
 });
 
 test("a chart that cannot be read fails alone, and can be asked for again", async () => {
@@ -138,20 +138,11 @@ test("a run that there is not says so, and is not asked for again by itself", as
   expect(client.getView).toHaveBeenCalledOnce();
 });
 
-test("a finished run without parts says of each that there is none, and offers nothing to try again", async () => {
-  shows(completeRun("a", { metrics: "missing", equity: "missing", orders: "missing" }));
-  expect(await screen.findByText("There are no figures.")).toBeDefined();
-  expect(screen.getByText("There is no equity curve.")).toBeDefined();
-  expect(await screen.findByText("There are no orders.")).toBeDefined();
-  expect(screen.queryByRole("button", { name: /Retry/ })).toBeNull();
-  expect(screen.queryByText(/Not all of this run/)).toBeNull();
-});
-
 test("a part that came too late is asked for again by itself", async () => {
   vi.useFakeTimers({ shouldAdvanceTime: true });
   onTestFinished(() => void vi.useRealTimers());
   const { client } = shows(completeRun("a", { orders: "timeout" }));
-  expect(await screen.findByText(/Not all of this run could be had: orders \(timeout\)/)).toBeDefined();
+  expect(await screen.findByText(/This run is incomplete: orders \(timeout\)/)).toBeDefined();
   expect(client.getRun).not.toHaveBeenCalled();
   await vi.advanceTimersByTimeAsync(1500);
   expect(await screen.findByRole("table", { name: "Orders of this run" })).toBeDefined();
@@ -167,7 +158,7 @@ test("while newer bars are loading, and where they cannot be read, the old ones 
   expect(await screen.findByText(/^3 bars.*, loading$/)).toBeDefined();
   await act(async () => loading.reject(defect("no bars")));
   const alert = await screen.findByRole("alert");
-  expect(alert.textContent).toContain("These bars are from before; newer ones could not be read: no bars");
+  expect(alert.textContent).toContain("These bars are not the latest; newer ones could not be read: no bars");
   expect(screen.getByText(/^3 bars/)).toBeDefined();
   client.getChart.mockResolvedValue(chart({ total_bars: 70 }));
   await user.click(within(alert).getByRole("button", { name: "Retry" }));

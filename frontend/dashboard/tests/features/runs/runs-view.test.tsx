@@ -30,7 +30,7 @@ test("every row has a cell for each column and for Play, which only a finished r
 test("metrics that are pending take the room of all metric columns", async () => {
   const pending = listedRun("a", { metrics: null, metrics_state: "pending" });
   openPage("/", fakeClient({ listRuns: async () => page([pending]) }));
-  const cell = await screen.findByText("figures are coming");
+  const cell = await screen.findByText("metrics pending");
   const { children } = cell.parentElement as HTMLElement;
   const width = [...children].reduce((sum, each) => sum + (each as HTMLTableCellElement).colSpan, 0);
   expect(width).toBe(COLUMNS.length + 1);
