@@ -1,6 +1,6 @@
 """The README's moving picture: a playback that goes on while the backend is killed and comes back.
 
-`SCREENSHOTS=1 make test ARGS=tests/browser/test_animation.py` writes `docs/images/outage.gif`.
+`SCREENSHOTS=1 make test-slow ARGS=tests/browser/test_animation.py` writes `docs/images/outage.gif`.
 """
 
 import io
