@@ -8,6 +8,8 @@ export default defineConfig({
   plugins: [react()],
   test: {
     pool: "threads",
+    // By default one core is left free, which on two cores is half of them.
+    maxWorkers: 2,
     // `vitest run --coverage`, which `make test-all` runs; drawing is tested in a browser, which it does not see.
     coverage: { include: ["src/**/*.{ts,tsx}"], reporter: ["text"] },
     // React takes <search>, which browsers know since 2023, for a mistake where the DOM of the tests does not.
