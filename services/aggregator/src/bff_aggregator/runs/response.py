@@ -5,7 +5,6 @@ What takes long goes through the limiter of such work, after there is room for w
 
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -16,6 +15,7 @@ from fastapi.responses import Response
 
 from bff_aggregator.backend.part import Part, State, failed_part, skipped_part
 from bff_aggregator.backend.run_calls import User, describe
+from bff_aggregator.cache.lru import ByteLRU
 from bff_aggregator.cache.single_flight import SingleFlight, joined
 from bff_aggregator.http import content_coding, response_budget
 from bff_aggregator.http.cpu_limiter import CpuLimiter
@@ -110,8 +110,7 @@ class RunResponses:
     ) -> None:
         """Take a clock in seconds since the Unix epoch."""
         self._metrics, self._cpu, self._clock = metrics, cpu, clock
-        self._limit, self._size = limit, 0
-        self._kept: OrderedDict[Hashable, Encoded | Representation] = OrderedDict()
+        self._kept: ByteLRU[Hashable, Encoded | Representation] = ByteLRU(limit)
         self._sections_under_way: SingleFlight[Encoded] = SingleFlight(clock)
         self._bodies_under_way: SingleFlight[Representation] = SingleFlight(clock)
 
@@ -130,7 +129,7 @@ class RunResponses:
         loaded = time.monotonic()
         coding = content_coding.choose(preferences.accept_encoding, UNKNOWN_SIZE)
         wanted = _Wanted(bundle, shape, coding, begun, sections_key(user, bundle, shape))
-        found = self._get(wanted.representation_key)
+        found = self._kept.get(wanted.representation_key)
         kept = found if isinstance(found, Representation) else None
         if kept is not None:
             self._metrics.bodies.labels("kept").inc()
@@ -186,12 +185,12 @@ class RunResponses:
             pieces = (await self._cpu.steps(len(body.text), steps),)
         made = Representation(pieces, coding, entity_tag(bundle, body, metadata, coding), bundle, now)
         if coding != content_coding.IDENTITY and bundle.settled and bundle.cache_hit:
-            self._keep(wanted.representation_key, made)
+            self._kept.put(wanted.representation_key, made, made.size)
         return made
 
     async def _encoded(self, wanted: _Wanted) -> Encoded:
         """Return the sections encoded; those that cannot change any more are kept."""
-        known = self._get(wanted.key)
+        known = self._kept.get(wanted.key)
         if isinstance(known, Encoded):
             self._metrics.bodies.labels("kept").inc()
             return known
@@ -201,22 +200,8 @@ class RunResponses:
         )
         self._metrics.bodies.labels("encoded" if first else "coalesced").inc()
         if encoded.with_failures(wanted.bundle).settled:
-            self._keep(wanted.key, encoded)
+            self._kept.put(wanted.key, encoded, encoded.size)
         return encoded
-
-    def _get(self, key: Hashable) -> Encoded | Representation | None:
-        known = self._kept.get(key)
-        if known is not None:
-            self._kept.move_to_end(key)
-        return known
-
-    def _keep(self, key: Hashable, made: Encoded | Representation) -> None:
-        if made.size > self._limit // 4 or key in self._kept:
-            return
-        self._kept[key] = made
-        self._size += made.size
-        while self._size > self._limit:
-            self._size -= self._kept.popitem(last=False)[1].size
 
 
 def sections_key(user: User, bundle: RunBundle, shape: Shape) -> Hashable:
