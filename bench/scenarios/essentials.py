@@ -54,6 +54,13 @@ def forwarding(sides: Sequence[Side], rounds: int) -> None:
             report("a proxied request of 20 kB, 16 at a time", "proxied", found)
 
 
+async def read_whole(service: Service, run: str) -> None:
+    """Have the relay read a run to its end, so that nothing but frames costs anything while they are measured."""
+    viewer = await connect(service.port, f"/api/v1/runs/{run}/stream?speed=3600&autoplay=1", keep=True)
+    await until(lambda: {"t": "end"} in viewer.messages[-2:])
+    close([viewer])
+
+
 async def play(service: Service, run: str, viewers: int) -> None:
     """Let so many watch a run, and keep the CPU of each frame."""
     path = f"/api/v1/runs/{run}/stream?speed=1&autoplay=1"
@@ -76,8 +83,7 @@ def playback(sides: Sequence[Side], backend: int, run: str, rounds: int, viewers
     """Measure the relay."""
     with services("bff_wsrelay", sides, backend, None) as found:
         for service in found:
-            uvloop.run(play(service, run, 1))  # Reads the run.
-            service.rounds.clear()
+            uvloop.run(read_whole(service, run))
         for service in in_turns(found, rounds):
             uvloop.run(play(service, run, viewers))
         report(f"a frame to one of {viewers} viewers", "frame", found, unit="µs", times=1000)
