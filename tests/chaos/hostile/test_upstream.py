@@ -13,7 +13,7 @@ from tests.support.http1 import Message, read_answer, read_head
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
-SLOW, FAILING, AT_ONCE, IDLE = 100, 600, 60, 200
+SLOW, FAILING, AT_ONCE, IDLE = 100, 600, 12, 200
 SPOOLED = 50
 MEBI = 1 << 20
 BODILESS = ("/api/v1/chart-data", "/api/v1/runs", "/api/v1/flags/events")
