@@ -142,11 +142,16 @@ test("controls before the relay's hello wait for it, the last of a kind each", a
 });
 
 test("a seek while the relay is away is obeyed by the side that stands in", async () => {
+  let sought = false;
   const { stream, shown } = await played("bff", (socket, path) => {
     if (path.startsWith("/backtests")) say(socket, ...frames(0, 20), { t: "end" });
     else {
-      stream.pause();
-      stream.seek(12);
+      // The relay may be tried again before legacy is ready: the user has sought once.
+      if (!sought) {
+        stream.pause();
+        stream.seek(12);
+        sought = true;
+      }
       socket.terminate();
     }
   });
