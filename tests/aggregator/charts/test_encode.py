@@ -94,7 +94,7 @@ def test_arrow_opens_with_pyarrow_and_polars(count: int, trades: bool) -> None:
 
 def test_arrow_of_rows_that_lie_apart_in_memory_has_their_values() -> None:
     given = bars(10).take(slice(1, None, 3))
-    table = pa.ipc.open_stream(encode(query(Format.ARROW), given, FACTS).body).read_all()
+    table = pa.ipc.open_stream(body(query(Format.ARROW), given)).read_all()
     assert table["close"].to_pylist() == given.c.tolist()
     assert table["volume"].to_pylist() == given.v.tolist()
 
