@@ -59,8 +59,12 @@ class Client:
         own = socket.socket()
         own.setblocking(False)
         own.bind((self._address, 0))
-        await asyncio.get_running_loop().sock_connect(own, (self._place.hostname, self._place.port))
-        reader, writer = await asyncio.open_connection(sock=own)
+        try:
+            await asyncio.get_running_loop().sock_connect(own, (self._place.hostname, self._place.port))
+            reader, writer = await asyncio.open_connection(sock=own)
+        except BaseException:  # whoever insists is cancelled in the middle of it
+            own.close()
+            raise
         self._writers.append(writer)
         writer.write(words)
         return reader
