@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 BACKEND_JSON = "tests/aggregator/test_odd_backend_values.py"
 DRAWS = "from hypothesis import"
 PYTEST = (
-    *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--timeout", "600"),
+    *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout", "600"),
     *("--hypothesis-profile=fuzz",),
 )
 MUTANTS_A_TURN = 6

@@ -25,7 +25,7 @@ import pytest
 from tests.mutation.swap import Subject, changed_functions, functions_of, swap_at_import
 
 OPTIONS = (
-    *("-q", "-s", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "timeout=0", "--no-header"),
+    *("-q", "-s", "-p", "no:cacheprovider", "-o", "timeout=0", "--no-header"),
     *("-m", "not slow", "-W", "default"),
 )
 COLLECTED_S, HUNG_S, HUNG_TIMES = 60.0, 4.0, 5.0
