@@ -69,6 +69,7 @@ async def test_draining_process_still_answers_and_is_not_ready() -> None:
     async with service(BFF_DRAIN_SECONDS="30") as running:
         origin = await running.origin()
         async with httpx.AsyncClient(trust_env=False) as client:
+            assert (await client.get(f"{origin}/health/live")).status_code == 200  # started, not just listening
             running.process.send_signal(signal.SIGTERM)
             await running.until("draining")
             assert (await client.get(f"{origin}/health/ready")).status_code == 503

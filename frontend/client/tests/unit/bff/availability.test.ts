@@ -133,12 +133,17 @@ test("a defect met by one request sends that request alone to legacy", async () 
 });
 
 test("a service that nginx cannot reach is left alone after the second try, and asked by one probe at a time", async () => {
-  const { client, api, probes } = await made(() => error(502, "BACKEND_UNAVAILABLE", { source: "edge" }), {
+  const away = error(502, "BACKEND_UNAVAILABLE", { source: "edge" });
+  const { client, api, probes } = await made(({ url }) => (url.includes("/openapi/") ? hang() : away), {
     returnMs: 40,
+    readMs: 60_000,
   });
   for (let i = 0; i < 10; i++) await client.getRun("r1", { include: [] });
   expect(api()).toHaveLength(2);
-  await expect.poll(probes).toBe(1);
+  await expect.poll(probes, { timeout: 10_000 }).toBe(1);
+  for (let i = 0; i < 10; i++) await client.getRun("r1", { include: [] });
+  expect(probes()).toBe(1);
+  expect(api()).toHaveLength(2);
 });
 
 test("legacy asks for the metrics of the runs on the screen, and once for those of a finished run", async () => {
