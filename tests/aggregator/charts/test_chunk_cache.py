@@ -373,7 +373,7 @@ async def test_stale_chart_stands_in_for_a_failed_backend_and_is_marked(
 
 
 @pytest.mark.parametrize("coding", ["identity", "gzip"])
-async def test_hundred_who_ask_for_a_large_window_share_one_assembly_and_its_compressions(
+async def test_twenty_who_ask_for_a_large_window_share_one_assembly_and_its_compressions(
     demo: Demo, start_aggregator: StartAggregator, monkeypatch: pytest.MonkeyPatch, coding: str
 ) -> None:
     joins, compressed = list[object](), list[object]()
