@@ -107,8 +107,9 @@ class Loader:
             for key in missing:
                 self._settle(request, key, outcomes.get(key))
         loaded = request.loaded
-        found = {"namespace": scope.namespace, "subject": scope.subject, "hits": loaded.hits, "made": loaded.made}
-        log.debug("cache entries loaded", extra={**found, "stale": loaded.stale})
+        if log.isEnabledFor(logging.DEBUG):
+            found = {"namespace": scope.namespace, "subject": scope.subject, "hits": loaded.hits, "made": loaded.made}
+            log.debug("cache entries loaded", extra={**found, "stale": loaded.stale})
         return loaded
 
     async def aclose(self) -> None:

@@ -122,8 +122,9 @@ class ChartService:
         if not chart.facts.source_bars:
             await self._require_extent(query, scope, credentials, deadline)
         facts = chart.facts
-        bars = {"source": facts.source, "source_bars": facts.source_bars, "bars": facts.total_bars}
-        log.debug("chart made", extra={"symbol": query.symbol, **bars, "backend_calls": facts.backend_calls})
+        if log.isEnabledFor(logging.DEBUG):
+            bars = {"source": facts.source, "source_bars": facts.source_bars, "bars": facts.total_bars}
+            log.debug("chart made", extra={"symbol": query.symbol, **bars, "backend_calls": facts.backend_calls})
         return chart
 
     async def _from_hours(self, work: _Work) -> Chart | None:

@@ -94,8 +94,9 @@ class RunService:
         self._metrics.parts.labels(RUN, State.STALE if snapshot.error else State.OK, snapshot.source).inc()
         for part in parts:
             self._metrics.parts.labels(part.name, part.state, part.source).inc()
-        states = {part.name: f"{part.state} from {part.source}" for part in parts}
-        log.debug("run loaded", extra={"run_id": run_id, "parts": states, "backend_calls": request.calls})
+        if log.isEnabledFor(logging.DEBUG):
+            states = {part.name: f"{part.state} from {part.source}" for part in parts}
+            log.debug("run loaded", extra={"run_id": run_id, "parts": states, "backend_calls": request.calls})
         return bundle
 
     def _missing(self, request: Request) -> list[str]:
@@ -167,12 +168,19 @@ class RunService:
 
     async def _collect(self, request: Request, snapshot: RunSnapshot) -> list[Part]:
         """Return the wanted parts of the snapshot's revision, from the cache or from the backend."""
-        return await asyncio.gather(*(self._bring(request, name, snapshot) for name in request.wanted))
+        now, parts = self._clock(), dict[str, Part]()
+        for name in request.wanted:
+            known = request.cached.part(name, snapshot.revision)
+            if known is not None and now < known.fresh_until:
+                parts[name] = known
+        missing = [name for name in request.wanted if name not in parts]
+        if missing:
+            brought = await asyncio.gather(*(self._bring(request, name, snapshot) for name in missing))
+            parts |= {part.name: part for part in brought}
+        return [parts[name] for name in request.wanted]
 
     async def _bring(self, request: Request, name: str, snapshot: RunSnapshot) -> Part:
         known = request.cached.part(name, snapshot.revision)
-        if known is not None and self._clock() < known.fresh_until:
-            return known
         if snapshot.error is not None and not snapshot.finished:
             part = failed_part(name, State.FAILED, snapshot.error, 0.0, 0.0)
         else:
