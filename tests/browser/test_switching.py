@@ -204,7 +204,7 @@ def test_backend_away_keeps_old_bars_on_screen_and_offers_a_retry(page: Page, st
     stack["backend"].stop(1.0)
     page.get_by_role("button", name="1 min, minutes").click()
     alert = page.locator(".price").get_by_role("alert")
-    expect(alert).to_contain_text("from before", timeout=20_000)
+    expect(alert).to_contain_text("not the latest", timeout=20_000)
     assert int(facts(page, ".price .chart")["bars"]) > 100
     stack["backend"].start()
     stack["backend"].wait_ready()

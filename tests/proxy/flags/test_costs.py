@@ -14,7 +14,8 @@ from bff_proxy.flags.rules import BadDefinition
 from bff_proxy.flags.snapshot import FlagSet, quiet_library
 from tests.support.flags import document, flag
 
-MOST_S = 0.005
+MOST_S = 0.02
+"""CPU seconds: about 5 ms here, with room for slower machines; what was allowed once took 170 ms."""
 LISTED, TEXT = {"var": "l"}, {"var": "t"}
 PARTS: Mapping[str, Any] = {
     "a text of a list": {"==": [LISTED, "x"]},
@@ -83,7 +84,7 @@ def contexts(size: Size) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.timing
 @pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
-def test_the_worst_definitions_are_evaluated_in_five_milliseconds(part: Any) -> None:
+def test_the_worst_definitions_are_evaluated_in_milliseconds(part: Any) -> None:
     quiet_library()
     for definitions in worst(part):
         flags = FlagSet(definitions, {})
