@@ -201,3 +201,18 @@ def test_beside_others_a_client_is_refused_while_slots_are_free_and_that_is_its_
         subject.acquire("e")
     assert not isinstance(refused.value, ClientBusy)
     assert repr(subject) == "<ConnectionLimiter 'connection' active=10/10 clients=4 refused=2>"
+
+
+def test_a_client_that_gave_all_its_slots_back_is_remembered_no_more() -> None:
+    limiter = ConnectionLimiter(10, 5, what="stream")
+    for _ in range(2):
+        limiter.acquire("a")
+    limiter.release("a")
+    assert repr(limiter) == "<ConnectionLimiter 'stream' active=1/10 clients=1 refused=0>"
+    limiter.release("a")
+    assert repr(limiter) == "<ConnectionLimiter 'stream' active=0/10 clients=0 refused=0>"
+
+
+@pytest.mark.parametrize("peer", ["unix:/run/socket", "1:2", "not an address"])
+def test_a_peer_that_is_no_address_counts_for_itself(peer: str) -> None:
+    assert client_address([], peer, ()) == peer

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from bff_aggregator.cache.single_flight import BackgroundTasks, SingleFlight
+from bff_aggregator.cache.single_flight import BackgroundTasks, SingleFlight, joined
 from bff_shared.errors import BackendTimeout
 
 
@@ -30,8 +30,8 @@ class Work:
 
 async def test_those_who_want_the_same_share_one_flight() -> None:
     flights, work = SingleFlight[int](Clock()), Work()
-    (first, begun), (second, joined) = (flights.join("k", holder, work) for holder in ("a", "b"))
-    assert (first is second, begun, joined) == (True, True, False)
+    (first, begun), (second, again_begun) = (flights.join("k", holder, work) for holder in ("a", "b"))
+    assert (first is second, begun, again_begun) == (True, True, False)
     work.end.set()
     assert await first.task == 1
     again, begun = flights.join("k", "c", work)
@@ -200,3 +200,28 @@ async def test_errands_are_bounded_and_end_with_their_owner() -> None:
     assert (len(tasks), work.begun) == (2, 2)
     await tasks.aclose()
     assert len(tasks) == 0
+
+
+async def test_who_joins_is_told_the_result_and_whether_it_began_it_and_holds_nothing_afterwards() -> None:
+    flights, work = SingleFlight[int](Clock()), Work()
+    first, second = (asyncio.create_task(joined(flights, "k", work)) for _ in range(2))
+    await asyncio.sleep(0)
+    assert not first.done()
+    assert repr(flights) == "<SingleFlight 1 under way, 1 keys to be joined>"
+    work.end.set()
+    assert (await first, await second) == ((1, True), (1, False))
+    assert repr(flights) == "<SingleFlight 0 under way, 0 keys to be joined>"
+
+
+async def test_the_last_of_those_who_joined_ends_the_flight_by_leaving() -> None:
+    flights, work = SingleFlight[int](Clock()), Work()
+    callers = [asyncio.create_task(joined(flights, "k", work)) for _ in range(2)]
+    await asyncio.sleep(0)
+    flight, _ = flights.join("k", "observer", work)
+    assert repr(flight) == "<Flight 'k', under way, 3 holders>"
+    flights.release(flight, "observer")
+    for caller, ended in zip(callers, (False, True), strict=True):
+        caller.cancel()
+        await asyncio.gather(caller, return_exceptions=True)
+        assert (flight.task.cancelling() > 0) is ended
+    await asyncio.gather(flight.task, return_exceptions=True)
