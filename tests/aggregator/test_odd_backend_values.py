@@ -41,6 +41,7 @@ ODD: dict[str, bytes] = {
     "a list": b"[1,2]",
     "an object": b'{"a":{"b":null}}',
     "an empty text": b'""',
+    "line ends of Unicode": b'{"\xc2\x85\xe2\x80\xa8":"\xe2\x80\xa9"}',
     "a time before year 1": b'"0001-01-01T00:00:00+14:00"',
     "a time after year 9999": b'"9999-12-31T23:59:59-14:00"',
     "year 1": b'"0001-01-01T00:00:00Z"',
@@ -105,8 +106,13 @@ async def test_no_odd_value_anywhere_makes_a_500(
 
 
 def _assert_readable(answer: httpx.Response) -> None:
-    for line in answer.text.splitlines():
+    for line in _lines(answer):
         orjson.loads(line)
+
+
+def _lines(answer: httpx.Response) -> list[bytes]:
+    """Return the lines of NDJSON: only a line feed ends one, not what else Unicode calls a line's end."""
+    return answer.content.rstrip(b"\n").split(b"\n")
 
 
 def _assert_the_rest_is_there(route: str, answer: httpx.Response, place: str) -> None:
@@ -117,7 +123,7 @@ def _assert_the_rest_is_there(route: str, answer: httpx.Response, place: str) ->
         assert {name for name, state in states.items() if state != "ok"} <= {odd}, states
         assert body["run"]["run_id"] == "r"
     elif "/view" in route:
-        lines = {line["name"]: line["status"] for line in map(json.loads, answer.text.splitlines())}
+        lines = {line["name"]: line["status"] for line in map(json.loads, _lines(answer))}
         assert 500 not in lines.values()
         assert (lines["head"], lines["run"]) == (200, 200)
         assert lines["chart"] == 200 or place.startswith("/bars")
@@ -178,7 +184,7 @@ async def test_a_refusal_with_odd_words_and_headers_is_passed_on(
     del backend.statuses["/backtests/r"]
     backend.bodies["/backtests/r"] = RUN
     view = await client.get(ROUTES[4])
-    assert [json.loads(line)["status"] for line in view.text.splitlines() if b'"chart"' in line.encode()[:20]] == [403]
+    assert [json.loads(line)["status"] for line in _lines(view) if b'"chart"' in line[:20]] == [403]
 
 
 @pytest.mark.parametrize("part", ["metrics", "orders", "equity"])
@@ -205,7 +211,7 @@ async def test_a_defect_in_encoding_a_part_fails_that_part_only(
     assert body[part] is None
     assert body["metadata"]["parts"][part]["error"]["code"] == "INTERNAL"
     view = await client.get("/api/v1/runs/r/view?from_date=2024-01-01&to_date=2024-01-05")
-    assert [json.loads(line)["status"] for line in view.text.splitlines()] == [200, 200, 200]
+    assert [json.loads(line)["status"] for line in _lines(view)] == [200, 200, 200]
 
 
 values = st.recursive(
