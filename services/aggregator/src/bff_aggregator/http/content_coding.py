@@ -6,7 +6,7 @@ level more would save on the wire is less than what it costs in time.
 
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -80,12 +80,18 @@ def compress_steps(pieces: Sequence[bytes], coding: str, *, quick: bool = False)
     else:
         packer = zlib.compressobj(_QUICK_GZIP if quick else _GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
     packed = []
+    for view in _cut(pieces):
+        packed.append(packer.compress(view))
+        yield
+    return b"".join((*packed, packer.flush()))
+
+
+def _cut(pieces: Sequence[bytes]) -> Iterator[memoryview]:
+    """Yield views of the pieces, in their order, of at most STEP_BYTES."""
     for piece in pieces:
         view = memoryview(piece)
         for at in range(0, len(view), STEP_BYTES):
-            packed.append(packer.compress(view[at : at + STEP_BYTES]))
-            yield
-    return b"".join((*packed, packer.flush()))
+            yield view[at : at + STEP_BYTES]
 
 
 class Stream:
@@ -106,11 +112,9 @@ class Stream:
     def steps(self, pieces: Sequence[bytes]) -> Steps[bytes]:
         """Return, in steps of STEP_BYTES, what `add` would of pieces in a row."""
         packed = []
-        for piece in pieces:
-            view = memoryview(piece)
-            for at in range(0, len(view), STEP_BYTES):
-                packed.append(self.add(view[at : at + STEP_BYTES]))
-                yield
+        for view in _cut(pieces):
+            packed.append(self.add(view))
+            yield
         return b"".join(packed)
 
     def end(self) -> bytes:
