@@ -69,7 +69,7 @@ def readable(answer: httpx.Response, status: int, code: str) -> None:
         ("proxy", "GET", "/api/v1/flags/defect", 500, "INTERNAL"),
         ("proxy", "GET", "/api/v1/flags/busy", 503, "BUSY"),
         ("aggregator", "GET", f"{CHART}&symbol=AAPL", 502, "BACKEND_UNAVAILABLE"),
-        ("aggregator", "GET", f"{CHART}&symbol=!", 422, "VALIDATION"),
+        ("aggregator", "GET", f"{CHART}&symbol=%00", 422, "VALIDATION"),
         ("aggregator", "POST", CHART, 405, "METHOD_NOT_ALLOWED"),
         ("aggregator", "GET", "/api/v1/runs?limit=-1", 422, "VALIDATION"),
         ("aggregator", "GET", "/api/v1/runs", 502, "BACKEND_UNAVAILABLE"),

@@ -3,5 +3,6 @@
 export { createClient } from "./client.ts";
 export { BffError } from "./errors.ts";
 export { FLAG_KEYS, OfrepFlags, type OfrepOptions } from "./flags/ofrep-flags.ts";
+export { isRunId, MAX_SYMBOL } from "./lib/keys.ts";
 export { isOver } from "./lib/run-status.ts";
 export type * from "./types.ts";

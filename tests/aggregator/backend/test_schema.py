@@ -27,6 +27,8 @@ def test_status_has_one_spelling(said: str, status: str) -> None:
 
 def test_symbol_comes_from_the_dataset_where_it_is_not_said() -> None:
     assert run_of({"status": "DONE", "dataset_id": "TSLA-2025-1m"})["symbol"] == "TSLA"
+    assert run_of({"status": "DONE", "dataset_id": "BRK-B-2024-1m"})["symbol"] == "BRK-B"
+    assert run_of({"status": "DONE", "dataset_id": "ABC-rth"})["symbol"] == "ABC"
     assert run_of({"status": "DONE", "dataset_id": "TSLA-2025-1m", "symbol": "X"})["symbol"] == "X"
     assert run_of({"status": "DONE"})["symbol"] is None
 

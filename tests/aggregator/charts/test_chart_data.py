@@ -126,7 +126,7 @@ async def test_more_five_minute_bars_than_fit_are_merged_as_minutes_are(
 async def test_bad_fields_are_all_named(demo: Demo, start_aggregator: StartAggregator) -> None:
     client = await start_aggregator(backend_url=demo.url, chart_timeout=30)
     answer = await client.get(
-        PATH, params={"symbol": "A B", "timeframe": "2D", "from": "x", "target": 99, "format": "csv"}
+        PATH, params={"symbol": "A\tB", "timeframe": "2D", "from": "x", "target": 99, "format": "csv"}
     )
     error = answer.json()["error"]
     assert answer.status_code == 422
@@ -177,7 +177,7 @@ async def test_weekend_inside_of_the_data_has_no_bars(demo: Demo, start_aggregat
 async def test_daily_bars_keep_the_number_of_trades(demo: Demo, start_aggregator: StartAggregator) -> None:
     client = await start_aggregator(backend_url=demo.url, chart_timeout=30)
     answer = await client.get(
-        PATH, params={"symbol": "aapl ", "timeframe": "1d", "from": "2024-02-01", "to": "2024-02-02"}
+        PATH, params={"symbol": "AAPL ", "timeframe": "1d", "from": "2024-02-01", "to": "2024-02-02"}
     )
     assert answer.json()["symbol"] == "AAPL"
     assert [bar["trades"] for bar in answer.json()["bars"]] == [

@@ -47,15 +47,3 @@ def test_malformed_trace_is_started_anew(bad: str | None) -> None:
     trace = ids.trace(bad)
     assert trace.trace_id not in {"0af7651916cd43dd8448eb211c80319c", "0" * 32}
     assert trace.flags == "00"
-
-
-@pytest.mark.parametrize(
-    "name", ["a", "sma:AAPL:7", "2024-01-02T14:30:00", "YWJj==", "a b", "lauf-ä", "...", "x" * 256]
-)
-def test_printable_text_can_name_a_run(name: str) -> None:
-    assert ids.is_run_id(name)
-
-
-@pytest.mark.parametrize("name", ["", ".", "..", "a\nb", "a\x1b[2J", "a\x00", "\u2028", "x" * 257], ids=ascii)
-def test_what_leads_elsewhere_or_cannot_be_shown_names_no_run(name: str) -> None:
-    assert not ids.is_run_id(name)

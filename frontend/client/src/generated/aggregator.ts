@@ -911,7 +911,7 @@ export interface operations {
                  */
                 rth_only?: boolean;
                 /**
-                 * @description trimmed and upper-cased
+                 * @description the backend's name of the instrument, trimmed; case counts
                  * @example AAPL
                  */
                 symbol: string;
@@ -1115,7 +1115,7 @@ export interface operations {
                     "application/json": unknown;
                 };
             };
-            /** @description Unknown symbol, or a window before or after all of its bars; `known` is what there is */
+            /** @description Unknown symbol, or a window before or after all of its bars; `known` is what there is, `did_you_mean` the symbol in capitals where the backend has that one */
             404: {
                 headers: {
                     [name: string]: unknown;

@@ -2,6 +2,7 @@
 
 import { BffError, isObject } from "../errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
+import { isSymbol } from "../lib/keys.ts";
 import { lastIndexAtOrBefore } from "../lib/search.ts";
 import { REGULAR_MINUTES } from "../lib/sessions.ts";
 import { DAY, parseTimeMs } from "../lib/time.ts";
@@ -33,7 +34,7 @@ interface SourceBars {
 export async function getChart(context: RequestContext, query: ChartQuery): Promise<Chart> {
   const since = performance.now();
   const { timeframe, targetPoints = 10_000, rthOnly = true } = query;
-  const symbol = query.symbol.trim().toUpperCase();
+  const symbol = query.symbol.trim();
   validateQuery(query, targetPoints);
   const { minutes: finest, source } = TIMEFRAMES[timeframe];
   const daily = source === DAILY;
@@ -74,8 +75,9 @@ export async function getChart(context: RequestContext, query: ChartQuery): Prom
 }
 
 /** Refuse what the BFF refuses; the backend would answer some of it with a 500. */
-function validateQuery({ from, to, timeframe }: ChartQuery, target: number): void {
+function validateQuery({ symbol, from, to, timeframe }: ChartQuery, target: number): void {
   const fields: Record<string, string> = {};
+  if (!isSymbol(symbol.trim())) fields["symbol"] = "expected printable characters, 64 at most";
   if (!isDate(from)) fields["from_date"] = "expected a date YYYY-MM-DD";
   if (!isDate(to)) fields["to_date"] = "expected a date YYYY-MM-DD";
   else if (to < from) fields["to_date"] = "before from_date";
@@ -172,15 +174,24 @@ function concatBars(parts: SourceBars[]): SourceBars {
   };
 }
 
+/** Return the error for a symbol without bars; it names the symbol in capitals where the backend has that one. */
+async function unknownSymbol(context: RequestContext, symbol: string): Promise<BffError> {
+  const capitals = symbol.toUpperCase();
+  const hint =
+    capitals !== symbol && (await fetchBars(context, "/bars/daily", { symbol: capitals })).columns.t.length > 0;
+  const message = "the backend has no bars of this symbol";
+  return new BffError("DATASET_NOT_FOUND", hint ? `${message}; did you mean ${capitals}?` : message, {
+    status: 404,
+    details: { symbol, known: null, ...(hint && { did_you_mean: capitals }) },
+  });
+}
+
 /** A window without bars is an answer if it lies within what the backend has of the symbol; else that is the error. */
 async function requireExtent(context: RequestContext, symbol: string, { from, to }: ChartQuery): Promise<void> {
   const { t } = (await fetchBars(context, "/bars/daily", { symbol })).columns;
   const [first, last] = [t[0], t.at(-1)];
   if (first === undefined || last === undefined) {
-    throw new BffError("DATASET_NOT_FOUND", `the backend knows no bars of ${symbol}`, {
-      status: 404,
-      details: { symbol },
-    });
+    throw await unknownSymbol(context, symbol);
   }
   const known = { from_date: date(Math.floor(first / DAY)), to_date: date(Math.floor(last / DAY)) };
   if (to < known.from_date || from > known.to_date) {

@@ -48,6 +48,7 @@ const ORDER_NAMES: Record<string, string> = {
   fee: "commission",
   fees: "commission",
 };
+const DATASET = /^(.+)-\d{4}-\d+[A-Za-z]+$/s;
 const ORDER_FIELDS = "order_id ts symbol side quantity price order_type status commission".split(" ");
 
 export function isNumber(value: unknown): value is number {
@@ -68,8 +69,10 @@ export function readRun(detail: unknown): Run {
   return run as unknown as Run;
 }
 
+/** Return what stands before year and bar length (`BRK-B-2024-1m`), in another id what stands before the first `-`. */
 function symbolOfDataset(dataset: unknown): string | null {
-  return typeof dataset === "string" ? dataset.split("-", 1)[0] || null : null;
+  if (typeof dataset !== "string") return null;
+  return DATASET.exec(dataset)?.[1] ?? (dataset.split("-", 1)[0] || null);
 }
 
 /** Return a run of the list, without its metrics. */

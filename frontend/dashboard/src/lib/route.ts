@@ -1,6 +1,6 @@
 /** What the address says: which view, of which run, where. A link reproduces the view. Pure. */
 
-import type { Timeframe } from "bff-client";
+import { isRunId, type Timeframe } from "bff-client";
 import { LISTED_METRICS } from "./metrics.ts";
 import { DEFAULT_TIMEFRAME, formatTimeframe, parseTimeframe } from "./timeframes.ts";
 
@@ -86,7 +86,7 @@ const writeTime = (seconds: number) => new Date(seconds * 1000).toISOString().sl
 export function parseRoute(search: string): Route {
   const query = new URLSearchParams(search);
   const run = query.get("run");
-  if (!run || !/^[A-Za-z0-9._-]{1,128}$/.test(run)) return parseList(query);
+  if (!run || !isRunId(run)) return parseList(query);
   if (query.get("view") === "play") {
     return {
       view: "play",

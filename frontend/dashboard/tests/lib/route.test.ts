@@ -16,7 +16,12 @@ describe("an address", () => {
       descending: false,
       page: 3,
     },
+    { ...LIST, symbol: "M&M.NS" },
     runRoute("abc"),
+    runRoute("sma:AAPL:7"),
+    runRoute("YWJj==&a~b 100%"),
+    playRoute("2024-01-02T14:30:00"),
+    runRoute("x".repeat(256)),
     { ...runRoute("abc"), timeframe: "1M", from: at("2024-01-02T14:30Z"), to: at("2024-02-01T00:00Z") },
     playRoute("abc"),
     { ...playRoute("abc"), speed: 240, fps: 60, bar: 15, at: at("2024-06-04T15:01Z") },
@@ -36,6 +41,7 @@ describe("an address", () => {
 
   test.each([
     ["?run=../secret", LIST],
+    ["?run=%00", LIST],
     ["?status=HAPPY&sort=colour&page=-4", LIST],
     ["?run=a&tf=7M&from=tomorrow&to=2024-01-01", runRoute("a")],
     ["?run=a&from=2024-02-01&to=2024-01-01", runRoute("a")],

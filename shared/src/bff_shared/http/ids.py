@@ -1,4 +1,4 @@
-"""Ids of requests and runs, and W3C trace context (https://www.w3.org/TR/trace-context/). Pure but for `random`.
+"""Ids of requests, and W3C trace context (https://www.w3.org/TR/trace-context/). Pure but for `random`.
 
 Ids have to be unique, not secret: the generator that is seeded per process costs a third of the system's.
 """
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from random import getrandbits
 
 MAX_ID = 128
-MAX_RUN_ID = 256
 _SANE = re.compile(r"[\x21-\x7e]{1,128}")
 _TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 
@@ -30,14 +29,6 @@ class Trace:
 def request_id(given: str | None) -> str:
     """Return the client's id if it is 1 to 128 visible ASCII characters, else a new one of 32 hex digits."""
     return given if given is not None and _SANE.fullmatch(given) else _hex(16)
-
-
-def is_run_id(text: str) -> bool:
-    """Tell whether a text can name a run: 1 to 256 printable characters, and no step of a path (`.`, `..`).
-
-    Whoever puts it into a path escapes it.
-    """
-    return 0 < len(text) <= MAX_RUN_ID and text.isprintable() and text not in {".", ".."}
 
 
 def parent(given: str) -> Trace | None:

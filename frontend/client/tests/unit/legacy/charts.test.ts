@@ -64,3 +64,23 @@ test("a timeframe that there is not is refused by name, without a call", async (
   await expect(refused).rejects.toMatchObject({ code: "VALIDATION", status: 422 });
   expect(server.asked).toEqual([]);
 });
+
+test("a symbol is asked for as it was typed, and one that is known in capitals is named in the error", async () => {
+  const bar = { t: "2024-01-02T00:00:00Z", o: 1, h: 1, l: 1, c: 1, v: 1 };
+  const known = ["^GSPC", "AMpB", "M&M.NS", "AAPL"];
+  const server = await serve(({ url }) => {
+    const symbol = new URL(url, "http://backend").searchParams.get("symbol") ?? "";
+    return known.includes(symbol) ? { body: { bars: [bar] } } : { status: 404, body: {} };
+  });
+  const client = createClient({ baseUrl: server.url, flags: LEGACY });
+  for (const symbol of ["^GSPC", "AMpB", "M&M.NS"]) {
+    const chart = await client.getChart(query({ symbol, timeframe: "1D" }));
+    expect([chart.symbol, chart.columns.c]).toEqual([symbol, [1]]);
+  }
+  const unknown = (symbol: string) => client.getChart(query({ symbol, timeframe: "1D" }));
+  await expect(unknown("aapl")).rejects.toMatchObject({
+    code: "DATASET_NOT_FOUND",
+    details: { symbol: "aapl", did_you_mean: "AAPL" },
+  });
+  await expect(unknown("nope")).rejects.toMatchObject({ details: { symbol: "nope", known: null } });
+});

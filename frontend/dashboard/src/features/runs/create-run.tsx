@@ -1,5 +1,5 @@
 import { useMutation, useQueryClient } from "@tanstack/react-query";
-import type { RunRequest } from "bff-client";
+import { MAX_SYMBOL, type RunRequest } from "bff-client";
 import { type FormEvent, useEffect, useRef, useState } from "react";
 import { useSession } from "../../api/context.ts";
 import { navigate } from "../../lib/navigation.ts";
@@ -14,7 +14,7 @@ function requestOf(form: FormData): RunRequest {
   const from = text(form, "from");
   return {
     strategy_id: text(form, "strategy"),
-    symbol: text(form, "symbol").toUpperCase(),
+    symbol: text(form, "symbol"),
     year: Number(from.slice(0, 4)),
     from,
     to: text(form, "to"),
@@ -48,7 +48,7 @@ export function CreateRun({ close }: { close: () => void }) {
         <div className="fields">
           <label>
             Symbol
-            <input name="symbol" required defaultValue="AAPL" maxLength={15} spellCheck={false} />
+            <input name="symbol" required defaultValue="AAPL" maxLength={MAX_SYMBOL} spellCheck={false} />
           </label>
           <label>
             Strategy

@@ -94,11 +94,27 @@ function Filter({ label, value, apply }: { label: string; value: string; apply: 
   );
 }
 
+/** Says that no run fits; symbols count case, so the one in capitals is offered. */
+function NoRuns({ route }: { route: ListRoute }) {
+  const capitals = route.symbol.toUpperCase();
+  return (
+    <p className="note">
+      No run fits these filters.
+      {capitals !== route.symbol && (
+        <>
+          {" "}
+          <Link to={{ ...route, symbol: capitals, page: 1 }}>Look for {capitals}</Link>
+        </>
+      )}
+    </p>
+  );
+}
+
 function Filters({ route }: { route: ListRoute }) {
   const set = (change: Partial<ListRoute>) => navigate({ ...route, ...change, page: 1 }, true);
   return (
     <search className="filters">
-      <Filter label="Symbol" value={route.symbol} apply={(symbol) => set({ symbol: symbol.toUpperCase() })} />
+      <Filter label="Symbol" value={route.symbol} apply={(symbol) => set({ symbol })} />
       <Filter label="Strategy" value={route.strategy} apply={(strategy) => set({ strategy })} />
       <label>
         Status
@@ -223,7 +239,7 @@ export function RunsView({ route }: { route: ListRoute }) {
             ))}
           </tbody>
         </table>
-        {runs.data && items.length === 0 && <p className="note">No run fits these filters.</p>}
+        {runs.data && items.length === 0 && <NoRuns route={route} />}
       </div>
       {pages > 1 && <Pager route={route} pages={pages} />}
       {creating && <CreateRun close={() => setCreating(false)} />}

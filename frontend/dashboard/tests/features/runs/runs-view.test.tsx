@@ -92,12 +92,20 @@ test("a column's button sorts by it, in either direction, and the address says s
   expect(names()).toEqual(["LOW", "MID", "HIGH"]);
 });
 
+test("a symbol that no run has as it was typed is offered in capitals", async () => {
+  const listRuns = async ({ symbol }: { symbol?: string }) => page(symbol === "MSFT" ? [listedRun("a")] : []);
+  const { user } = openPage("/?symbol=msft", fakeClient({ listRuns }));
+  await user.click(await screen.findByRole("link", { name: "Look for MSFT" }));
+  await screen.findByText("1 shown");
+  expect(location.search).toBe("?symbol=MSFT");
+});
+
 test("a filter is applied a moment after the last key", async () => {
   const { user, client } = openPage("/");
   await screen.findByText("1 shown");
-  await user.type(screen.getByLabelText("Symbol"), "msft");
-  await waitFor(() => expect(location.search).toBe("?symbol=MSFT"));
-  expect(client.listRuns.mock.lastCall?.[0]).toMatchObject({ symbol: "MSFT" });
+  await user.type(screen.getByLabelText("Symbol"), "AMpB");
+  await waitFor(() => expect(location.search).toBe("?symbol=AMpB"));
+  expect(client.listRuns.mock.lastCall?.[0]).toMatchObject({ symbol: "AMpB" });
 });
 
 test("a run that cannot be started says why; sent again it has the same key, and opens", async () => {

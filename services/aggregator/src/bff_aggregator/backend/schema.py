@@ -4,6 +4,7 @@ Nothing that the backend says is lost: what has no name here is kept, as it came
 """
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -114,6 +115,7 @@ POINT_TIMES: Final = ("ts", "timestamp", "ts_utc", "time")
 POINT_VALUES: Final = ("value", "equity")
 
 
+_DATASET: Final = re.compile(r"(.+)-[0-9]{4}-[0-9]+[A-Za-z]+", re.DOTALL)
 _YEAR_1, _YEAR_10000 = -62_135_596_800, 253_402_300_800
 
 
@@ -150,8 +152,14 @@ def run_of(detail: object) -> Json:
 
 
 def symbol_of(dataset_id: object) -> str | None:
-    """Return the part of a dataset's id before the first `-`, None when there is none."""
-    return dataset_id.partition("-")[0] or None if isinstance(dataset_id, str) else None
+    """Return the symbol in a dataset's id, None when there is none.
+
+    That is what stands before year and bar length (`BRK-B-2024-1m`), in another id what stands before the first `-`.
+    """
+    if not isinstance(dataset_id, str):
+        return None
+    dated = _DATASET.fullmatch(dataset_id)
+    return dated[1] if dated else dataset_id.partition("-")[0] or None
 
 
 def metrics_of(answer: object) -> Json:

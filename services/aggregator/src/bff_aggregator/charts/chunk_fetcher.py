@@ -27,6 +27,10 @@ _DAY = 86_400
 _BAR_BYTES = 28
 
 
+class UnknownSymbol(DatasetNotFound):
+    """The backend has no bars of a symbol at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Extent:
     """The first and last date that a symbol has daily bars for."""
@@ -111,9 +115,14 @@ def read_extent(value: bytes) -> Extent | None:
     return None if value == UNKNOWN else Extent(*(date.fromisoformat(day) for day in orjson.loads(value)))
 
 
-def unknown_symbol(symbol: str) -> DatasetNotFound:
-    """Return the error for a symbol that the backend has no bars of."""
-    return DatasetNotFound("the backend has no bars of this symbol", {"symbol": symbol, "known": None})
+def unknown_symbol(symbol: str, similar: str | None = None) -> UnknownSymbol:
+    """Return the error for a symbol that the backend has no bars of, with a similar one of which it has."""
+    details = {"symbol": symbol, "known": None}
+    if similar is None:
+        return UnknownSymbol("the backend has no bars of this symbol", details)
+    return UnknownSymbol(
+        f"the backend has no bars of this symbol; did you mean {similar}?", {**details, "did_you_mean": similar}
+    )
 
 
 def outside(symbol: str, extent: Extent) -> DatasetNotFound:

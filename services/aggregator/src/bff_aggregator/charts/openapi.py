@@ -4,8 +4,9 @@ from typing import Any
 
 from bff_aggregator.charts.query import DEFAULT_TARGET, MAX_TARGET, MIN_TARGET, Format
 from bff_aggregator.charts.timeframes import Timeframe
+from bff_shared.backend_keys import MAX_SYMBOL
 
-_SYMBOL = {"type": "string", "pattern": r"^[A-Za-z0-9.\-_/]{1,15}$", "minLength": 1, "maxLength": 15}
+_SYMBOL = {"type": "string", "minLength": 1, "maxLength": MAX_SYMBOL}
 _DATE = {"type": "string", "format": "date", "pattern": r"^(19[7-9]|20[0-9])[0-9]-[0-9]{2}-[0-9]{2}$"}
 _TARGET = {"type": "integer", "minimum": MIN_TARGET, "maximum": MAX_TARGET, "default": DEFAULT_TARGET}
 
@@ -16,7 +17,7 @@ def _parameter(name: str, text: str, schema: dict[str, Any], example: Any, *, re
 
 
 PARAMETERS = [
-    _parameter("symbol", "trimmed and upper-cased", _SYMBOL, "AAPL", required=True),
+    _parameter("symbol", "the backend's name of the instrument, trimmed; case counts", _SYMBOL, "AAPL", required=True),
     _parameter("timeframe", "what a bar covers", {"type": "string", "enum": [*Timeframe]}, "1H", required=True),
     _parameter("from_date", "first UTC date; `from` is understood too", _DATE, "2024-01-02", required=True),
     _parameter("to_date", "last UTC date, included; `to` is understood too", _DATE, "2024-12-31", required=True),
@@ -171,7 +172,8 @@ def _failure(text: str, example: dict[str, Any]) -> dict[str, Any]:
 _KNOWN = {"from_date": "2024-01-02", "to_date": "2025-12-31"}
 _ERRORS: dict[str, dict[str, Any]] = {
     "404": _failure(
-        "Unknown symbol, or a window before or after all of its bars; `known` is what there is",
+        "Unknown symbol, or a window before or after all of its bars; `known` is what there is, `did_you_mean` the "
+        "symbol in capitals where the backend has that one",
         _error("DATASET_NOT_FOUND", "the backend has no bars in this range", symbol="AAPL", known=_KNOWN),
     ),
     "422": _failure(

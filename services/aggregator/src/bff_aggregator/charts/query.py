@@ -8,6 +8,7 @@ from enum import StrEnum
 from urllib.parse import parse_qsl
 
 from bff_aggregator.charts.timeframes import BY_NAME, Timeframe
+from bff_shared.backend_keys import SYMBOL_RULE, is_symbol
 from bff_shared.errors import InvalidRequest
 
 DEFAULT_TARGET, MIN_TARGET, MAX_TARGET = 10_000, 100, 50_000
@@ -15,9 +16,6 @@ FIRST_DATE = date(1970, 1, 1)
 FUTURE_DAYS = 366
 MAX_QUERY = 4096
 
-SYMBOL_PATTERN = r"^[A-Za-z0-9.\-_/]{1,15}$"
-
-_SYMBOL = re.compile(r"[A-Za-z0-9.\-_/]{1,15}")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _NUMBER = re.compile(r"[0-9]{1,6}")
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -79,11 +77,11 @@ class _Fields:
         return None
 
     def symbol(self) -> str:
-        """Read the symbol, in upper case."""
+        """Read the symbol, which is the backend's: case counts."""
         value = self.text("symbol")
-        if value is not None and not _SYMBOL.fullmatch(value):
-            self.wrong["symbol"] = "expected 1 to 15 of A-Z 0-9 . - _ /"
-        return (value or "").upper()
+        if value is not None and not is_symbol(value):
+            self.wrong["symbol"] = f"expected {SYMBOL_RULE}"
+        return value or ""
 
     def day(self, name: str) -> date:
         """Read an ISO date."""
@@ -150,7 +148,7 @@ def parse(query_string: bytes, today: date) -> ChartQuery:
 
 
 def parse_symbol(text: str) -> str:
-    """Return one symbol in upper case; raise InvalidRequest."""
+    """Return one symbol, trimmed; raise InvalidRequest."""
     fields = _Fields({"symbol": [text]})
     symbol = fields.symbol()
     if fields.wrong:
@@ -162,7 +160,7 @@ def _decode(query_string: bytes) -> dict[str, list[str]]:
     if len(query_string) > MAX_QUERY:
         raise InvalidRequest("invalid: the query", {"query": f"longer than {MAX_QUERY} bytes"})
     given: dict[str, list[str]] = {}
-    for key, value in parse_qsl(query_string.decode("latin-1"), keep_blank_values=True):
+    for key, value in parse_qsl(query_string.decode(errors="replace"), keep_blank_values=True):
         given.setdefault(key, []).append(value)
     return given
 

@@ -17,7 +17,7 @@ from bff_aggregator.cache.single_flight import SingleFlight, joined
 from bff_aggregator.cache.store import Store
 from bff_aggregator.charts import openapi
 from bff_aggregator.charts.encode import MEDIA_TYPES, Facts, edition_of
-from bff_aggregator.charts.query import SYMBOL_PATTERN, ChartQuery, parse, parse_symbol
+from bff_aggregator.charts.query import ChartQuery, parse, parse_symbol
 from bff_aggregator.charts.response_cache import CodedBody, Representation, ResponseCache
 from bff_aggregator.charts.service import NAMESPACE, Chart, ChartService
 from bff_aggregator.http import cache_headers, content_coding
@@ -25,6 +25,7 @@ from bff_aggregator.http.cache_headers import RequestHeaders
 from bff_aggregator.http.cpu_limiter import SMALL_BYTES, CpuLimiter
 from bff_aggregator.http.deadline import request_deadline
 from bff_shared.admin_access import require_admin
+from bff_shared.backend_keys import MAX_SYMBOL
 from bff_shared.errors import MethodNotAllowed
 from bff_shared.http.context import current
 from bff_shared.http.headers import Header
@@ -208,7 +209,7 @@ def make_router(endpoint: ChartEndpoint, store: Store) -> APIRouter:
 
     @router.delete("/cache/chart-data", **openapi.PURGE)
     async def purge(
-        request: Request, symbol: str = Query(description="what to forget", pattern=SYMBOL_PATTERN, max_length=15)
+        request: Request, symbol: str = Query(description="what to forget", min_length=1, max_length=MAX_SYMBOL)
     ) -> Response:
         require_admin(request)
         wanted = parse_symbol(symbol)

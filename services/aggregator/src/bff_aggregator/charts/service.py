@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 
 from bff_aggregator.backend.bars import Source
+from bff_aggregator.backend.refusal import BackendRefusal
 from bff_aggregator.cache.entry import Entry, FillResult, Scope, State
 from bff_aggregator.cache.loader import Loaded, Loader
 from bff_aggregator.cache.single_flight import SingleFlight, joined
 from bff_aggregator.cache.store import Store
 from bff_aggregator.charts import chunk_codec, chunk_fetcher, chunk_plan, hourly_source
-from bff_aggregator.charts.chunk_fetcher import ChunkFetcher
+from bff_aggregator.charts.chunk_fetcher import ChunkFetcher, UnknownSymbol
 from bff_aggregator.charts.chunk_plan import Chunk
 from bff_aggregator.charts.encode import BAR_BYTES, Encoded, Facts, encode
 from bff_aggregator.charts.query import ChartQuery
@@ -22,7 +23,8 @@ from bff_aggregator.charts.timeframes import unmerged
 from bff_aggregator.http import response_budget
 from bff_aggregator.http.cpu_limiter import CpuLimiter
 from bff_aggregator.http.steps import Steps, finish
-from bff_shared.errors import BackendMalformed
+from bff_shared.backend_keys import is_symbol
+from bff_shared.errors import BackendMalformed, BffError
 from bff_shared.http.headers import Header
 from bff_shared.upstream.client import Upstream
 
@@ -107,7 +109,30 @@ class ChartService:
         return await self._store.principal(credentials)
 
     async def chart(self, query: ChartQuery, principal: str, credentials: Sequence[Header], deadline: float) -> Chart:
-        """Return the answer to a query. Raises DatasetNotFound, BackendRefusal, an UpstreamError or Busy."""
+        """Return the answer to a query. Raises DatasetNotFound, BackendRefusal, an UpstreamError or Busy.
+
+        A symbol is the backend's and never changed; the error for one that it does not have names it in capitals if it
+        has that one.
+        """
+        try:
+            return await self._chart(query, principal, credentials, deadline)
+        except UnknownSymbol:
+            similar = await self._similar(query.symbol, principal, credentials, deadline)
+            raise chunk_fetcher.unknown_symbol(query.symbol, similar) from None
+
+    async def _similar(self, symbol: str, principal: str, credentials: Sequence[Header], deadline: float) -> str | None:
+        """Return the symbol in capitals if the backend has that one; no failure of the question counts."""
+        capitals = symbol.upper()
+        if capitals == symbol or not is_symbol(capitals):
+            return None
+        fetcher = self._fetcher(Scope(NAMESPACE, capitals, principal), credentials)
+        try:
+            return capitals if await fetcher.extent(min(fetcher.deadline, deadline)) else None
+        except (BffError, BackendRefusal) as error:
+            log.debug("no hint for an unknown symbol", extra={"symbol": symbol, "reason": str(error)})
+            return None
+
+    async def _chart(self, query: ChartQuery, principal: str, credentials: Sequence[Header], deadline: float) -> Chart:
         scope = Scope(NAMESPACE, query.symbol, principal)
         work = _Work(query, scope, self._fetcher(scope, credentials), deadline)
         self._deny_unknown(scope)

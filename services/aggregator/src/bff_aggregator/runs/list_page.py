@@ -16,7 +16,7 @@ from bff_aggregator.backend.schema import FINISHED, LISTED_METRICS, Json, instan
 from bff_aggregator.runs import revision
 from bff_aggregator.runs.part_codec import data_of
 from bff_aggregator.runs.revision import HOUR
-from bff_shared.http.ids import is_run_id
+from bff_shared.backend_keys import is_run_id
 
 PENDING: Final = "pending"
 REMEMBERED: Final = 32

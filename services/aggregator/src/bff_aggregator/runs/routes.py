@@ -31,9 +31,9 @@ from bff_aggregator.runs.run_cache import NAMESPACE
 from bff_aggregator.runs.service import RunService
 from bff_aggregator.settings import AggregatorSettings
 from bff_shared.admin_access import require_admin
+from bff_shared.backend_keys import MAX_RUN_ID, MAX_SYMBOL, RUN_ID_RULE, is_key, is_run_id
 from bff_shared.errors import ArtifactMissing, BackendTimeout, BackendUnavailable, InvalidRequest
 from bff_shared.http.headers import credentials
-from bff_shared.http.ids import MAX_RUN_ID, is_run_id
 from bff_shared.http.responses import JSON, JsonResponse
 
 REQUIRE = r"^((run|metrics|equity|orders)(,(run|metrics|equity|orders))*)?$"
@@ -47,7 +47,13 @@ PAGE = {**FRESH, "vary": "Authorization, Cookie, Accept-Encoding"}
 
 def _run_id(text: str) -> str:
     if not is_run_id(text):
-        raise ValueError("no id of a run: it needs 1 to 256 printable characters, and may not be . or ..")
+        raise ValueError(f"no id of a run: {RUN_ID_RULE}")
+    return text
+
+
+def _key(text: str) -> str:
+    if text and not is_key(text, len(text)):
+        raise ValueError("expected printable characters")
     return text
 
 
@@ -60,7 +66,7 @@ AnyRunId = Annotated[
             "type": "string",
             "minLength": 1,
             "maxLength": MAX_RUN_ID,
-            "description": "printable characters, and neither `.` nor `..`",
+            "description": RUN_ID_RULE,
             "examples": ["05a0b0f6e429450f95d2598db225778b"],
         }
     ),
@@ -152,8 +158,8 @@ def make_router(
     )
     async def list_runs(
         request: Request,
-        symbol: Annotated[str, Query(max_length=64)] = "",
-        strategy_id: Annotated[str, Query(max_length=128)] = "",
+        symbol: Annotated[str, Query(max_length=MAX_SYMBOL), AfterValidator(_key)] = "",
+        strategy_id: Annotated[str, Query(max_length=128), AfterValidator(_key)] = "",
         from_: Annotated[Day, Query(alias="from", pattern=DAY, json_schema_extra=DATE)] = None,
         to: Annotated[Day, Query(pattern=DAY, json_schema_extra=DATE)] = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 20,

@@ -56,7 +56,7 @@ def chart_fields(query_string: bytes) -> Pairs:
 
     Raises InvalidRequest unless both ends of the window are given or neither; one without a value is not given.
     """
-    given = parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)
+    given = parse_qsl(query_string.decode(errors="replace"), keep_blank_values=True)
     pairs = [(name, text) for name, text in given if name in _NAMES and (text.strip() or name not in (*FIRST, *LAST))]
     names = {name for name, _ in pairs}
     first, last = not names.isdisjoint(FIRST), not names.isdisjoint(LAST)
@@ -72,7 +72,7 @@ def chart_fields(query_string: bytes) -> Pairs:
 
 def known_symbol(query_string: bytes, fields: Pairs) -> str | None:
     """Return the run's symbol as far as the client knows it; without a window it would save no time."""
-    given = dict(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True))
+    given = dict(parse_qsl(query_string.decode(errors="replace"), keep_blank_values=True))
     return given.get("symbol") if has_window(fields) else None
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from starlette.types import Receive, Scope, Send
 
+from bff_shared.backend_keys import is_run_id
 from bff_shared.errors import BffError, RunNotFound
 from bff_shared.http import context
-from bff_shared.http.ids import is_run_id
 from bff_shared.settings import Network
 from bff_wsrelay.admission.limits import Admission
 from bff_wsrelay.admission.refusal import refuse

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 from starlette.types import Receive, Scope, Send
 
+from bff_shared.backend_keys import is_run_id
 from bff_shared.errors import BffError, RequestError, RunNotFound
 from bff_shared.http.context import current
 from bff_shared.http.headers import Header, credentials, get
-from bff_shared.http.ids import is_run_id
 from bff_wsrelay.admission.limits import Admission
 from bff_wsrelay.admission.refusal import refuse
 from bff_wsrelay.framelog.failures import FailureReason, http_error, is_refused_early
