@@ -16,7 +16,11 @@ PYTEST = $(BIN)/python -m pytest --durations=10 --durations-min=0.5
 PARALLEL = -n auto --dist loadfile --no-loadscope-reorder
 VITEST = $(BIN)/python tools/frontend.py run run test
 # pytest's status where nothing fits what was asked for.
-NONE = [ $$? -eq 5 ]
+NONE = { status=$$?; [ $$status -eq 5 ]; }
+# Three whole stacks and browsers on two cores miss deadlines that one meets: what failed (status 1) is tried once more,
+# alone, and has failed if it fails again.
+AGAIN = { [ $$status -eq 1 ] && echo "failed beside others; once more, alone:" && \
+	$(PYTEST) -m "slow and not timing" --last-failed --last-failed-no-failures none; }
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -42,7 +46,7 @@ endif
 
 test-slow: ## run what `make test` leaves out: browser, whole stacks, faults, hostile clients
 	@$(BOOTSTRAP) dev
-	@$(PYTEST) -m "slow and not timing" $(PARALLEL) $(ARGS) || $(NONE)
+	@$(PYTEST) -m "slow and not timing" $(PARALLEL) $(ARGS) || $(NONE) || $(AGAIN)
 	@$(PYTEST) -m timing $(ARGS) || $(NONE)
 
 test-all: ## run every test, and tell which branches of services, library, client and page no quick one took

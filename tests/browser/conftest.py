@@ -10,7 +10,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, Response, sync_playwright
+from playwright.sync_api import Browser, Page, Request, Response, expect, sync_playwright
 
 from bff_tools import Stack, StackOptions
 from tests.support.clocks import adjustable
@@ -27,6 +27,11 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+DEADLINES = {"BFF_CHART_TIMEOUT": "4", "BFF_RUN_TIMEOUT": "4"}
+"""Longer than as delivered, and shorter than the client's: two more stacks and browsers share the machine's cores."""
+
+expect.set_options(timeout=20_000)
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -68,7 +73,7 @@ def stack(chromium: str, built_page: Path, clock: Path) -> Iterator[Stack]:
     assert chromium
     options = StackOptions(
         demo_args=("--faults", "--load-delay", "0.3"),
-        environment={"*": {"BFF_ADMIN_TOKEN": TOKEN}, "aggregator": adjustable(clock)},
+        environment={"*": {"BFF_ADMIN_TOKEN": TOKEN}, "aggregator": adjustable(clock) | DEADLINES},
         page=built_page,
     )
     with pytest.MonkeyPatch.context() as patch:

@@ -16,6 +16,7 @@ from tests.support.dashboard import (
     assert_balanced,
     facts,
     find_run,
+    measured,
     open_player,
     open_run,
     until,
@@ -165,7 +166,8 @@ def test_last_known_flags_count_where_new_ones_do_not_come(page: Page) -> None:
     page.route("**/ofrep/**", lambda _: None)
     with page.expect_request(re.compile("/api/v1/runs")):
         page.reload()
-    page.wait_for_selector("table.runs tbody tr", timeout=2500)
+    with measured():
+        page.wait_for_selector("table.runs tbody tr", timeout=2500)
     page.unroute_all(behavior="ignoreErrors")
 
 

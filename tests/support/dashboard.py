@@ -5,10 +5,13 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from playwright.sync_api import Page
+from playwright.sync_api import Error, Page
+
+from tests.support.stalls import Unsteady
 
 YEAR_RUN = {"symbol": "AAPL", "run_from": "2024-01-01", "run_to": "2024-12-31"}
 MONTH_RUN = {"symbol": "SPY", "run_from": "2024-06-01", "run_to": "2024-06-30"}
@@ -46,6 +49,15 @@ def eventually(page: Page, holds: Callable[[], bool], seconds: float = 20.0) -> 
     while not holds():
         assert time.monotonic() < limit, "it did not come to hold in time"
         page.wait_for_timeout(50)
+
+
+@contextmanager
+def measured() -> Iterator[None]:
+    """Say of a failure within that it is one of time, so that it is measured again."""
+    try:
+        yield
+    except (AssertionError, Error) as error:
+        raise Unsteady(str(error)) from error
 
 
 def open_run(page: Page, run: str, rest: str = "") -> None:
