@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from bff_shared.admin import AdminGate
 from bff_shared.errors import BadRequest, BffError, InvalidRequest, MethodNotAllowed, NotFound, wants_problem
 from bff_shared.health import Check, Health
+from bff_shared.heap import system_heap, trimming
 from bff_shared.http.cors import Cors
 from bff_shared.http.responses import ErrorBoundary, JsonResponse, error_response
 from bff_shared.settings import Settings
@@ -106,7 +107,7 @@ def create_app(
         openapi_url=f"/api/v1/openapi/{name}.json",
         redirect_slashes=False,
         telemetry=_NO_TELEMETRY,
-        lifespan=_exporting(lifespan, tracing) if tracing else lifespan,
+        lifespan=_trimming(_exporting(lifespan, tracing) if tracing else lifespan),
     )
     app.state.service = service
     _add_errors(app)
@@ -146,6 +147,17 @@ def _exporting(lifespan: Lifespan, tracing: Tracing) -> Lifespan:
             yield
 
     return exporting
+
+
+def _trimming(lifespan: Lifespan) -> Lifespan:
+    """Return the lifespan with the memory that large bodies leave free given back as long as it lasts."""
+
+    @asynccontextmanager
+    async def trimmed(app: FastAPI) -> AsyncIterator[None]:
+        async with trimming(system_heap()), lifespan(app):
+            yield
+
+    return trimmed
 
 
 def _add_errors(app: FastAPI) -> None:

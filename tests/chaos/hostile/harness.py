@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.hostile.target import TOKENS, Snapshot, Target
+from tests.chaos.hostile.target import TOKENS, Snapshot, Target, keepalive
 from tests.chaos.strength import STRENGTH
 from tests.support.stalls import STOOD_STILL_S, Stalls, Unsteady
 
@@ -42,7 +42,7 @@ LATE_TIMES = 3.0
 """What is added to a time: so often what the machine let the user's process wait, as many processes are on the way."""
 
 FILES_MORE = 16
-"""File descriptors that may stay open: connections that are kept for the next call."""
+"""File descriptors that may stay open: connections to the backend and to Redis that are kept for the next call."""
 
 SPOOL_MORE = 1 << 20
 """Bytes of request bodies that may lie in nginx's folder."""
@@ -188,6 +188,9 @@ def differences(before: Snapshot, now: Snapshot, *, lasting: bool = True) -> lis
     for key, (old, new) in _pairs(before.files, now.files):
         if new > old + FILES_MORE:
             found.append(f"files of {key}: {old} → {new}")
+    for key, (old, new) in _pairs(before.connections, now.connections):
+        if new > old + keepalive(key):
+            found.append(f"connections of nginx to {key}: {old} → {new}, of which it may keep {keepalive(key)} idle")
     if now.spool > before.spool + SPOOL_MORE:
         found.append(f"nginx keeps {now.spool >> 20} MiB of bodies")
     return found

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from bff_tools import Stack, StackOptions
+from bff_tools.origin import TEMPLATE
 
 TOKENS = {"alice": "token-of-alice", "mallory": "token-of-mallory", "trent": "token-of-trent"}
 """Users of the backend, who share out its runs: alice is honest, mallory is not."""
@@ -26,6 +27,9 @@ class Snapshot:
 
     memory: Mapping[str, int]
     files: Mapping[str, int]
+    """File descriptors of each part, without those in `connections`."""
+    connections: Mapping[str, int]
+    """Connections that nginx has to each service, in use or kept for the next request."""
     spool: int
     flags: Mapping[str, Any]
     breakers: Mapping[str, float]
@@ -85,6 +89,12 @@ class Target:
         """Return how many file descriptors a part's processes hold."""
         return sum(sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir()) for pid in _family(self._pid(name)))
 
+    def connections(self, service: str) -> int:
+        """Return how many connections nginx has to a service (proc_net_tcp(5): established ones at its port)."""
+        rows = (row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:])
+        local, established = f":{self.stack[service].port:04X}", "01"
+        return sum(row[1].endswith(local) and row[3] == established for row in rows)
+
     def spool(self) -> int:
         """Return the bytes of bodies that nginx has written to its folder."""
         folders = [path for path in self.stack.folder.rglob("*") if path.is_dir()]
@@ -93,10 +103,13 @@ class Target:
     def snapshot(self) -> Snapshot:
         """Return the present state of everything that has to come back."""
         names = [child.name for child in self.stack]
+        connections = {name: self.connections(name) for name in SERVICES}
+        not_own = {**connections, "nginx": sum(connections.values())}
         flags = httpx.get(f"{self.origin}/api/v1/flags", timeout=WAIT_S).raise_for_status().json()["flags"]
         return Snapshot(
             memory={name: self.memory(name) for name in names},
-            files={name: self.files(name) for name in names},
+            files={name: self.files(name) - not_own.get(name, 0) for name in names},
+            connections=connections,
             spool=self.spool(),
             flags={flag["key"]: flag["value"] for flag in flags},
             breakers={name: self.metric(name, "bff_upstream_breaker_open") for name in SERVICES},
@@ -107,6 +120,15 @@ class Target:
         pid = self.stack[name].pid
         assert pid is not None, f"{name} does not run"
         return pid
+
+
+def keepalive(service: str) -> int:
+    """Return how many idle connections to a service nginx's route map keeps; the stack's nginx has one worker."""
+    found = re.search(
+        rf"upstream bff_{service} {{.*?^ +keepalive (\d+);", TEMPLATE.read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert found, service
+    return int(found[1])
 
 
 def longest_run(target: Target) -> tuple[str, str]:

@@ -1,11 +1,13 @@
 """What counts as harm that an attack did, and what a busy machine did."""
 
-from tests.chaos.hostile.harness import LATE_TIMES, Witness, blame
-from tests.chaos.hostile.target import Snapshot
+from dataclasses import replace
+
+from tests.chaos.hostile.harness import FILES_MORE, LATE_TIMES, Witness, blame, differences
+from tests.chaos.hostile.target import SERVICES, Snapshot, keepalive
 from tests.chaos.strength import STRENGTH
 from tests.support.stalls import STOOD_STILL_S, Stalls, Unsteady
 
-STATE = Snapshot(memory={}, files={}, spool=0, flags={}, breakers={}, pids={})
+STATE = Snapshot(memory={}, files={}, connections={}, spool=0, flags={}, breakers={}, pids={})
 USUAL_S, TICK_S = 10.0, 1 / 30
 LONG_S = 3 * max(STRENGTH.gap_s, STRENGTH.p99_s)
 
@@ -56,3 +58,20 @@ def test_times_are_measured_again_and_harm_only_where_the_machine_stood_still() 
     assert failure(witness(pause_s=LONG_S), []) is Unsteady
     assert failure(witness(), ["a flag moved"]) is AssertionError
     assert failure(witness(late_s=2 * STOOD_STILL_S), ["a flag moved"]) is Unsteady
+
+
+def test_idle_connections_of_nginx_are_no_leak_up_to_the_number_that_it_may_keep() -> None:
+    before = replace(STATE, connections=dict.fromkeys(SERVICES, 2))
+    kept = {name: 2 + keepalive(name) for name in SERVICES}
+    assert differences(before, replace(before, connections=kept)) == []
+    more = {name: number + 1 for name, number in kept.items()}
+    assert len(differences(before, replace(before, connections=more))) == len(SERVICES)
+
+
+def test_memory_and_files_that_stay_are_harm() -> None:
+    before = replace(STATE, memory={"proxy": 0}, files={"proxy": 0})
+    most = replace(before, memory={"proxy": STRENGTH.memory_more}, files={"proxy": FILES_MORE})
+    assert differences(before, most) == []
+    more = replace(before, memory={"proxy": STRENGTH.memory_more + 1}, files={"proxy": FILES_MORE + 1})
+    assert len(differences(before, more)) == 2
+    assert differences(before, more, lasting=False) == []
