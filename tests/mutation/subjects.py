@@ -9,11 +9,11 @@ SUBJECTS = [
     Subject("bff_aggregator.backend.priority", ["tests/aggregator/backend/test_priority.py"]),
     Subject(
         "bff_aggregator.cache.leased_fill",
-        ["tests/aggregator/cache/test_loader.py", "tests/aggregator/charts/test_chunk_cache.py"],
+        ["tests/aggregator/cache/test_leased_fill.py", "tests/aggregator/cache/test_loader.py"],
     ),
     Subject(
         "bff_aggregator.cache.loader",
-        ["tests/aggregator/cache/test_loader.py", "tests/aggregator/charts/test_chunk_cache.py"],
+        ["tests/aggregator/cache/test_loader_layers.py", "tests/aggregator/cache/test_loader.py"],
     ),
     Subject("bff_proxy.flags.rules", ["tests/proxy/flags/test_snapshot.py", "tests/proxy/flags/test_definitions.py"]),
     Subject(

@@ -37,6 +37,7 @@ def test_a_refused_amount_is_not_spent() -> None:
 def test_what_can_never_be_there_is_waited_for_without_end() -> None:
     assert TokenBucket(rate=1, burst=2).wait(0, 3) == float("inf")
     empty = TokenBucket(rate=0, burst=1)
+    assert empty.wait(0) == 0
     assert empty.take(0)
     assert empty.wait(5) == float("inf")
 
@@ -87,6 +88,22 @@ def test_the_number_of_keys_is_bounded_and_who_was_active_last_is_remembered() -
     assert not buckets.take("client 999", 0)
 
 
+def test_the_key_that_was_used_longest_ago_is_forgotten_first() -> None:
+    buckets = KeyedBuckets(rate=0.001, burst=2, max_keys=2)
+    for key in ("first", "second", "first", "third"):
+        assert buckets.take(key, 0)
+    assert len(buckets) == 2
+    assert not buckets.take("first", 0)
+
+
+def test_one_key_is_remembered_even_where_none_may_be() -> None:
+    buckets = KeyedBuckets(rate=0.001, burst=1, max_keys=0)
+    assert buckets.take("a", 0)
+    assert not buckets.take("a", 0)
+    assert buckets.take("b", 0)
+    assert len(buckets) == 1
+
+
 def limiter() -> ConnectionLimiter:
     return ConnectionLimiter(total=3, per_client=2, what="event stream", retry_after=1.5)
 
@@ -116,6 +133,14 @@ def test_a_slot_is_given_back_when_its_context_ends_by_an_error() -> None:
     with pytest.raises(ValueError, match="broken"), subject.slot("a"):
         raise ValueError("broken")
     assert subject.active == 0
+
+
+def test_a_client_at_its_limit_is_refused_for_its_own_sake_even_where_all_slots_are_taken() -> None:
+    subject = ConnectionLimiter(total=2, per_client=2)
+    with subject.slot("a"), subject.slot("a"):
+        with pytest.raises(ClientBusy) as refused:
+            subject.acquire("a")
+        assert refused.value.headers() == {"retry-after": "2"}
 
 
 def test_a_client_that_is_refused_leaves_nothing_behind() -> None:
@@ -165,6 +190,12 @@ def test_a_client_alone_gets_its_limit_and_those_after_it_ever_less() -> None:
     assert taken_by(FairShare(100, 60), 6) == [60, 19, 8, 4, 2, 2]
     assert taken_by(FairShare(2_000, 1_200), 3) == [1_200, 362, 153]
     assert sum(taken_by(FairShare(2_000, 1_200), 10)) == 2_000 - 68
+
+
+def test_more_has_to_stay_free_than_a_clients_share_of_what_others_may_have() -> None:
+    share = FairShare(total=8, per_client=4)  # beside one that holds a quarter of its limit, half of the other four
+    assert share.allows(held=1, free=3)
+    assert not share.allows(held=1, free=2)
 
 
 @pytest.mark.parametrize("total", range(1, 200, 7))

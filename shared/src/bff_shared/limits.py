@@ -8,7 +8,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv6Address, ip_network
 from math import sqrt
 
 from bff_shared.errors import Busy, ClientBusy
@@ -117,7 +117,7 @@ class FairShare:
         if amount > free or held + amount > self.per_client:
             return False
         last = held + amount - 1
-        return free - amount + 1 > max(0, self.total - self.per_client) * sqrt(last / self.per_client)
+        return free - amount + 1 > (self.total - self.per_client) * sqrt(last / self.per_client)
 
 
 class ConnectionLimiter:
@@ -199,10 +199,8 @@ def _network(address: str) -> str:
     if ":" not in address:
         return address
     try:
-        known = ip_address(address)
+        known = IPv6Address(address)
     except ValueError:
-        return address
-    if not isinstance(known, IPv6Address):
         return address
     if known.ipv4_mapped is not None:
         return str(known.ipv4_mapped)

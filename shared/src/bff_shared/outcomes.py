@@ -100,7 +100,7 @@ class Outcomes:
         """Count the end of a client's stream by its close code."""
         self.add(WEBSOCKET, client, failed=code in FAILED_CLOSES)
 
-    def add(self, piece: str, client: str, *, failed: bool = False, slow: bool = False, requests: int = 1) -> None:
+    def add(self, piece: str, client: str, *, failed: bool, slow: bool = False, requests: int = 1) -> None:
         """Count something that a piece did for a client (its address)."""
         if not self.enabled:
             return

@@ -70,6 +70,19 @@ async def test_crowded_lane_holds_those_after_it_but_none_before_it() -> None:
         traffic.end_all()
 
 
+async def test_eight_calls_are_a_crowd_unless_another_number_is_asked_for() -> None:
+    async with asyncio.timeout(10), AsyncExitStack() as stack:
+        limiter = PriorityLimiter([PriorityClass(9, LONG), PriorityClass(9, LONG)])
+        for _ in range(7):
+            await stack.enter_async_context(limiter.enter(0))
+        await stack.enter_async_context(limiter.enter(1))
+        await stack.enter_async_context(limiter.enter(0))
+        waiting = asyncio.create_task(stack.enter_async_context(limiter.enter(1)))
+        await asyncio.sleep(0)
+        assert repr(limiter) == "<PriorityLimiter 8/9 +0, 1/9 +1>"
+        waiting.cancel()
+
+
 async def test_those_who_wait_go_in_the_order_in_which_they_came() -> None:
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         traffic = Traffic(group, 1, crowd=9)

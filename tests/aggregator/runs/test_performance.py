@@ -19,6 +19,7 @@ def test_total_return() -> None:
     assert total_return(np.array([100.0, 90.0, 125.0])) == 0.25
     assert total_return(np.array([])) is None
     assert total_return(np.array([0.0, 1.0])) is None
+    assert total_return(np.array([1.0, 0.0])) == -1.0
 
 
 def test_max_drawdown() -> None:
@@ -35,7 +36,7 @@ def test_sharpe_is_that_of_minute_returns_annualised() -> None:
     assert sharpe_ratio(np.array(value)) == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("value", [[], [1.0], [1.0, 2.0], [5.0, 5.0, 5.0], [0.0, 1.0, 2.0]])
+@pytest.mark.parametrize("value", [[], [1.0], [1.0, 2.0], [5.0, 5.0, 5.0], [0.0, 1.0, 2.0], [1.0, 0.0, 2.0]])
 def test_sharpe_is_undefined_where_returns_do_not_vary(value: list[float]) -> None:
     assert sharpe_ratio(np.array(value)) is None
 
@@ -48,6 +49,12 @@ def test_trades_are_round_trips() -> None:
 def test_short_trades_and_reversals_count() -> None:
     orders = [order("SELL", 2, 10.0, 1), order("BUY", 5, 8.0, 2), order("SELL", 3, 9.0, 3)]
     assert trade_profits(orders) == [pytest.approx(4.0), pytest.approx(3.0)]
+
+
+def test_a_trade_of_fractions_is_closed_by_all_of_them() -> None:
+    orders = [order("BUY", 0.5, 10.0, 1), order("BUY", 0.25, 12.0, 2), order("SELL", 0.5, 14.0, 3)]
+    assert trade_profits(orders) == []
+    assert trade_profits([*orders, order("SELL", 0.25, 16.0, 4)]) == [pytest.approx(-5 - 3 + 7 + 4)]
 
 
 def test_commissions_reduce_profits() -> None:

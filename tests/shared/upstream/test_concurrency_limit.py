@@ -223,6 +223,38 @@ async def test_a_full_queue_makes_room_for_a_client_that_has_fewer_calls_in_it()
         task.cancel()
 
 
+async def test_in_a_full_queue_a_client_takes_the_place_of_none_that_would_have_fewer_calls_than_itself() -> None:
+    gate = ConcurrencyLimit(1, 2, 60)
+    await gate.acquire("inside")
+    waiting = [asyncio.create_task(gate.acquire("a"))]
+    await asyncio.sleep(0)
+    waiting.append(asyncio.create_task(gate.acquire("b")))
+    await asyncio.sleep(0)
+    with pytest.raises(Busy) as refused:
+        await gate.acquire("c")
+    assert not isinstance(refused.value, ClientBusy)
+    assert not any(task.done() for task in waiting)
+    waiting[1].cancel()
+    await asyncio.wait(waiting[1:])
+    waiting[1] = asyncio.create_task(gate.acquire("a"))
+    await asyncio.sleep(0)
+    waiting.append(asyncio.create_task(gate.acquire("c")))  # which has none, where "a" has two
+    with pytest.raises(ClientBusy):
+        await waiting[1]
+    assert gate.waiting == 2
+    for task in waiting:
+        task.cancel()
+
+
+async def test_a_client_that_holds_an_equal_share_is_refused_because_there_is_no_more() -> None:
+    gate = ConcurrencyLimit(2, 0, 60)
+    for client in "ab":
+        await gate.acquire(client)
+    with pytest.raises(Busy) as refused:
+        await gate.acquire("a")
+    assert not isinstance(refused.value, ClientBusy)
+
+
 async def test_only_a_client_with_more_than_an_equal_share_is_told_that_it_is_its_own_affair() -> None:
     gate = ConcurrencyLimit(4, 0, 60)
     for client in ("greedy", "greedy", "greedy", "honest"):

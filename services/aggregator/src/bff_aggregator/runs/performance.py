@@ -35,16 +35,16 @@ def total_return(value: Floats) -> float | None:
 def max_drawdown(value: Floats) -> float | None:
     """Return the deepest drawdown, None where there is none to speak of (no points, or no positive peak)."""
     depth = drawdowns(value)
-    return None if not len(depth) or np.isnan(depth).all() else _finite(np.nanmax(depth))
+    return None if np.isnan(depth).all() else _finite(np.nanmax(depth))
 
 
 def sharpe_ratio(value: Floats) -> float | None:
     """Return the annualised ratio of the returns from each minute to the next; None if they do not vary."""
-    if len(value) < 3 or np.any(value[:-1] == 0):
+    if len(value) < 3:
         return None
-    returns = np.diff(value) / value[:-1]
-    deviation = float(returns.std())
-    return _finite(returns.mean() / deviation * np.sqrt(MINUTES_PER_YEAR)) if deviation > 0 else None
+    with np.errstate(all="ignore"):  # after a zero, or where nothing varies, it is not finite
+        returns = np.diff(value) / value[:-1]
+        return _finite(returns.mean() / returns.std() * np.sqrt(MINUTES_PER_YEAR))
 
 
 def trade_profits(orders: Iterable[Mapping[str, Any]]) -> list[float]:
@@ -55,11 +55,12 @@ def trade_profits(orders: Iterable[Mapping[str, Any]]) -> list[float]:
     profits: list[float] = []
     books: dict[str, tuple[float, float]] = {}
     for order in sorted((order for order in orders if _is_fill(order)), key=lambda order: str(order["ts"])):
-        quantity = float(order["quantity"]) * (1.0 if str(order["side"]).upper() in _BOUGHT else -1.0)
-        fee = float(order["commission"] or 0.0) if is_number(order["commission"]) else 0.0
+        filled = float(order["quantity"])
+        quantity = filled if str(order["side"]).upper() in _BOUGHT else -filled
+        fee = float(order["commission"]) if is_number(order["commission"]) else 0.0
         symbol = str(order["symbol"])
         held, cash = books.get(symbol, (0.0, 0.0))
-        closing = min(abs(held), abs(quantity)) / abs(quantity) if held * quantity < 0 else 0.0
+        closing = min(1.0, max(0.0, -held / quantity))
         if closing:
             cash -= closing * (quantity * order["price"] + fee)
             held += closing * quantity
