@@ -248,6 +248,27 @@ async def test_sharing_waits_for_all_who_are_being_answered(
     assert tier.calls["write"] == 2
 
 
+async def test_closing_ends_what_is_still_to_be_shared(
+    bench: Bench, tier: SharedTier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leased_fill, "SHARE_DELAY_SECONDS", 60.0)
+    with bench.loader.answering():
+        await bench.load()
+        assert bench.busy
+        await bench.loader.aclose()
+        assert not bench.busy
+    assert tier.calls["write"] == 0
+
+
+async def test_sharing_waits_for_nothing_where_nobody_is_being_answered(
+    bench: Bench, tier: SharedTier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leased_fill, "SHARE_DELAY_SECONDS", 60.0)
+    await bench.load()
+    await bench.settle()
+    assert tier.calls["write"] == 1
+
+
 async def test_sharing_does_not_wait_where_too_much_does(tier: SharedTier, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leased_fill, "WRITERS", 0)
     bench = Bench(tier)

@@ -103,6 +103,23 @@ def test_no_connection_counts_whoever_asked() -> None:
     assert subject.state is BreakerState.OPEN
 
 
+def test_where_any_share_opens_it_one_clients_overloaded_calls_still_do_not() -> None:
+    subject = Breaker(window=10, min_calls=4, failure_share=0.0, open_seconds=5)
+    calls_of(subject, {"only": 5})
+    assert subject.state is BreakerState.CLOSED
+    call(subject, 1, Outcome.BROKEN, "only")
+    assert subject.state is BreakerState.OPEN
+
+
+def test_a_missing_connection_now_and_then_opens_nothing_beside_one_clients_failures() -> None:
+    subject = breaker()
+    for number in range(10):
+        call(subject, 1, Outcome.GOOD, f"honest {number}")
+    for outcome in (Outcome.UNREACHABLE, *[Outcome.OVERLOADED] * 20):
+        call(subject, 1, outcome, "one")
+    assert subject.state is BreakerState.CLOSED
+
+
 def test_the_clients_told_apart_are_bounded() -> None:
     subject = breaker(min_calls=10**9)
     for number in range(20_000):
@@ -341,3 +358,13 @@ def test_a_breaker_says_how_it_stands() -> None:
     assert repr(breaker) == "<Breaker closed calls=1 failed=0>"
     breaker.record(breaker.admit(0), 0, Outcome.UNREACHABLE)
     assert repr(breaker) == "<Breaker open calls=2 failed=1>"
+    breaker = Breaker(10, 2, 0.5, 5)
+    breaker.record(breaker.admit(0), 0, Outcome.OVERLOADED)
+    assert repr(breaker) == "<Breaker closed calls=1 failed=1>"
+
+
+def test_a_window_has_ten_slices_however_much_is_counted() -> None:
+    window = Window(10)
+    for moment in range(1000):
+        window.add(moment / 100, 1, 0)
+    assert len(window._slices) == 10

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bff_wsrelay.passthrough.messages import busy_error, connection_status
-from bff_wsrelay.passthrough.resume_state import BufferFull, Dialect, ResumeState
+from bff_wsrelay.passthrough.resume_state import BufferFull, Dialect, MessageCounts, ResumeState
 
 READY = '{"t":"ready"}'
 PLAY = '{"t":"ctrl","cmd":"play"}'
@@ -214,6 +214,65 @@ def test_a_seek_that_takes_effect_while_catching_up_ends_the_skipping() -> None:
     assert heard(state, echo(SEEK), *frames[1:4]) == [echo(SEEK), *frames[1:4]]
 
 
+def test_frames_on_their_way_when_a_seek_is_answered_are_skipped_until_the_run_goes_back() -> None:
+    frames = [frame(minute) for minute in range(30, 40)]
+    state = playing(*frames[:8])
+    state.connection_lost()
+    state.restore()
+    heard(state, echo(PLAY), *frames[:3])
+    say(state, SEEK)
+    on_their_way = [frames[3], frames[3] + " ", frames[4]]
+    assert heard(state, echo(SEEK), *on_their_way, frames[1]) == [echo(SEEK), frames[1]]
+
+
+def test_a_replay_that_begins_again_by_itself_is_skipped_as_well() -> None:
+    frames = [frame(minute) for minute in range(30, 34)]
+    state = playing(*frames[:3])
+    say(state, SEEK)
+    heard(state, echo(SEEK))  # before the break, whose end nobody has seeked since
+    state.connection_lost()
+    state.restore()
+    assert heard(state, *frames[:2], *frames) == [frames[3]]
+
+
+def test_a_frame_without_a_time_passes_though_others_are_skipped() -> None:
+    nameless = '{"t": "frame", "ohlc": null}'
+    state = playing(frame(30), frame(31))
+    state.connection_lost()
+    state.restore()
+    assert heard(state, frame(30), nameless, frame(31), frame(32)) == [nameless, frame(32)]
+
+
+def test_a_break_right_after_the_first_new_frame_does_not_show_it_again() -> None:
+    state = playing(frame(30))
+    for _ in range(2):
+        state.connection_lost()
+        state.restore()
+        heard(state, frame(30), frame(31))
+    assert heard(state, frame(32)) == [frame(32)]
+    assert state.counts.skipped == 1 + 2
+
+
+def test_a_break_right_after_a_play_from_the_start_skips_nothing() -> None:
+    frames = [frame(30), frame(31)]
+    state = playing(*frames)
+    say(state, PAUSE, PLAY)
+    heard(state, echo(PAUSE), echo(PLAY))
+    state.connection_lost()
+    state.restore()
+    assert heard(state, *frames) == frames
+
+
+def test_an_older_backend_refuses_the_restored_ready_once() -> None:
+    state = ResumeState()
+    say(state, READY)
+    refused = '{"t": "err", "code": "VALIDATION", "msg": "unsupported message"}'
+    heard(state, refused)
+    state.connection_lost()
+    state.restore()
+    assert heard(state, refused, refused) == [refused]
+
+
 def test_messages_for_an_absent_backend_are_bounded_in_number_and_bytes() -> None:
     state = ResumeState(max_held=2, max_bytes=1000)
     state.hold(PLAY)
@@ -225,6 +284,59 @@ def test_messages_for_an_absent_backend_are_bounded_in_number_and_bytes() -> Non
     assert held(state) == [PLAY, SPEED]
     state.hold(PAUSE)
     assert state.counts.refused == 2
+
+
+def test_256_messages_of_a_mebibyte_together_are_held_and_not_a_byte_more() -> None:
+    state = ResumeState()
+    for number in range(256):
+        state.hold(f"{number}")
+    with pytest.raises(BufferFull):
+        state.hold("one more")
+    state = ResumeState()
+    assert not state.holds
+    state.hold(b"x" * 1024 * 1024)
+    assert state.holds
+    with pytest.raises(BufferFull):
+        state.hold("y")
+    state.next_held()
+    state.hold(b"x" * 1024 * 1024)  # its room is there again
+    assert len(held(state)) == 1
+
+
+def test_what_is_to_be_asked_again_takes_room_for_what_is_held() -> None:
+    state = ResumeState(max_bytes=len(SPEED) + len(PLAY))
+    say(state, SPEED)
+    state.connection_lost()
+    state.hold(PLAY)
+    with pytest.raises(BufferFull):
+        state.hold("x")
+    assert held(state) == [SPEED, PLAY]
+    state.connection_lost()
+    assert held(state) == []
+
+
+def test_what_is_asked_again_after_a_break_is_what_the_backend_answers() -> None:
+    state = ResumeState()
+    assert [state.note_sent(message) for message in (READY, SEEK, '{"t":"hb"}', "text")] == [True, True, False, False]
+
+
+@pytest.mark.parametrize(("message", "dialect"), [(PLAY, Dialect.FRAMES), ("text", Dialect.FOREIGN)])
+def test_a_message_that_is_held_tells_the_protocol_as_one_that_is_sent_does(message: str, dialect: Dialect) -> None:
+    sent, waiting = ResumeState(), ResumeState()
+    sent.note_sent(message)
+    waiting.hold(message)
+    assert sent.dialect is waiting.dialect is dialect
+
+
+def test_messages_are_counted_for_what_became_of_them() -> None:
+    assert ResumeState().counts == MessageCounts(0, 0, 0, 0, 0, 0)
+    state = playing(frame(30), frame(31))
+    say(state, *[SEEK] * 65)
+    state.connection_lost()
+    state.restore()
+    heard(state, '{"t":"err","code":"VALIDATION"}', echo(SPEED), frame(30), frame(31), frame(32))
+    counts = MessageCounts(from_viewer=68, from_backend=10, skipped=2, swallowed=2, refused=1, breaks=1)
+    assert state.counts == counts
 
 
 def test_a_message_that_could_not_be_sent_is_kept_though_others_took_its_room() -> None:
@@ -252,6 +364,15 @@ def test_answers_to_controls_that_are_only_counted_pass_and_take_nothing_of_the_
     assert state.connection_lost() == 0
     assert held(state) == []
     assert state.restore() == [READY, OLD_SPEED, PLAY]
+
+
+@pytest.mark.parametrize("answer", [echo(SEEK), '{"t":"err","code":"RANGE"}'])
+def test_each_answer_to_a_control_that_is_only_counted_takes_one_from_those(answer: str) -> None:
+    state = playing()
+    say(state, *[SEEK] * 70)
+    assert heard(state, *[answer] * 2) == [answer] * 2
+    assert state.connection_lost() == 4
+    assert len(held(state)) == 64
 
 
 @pytest.mark.parametrize("count", [2, 3])

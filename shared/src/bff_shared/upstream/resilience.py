@@ -176,14 +176,14 @@ class _Calls:
         return calls, failures, broken, unreachable
 
     def of_the_worst(self, now: float) -> tuple[int, int]:
-        """Return calls and failed ones of the client that failed most; this looks at every client."""
+        """Return calls and failed ones of the client that failed most, of one at least; this looks at every client."""
         self._expire(now)
         by_client: dict[int, tuple[int, int]] = {}
         for _, _, clients in self._slices:
             for client, (calls, failures, *_) in clients.items():
                 known = by_client.get(client, (0, 0))
                 by_client[client] = known[0] + calls, known[1] + failures
-        return max(by_client.values(), key=lambda counts: counts[1], default=(0, 0))
+        return max(by_client.values(), key=lambda counts: counts[1])
 
     def _expire(self, now: float) -> None:
         oldest = now // self._slice - 10

@@ -167,7 +167,6 @@ class ResumeState:
         Return how many messages it may not have answered are not remembered, and will not be asked again.
         """
         self.counts.breaks += 1
-        self._swallow.clear()
         for asked in reversed(self._awaiting_answer):
             if asked.message is not None:
                 self._held.appendleft(asked.message)
