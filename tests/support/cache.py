@@ -133,10 +133,9 @@ class Bench:
     async def settle(self) -> None:
         """Let what goes on in the background end."""
         async with asyncio.timeout(20):
-            while self.busy:
+            while self.busy():
                 await asyncio.sleep(0)
 
-    @property
     def busy(self) -> bool:
         """Whether something goes on in the background."""
         loader = self.loader

@@ -254,9 +254,9 @@ async def test_closing_ends_what_is_still_to_be_shared(
     monkeypatch.setattr(leased_fill, "SHARE_DELAY_SECONDS", 60.0)
     with bench.loader.answering():
         await bench.load()
-        assert bench.busy
+        assert bench.busy()
         await bench.loader.aclose()
-        assert not bench.busy
+        assert not bench.busy()
     assert tier.calls["write"] == 0
 
 
@@ -273,5 +273,5 @@ async def test_sharing_does_not_wait_where_too_much_does(tier: SharedTier, monke
     monkeypatch.setattr(leased_fill, "WRITERS", 0)
     bench = Bench(tier)
     await bench.load()
-    assert not bench.busy
+    assert not bench.busy()
     assert (len(tier.values), tier.leases) == (1, {})

@@ -48,7 +48,7 @@ async def test_each_key_counts_for_where_it_came_from(bench: Bench, other: Bench
 async def test_what_memory_has_fresh_asks_nobody(bench: Bench, tier: SharedTier) -> None:
     bench.put("a", "b")
     assert (await bench.load("a", "b")).hits == 2
-    assert (tier.calls["read"], bench.calls, bench.busy) == (0, [], False)
+    assert (tier.calls["read"], bench.calls, bench.busy()) == (0, [], False)
     assert bench.count("hits", "memory") == 2
 
 
@@ -249,7 +249,7 @@ async def test_closing_ends_whatever_is_under_way_and_who_waits_for_it_is_told(
         await ticks()
         assert len(asyncio.all_tasks() - others) == 5  # two requests, and for each of the three what goes on for it
         await bench.loader.aclose()
-        assert not bench.busy
+        assert not bench.busy()
         with pytest.raises(BackendTimeout):
             await filling
         looking.cancel()
