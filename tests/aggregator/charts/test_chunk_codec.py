@@ -43,7 +43,20 @@ def test_narrow_and_wide_chunks_join() -> None:
     assert piece.bars.o.tolist() == [1.5, 1 / 3]
 
 
-@pytest.mark.parametrize("data", [b"", b"\x01", b"\x02" + bytes(9), b"\x01\x00\x05" + bytes(7)])
+@given(st.lists(st.sampled_from([0.3, 0.0, -1.5, 1e300, 2.0**60, np.nan]), max_size=30), st.booleans())
+def test_volumes_that_are_fractions_or_missing_come_out_to_the_last_bit(volumes: list[float], trades: bool) -> None:
+    size = len(volumes)
+    t, column, v = np.arange(size, dtype=np.int64) * 60, np.full(size, 1.5), np.array(volumes, np.float64)
+    bars = Bars(t, column, column, column, column, v, t + 7 if trades else None)
+    values = chunk_codec.split(bars, [(start, start + 600) for start in range(0, size * 60 + 1, 600)], 0)
+    assert chunk_codec.join(values).bars.equals(bars)
+    if size:
+        whole = Bars(t + 10**6, column, column, column, column, t, t if trades else None)
+        mixed = chunk_codec.join(values + chunk_codec.split(whole, [(0, 10**7)], 0)).bars
+        assert np.array_equal(mixed.v, np.concatenate([v, t.astype(np.float64)]), equal_nan=True)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x01", b"\x03" + bytes(9), b"\x02\x02" + bytes(8), b"\x01\x00\x05" + bytes(7)])
 def test_other_bytes_are_unreadable(data: bytes) -> None:
     with pytest.raises(Unreadable):
         chunk_codec.join([data])

@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import numpy as np
@@ -117,3 +118,22 @@ def test_responses_that_came_about_differently_share_their_large_piece(form: For
     assert one is other
     assert orjson.loads(other + told)["metadata"] == cold.metadata()
     assert cold.out_of_the_cache().metadata()["cache_hit"] is True
+
+
+@pytest.mark.parametrize("volumes", [[0.3, None, 2.0], [None, None, None]])
+def test_volumes_that_are_fractions_or_missing_are_so_in_every_format(volumes: list[float | None]) -> None:
+    v = np.array([np.nan if volume is None else volume for volume in volumes])
+    given = replace(bars(3), v=v)
+    assert [row["volume"] for row in json.loads(body(query(Format.ROWS), given))["bars"]] == volumes
+    assert json.loads(body(query(Format.COLUMNS), given))["v"] == volumes
+    points = json.loads(body(query(Format.POINTS), given))
+    assert len(points["candles"]) == 3
+    present = [(t, volume) for t, volume in zip(given.t.tolist(), volumes, strict=True) if volume is not None]
+    assert [(point["time"], point["value"]) for point in points["volume"]] == present
+    with pa.ipc.open_stream(body(query(Format.ARROW), given)) as reader:
+        table = reader.read_all()
+    table.validate(full=True)
+    assert table.column("volume").to_pylist() == volumes
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    assert frame["volume"].to_list() == volumes

@@ -171,7 +171,7 @@ def test_hours_after_an_early_close_do_not_fit() -> None:
     late = np.insert(month.t, row, third + 17 * 3600 + 1800)
     o, h, low, c = (np.insert(column, row, column[row - 1]) for column in (month.o, month.h, month.l, month.c))
     with pytest.raises(NotInterchangeable):
-        require_fit(Bars(late, o, h, low, c, np.insert(month.v, row, 1)), 0, 100)
+        require_fit(Bars(late, o, h, low, c, np.insert(month.v.astype(np.int64), row, 1)), 0, 100)
 
 
 def test_hours_that_had_to_be_put_right_do_not_fit() -> None:

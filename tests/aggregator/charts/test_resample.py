@@ -1,5 +1,6 @@
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -240,3 +241,25 @@ def test_as_many_bars_as_asked_for_are_left_alone() -> None:
 def test_a_size_that_fits_exactly_is_taken() -> None:
     done = resample(session_of_minutes(300), 150, MINUTE)
     assert (done.stride, len(done.bars)) == (2, 150)
+
+
+def volumes(*values: float) -> Bars:
+    bars = session_of_minutes(len(values))
+    if all(isinstance(value, int) for value in values):
+        return replace(bars, v=np.array(values, np.int64))
+    return replace(bars, v=np.array(values, np.float64))
+
+
+@pytest.mark.parametrize(
+    ("values", "sums"),
+    [
+        ((0.5, 0.25, np.nan, 4.0), [0.75, 4.0]),
+        ((np.nan, np.nan, 0.5, np.nan), [None, 0.5]),
+        ((2**62 - 1, 2**62 - 1, 1, 1), [2.0**63, 2.0]),
+        ((1e308, 1e308, -1e308, -1e308), [np.finfo(np.float64).max, -np.finfo(np.float64).max]),
+        ((2**53 + 1, 1, 3, 4), [2**53 + 2, 7]),
+    ],
+)
+def test_volumes_add_up_whatever_they_are_and_never_wrap(values: tuple[float, ...], sums: list[float | None]) -> None:
+    merged = bucket(volumes(*values), 2, MINUTE)
+    assert [None if v != v else v for v in merged.v.tolist()] == sums

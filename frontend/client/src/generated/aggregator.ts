@@ -972,7 +972,8 @@ export interface operations {
                             timestamp: string;
                             /** @description days only */
                             trades?: number;
-                            volume: number;
+                            /** @description whole where all of the bars' are; null where the backend has none */
+                            volume: number | null;
                         }[];
                         from_date: string;
                         metadata: {
@@ -1043,7 +1044,7 @@ export interface operations {
                         t: number[];
                         timeframe: string;
                         to_date: string;
-                        v: number[];
+                        v: (number | null)[];
                     } | {
                         /** @description as Lightweight Charts' `setData` takes them; `time` in UTC seconds */
                         candles: {
@@ -1081,7 +1082,7 @@ export interface operations {
                         symbol: string;
                         timeframe: string;
                         to_date: string;
-                        /** @description the same for a histogram */
+                        /** @description the same for a histogram, without the bars that have no volume */
                         volume: {
                             time: number;
                             value: number;
@@ -1885,7 +1886,7 @@ export interface operations {
                             t: number[];
                             timeframe: string;
                             to_date: string;
-                            v: number[];
+                            v: (number | null)[];
                         };
                         /** @description tag that a GET of the part alone would have, for its `If-None-Match` */
                         etag?: string;

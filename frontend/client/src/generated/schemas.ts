@@ -940,7 +940,14 @@ export const SCHEMAS: Record<string, unknown> = {
      "v": {
       "type": "array",
       "items": {
-       "type": "integer"
+       "anyOf": [
+        {
+         "type": "number"
+        },
+        {
+         "type": "null"
+        }
+       ]
       }
      }
     },

@@ -5,10 +5,12 @@ import type { RequestContext } from "../http/request-context.ts";
 import { isSymbol } from "../lib/keys.ts";
 import { lastIndexAtOrBefore } from "../lib/search.ts";
 import { REGULAR_MINUTES } from "../lib/sessions.ts";
-import { DAY, parseTimeMs } from "../lib/time.ts";
+import { DAY } from "../lib/time.ts";
 import type { Chart, ChartQuery, Columns, Timeframe } from "../types.ts";
+import { absentFields, isUsable, readFields } from "./bar-fields.ts";
 import { mapConcurrently } from "./concurrency.ts";
 import { type Clock, resample } from "./resample.ts";
+import { malformedResponse } from "./schema.ts";
 
 /** The backend's bars: whose timeframe they are as they come, their minutes of trading, and the days of one call at most. */
 const DAILY = { timeframe: "1D", path: "/bars/daily", minutes: REGULAR_MINUTES, days: 3660 } as const;
@@ -115,11 +117,13 @@ function windows(from: string, to: string, most: number): { from: number; to: nu
 function between({ columns, rejected }: SourceBars, start: number, end: number): SourceBars {
   const first = lastIndexAtOrBefore(columns.t, start - 1) + 1;
   const rows = [first, lastIndexAtOrBefore(columns.t, end - 1) + 1] as const;
-  return { columns: mapColumns((name) => columns[name].slice(...rows)), rejected };
+  const cut = ohlc((name) => columns[name].slice(...rows));
+  return { columns: { ...cut, v: columns.v.slice(...rows) }, rejected };
 }
 
-function mapColumns(column: (name: keyof Columns) => number[]): Columns {
-  return { t: column("t"), o: column("o"), h: column("h"), l: column("l"), c: column("c"), v: column("v") };
+/** Return the columns that hold numbers alone. */
+function ohlc(column: (name: "t" | "o" | "h" | "l" | "c") => number[]): Omit<Columns, "v"> {
+  return { t: column("t"), o: column("o"), h: column("h"), l: column("l"), c: column("c") };
 }
 
 async function fetchBars(
@@ -141,35 +145,38 @@ async function fetchBars(
 }
 
 function empty(): Columns {
-  return mapColumns(() => []);
+  return { ...ohlc(() => []), v: [] };
 }
 
-/** Turn rows into columns in ascending order; what is not finite is left out, of equal times the last counts. */
+/**
+ * Turn rows into columns in ascending order; what is no bar is left out, of equal times the last counts. Raises BffError
+ * where there are rows and none is a bar.
+ */
 function readBars(rows: unknown[]): SourceBars {
-  const good: { t: number; row: Record<string, unknown> }[] = [];
+  const read = readFields(rows);
+  const good = read.filter(isUsable);
+  if (rows.length && !good.length) {
+    throw malformedResponse(`no bar has a usable ${absentFields(read) || "set of fields"}`);
+  }
   let latest = Number.NEGATIVE_INFINITY;
   let late = 0;
-  for (const row of rows) {
-    if (!isObject(row) || !["o", "h", "l", "c", "v"].every((name) => Number.isFinite(row[name]))) continue;
-    const t = Math.floor(parseTimeMs(row["t"]) / 1000);
-    if (Number.isNaN(t)) continue;
+  for (const { t } of good) {
     if (t < latest) late++;
     latest = Math.max(latest, t);
-    good.push({ t, row });
   }
   if (late) good.sort((a, b) => a.t - b.t);
-  const columns = empty();
-  for (const [index, { t, row }] of good.entries()) {
-    if (good[index + 1]?.t === t) continue;
-    columns.t.push(t);
-    for (const name of ["o", "h", "l", "c", "v"] as const) columns[name].push(row[name] as number);
-  }
-  return { columns, rejected: rows.length - columns.t.length + late };
+  const kept = good.filter(({ t }, index) => good[index + 1]?.t !== t);
+  const column = (name: "t" | "o" | "h" | "l" | "c") => kept.map((bar) => bar[name]);
+  const columns = { ...ohlc(column), v: kept.map(({ v }) => v) };
+  return { columns, rejected: rows.length - kept.length + late };
 }
 
 function concatBars(parts: SourceBars[]): SourceBars {
   return {
-    columns: mapColumns((name) => parts.flatMap(({ columns }) => columns[name])),
+    columns: {
+      ...ohlc((name) => parts.flatMap(({ columns }) => columns[name])),
+      v: parts.flatMap(({ columns }) => columns.v),
+    },
     rejected: parts.reduce((sum, { rejected }) => sum + rejected, 0),
   };
 }

@@ -117,11 +117,12 @@ function merge({ t, o, h, l, c, v }: Columns, { first, stamps }: Cut): Columns {
     const end = first[bucket + 1] ?? t.length;
     let high = h[start] as number;
     let low = l[start] as number;
-    let volume = 0;
+    let volume: number | null = null;
     for (let row = start; row < end; row++) {
       high = Math.max(high, h[row] as number);
       low = Math.min(low, l[row] as number);
-      volume += v[row] as number;
+      const more = v[row];
+      if (more != null) volume = (volume ?? 0) + more;
     }
     merged.o.push(o[start] as number);
     merged.h.push(high);

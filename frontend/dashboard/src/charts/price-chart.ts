@@ -12,6 +12,7 @@ import {
   type MouseEventParams,
   type Time,
 } from "lightweight-charts";
+import { barSeries } from "./bar-series.ts";
 import { candleColours, makeChart, recolour, utc } from "./base.ts";
 import type { Beyond, Span } from "./chart-window.ts";
 import { orderMarkers, type TimedOrder } from "./order-markers.ts";
@@ -24,7 +25,8 @@ export interface Columns {
   h: number[];
   l: number[];
   c: number[];
-  v: number[];
+  /** Null where there is none. */
+  v: (number | null)[];
 }
 
 export interface Bar {
@@ -33,7 +35,7 @@ export interface Bar {
   h: number;
   l: number;
   c: number;
-  v: number;
+  v: number | null;
 }
 
 export interface PriceChartEvents {
@@ -155,15 +157,7 @@ export class PriceChart {
   }
 
   private fill(): void {
-    const { t, o, h, l, c, v } = this.columns;
-    const candles = new Array(t.length);
-    const volumes = new Array(t.length);
-    for (let index = 0; index < t.length; index += 1) {
-      const time = t[index];
-      const rising = (c[index] ?? 0) >= (o[index] ?? 0);
-      candles[index] = { time, open: o[index], high: h[index], low: l[index], close: c[index] };
-      volumes[index] = { time, value: v[index], color: rising ? this.palette.upSoft : this.palette.downSoft };
-    }
+    const { candles, volumes } = barSeries(this.columns, this.palette.upSoft, this.palette.downSoft);
     this.candles.setData(candles);
     this.volume.setData(volumes);
   }
@@ -202,6 +196,6 @@ export class PriceChart {
     const { t, o, h, l, c, v } = this.columns;
     const time = t[index];
     if (time === undefined) return undefined;
-    return { time, o: o[index] ?? 0, h: h[index] ?? 0, l: l[index] ?? 0, c: c[index] ?? 0, v: v[index] ?? 0 };
+    return { time, o: o[index] ?? 0, h: h[index] ?? 0, l: l[index] ?? 0, c: c[index] ?? 0, v: v[index] ?? null };
   }
 }

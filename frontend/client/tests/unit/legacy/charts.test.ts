@@ -84,3 +84,36 @@ test("a symbol is asked for as it was typed, and one that is known in capitals i
   });
   await expect(unknown("nope")).rejects.toMatchObject({ details: { symbol: "nope", known: null } });
 });
+
+const serveBars = async (bars: unknown[]) => {
+  const server = await serve(() => ({ body: { bars } }));
+  return createClient({ baseUrl: server.url, flags: LEGACY });
+};
+
+test("any volume makes a bar: fractions stay, what is missing is null, and both add up", async () => {
+  const at = (minute: number) => new Date(OPEN + minute * MINUTE).toISOString();
+  const bar = (minute: number, v?: unknown) => ({ t: at(minute), o: 1, h: 2, l: 0, c: 1, v });
+  const client = await serveBars([...[0.3, 0.5, null, undefined, "0.25"].map((v, n) => bar(n, v)), bar(5), bar(10, 2)]);
+  const ones = await client.getChart(query({ timeframe: "1M" }));
+  expect(ones.columns.v).toEqual([0.3, 0.5, null, null, 0.25, null, 2]);
+  expect(ones.metadata.rejected_bars).toBe(0);
+  expect((await client.getChart(query())).columns.v).toEqual([1.05, null, 2]);
+});
+
+test("bars in a vendor's words are read", async () => {
+  const words = { open: "1.5", high: "2", low: " 1e0", close: "-1.25" };
+  for (const unit of [1, 1e3, 1e6]) {
+    const client = await serveBars([{ timestamp: (OPEN / 1000) * unit, ...words }]);
+    const { columns } = await client.getChart(query({ timeframe: "1M" }));
+    expect(columns).toEqual({ t: [OPEN / 1000], o: [1.5], h: [2], l: [1], c: [-1.25], v: [null] });
+  }
+});
+
+test("bars that are all unreadable are no unknown symbol: the error names the field", async () => {
+  const client = await serveBars([{ t: "2024-01-02T14:30:00Z", o: 1, h: 2, l: 0, c: "one" }]);
+  await expect(client.getChart(query({ timeframe: "1M" }))).rejects.toMatchObject({
+    code: "BACKEND_UNAVAILABLE",
+    status: 502,
+    message: expect.stringContaining("`c`"),
+  });
+});

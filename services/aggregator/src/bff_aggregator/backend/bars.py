@@ -1,7 +1,7 @@
 """The kinds of bars that the backend has, and bars as NumPy columns. Pure.
 
-`t` is a bar's start in UTC seconds (int64, strictly ascending), `o h l c` are float64, `v` is int64, and `n`, the
-number of trades that daily bars have, int64 or None.
+`t` is a bar's start in UTC seconds (int64, strictly ascending), `o h l c` are float64. `v` is int64 where all volumes
+are whole, else float64 with NaN where there is none. `n`, the number of trades that daily bars have, is int64 or None.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ class Bars:
     h: Floats
     l: Floats  # noqa: E741  the field's name in the contract
     c: Floats
-    v: Ints
+    v: Ints | Floats
     n: Ints | None = None
 
     def __len__(self) -> int:
@@ -67,7 +67,7 @@ class Bars:
     def equals(self, other: "Bars") -> bool:
         """Tell whether all columns are the same to the last bit."""
         return len(self.columns) == len(other.columns) and all(
-            np.array_equal(a, b) for a, b in zip(self.columns, other.columns, strict=True)
+            np.array_equal(a, b, equal_nan=True) for a, b in zip(self.columns, other.columns, strict=True)
         )
 
 

@@ -4,19 +4,19 @@
 
 A body without spaces and in the contract's order is cut into columns without an object for each bar: the colons say
 where its values are, and every byte that belongs to none is looked at. Where one is not as expected, and for any other
-spelling, the body is read as JSON first.
+spelling, the body is read as JSON first; `bar_fields` says which ones are understood.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import orjson
 
-from bff_aggregator.backend import numeric_json
-from bff_aggregator.backend.bars import Bars, Ints, empty
+from bff_aggregator.backend import bar_fields, numeric_json
+from bff_aggregator.backend.bars import Bars, Floats, Ints, empty
 from bff_aggregator.backend.numeric_json import UNKNOWN, WIDEST, Places, Text, all_are, floats_at, ints_at, rows_at
-from bff_aggregator.backend.timestamps import MICROSECONDS, NOWHEN, ROW, parse_rows, parse_times
+from bff_aggregator.backend.timestamps import MICROSECONDS, NOWHEN, ROW, parse_rows
 from bff_shared import foreign_json
 
 _START = b'"bars":['
@@ -62,10 +62,20 @@ def cut(content: bytes, *, trades: bool) -> Bars | None:
     starts = [first + _FIRST_PRICE, *(colon + 1 for colon in others)]
     stops = [*(colon - 4 for colon in others), np.append(first[1:] - 6, end - 1)]
     o, h, low, c = (floats_at(text, *place) for place in zip(starts[:4], stops[:4], strict=True))
-    v, *n = (ints_at(text, *place) for place in zip(starts[4:], stops[4:], strict=True))
-    if o is None or h is None or low is None or c is None or v is None or any(column is None for column in n):
+    v = _quantities_at(text, starts[4], stops[4])
+    n = ints_at(text, starts[5], stops[5]) if trades else None
+    if o is None or h is None or low is None or c is None or v is None or (trades and n is None):
         return None
-    return Bars(at // MICROSECONDS, o, h, low, c, v, n[0] if trades else None)
+    return Bars(at // MICROSECONDS, o, h, low, c, v, n)
+
+
+def _quantities_at(text: Text, starts: Places, stops: Places) -> Ints | Floats | None:
+    """Return whole numbers where all of the texts are, else floats; None if one is no number."""
+    counts = ints_at(text, starts, stops)
+    if counts is not None:
+        return counts
+    floats = floats_at(text, starts, stops)
+    return None if floats is None else numeric_json.whole(floats)
 
 
 def _is_frame(text: bytes) -> bool:
@@ -100,18 +110,33 @@ def rows(content: bytes) -> list[Any]:
 
 
 def columns(bars: list[Any], *, trades: bool) -> tuple[Bars, int]:
-    """Return the bars that are whole, as they came, and the number of the others."""
+    """Return the bars that are whole, as they came, and the number of the others; a bar needs no volume.
+
+    Raises Malformed where there are bars and none is whole, with the fields that none of them has.
+    """
     objects = [bar if isinstance(bar, dict) else {} for bar in bars]
     if not objects:
         return empty(trades=trades), 0
-    at = parse_times([bar.get("t") for bar in objects])
-    o, h, low, c = (numeric_json.floats((bar.get(name) for bar in objects), len(objects)) for name in _PRICES)
-    v = numeric_json.ints((bar.get("v") for bar in objects), len(objects))
-    n: Ints | None = numeric_json.ints((bar.get("n", 0) for bar in objects), len(objects)) if trades else None
-    good = (at != NOWHEN) & np.isfinite(o) & np.isfinite(h) & np.isfinite(low) & np.isfinite(c) & (v != UNKNOWN)
-    good &= True if n is None else n != UNKNOWN
+    at = bar_fields.times(bar_fields.values(objects, "t"))
+    o, h, low, c = (bar_fields.numbers(objects, name) for name in _PRICES)
+    v = numeric_json.quantities(bar_fields.values(objects, "v"))
+    n = _trades(objects) if trades else None
+    fields = {"t": at != NOWHEN, **{name: ~np.isnan(p) for name, p in zip(_PRICES, (o, h, low, c), strict=True)}}
+    good = np.logical_and.reduce(list(fields.values()))
+    if not np.any(good):
+        raise Malformed(f"no bar has a usable {bar_fields.absent(fields) or 'set of fields'}")
     whole = Bars(at // MICROSECONDS, o, h, low, c, v, n)
-    return (whole, 0) if bool(np.all(good)) else (whole.take(good), int(np.count_nonzero(~good)))
+    if bool(np.all(good)):
+        return whole, 0
+    usable = whole.take(good)
+    volumes = usable.v if usable.v.dtype.kind == "i" else numeric_json.whole(usable.v.astype(np.float64))
+    return replace(usable, v=volumes), int(np.count_nonzero(~good))
+
+
+def _trades(objects: list[dict[str, Any]]) -> Ints:
+    """Return the number of trades of each bar, 0 where the backend does not say it."""
+    counts = numeric_json.ints(bar_fields.values(objects, "n"), len(objects))
+    return np.where(counts == UNKNOWN, 0, counts)
 
 
 def tidy(bars: Bars, rejected: int) -> Parsed:

@@ -5,7 +5,8 @@ them are cut out by their places and read as one JSON list (`floats_at`, `ints_a
 Any other text is read as JSON first, and its values are brought into a column (`floats`, `ints`): four times slower.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -23,6 +24,8 @@ UNKNOWN: Final = np.iinfo(np.int64).min
 """What stands in a column of whole numbers for a value that is none."""
 
 _LARGEST_INT = 2**62
+_EXACT: Final = 2.0**53
+_NUMBER: Final = re.compile(r"\s*-?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?\s*", re.ASCII)
 _OF_FLOATS, _OF_INTS = b"0123456789+-.eE, ", b"0123456789, "
 # For a number of so many bytes: which bytes of its row are its own, and what stands in their place in the others.
 _OWN: Final = np.where(np.arange(WIDEST) < np.arange(WIDEST)[:, None], 0xFF, 0).astype(np.uint8)
@@ -58,6 +61,31 @@ def ints_at(text: Text, starts: Places, stops: Places) -> Ints | None:
 def floats(values: Iterable[Any], count: int) -> Floats:
     """Return `count` values of JSON as a column; NaN for what is no finite number."""
     return np.fromiter((value if type(value) in {float, int} else np.nan for value in values), np.float64, count)
+
+
+def floats_or_texts(values: Sequence[Any]) -> Floats:
+    """Return what `floats` does, and numbers that stand in a text (`"1.5"`) as well."""
+    column = floats(values, len(values))
+    for row in np.flatnonzero(np.isnan(column)).tolist():
+        value = values[row]
+        if isinstance(value, str) and _NUMBER.fullmatch(value):
+            column[row] = float(value)
+    return column
+
+
+def quantities(values: Sequence[Any]) -> Ints | Floats:
+    """Return values of JSON as whole numbers where all of them are, else as `floats_or_texts` does."""
+    if all(type(value) is int and abs(value) < _LARGEST_INT for value in values):
+        return np.fromiter(values, np.int64, len(values))
+    return whole(floats_or_texts(values))
+
+
+def whole(column: Floats) -> Ints | Floats:
+    """Return a column of floats as whole numbers if all of them are, and small enough to be exact; infinity is none."""
+    finite = np.isfinite(column)
+    if bool(np.all(finite & (np.abs(column) <= _EXACT))) and bool(np.all(column == np.rint(column))):
+        return column.astype(np.int64)
+    return np.where(finite, column, np.nan)
 
 
 def ints(values: Iterable[Any], count: int) -> Ints:

@@ -2,7 +2,8 @@
 
 A head, then one column after the other, little-endian. Where all values allow it, times are minutes in int32, prices
 whole ticks of 1/10000 in int32 and counts uint32, which halves a chunk; a price that ticks cannot express to the last
-bit keeps its chunk wide: int64 seconds, float64, int64.
+bit keeps its chunk wide: int64 seconds, float64, int64. A chunk of version 2 is wide too, and its volumes are float64,
+NaN where there is none.
 """
 
 import struct
@@ -19,7 +20,7 @@ BAR_BYTES = 24
 """The least that a bar takes in a chunk."""
 
 _HEAD = struct.Struct("<BBII")
-_VERSION = 1
+_VERSION, _FRACTIONAL = 1, 2
 _TRADES, _NARROW = 1, 2
 _TICKS = 10_000.0
 _MINUTE = 60
@@ -46,9 +47,10 @@ def split(bars: Bars, bounds: Sequence[tuple[int, int]], rejected: int) -> list[
     )
     flags = (_TRADES if bars.n is not None else 0) | (_NARROW if narrow is not None else 0)
     rows = np.searchsorted(bars.t, np.array(bounds, np.int64).reshape(-1)).reshape(-1, 2).tolist()
+    version = _FRACTIONAL if bars.v.dtype.kind == "f" else _VERSION
     parts: list[bytes] = []
     for first, last in rows:
-        head = _HEAD.pack(_VERSION, flags, last - first, 0 if parts else min(rejected, _UINT32 - 1))
+        head = _HEAD.pack(version, flags, last - first, 0 if parts else min(rejected, _UINT32 - 1))
         parts.append(b"".join([head, *(column[first:last].tobytes() for column in columns)]))
     return parts
 
@@ -57,15 +59,15 @@ def join(values: Sequence[bytes]) -> Piece:
     """Return consecutive chunks as one, to the last bit; raise Unreadable."""
     heads = [_head(value) for value in values]
     rejected = sum(head.rejected for head in heads)
-    flags = {head.flags for head in heads}
-    if len(flags) == 1:
-        return Piece(_read(values, heads, flags.pop()), rejected)
-    parts = [_read([value], [head], head.flags) for value, head in zip(values, heads, strict=True)]
+    if len({(head.version, head.flags) for head in heads}) == 1:
+        return Piece(_read(values, heads), rejected)
+    parts = [_read([value], [head]) for value, head in zip(values, heads, strict=True)]
     return Piece(concatenate(parts), rejected)
 
 
 @dataclass(frozen=True, slots=True)
 class _Head:
+    version: int
     flags: int
     count: int
     rejected: int
@@ -77,13 +79,15 @@ def _head(data: bytes) -> _Head:
     except struct.error as error:
         raise Unreadable("too short") from error
     width = 4 if flags & _NARROW else 8
-    if version != _VERSION or len(data) != _HEAD.size + count * width * (7 if flags & _TRADES else 6):
+    known = version == _VERSION or (version == _FRACTIONAL and not flags & _NARROW)
+    if not known or len(data) != _HEAD.size + count * width * (7 if flags & _TRADES else 6):
         raise Unreadable("another version or length")
-    return _Head(flags, count, rejected)
+    return _Head(version, flags, count, rejected)
 
 
-def _read(values: Sequence[bytes], heads: Sequence[_Head], flags: int) -> Bars:
+def _read(values: Sequence[bytes], heads: Sequence[_Head]) -> Bars:
     """Return chunks of the same layout as one: their columns are joined as bytes, then read at once."""
+    version, flags = heads[0].version, heads[0].flags
     width, trades = 4 if flags & _NARROW else 8, bool(flags & _TRADES)
 
     def column(index: int) -> bytes:
@@ -93,16 +97,20 @@ def _read(values: Sequence[bytes], heads: Sequence[_Head], flags: int) -> Bars:
     if flags & _NARROW:
         t: Ints = np.frombuffer(column(0), "<i4").astype(np.int64) * _MINUTE
         prices: list[Floats] = [np.frombuffer(column(index), "<i4") / _TICKS for index in range(1, 5)]
-        counts: list[Ints] = [np.frombuffer(column(index), "<u4").astype(np.int64) for index in range(5, 6 + trades)]
+        v: Ints | Floats = np.frombuffer(column(5), "<u4").astype(np.int64)
+        n: Ints | None = np.frombuffer(column(6), "<u4").astype(np.int64) if trades else None
     else:
         t = np.frombuffer(column(0), "<i8")
         prices = [np.frombuffer(column(index), "<f8") for index in range(1, 5)]
-        counts = [np.frombuffer(column(index), "<i8") for index in range(5, 6 + trades)]
-    return Bars(t, prices[0], prices[1], prices[2], prices[3], counts[0], counts[1] if trades else None)
+        v = np.frombuffer(column(5), "<f8" if version == _FRACTIONAL else "<i8")
+        n = np.frombuffer(column(6), "<i8") if trades else None
+    return Bars(t, prices[0], prices[1], prices[2], prices[3], v, n)
 
 
 def _narrow(bars: Bars) -> list[NDArray[np.int32] | NDArray[np.uint32]] | None:
     """Return all columns in four bytes a value, or None if one cannot be without loss."""
+    if bars.v.dtype.kind == "f":
+        return None
     prices = np.stack((bars.o, bars.h, bars.l, bars.c))
     with np.errstate(over="ignore"):  # infinite ticks are no ticks
         ticks = np.rint(prices * _TICKS)

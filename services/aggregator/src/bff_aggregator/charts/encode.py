@@ -122,7 +122,8 @@ def points(query: ChartQuery, bars: Bars) -> bytes:
     Times are UTC seconds, ascending and unique, as its `UTCTimestamp` asks.
     """
     candles = json_rows.objects({"time": bars.t, "open": bars.o, "high": bars.h, "low": bars.l, "close": bars.c})
-    volume = json_rows.objects({"time": bars.t, "value": bars.v})
+    present = np.flatnonzero(~np.isnan(bars.v))  # the library takes no null
+    volume = json_rows.objects({"time": bars.t[present], "value": bars.v[present]})
     return b"".join((_opening(query), b',"candles":[', candles, b'],"volume":[', volume, b"]"))
 
 

@@ -73,6 +73,10 @@ _HEAD = {"symbol": "AAPL", "timeframe": "1H", "from_date": "2024-01-02", "to_dat
 _HEAD_SCHEMA = {name: {"type": "string"} for name in _HEAD}
 _PRICE = {"type": "number"}
 _COUNT = {"type": "integer"}
+_QUANTITY = {
+    "anyOf": [{"type": "number"}, {"type": "null"}],
+    "description": "whole where all of the bars' are; null where the backend has none",
+}
 _ROW = {"timestamp": "2024-01-02T14:30:00Z", "open": 187.15, "high": 188.44, "low": 183.89, "close": 185.64}
 _ROW_SCHEMA = {
     "type": "object",
@@ -80,7 +84,7 @@ _ROW_SCHEMA = {
     "properties": {
         "timestamp": {"type": "string", "format": "date-time", "description": "start of the bar"},
         **dict.fromkeys(("open", "high", "low", "close"), _PRICE),
-        "volume": _COUNT,
+        "volume": _QUANTITY,
         "trades": {**_COUNT, "description": "days only"},
     },
 }
@@ -97,7 +101,8 @@ COLUMNS_SCHEMA = {
         **_HEAD_SCHEMA,
         "t": {"type": "array", "items": _COUNT, "description": "starts of the bars, UTC seconds"},
         **{key: {"type": "array", "items": _PRICE} for key in "ohlc"},
-        **{key: {"type": "array", "items": _COUNT} for key in "vn"},
+        "v": {"type": "array", "items": _QUANTITY},
+        "n": {"type": "array", "items": _COUNT},
         "metadata": _METADATA_SCHEMA,
     },
 }
@@ -119,11 +124,11 @@ _POINTS_SCHEMA = {
         },
         "volume": {
             "type": "array",
-            "description": "the same for a histogram",
+            "description": "the same for a histogram, without the bars that have no volume",
             "items": {
                 "type": "object",
                 "required": [*_VOLUME],
-                "properties": {"time": _COUNT, "value": _COUNT},
+                "properties": {"time": _COUNT, "value": _PRICE},
             },
         },
         "metadata": _METADATA_SCHEMA,

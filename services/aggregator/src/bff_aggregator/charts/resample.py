@@ -12,11 +12,12 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from bff_aggregator.backend.bars import Bars, Ints
+from bff_aggregator.backend.bars import Bars, Floats, Ints
 from bff_aggregator.charts import sessions
 
 MINUTES = (1, 2, 3, 5, 10, 13, 15, 26, 30, 39, 60, 120, 180)
 _MINUTE = 60
+_LARGEST_SUM = 2.0**62
 
 
 class Span(Enum):
@@ -99,9 +100,25 @@ def merge(bars: Bars, first: Ints, stamps: Ints) -> Bars:
         np.maximum.reduceat(bars.h, first),
         np.minimum.reduceat(bars.l, first),
         bars.c[last],
-        np.add.reduceat(bars.v, first),
+        total_volume(bars.v, first),
         None if bars.n is None else np.add.reduceat(bars.n, first),
     )
+
+
+def total_volume(v: Ints | Floats, first: Ints) -> Ints | Floats:
+    """Return the sum of each run of rows that begins at `first`.
+
+    NaN where no row has a volume; in floats where whole numbers are too large to add up.
+    """
+    if v.dtype.kind == "i":
+        if float(np.sum(np.abs(v), dtype=np.float64)) < _LARGEST_SUM:
+            return np.add.reduceat(v, first)
+        v = v.astype(np.float64)
+    present = ~np.isnan(v)
+    with np.errstate(over="ignore"):  # held to the largest float below
+        sums = np.add.reduceat(np.where(present, v, 0.0), first)
+    largest = np.finfo(np.float64).max
+    return np.where(np.logical_or.reduceat(present, first), np.clip(sums, -largest, largest), np.nan)
 
 
 class _Days:
