@@ -107,7 +107,8 @@ PROXY_SERVERS=$(servers "$PROXY_UPSTREAM")
 AGGREGATOR_SERVERS=$(servers "$AGGREGATOR_UPSTREAM")
 # A relay that is full says so with 503, which nginx counts as a failure; the last one's word must pass.
 WSRELAY_SERVERS=$(failing=max_fails=0 && servers "$WSRELAY_UPSTREAM")
-BACKEND_SERVERS=$(server "$BACKEND_HOST" "$port")
+# What a client sends can make the backend break its connection off: that keeps nobody from it.
+BACKEND_SERVERS=$(failing=max_fails=0 && server "$BACKEND_HOST" "$port")
 case $BACKEND_SERVERS in
     *resolve*) ;;
     *)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bff_tools.nginx import split_backend
-from bff_tools.origin import ROOT, TEMPLATE
+from bff_tools.origin import ROOT, TEMPLATE, backend_servers
 
 ENTRYPOINT = ROOT / "deploy/nginx/entrypoint.sh"
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
@@ -59,7 +59,9 @@ def test_the_entrypoint_splits_a_backend_as_the_launcher_does(tmp_path: Path, ur
     expected = split_backend(url)
     assert (values["BACKEND_SCHEME"], values["BACKEND_AUTHORITY"], values["BACKEND_HOST"]) == expected[:3]
     host = f"[{expected.host}]" if ":" in expected.host else expected.host
-    assert values["BACKEND_SERVERS"].startswith(f"server {host}:{expected.port} ")
+    # A client can make the backend break its connection off, which must keep nobody else from one of its addresses.
+    assert values["BACKEND_SERVERS"] == f"server {host}:{expected.port} max_fails=0; "
+    assert backend_servers(expected, can_resolve=False)[0] == f"server {host}:{expected.port} max_fails=0;"
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from bff_shared.health import Check, Health
 from bff_shared.heap import system_heap, trimming
 from bff_shared.http.cors import Cors
 from bff_shared.http.responses import ErrorBoundary, JsonResponse, error_response
+from bff_shared.http.server import MALFORMED
 from bff_shared.settings import Settings
 from bff_shared.telemetry.metrics import CONTENT_TYPE, Metrics
 from bff_shared.telemetry.observe import Observe
@@ -52,22 +53,34 @@ class App(FastAPI):
 
     direct: ASGIApp | None = None
     is_direct: Callable[[str], bool]
+    refusal: ASGIApp
 
     def serve_directly(self, endpoint: ASGIApp, is_direct: Callable[[str], bool]) -> None:
         """Have a plain ASGI endpoint serve the paths that `is_direct` names, in the layers that all paths have."""
+        self.direct = self.layered(endpoint)
+        self.is_direct = is_direct
+
+    def layered(self, endpoint: ASGIApp) -> ASGIApp:
+        """Return a plain ASGI endpoint in the layers that all paths have."""
         service: Service = self.state.service
         settings = service.settings
         inner = traced(Cors(ErrorBoundary(endpoint), settings), service.tracing)
-        self.direct = Observe(inner, service.metrics, lambda: service.health.draining, settings.trusted_proxies)
-        self.is_direct = is_direct
+        return Observe(inner, service.metrics, lambda: service.health.draining, settings.trusted_proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection scope."""
-        if self.direct is not None and scope["type"] == "http" and self.is_direct(scope["path"]):
+        if MALFORMED in scope:
+            await self.refusal(scope, receive, send)
+        elif self.direct is not None and scope["type"] == "http" and self.is_direct(scope["path"]):
             scope["app"] = self
             await self.direct(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001  an ASGI app takes all three
+    """Answer what the server could not parse."""
+    raise scope[MALFORMED]
 
 
 # FastAPI's own would ask for its providers at each request, and report what `metrics` and `tracing` do.
@@ -110,6 +123,7 @@ def create_app(
         lifespan=_trimming(_exporting(lifespan, tracing) if tracing else lifespan),
     )
     app.state.service = service
+    app.refusal = app.layered(_refuse)
     _add_errors(app)
     _add_health(app, service)
     # The last that is added is the outermost.

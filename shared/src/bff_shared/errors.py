@@ -11,6 +11,8 @@
     │   │   └── DatasetNotFound    DATASET_NOT_FOUND 404
     │   ├── MethodNotAllowed   METHOD_NOT_ALLOWED    405
     │   ├── BodyNotRead                           ends the connection
+    │   │   ├── MalformedRequest   BAD_REQUEST       400
+    │   │   ├── HeadersTooLarge    HEADERS_TOO_LARGE 431
     │   │   ├── RequestTimeout     REQUEST_TIMEOUT   408
     │   │   └── PayloadTooLarge    PAYLOAD_TOO_LARGE 413
     │   └── TooManyRequests    TOO_MANY_REQUESTS     429  retryable, Retry-After
@@ -145,6 +147,18 @@ class RequestTimeout(BodyNotRead):
     """The request's body came too slowly."""
 
     code, status = "REQUEST_TIMEOUT", 408
+
+
+class MalformedRequest(BodyNotRead):
+    """The request is not valid HTTP."""
+
+    code, status = "BAD_REQUEST", 400
+
+
+class HeadersTooLarge(BodyNotRead):
+    """The request's head is larger than this service accepts."""
+
+    code, status = "HEADERS_TOO_LARGE", 431
 
 
 class PayloadTooLarge(BodyNotRead):

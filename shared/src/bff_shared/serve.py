@@ -20,6 +20,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from bff_shared.app import Service
+from bff_shared.http.server import HttpProtocol
 from bff_shared.settings import S, Settings, SettingsError, load
 from bff_shared.telemetry import logs
 
@@ -35,7 +36,7 @@ def uvicorn_options(settings: Settings) -> dict[str, Any]:
         "server_header": False,
         "date_header": True,
         "proxy_headers": False,
-        "http": "httptools",
+        "http": HttpProtocol,
         "ws": "none",
         "ws_per_message_deflate": False,
         "lifespan": "on",

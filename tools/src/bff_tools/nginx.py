@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 FAILING_FOR = "max_fails=1 fail_timeout=1s"
 NEVER_LEFT_OUT = "max_fails=0"
-"""For relays: one that is full says so with 503, which nginx counts as a failure; the last one's word must pass."""
+"""For relays: one that is full says so with 503, which nginx counts as a failure; the last one's word must pass. And
+for the backend, whose failures a client can bring about: an address that fails at one request is asked for the next."""
 RESOLVE_SINCE = (1, 27, 3)
 """The version from which nginx follows a name's addresses while it runs."""
 HTTP2_SINCE = (1, 25, 1)

@@ -8,7 +8,7 @@ import socket
 import ssl
 from pathlib import Path
 
-from bff_tools.nginx import BackendAddress, resolver_line, server_lines
+from bff_tools.nginx import NEVER_LEFT_OUT, BackendAddress, resolver_line, server_lines
 from bff_tools.nginx import quoted as nginx_word
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -52,10 +52,10 @@ def backend_servers(backend: BackendAddress, can_resolve: bool) -> tuple[str, st
     host = f"[{backend.host}]" if ":" in backend.host else backend.host
     address = f"{host}:{backend.port}"
     if resolvable(backend.host):
-        return server_lines([address]), ""
+        return server_lines([address], failing=NEVER_LEFT_OUT), ""
     resolver = resolver_line(RESOLV_CONF.read_text()) if can_resolve and RESOLV_CONF.exists() else ""
     if resolver:
-        return server_lines([address], resolve=True), resolver
+        return server_lines([address], resolve=True, failing=NEVER_LEFT_OUT), resolver
     return "server 127.0.0.1:1 down;", ""
 
 

@@ -19,9 +19,9 @@ import prometheus_client
 from fastapi.responses import Response
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bff_shared.errors import Busy, ClientBusy, wants_problem
+from bff_shared.http import server
 from bff_shared.http.context import current
 from bff_shared.http.headers import Header, get
 from bff_shared.http.responses import send_error
@@ -38,8 +38,8 @@ RETRY_AFTER_SECONDS: Final = 2.0
 EXTENSION: Final = "bff.transport"
 
 
-class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 server with the connection's transport in each scope, for who has to abort it."""
+class HttpProtocol(server.HttpProtocol):
+    """The HTTP/1.1 server with the connection's transport in each scope, for who has to abort it."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Take a new connection, of which the kernel holds at most UNSENT_BYTES that it has not sent."""

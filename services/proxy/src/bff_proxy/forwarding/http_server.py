@@ -3,7 +3,8 @@
 import asyncio
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from bff_shared.errors import BffError, HeadersTooLarge
+from bff_shared.http.server import HttpProtocol
 
 TARGET = "bff.target"
 MAX_HEAD = 64 * 1024
@@ -35,6 +36,11 @@ class Cork:
             self._loop.call_soon(self._flush)
         self._parts.append(data)
 
+    def write_eof(self) -> None:
+        """Write what is left and end this direction."""
+        self._flush()
+        self._transport.write_eof()
+
     def close(self) -> None:
         """Write what is left and close."""
         self._flush()
@@ -46,7 +52,7 @@ class Cork:
             self._parts.clear()
 
 
-class TransparentHttpProtocol(HttpToolsProtocol):
+class TransparentHttpProtocol(HttpProtocol):
     """Adds `scope["bff.target"]`: the request target's bytes.
 
     An ASGI scope cannot tell `/a?` from `/a`, and the parser takes no byte beyond ASCII in a target (RFC 3986 has
@@ -102,15 +108,9 @@ class TransparentHttpProtocol(HttpToolsProtocol):
         self.scope[TARGET] = target  # type: ignore[literal-required]  # a key of ours in uvicorn's typed scope
         super().on_headers_complete()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  uvicorn's own text is not shown
-        """Answer a request that is not valid HTTP, in the canonical shape; there is no id yet to correlate it by."""
-        large = self._head > MAX_HEAD
-        status = b"431 Request Header Fields Too Large" if large else b"400 Bad Request"
-        code, text = (b"HEADERS_TOO_LARGE", b"the head is too large") if large else (b"BAD_REQUEST", b"not valid HTTP")
-        body = b'{"error":{"code":"%b","message":"%b","details":{}}}' % (code, text)
-        head = b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-        self.transport.write(head % (status, len(body)) + body)
-        self.transport.close()
+    def malformed(self) -> BffError:
+        """Return what is wrong with the request that could not be parsed."""
+        return HeadersTooLarge("the head is too large") if self._head > MAX_HEAD else super().malformed()
 
     def _count(self, size: int) -> None:
         self._head += size

@@ -11,7 +11,8 @@ import socket
 from typing import Any, cast
 
 from starlette.types import Scope
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from bff_shared.http import server
 
 CONNECTION_EXTENSION = "bff.connection"
 
@@ -52,8 +53,8 @@ class HttpConnection:
         self._transport.abort()
 
 
-class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 server with an `HttpConnection` in each scope."""
+class HttpProtocol(server.HttpProtocol):
+    """The HTTP/1.1 server with an `HttpConnection` in each scope."""
 
     _connection: HttpConnection
 

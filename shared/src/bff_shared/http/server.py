@@ -1,0 +1,112 @@
+"""uvicorn's HTTP/1.1 server, made to end connections by the book. I/O.
+
+uvicorn leaves two things out, and a reverse proxy takes both for a failure of the whole process, which it then keeps
+everybody's requests from:
+
+- A connection that is closed while the client goes on sending is reset by the kernel, and the response is lost with it
+  (RFC 9112 section 9.6). Here it is closed in one direction; what still arrives is read and dropped for LINGER_SECONDS.
+- A request that is not valid HTTP is answered past the app, in plain text. Here the app is asked: it finds the error in
+  `scope[MALFORMED]`, and answers it with an id, for the pages that may read it, in its log and in its metrics.
+"""
+
+import asyncio
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from bff_shared.errors import BffError, MalformedRequest
+
+LINGER_SECONDS = 5.0
+"""How long a client that is sending may take to receive its response before it is cut."""
+
+MALFORMED = "bff.malformed"
+
+
+class _HalfRead:
+    """The transport of a response whose request is still arriving: closing it lingers."""
+
+    def __init__(self, protocol: "HttpProtocol") -> None:
+        self._protocol = protocol
+        self.write = protocol.transport.write
+        self.is_closing = protocol.transport.is_closing
+
+    def close(self) -> None:
+        """End the connection, at once if the request has arrived by now."""
+        if self._protocol.cycle.more_body:
+            self._protocol.linger()
+        else:
+            self._protocol.transport.close()
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1 protocol; every service's own derives from it."""
+
+    _ended = False
+    """Whether what arrives is dropped."""
+
+    _axe: asyncio.TimerHandle | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the client sent."""
+        if self._ended:
+            return
+        super().data_received(data)
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        # A request without a body is whole by now, and most requests are: these keep the plain transport.
+        if cycle is not None and cycle.more_body and cycle.transport is self.transport:
+            cycle.transport = cast("asyncio.Transport", _HalfRead(self))
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  uvicorn's own text is not shown
+        """Have the app answer a request that is not valid HTTP, after those before it; nothing more is parsed."""
+        self._ended = True
+        if cast("object", self.scope) is None:
+            self.on_message_begin()
+        scope: dict[str, Any] = {"method": "", "path": "", "raw_path": b"", "query_string": b"", **self.scope}
+        scope[MALFORMED] = self.malformed()
+        running = cast("RequestResponseCycle | None", self.cycle)
+        self.cycle = self._make_cycle(scope)
+        if running is None or running.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        elif not running.more_body:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+        else:  # It is this very request whose body is malformed: its handler is told that the client is gone.
+            running.disconnected = True
+            running.message_event.set()
+            if running.response_started:
+                self.linger()
+            else:
+                self._start_asgi_task(self.cycle, self.app)
+
+    def malformed(self) -> BffError:
+        """Return what is wrong with the request that could not be parsed."""
+        return MalformedRequest("not valid HTTP")
+
+    def linger(self) -> None:
+        """Send what was written and the end of it, and drop what arrives until the client ends its side too."""
+        self._ended = True
+        if self._axe is None and not self.transport.is_closing():
+            self.transport.write_eof()
+            self.flow.resume_reading()
+            self._axe = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        if self._axe is not None:
+            self._axe.cancel()
+        super().connection_lost(exc)
+
+    def _make_cycle(self, scope: dict[str, Any]) -> RequestResponseCycle:
+        return RequestResponseCycle(
+            scope=cast("Any", scope),
+            transport=cast("asyncio.Transport", _HalfRead(self)),
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=False,
+            on_response=self.on_response_complete,
+        )

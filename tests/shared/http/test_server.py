@@ -1,0 +1,134 @@
+"""How every service's HTTP server ends a connection: the response arrives, and an invalid request gets one like any."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from bff_aggregator.app import create_app as create_aggregator
+from bff_aggregator.settings import AggregatorSettings
+from bff_proxy.app import create_app as create_proxy
+from bff_proxy.settings import ProxySettings
+from bff_shared.http import server
+from bff_wsrelay.app import create_app as create_relay
+from bff_wsrelay.settings import RelaySettings
+from tests.support.http1 import Message, address, read_answer
+
+StartApp = Callable[[Any], Awaitable[str]]
+ORIGIN = "https://app.example"
+SETTINGS: dict[str, Any] = {"backend_url": "http://127.0.0.1:9", "allowed_origins": (ORIGIN,)}
+MAKERS: dict[str, Callable[[], Any]] = {
+    "proxy": lambda: create_proxy(ProxySettings(**SETTINGS)),
+    "aggregator": lambda: create_aggregator(AggregatorSettings(**SETTINGS)),
+    "wsrelay": lambda: create_relay(RelaySettings(**SETTINGS)),
+}
+HEAD = b"host: a\r\nx-request-id: known-1\r\norigin: https://app.example\r\naccept: */*\r\n"
+LONG = b"content-length: 20000000\r\n\r\n"
+PIECE = b"x" * 65_536
+each_service = pytest.mark.parametrize("service", MAKERS)
+
+
+@pytest.fixture
+def brief_linger(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "LINGER_SECONDS", 0.2)
+
+
+async def told(origin: str, sent: bytes) -> Message:
+    """Send something and a body that goes on, and read the response only then."""
+    async with asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection(*address(origin))
+        try:
+            writer.write(sent)
+            for _ in range(40):
+                await asyncio.sleep(0.002)
+                writer.write(PIECE)
+                await writer.drain()
+            return await read_answer(reader)
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+
+async def without_end(writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(PIECE)
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+
+def readable(answer: Message, status: int, code: str) -> None:
+    error = json.loads(answer.body)["error"]
+    assert (answer.status, error["code"]) == (status, code)
+    assert error["details"]["correlation_id"] == "known-1"
+    assert answer.values(b"x-request-id") == [b"known-1"]
+    assert answer.values(b"access-control-allow-origin") == [ORIGIN.encode()]
+    assert answer.values(b"connection") == [b"close"]
+
+
+@each_service
+@pytest.mark.parametrize(
+    "odd", [b"x[odd: 1\r\n", b"x-odd: \x01\r\n", b"content-length: 1\r\ntransfer-encoding: chunked\r\n"]
+)
+async def test_an_invalid_request_gets_a_readable_error_although_its_body_goes_on(
+    start_app: StartApp, service: str, odd: bytes
+) -> None:
+    origin = await start_app(MAKERS[service]())
+    answer = await told(origin, b"POST /api/v1/runs HTTP/1.1\r\n" + HEAD + odd + LONG)
+    readable(answer, 400, "BAD_REQUEST")
+
+
+@each_service
+async def test_an_unknown_method_gets_a_readable_error(start_app: StartApp, service: str) -> None:
+    origin = await start_app(MAKERS[service]())
+    async with asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection(*address(origin))
+        writer.write(b"FOO /api/v1/runs HTTP/1.1\r\n" + HEAD + b"\r\n")
+        answer = await read_answer(reader)
+        assert await reader.read() == b""
+        writer.close()
+    assert (answer.status, json.loads(answer.body)["error"]["code"]) == (400, "BAD_REQUEST")
+
+
+async def test_a_refused_body_that_goes_on_does_not_cost_the_client_its_response(start_app: StartApp) -> None:
+    origin = await start_app(MAKERS["proxy"]())
+    answer = await told(origin, b"POST /ofrep/v1/evaluate/flags HTTP/1.1\r\n" + HEAD + LONG)
+    readable(answer, 413, "PAYLOAD_TOO_LARGE")
+
+
+@each_service
+async def test_garbage_behind_a_request_is_answered_after_it(start_app: StartApp, service: str) -> None:
+    origin = await start_app(MAKERS[service]())
+    async with asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection(*address(origin))
+        writer.write(b"GET /health/ready HTTP/1.1\r\nhost: a\r\n\r\n\x00\x01\x02\r\n\r\n")
+        assert [(await read_answer(reader)).status for _ in range(2)] == [200, 400]
+        assert await reader.read() == b""
+        writer.close()
+
+
+@pytest.mark.parametrize("service", ["proxy"])
+async def test_a_malformed_chunk_ends_its_own_request_once(start_app: StartApp, service: str) -> None:
+    origin = await start_app(MAKERS[service]())
+    async with asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection(*address(origin))
+        writer.write(
+            b"POST /api/v1/backtests HTTP/1.1\r\n" + HEAD + b"transfer-encoding: chunked\r\n\r\n5\r\nhello\r\nZZ\r\n"
+        )
+        readable(await read_answer(reader), 400, "BAD_REQUEST")
+        assert await reader.read() == b""
+        writer.close()
+
+
+@pytest.mark.usefixtures("brief_linger")
+@each_service
+async def test_a_client_that_sends_on_after_its_response_is_cut(start_app: StartApp, service: str) -> None:
+    origin = await start_app(MAKERS[service]())
+    async with asyncio.timeout(20):
+        _, writer = await asyncio.open_connection(*address(origin))
+        writer.write(b"POST /api/v1/runs HTTP/1.1\r\nx[odd: 1\r\n" + LONG)
+        with pytest.raises(ConnectionError):
+            await without_end(writer)
