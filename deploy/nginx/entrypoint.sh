@@ -10,12 +10,13 @@
 #   NGINX_TLS_VERIFY                   on, or off for an https backend whose certificate cannot be checked
 #   NGINX_TRUSTED_PROXIES              networks of a balancer in front, whose X-Forwarded-For, -Proto and -Host are believed
 #   NGINX_HOSTS                        hosts that are served, as in `app.example *.app.example`; empty: any
+#   BFF_ALLOWED_ORIGINS                browser origins whose pages may read nginx's own errors; the services have the same setting
 #   NGINX_TLS_LISTEN, NGINX_TLS_CERTIFICATE, NGINX_TLS_KEY
 #                                      a TLS listener beside the plain one, with HTTP/2; without a certificate there is none
 #   NGINX_LISTEN, NGINX_ROOT, NGINX_ACCESS_LOG, NGINX_MAX_BODY_SIZE, NGINX_READ_TIMEOUT, NGINX_STREAM_TIMEOUT,
 #   NGINX_REQUEST_RATE, NGINX_REQUEST_BURST, NGINX_STREAMS_PER_CLIENT, NGINX_UPLOADS_PER_CLIENT, NGINX_REQUESTS_PER_CLIENT
 #                                      as the template says
-set -eu
+set -euf # no word is a pattern of files: `*` is an origin
 
 : "${BACKEND_URL:=http://demo:8000}"
 : "${PROXY_UPSTREAM:=proxy:8101}" "${AGGREGATOR_UPSTREAM:=aggregator:8102}" "${WSRELAY_UPSTREAM:=wsrelay:8103}"
@@ -24,7 +25,7 @@ set -eu
 : "${NGINX_MAX_BODY_SIZE:=0}" "${NGINX_READ_TIMEOUT:=120s}" "${NGINX_STREAM_TIMEOUT:=1h}"
 : "${NGINX_REQUEST_RATE:=1000r/s}" "${NGINX_REQUEST_BURST:=2000}" "${NGINX_STREAMS_PER_CLIENT:=3000}"
 : "${NGINX_UPLOADS_PER_CLIENT:=200}" "${NGINX_REQUESTS_PER_CLIENT:=4000}"
-: "${NGINX_TRUSTED_PROXIES:=}" "${NGINX_HOSTS:=}"
+: "${NGINX_TRUSTED_PROXIES:=}" "${NGINX_HOSTS:=}" "${BFF_ALLOWED_ORIGINS:=}"
 : "${NGINX_TLS_LISTEN:=8443}" "${NGINX_TLS_CERTIFICATE:=}" "${NGINX_TLS_KEY:=}"
 
 authorities=/etc/ssl/certs/ca-certificates.crt
@@ -160,9 +161,22 @@ for host in $(printf %s "$NGINX_HOSTS" | tr ',' ' '); do
 done
 if [ -n "$hosts" ]; then NGINX_HOSTS="default 1;$hosts"; else NGINX_HOSTS="default 0;"; fi
 
+NGINX_ORIGINS="" NGINX_ORIGIN_CREDENTIALS=""
+if [ -n "$BFF_ALLOWED_ORIGINS" ]; then NGINX_ORIGIN_CREDENTIALS=true; fi
+for origin in $(printf %s "$BFF_ALLOWED_ORIGINS" | tr ',' ' '); do
+    case $origin in
+        \*) NGINX_ORIGIN_CREDENTIALS="" pattern=".+" ;;
+        [A-Za-z]*://*[!A-Za-z0-9.*:_\[\]-]*) fail "BFF_ALLOWED_ORIGINS: '$origin' is not an origin such as https://app.example" ;;
+        [A-Za-z]*://?*) pattern=$(printf %s "$origin" | sed 's/[].[+]/\\&/g; s/\*/[A-Za-z0-9.-]+/g') ;;
+        *) fail "BFF_ALLOWED_ORIGINS: '$origin' is not an origin such as https://app.example" ;;
+    esac
+    NGINX_ORIGINS="$NGINX_ORIGINS\"~*^$pattern\$\" \$http_origin; "
+done
+NGINX_ORIGINS=${NGINX_ORIGINS% }
+
 export BACKEND_SCHEME BACKEND_AUTHORITY BACKEND_HOST BACKEND_PATTERN BACKEND_SERVERS BACKEND_TLS
 export NGINX_REQUEST_RATE NGINX_REQUEST_BURST NGINX_STREAMS_PER_CLIENT NGINX_UPLOADS_PER_CLIENT NGINX_REQUESTS_PER_CLIENT
-export NGINX_HTTP2 NGINX_TLS NGINX_REAL_IP NGINX_TRUSTED NGINX_HOSTS
+export NGINX_HTTP2 NGINX_TLS NGINX_REAL_IP NGINX_TRUSTED NGINX_HOSTS NGINX_ORIGINS NGINX_ORIGIN_CREDENTIALS
 export PROXY_SERVERS AGGREGATOR_SERVERS WSRELAY_SERVERS
 export NGINX_LISTEN NGINX_ROOT NGINX_ACCESS_LOG NGINX_RESOLVER
 export NGINX_MAX_BODY_SIZE NGINX_READ_TIMEOUT NGINX_STREAM_TIMEOUT

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bff_tools.nginx import split_backend
+from bff_tools.nginx import ConfigurationError, origin_lines, split_backend
 from bff_tools.origin import ROOT, TEMPLATE, backend_servers
 
 ENTRYPOINT = ROOT / "deploy/nginx/entrypoint.sh"
@@ -62,6 +62,31 @@ def test_the_entrypoint_splits_a_backend_as_the_launcher_does(tmp_path: Path, ur
     # A client can make the backend break its connection off, which must keep nobody else from one of its addresses.
     assert values["BACKEND_SERVERS"] == f"server {host}:{expected.port} max_fails=0; "
     assert backend_servers(expected, can_resolve=False)[0] == f"server {host}:{expected.port} max_fails=0;"
+
+
+@pytest.mark.parametrize(
+    "origins",
+    [
+        "",
+        "*",
+        "https://app.example",
+        "https://app.example, http://[::1]:5173",
+        "https://*.app.example:8443,*",
+        "chrome-extension://abc",
+    ],
+)
+def test_the_entrypoint_knows_readers_of_errors_as_the_launcher_does(tmp_path: Path, origins: str) -> None:
+    values = values_of(tmp_path, BACKEND_URL="http://127.0.0.1:1", BFF_ALLOWED_ORIGINS=origins)
+    expected = origin_lines([word.strip() for word in origins.split(",") if word.strip()])
+    assert {name: values[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("odd", ["app.example", "https://", "https://a/b", 'https://a"b', "https://a;b", "https://$a"])
+def test_an_origin_that_is_none_is_refused_by_name(tmp_path: Path, odd: str) -> None:
+    told = values_of(tmp_path, BACKEND_URL="http://127.0.0.1:1", BFF_ALLOWED_ORIGINS=odd)
+    assert told["error"].startswith("error: BFF_ALLOWED_ORIGINS")
+    with pytest.raises(ConfigurationError, match="is not an origin"):
+        origin_lines([odd])
 
 
 @pytest.mark.parametrize(

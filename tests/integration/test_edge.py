@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 
 from bff_tools import Stack, StackOptions
-from bff_tools.nginx import HTTP2_SINCE, host_lines, tls_lines, trusted_lines
+from bff_tools.nginx import HTTP2_SINCE, host_lines, origin_lines, tls_lines, trusted_lines
 from bff_tools.ports import free_ports
 from bff_tools.servers import find_nginx, nginx_version
 from tests.integration.standin import WAIT_S, Client, MakeStack, Message, StandIn, read_head
@@ -28,8 +28,9 @@ LIMITS = {
     "NGINX_REAL_IP": REAL_IP,
     "NGINX_TRUSTED": TRUSTED,
     "NGINX_HOSTS": host_lines(["origin.test", "*.app.test"]),
+    **origin_lines(["https://page.test", "https://*.pages.test:8443"]),
 }
-"""Small limits, and a balancer in front whose word on the client's address counts: this machine."""
+"""Small limits, pages of other origins, and a balancer in front whose word on the address counts: this machine."""
 
 
 @dataclass
@@ -358,3 +359,70 @@ def test_http2_is_spoken_with_tls_and_without(make_stack: MakeStack, certificate
 
 if sys.platform != "linux":
     pytestmark = pytest.mark.skip(reason="needs Linux's loopback network")
+
+
+# ── Errors of nginx's own, read by a page of another origin ──
+
+PAGE = "https://page.test"
+
+
+@pytest.mark.parametrize(
+    ("request_line", "header", "body", "status"),
+    [
+        ("GET /api/v1/backtests/../x HTTP/1.1", "", b"", 400),
+        ("GET /nothing HTTP/1.1", "", b"", 404),
+        ("TRACE /api/v1/backtests HTTP/1.1", "", b"", 405),
+        ("POST /api/v1/chart-data HTTP/1.1", "Content-Length: 2000\r\n", b"x" * 2000, 413),
+        ("GET / HTTP/1.1", 'If-Match: "z"\r\n', b"", 412),
+        ("GET /api/v1/x HTTP/1.1", f"X: {'y' * 40_000}\r\n", b"", 431),
+        ("POST /api/v1/x HTTP/1.1", "Transfer-Encoding: gzip\r\n", b"", 501),
+        ("GET /api/v1/x?do=hang_up HTTP/1.1", "", b"", 502),
+        ("GET /backtests?do=hang_up HTTP/1.1", "", b"", 502),
+    ],
+)
+@pytest.mark.parametrize("reader", [PAGE, "https://a.b.pages.test:8443"])
+def test_a_page_of_a_configured_origin_reads_what_nginx_says_itself(
+    edge: Edge, request_line: str, header: str, body: bytes, status: int, reader: str
+) -> None:
+    head = f"{request_line}\r\nHost: origin.test\r\nOrigin: {reader}\r\n{header}\r\n"
+    answer = edge.client.raw(head.encode() + body)
+    assert answer.status == status
+    assert answer.all("access-control-allow-origin") == [reader]
+    assert answer.all("access-control-allow-credentials") == ["true"]
+    assert answer.all("access-control-expose-headers") == ["X-Request-ID, Retry-After"]
+    assert answer.all("vary") == ([] if status == 400 else ["Origin"])  # which nobody may keep
+    assert answer.json()["error"]["details"]["correlation_id"] == answer.one("x-request-id")
+
+
+def test_a_page_learns_from_nginx_when_it_may_ask_again(edge: Edge) -> None:
+    with ExitStack() as owned:
+        for _ in range(3):
+            begin(edge, owned, "GET /api/v1/flags/events?do=silence HTTP/1.1", "192.0.2.77").sendall(b"\r\n")
+        reached(edge, 3)
+        refused = edge.client.ask("/api/v1/flags/events", from_address("192.0.2.77"), f"Origin: {PAGE}")
+        assert (refused.status, refused.one("retry-after")) == (429, "1")
+        assert refused.all("access-control-allow-origin") == [PAGE]
+        edge.parts["proxy"].go_on.set()
+
+
+@pytest.mark.parametrize("reader", ["https://page.test.evil.test", "http://page.test", "https://page_test", "null"])
+def test_what_nginx_says_itself_stays_closed_to_other_origins(edge: Edge, reader: str) -> None:
+    for target, status in (("/nothing", 404), ("/api/v1/x\\y", 400)):
+        answer = edge.client.ask(target, f"Origin: {reader}")
+        assert (answer.status, answer.all("access-control-allow-origin")) == (status, [])
+
+
+def test_a_host_that_is_not_served_tells_a_page_so(edge: Edge) -> None:
+    answer = edge.client.raw(f"GET /api/v1/x HTTP/1.1\r\nHost: other.test\r\nOrigin: {PAGE}\r\n\r\n".encode())
+    assert (answer.status, answer.all("access-control-allow-origin")) == (421, [PAGE])
+
+
+def test_nginx_adds_nothing_to_what_a_service_says_of_origins(edge: Edge) -> None:
+    for target in ("/api/v1/x", "/api/v1/runs", "/api/v1/runs/7/stream", "/backtests", "/api/v1/x?do=fail&code=404"):
+        answer = edge.client.ask(target, f"Origin: {PAGE}")
+        assert (answer.all("access-control-allow-origin"), answer.all("vary")) == ([], [])
+
+
+def test_health_is_never_sniffed(edge: Edge) -> None:
+    for target in ("/health", "/health/live"):
+        assert edge.client.ask(target).all("x-content-type-options") == ["nosniff"]

@@ -285,6 +285,8 @@ def test_a_post_that_breaks_off_is_sent_once(origin: Origin) -> None:
             "BAD_REQUEST",
         ),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", 405, "METHOD_NOT_ALLOWED"),
+        (b'GET /index.html HTTP/1.1\r\nHost: a\r\nIf-Match: "z"\r\n\r\n', 412, "PRECONDITION_FAILED"),
+        (b"GET /api/v1/x HTTP/3.0\r\nHost: a\r\n\r\n", 505, "HTTP_VERSION_NOT_SUPPORTED"),
     ],
 )
 def test_what_nginx_refuses_is_canonical_too(origin: Origin, data: bytes, status: int, code: str) -> None:
@@ -293,6 +295,13 @@ def test_what_nginx_refuses_is_canonical_too(origin: Origin, data: bytes, status
     assert (answer.status, error["code"], answer.one("content-type")) == (status, code, "application/json")
     assert error["details"]["correlation_id"] == answer.one("x-request-id")
     assert origin.requests() == []
+
+
+@pytest.mark.parametrize("asked", ["bytes=9999-", "bytes=0-1", "bytes=2-1"])
+def test_a_file_of_the_page_comes_whole_whatever_range_is_asked_for(origin: Origin, asked: str) -> None:
+    whole = origin.client.ask("/page.js")
+    answer = origin.client.ask("/page.js", f"Range: {asked}")
+    assert (answer.status, answer.body) == (200, whole.body)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ HTTP2_SINCE = (1, 25, 1)
 """The version from which one listener speaks HTTP/1.1 and HTTP/2 without TLS."""
 
 
+ANY_LABELS = "[A-Za-z0-9.-]+"
 UNLIMITED = {
     "NGINX_REQUEST_RATE": "1000000r/s",
     **dict.fromkeys(("NGINX_STREAMS_PER_CLIENT", "NGINX_UPLOADS_PER_CLIENT", "NGINX_REQUESTS_PER_CLIENT"), "60000"),
@@ -83,6 +84,24 @@ def host_lines(hosts: Sequence[str]) -> str:
     return " ".join(["default 1;", *(f"{host} 0;" for host in hosts)]) if hosts else "default 0;"
 
 
+def origin_lines(origins: Sequence[str]) -> dict[str, str]:
+    """Return the template's values for the browser origins whose pages may read nginx's own errors.
+
+    The rules are the services' (`bff_shared/http/origins.py`): `*` stands for labels of a host, alone for any origin,
+    and with that nobody's credentials count.
+    """
+    lines = []
+    for origin in origins:
+        if not re.fullmatch(r"\*|[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9.*:\[\]_-]+", origin):
+            raise ConfigurationError(
+                f"{origin!r} is not an origin such as https://app.example or https://*.app.example"
+            )
+        pattern = re.sub(r"[][.+]", r"\\\g<0>", origin).replace("*", ANY_LABELS)
+        lines.append(f'"~*^{".+" if origin == "*" else pattern}$" $http_origin;')
+    credentials = "true" if origins and "*" not in origins else ""
+    return {"NGINX_ORIGINS": " ".join(lines), "NGINX_ORIGIN_CREDENTIALS": credentials}
+
+
 def tls_lines(listen: str, certificate: str, key: str) -> str:
     """Return the directives of a TLS listener; nothing without a certificate."""
     if not certificate:
@@ -128,6 +147,7 @@ class RouteMap:
     tls: str = ""
     trusted_proxies: Sequence[str] = ()
     hosts: Sequence[str] = ()
+    origins: Sequence[str] = ()
 
     def values(self) -> dict[str, str]:
         """Return the template's names and their values."""
@@ -149,6 +169,7 @@ class RouteMap:
             "NGINX_REAL_IP": real_ip,
             "NGINX_TRUSTED": trusted,
             "NGINX_HOSTS": host_lines(self.hosts),
+            **origin_lines(self.origins),
             "NGINX_RESOLVER": self.resolver,
             "PROXY_SERVERS": server_lines(self.proxy),
             "AGGREGATOR_SERVERS": server_lines(self.aggregator),

@@ -223,8 +223,10 @@ class Stack:
     def _plan_nginx(self) -> None:
         program = servers.find_nginx()
         routes, main = self.folder / "routes.conf", self.folder / "nginx.conf"
-        route_map = self._route_map(servers.nginx_version(program))
-        values = {**route_map.values(), **self.options.route_map}
+        try:
+            values = {**self._route_map(servers.nginx_version(program)).values(), **self.options.route_map}
+        except nginx.ConfigurationError as error:
+            raise StartError(str(error)) from error
         routes.write_text(nginx.render(origin.TEMPLATE.read_text(), values))
         main.write_text(nginx.main_conf(self.folder, routes, user=origin.worker_user(), files=origin.open_files()))
         command = [program, "-p", f"{self.folder}/", "-e", "stderr", "-c", str(main)]
@@ -247,7 +249,15 @@ class Stack:
             resolver=resolver,
             backend_tls=origin.certificate_check(backend),
             http2=version >= nginx.HTTP2_SINCE,
+            origins=self._allowed_origins(),
         )
+
+    def _allowed_origins(self) -> Sequence[str]:
+        """Return the browser origins that the services are told."""
+        told = self.options.environment.get("*", {}).get(
+            "BFF_ALLOWED_ORIGINS", os.environ.get("BFF_ALLOWED_ORIGINS", "")
+        )
+        return [origin.strip() for origin in told.split(",") if origin.strip()]
 
     def _addresses(self, service: str) -> Sequence[str]:
         """Return where a service listens, as nginx wants it."""
