@@ -220,7 +220,14 @@ def check_request(direct: Message, through: Message) -> None:
 def check_answer(direct: Message, through: Message) -> None:
     assert (through.status, through.body) == (direct.status, direct.body)
     assert through.values(b"content-length") == direct.values(b"content-length")
-    ours = {b"x-request-id", b"connection", b"transfer-encoding", b"content-length", b"x-content-type-options"}
+    ours = {
+        b"x-request-id",
+        b"x-correlation-id",
+        b"connection",
+        b"transfer-encoding",
+        b"content-length",
+        b"x-content-type-options",
+    }
     made = {name for name in (b"date", b"server") if not direct.values(name)}
     assert comparable(through.headers, ours | made) == comparable(direct.headers, ours)
 

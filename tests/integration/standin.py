@@ -132,6 +132,7 @@ class StandIn:
         self.requests.clear()
         self.go_on.clear()
         self.connections = 0
+        self.draining = False
         self.health = {"service": self.name, "version": "1", "status": "ok", "uptime_s": 1.5, "dependencies": {}}
 
     def answer(self, request: Message, wire: Any) -> None:
@@ -139,6 +140,8 @@ class StandIn:
         behaviour: Callable[[Message, Any], None] = self.do_echo
         if parts.path == "/health":
             behaviour = self.do_health
+        elif parts.path == "/health/ready" and self.draining:
+            behaviour = self.do_drain
         elif chosen := parse_qs(parts.query).get("do"):
             behaviour = getattr(self, f"do_{chosen[0]}")
         if behaviour != self.do_upload:
@@ -158,6 +161,12 @@ class StandIn:
     def do_health(self, _request: Message, wire: Any) -> None:
         body = json.dumps(self.health, separators=(",", ":")).encode()
         self.reply(wire, "200 OK", body, "Content-Type: application/json")
+
+    def do_correlate(self, _request: Message, wire: Any) -> None:
+        self.reply(wire, "200 OK", b"{}", "Content-Type: application/json", "X-Correlation-ID: its-own")
+
+    def do_drain(self, _request: Message, wire: Any) -> None:
+        self.reply(wire, "503 Service Unavailable", b'{"status":"draining"}', "Content-Type: application/json")
 
     def do_fail(self, request: Message, wire: Any) -> None:
         code = parse_qs(urlsplit(request.target).query)["code"][0]

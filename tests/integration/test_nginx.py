@@ -6,6 +6,8 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -150,7 +152,7 @@ def test_a_path_with_dot_segments_reaches_nobody(origin: Origin, path: str) -> N
         "/api/v2/x",
         "/API/v1/runs",
         "/docs",
-        "/health/ready",
+        "/health/other",
     ],
 )
 def test_what_is_not_in_the_route_map_reaches_nobody(origin: Origin, path: str) -> None:
@@ -159,7 +161,10 @@ def test_what_is_not_in_the_route_map_reaches_nobody(origin: Origin, path: str) 
     assert origin.requests() == []
 
 
-@pytest.mark.parametrize("target", ["/.bff/error", "/.bff/health/proxy", "/.bff/health/down"])
+@pytest.mark.parametrize(
+    "target",
+    ["/.bff/error", "/.bff/health/proxy", "/.bff/health/down", "/.bff/health/whole", "/.bff/health/probe/proxy"],
+)
 def test_internal_locations_are_not_reachable(origin: Origin, target: str) -> None:
     assert origin.client.ask(target).status == 404
     assert origin.requests() == []
@@ -178,6 +183,26 @@ def test_a_sane_id_goes_to_the_part_the_client_and_the_log(origin: Origin, targe
     assert (line["status"], line["uri"], line["method"]) == (200, target, "GET")
     assert line["route"] == answer.json()["who"]
     assert line["upstream"] == origin.parts[answer.json()["who"]].address
+
+
+@pytest.mark.parametrize("target", ["/api/v1/runs", "/api/v1/x", "/api/v1/streams", "/bars/daily", "/", "/health"])
+def test_correlation_id_is_another_name_of_the_id(origin: Origin, target: str) -> None:
+    for given, answered in (
+        (("X-Correlation-ID: c-1",), "c-1"),
+        (("X-Correlation-ID: c-1", "X-Request-ID: r-1"), "r-1"),
+        (("X-Request-ID: r-1",), "r-1"),
+        (("X-Correlation-ID: c 1", "X-Request-ID: r 1"), None),
+    ):
+        for part in origin.parts.values():
+            part.forget()
+        answer = origin.client.ask(target, *given)
+        ids = {answer.one("x-request-id"), answer.one("x-correlation-id")}
+        assert ids == {answered or answer.one("x-request-id")}
+        assert all({request.one("x-request-id")} == ids for request in origin.requests())
+
+
+def test_backends_own_correlation_id_passes(origin: Origin) -> None:
+    assert origin.client.ask("/api/v1/x?do=correlate").one("x-correlation-id") == "its-own"
 
 
 @pytest.mark.parametrize("given", ["x", "y" * 128])
@@ -386,37 +411,61 @@ def test_an_upload_is_handed_on_while_it_comes(origin: Origin, path: str) -> Non
 # ── Health of the whole ──
 
 
-def test_health_shows_all_three_in_one_answer(origin: Origin) -> None:
-    answer = origin.client.ask("/health")
+HEALTH = ("/health", "/health/ready", "/api/v1/health", "/api/v1/health/ready")
+
+
+def told(document: Any) -> Any:
+    """Return what an answer about health says without its time, which has to be about now."""
+    at = datetime.fromisoformat(document.pop("timestamp"))
+    assert abs(time.time() - at.timestamp()) < 120
+    return document
+
+
+@pytest.mark.parametrize("path", HEALTH)
+def test_health_shows_all_three_in_one_answer(origin: Origin, path: str) -> None:
+    answer = origin.client.ask(path)
     assert (answer.status, answer.one("content-type"), answer.one("cache-control")) == (
         200,
         "application/json",
         "no-store",
     )
-    assert answer.json() == {"status": "ok", "services": {name: origin.parts[name].health for name in SERVICES}}
+    assert told(answer.json()) == {"status": "ok", "services": {name: origin.parts[name].health for name in SERVICES}}
     assert origin.parts["backend"].requests == []
 
 
 @pytest.mark.parametrize("who", SERVICES)
-def test_health_is_degraded_when_one_service_is_down(origin: Origin, who: str) -> None:
+def test_health_is_503_when_one_service_is_down(origin: Origin, who: str) -> None:
     origin.parts[who].stop()
     try:
-        health = origin.client.ask("/health").json()
+        answers = [origin.client.ask(path) for path in HEALTH]
     finally:
         origin.parts[who].start()
+    assert [answer.status for answer in answers] == [503] * len(HEALTH)
+    assert answers[0].one("content-type") == "application/json"
+    assert answers[0].one("cache-control") == "no-store"
+    health = told(answers[0].json())
     assert health["status"] == "degraded"
     assert {name: state["status"] for name, state in health["services"].items()} == dict.fromkeys(SERVICES, "ok") | {
         who: "down"
     }
-    assert origin.client.ask("/health").json()["status"] == "ok"
+    healed = origin.client.ask("/health")
+    assert (healed.status, healed.json()["status"]) == (200, "ok")
+
+
+@pytest.mark.parametrize("who", SERVICES)
+def test_ready_is_503_while_a_service_drains_and_health_is_not(origin: Origin, who: str) -> None:
+    origin.parts[who].draining = True
+    statuses = {path: origin.client.ask(path).status for path in HEALTH}
+    assert statuses == {path: 503 if path.endswith("ready") else 200 for path in HEALTH}
 
 
 @pytest.mark.parametrize("who", SERVICES)
 def test_health_is_degraded_when_a_service_says_so_of_itself(origin: Origin, who: str) -> None:
     dependency = {"backend": {"status": "down", "latency_ms": 2.5, "error": 'no "answer"'}}
     origin.parts[who].health |= {"status": "degraded", "dependencies": dependency}
-    health = origin.client.ask("/health").json()
-    assert health["status"] == "degraded"
+    answer = origin.client.ask("/health")
+    health = answer.json()
+    assert (answer.status, health["status"]) == (200, "degraded")
     assert health["services"][who] == origin.parts[who].health
 
 
@@ -434,8 +483,9 @@ def test_the_question_about_health_carries_nothing_of_the_client_but_the_id(orig
         assert request.one("x-request-id") == "h-1"
 
 
-def test_live_asks_nobody(origin: Origin) -> None:
-    assert origin.client.ask("/health/live").json() == {"status": "ok"}
+@pytest.mark.parametrize("path", ["/health/live", "/api/v1/health/live"])
+def test_live_asks_nobody(origin: Origin, path: str) -> None:
+    assert told(origin.client.ask(path).json()) == {"status": "ok"}
     assert origin.requests() == []
 
 

@@ -83,3 +83,23 @@ def test_today_may_be_asked_for_and_the_end_may_lie_ahead() -> None:
 def test_any_bytes_are_refused_or_understood(text: bytes) -> None:
     with contextlib.suppress(InvalidRequest):
         assert parse(text, TODAY).first <= TODAY
+
+
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [
+        ("2024-01-02T00:00:00", 2),
+        ("2024-01-02 00:00:00.123Z", 2),
+        ("2024-01-02T23:30:00-05:00", 3),
+        ("2024-01-03T01:00:00%2B02:00", 2),
+        ("2024-01-03T01:00:00+02:00", 2),
+        ("2024-01-02T14:30", 2),
+    ],
+)
+def test_date_times_stand_for_their_utc_date(text: str, day: int) -> None:
+    assert parse(GOOD.replace("2024-01-01", text).encode(), TODAY).first == date(2024, 1, day)
+
+
+@pytest.mark.parametrize("text", ["2024-01-02T25:00:00", "2024-01-02T", "2024-01-02x", "2024-01-02T00:00:00+99:00"])
+def test_what_is_neither_date_nor_date_time_is_named(text: str) -> None:
+    assert fields(GOOD.replace("2024-01-01", text)).keys() == {"from_date"}

@@ -4,6 +4,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.foreign import RUN, ForeignBackend
+
 StartAggregator = Callable[..., Awaitable[httpx.AsyncClient]]
 PARTS = ("metrics", "equity", "orders")
 
@@ -100,7 +102,8 @@ async def test_list_is_the_backends(demo: Any, start_aggregator: StartAggregator
         ("/api/v1/runs/x/complete?require=metrics,fills", "require"),
         ("/api/v1/runs/x/complete?format=arrow", "format"),
         ("/api/v1/runs/x/complete?include_equity=perhaps", "include_equity"),
-        ("/api/v1/runs?limit=0", "limit"),
+        ("/api/v1/runs?limit=some", "limit"),
+        ("/api/v1/runs?to=2024-02-30T00:00:00Z", "to"),
         ("/api/v1/runs?from=yesterday", "from"),
     ],
 )
@@ -109,3 +112,36 @@ async def test_bad_input_is_422_naming_the_field(start_aggregator: StartAggregat
     answer = await client.get(path)
     assert answer.status_code == 422
     assert field in answer.json()["error"]["details"]["fields"]
+
+
+@pytest.mark.parametrize(
+    ("query", "asked"),
+    [
+        ("limit=0", "limit=1&offset=0&order=-created_at"),
+        ("limit=-5&offset=-1", "limit=1&offset=0&order=-created_at"),
+        ("limit=9999&order=zzz", "limit=500&offset=0&order=-created_at"),
+        ("order=created_at", "limit=20&offset=0&order=created_at"),
+        ("from=2024-01-02T00:00:00&to=2024-01-03T23:00:00-05:00", "from=2024-01-02&to=2024-01-04&"),
+    ],
+)
+async def test_list_is_held_to_what_the_backend_allows_as_the_backend_does_it(
+    demo: Any, start_aggregator: StartAggregator, query: str, asked: str
+) -> None:
+    client = await start_aggregator(backend_url=demo.url)
+    assert (await client.get(f"/api/v1/runs?{query}")).status_code == 200
+    assert asked in demo.seen("/backtests")[0]["query"]
+
+
+async def test_fields_of_the_originals_contract_are_there(start_aggregator: StartAggregator, start_app: Any) -> None:
+    backend = ForeignBackend()
+    backend.bodies["/backtests/r"] = (
+        RUN[:-1] + b',"started_at":"2024-01-02T00:00:01Z","finished_at":"2024-01-02T00:00:02Z","error_message":"so"}'
+    )
+    client = await start_aggregator(backend_url=await start_app(backend))
+    complete = (await client.get("/api/v1/runs/r/complete")).json()
+    status = (await client.get("/api/v1/runs/r/status")).json()
+    for told in (complete["run"], status):
+        names = ("started_at", "completed_at", "error_message")
+        assert [told[name] for name in names] == ["2024-01-02T00:00:01Z", "2024-01-02T00:00:02Z", "so"]
+    assert (complete["metrics"]["winning_trades"], complete["metrics"]["losing_trades"]) == (0, 0)
+    assert complete["metrics"]["profit_factor"] is None

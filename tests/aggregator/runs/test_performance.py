@@ -86,10 +86,36 @@ def test_only_what_is_lacking_is_computed() -> None:
     metrics = {"total_return": 0.1, "max_drawdown": None, "win_rate": None, "total_trades": None}
     trades = performance.trade_performance([order("BUY", 1, 5.0, 1), order("SELL", 1, 6.0, 2)])
     found = performance.complete(metrics, np.array([100.0, 50.0, 80.0]), trades)
-    assert set(found) == {"max_drawdown", "sharpe_ratio", "total_trades", "win_rate"}
+    assert found.keys() >= {"max_drawdown", "sharpe_ratio", "total_trades", "win_rate", "winning_trades"}
+    assert "total_return" not in found
     assert (found["max_drawdown"], found["total_trades"], found["win_rate"]) == (0.5, 1, 1.0)
 
 
 def test_nothing_is_computed_without_its_part() -> None:
     assert performance.complete({}, None, None) == {}
-    assert set(performance.complete({}, None, performance.trade_performance([]))) == {"total_trades"}
+    assert set(performance.complete({}, None, performance.trade_performance([]))) == {
+        "total_trades",
+        "winning_trades",
+        "losing_trades",
+    }
+
+
+def test_winners_and_losers_are_told_apart() -> None:
+    prices = [10.0, 13.0, 10.0, 8.0, 10.0, 11.0, 10.0, 10.0]
+    orders = [order("BUY" if n % 2 == 0 else "SELL", 1, price, n) for n, price in enumerate(prices)]
+    assert performance.trade_performance(orders) == {
+        "total_trades": 4,
+        "win_rate": 0.5,
+        "winning_trades": 2,
+        "losing_trades": 1,
+        "profit_factor": 2.0,
+        "avg_winning_trade": 2.0,
+        "avg_losing_trade": -2.0,
+        "largest_winner": 3.0,
+        "largest_loser": -2.0,
+    }
+
+
+def test_profit_factor_is_undefined_where_nobody_lost() -> None:
+    found = performance.trade_performance([order("BUY", 1, 10.0, 1), order("SELL", 1, 13.0, 2)])
+    assert (found["profit_factor"], found["avg_losing_trade"], found["largest_loser"]) == (None, None, None)

@@ -434,12 +434,16 @@ export interface components {
             artifacts: unknown;
             /** Code Hash */
             code_hash: string | null;
+            /** Completed At */
+            completed_at?: string | null;
             /** Created At */
             created_at: string | null;
             /** Dataset Id */
             dataset_id: string | null;
             /** Duration Ms */
             duration_ms: number | null;
+            /** Error Message */
+            error_message?: string | null;
             /**
              * Extra
              * @default {}
@@ -463,6 +467,8 @@ export interface components {
             slippage_fees: unknown;
             /** Speed */
             speed: unknown;
+            /** Started At */
+            started_at?: string | null;
             /** Status */
             status: string;
             /** Strategy Id */
@@ -561,10 +567,14 @@ export interface components {
          *     }
          */
         RunStatus: {
+            /** Completed At */
+            completed_at?: string | null;
             /** Created At */
             created_at: string | null;
             /** Duration Ms */
             duration_ms: number | null;
+            /** Error Message */
+            error_message?: string | null;
             /** Finished */
             finished: boolean;
             /** Progress */
@@ -579,6 +589,8 @@ export interface components {
             run_to: string | null;
             /** Stale */
             stale: boolean;
+            /** Started At */
+            started_at?: string | null;
             /** Status */
             status: string;
             /** Strategy Id */
@@ -901,7 +913,7 @@ export interface operations {
                  */
                 format?: "rows" | "columns" | "points" | "arrow";
                 /**
-                 * @description first UTC date; `from` is understood too
+                 * @description first UTC date or date-time; `from` is understood too
                  * @example 2024-01-02
                  */
                 from_date: string;
@@ -1269,9 +1281,12 @@ export interface operations {
         parameters: {
             query?: {
                 from?: string;
+                /** @description runs of a page; held to 1 to 500 */
                 limit?: number;
+                /** @description runs to leave out before; held to 0 and more */
                 offset?: number;
-                order?: "created_at" | "-created_at";
+                /** @description `created_at`; whatever else is `-created_at` */
+                order?: string;
                 strategy_id?: string;
                 symbol?: string;
                 to?: string;
@@ -1783,7 +1798,7 @@ export interface operations {
                 /** @description most points of equity; 0: all */
                 equity_points?: number;
                 /**
-                 * @description first UTC date; `from` is understood too; both dates or neither, which means the run's own window
+                 * @description first UTC date or date-time; `from` is understood too; both dates or neither, which means the run's own window
                  * @example 2024-01-02
                  */
                 from_date?: string;

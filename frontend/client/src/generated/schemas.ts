@@ -616,6 +616,16 @@ export const SCHEMAS: Record<string, unknown> = {
      }
     ]
    },
+   "completed_at": {
+    "anyOf": [
+     {
+      "type": "string"
+     },
+     {
+      "type": "null"
+     }
+    ]
+   },
    "created_at": {
     "anyOf": [
      {
@@ -640,6 +650,16 @@ export const SCHEMAS: Record<string, unknown> = {
     "anyOf": [
      {
       "type": "number"
+     },
+     {
+      "type": "null"
+     }
+    ]
+   },
+   "error_message": {
+    "anyOf": [
+     {
+      "type": "string"
      },
      {
       "type": "null"
@@ -684,6 +704,16 @@ export const SCHEMAS: Record<string, unknown> = {
    "seed": {},
    "slippage_fees": {},
    "speed": {},
+   "started_at": {
+    "anyOf": [
+     {
+      "type": "string"
+     },
+     {
+      "type": "null"
+     }
+    ]
+   },
    "status": {
     "type": "string"
    },
@@ -730,6 +760,16 @@ export const SCHEMAS: Record<string, unknown> = {
  "RunStatus": {
   "type": "object",
   "properties": {
+   "completed_at": {
+    "anyOf": [
+     {
+      "type": "string"
+     },
+     {
+      "type": "null"
+     }
+    ]
+   },
    "created_at": {
     "anyOf": [
      {
@@ -744,6 +784,16 @@ export const SCHEMAS: Record<string, unknown> = {
     "anyOf": [
      {
       "type": "number"
+     },
+     {
+      "type": "null"
+     }
+    ]
+   },
+   "error_message": {
+    "anyOf": [
+     {
+      "type": "string"
      },
      {
       "type": "null"
@@ -798,6 +848,16 @@ export const SCHEMAS: Record<string, unknown> = {
    },
    "stale": {
     "type": "boolean"
+   },
+   "started_at": {
+    "anyOf": [
+     {
+      "type": "string"
+     },
+     {
+      "type": "null"
+     }
+    ]
    },
    "status": {
     "type": "string"

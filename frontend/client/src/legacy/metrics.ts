@@ -25,12 +25,28 @@ export function completeMetrics(
     found["sharpe_ratio"] = sharpe(values);
   }
   if (orders) {
-    const profits = tradeProfits(orders);
-    found["total_trades"] = profits.length;
-    found["win_rate"] = profits.length ? profits.filter((profit) => profit > 0).length / profits.length : null;
+    Object.assign(found, tradeMetrics(tradeProfits(orders)));
   }
   const lacking = Object.entries(found).filter(([name, figure]) => figure !== null && metrics[name] == null);
   return [{ ...metrics, ...Object.fromEntries(lacking) }, lacking.map(([name]) => name).sort()];
+}
+
+function tradeMetrics(profits: number[]): Record<string, number | null> {
+  const winners = profits.filter((profit) => profit > 0);
+  const losers = profits.filter((profit) => profit < 0);
+  const sum = (values: number[]) => values.reduce((total, value) => total + value, 0);
+  const mean = (values: number[]) => (values.length ? sum(values) / values.length : null);
+  return {
+    total_trades: profits.length,
+    win_rate: profits.length ? winners.length / profits.length : null,
+    winning_trades: winners.length,
+    losing_trades: losers.length,
+    profit_factor: losers.length ? sum(winners) / -sum(losers) : null,
+    avg_winning_trade: mean(winners),
+    avg_losing_trade: mean(losers),
+    largest_winner: winners.length ? Math.max(...winners) : null,
+    largest_loser: losers.length ? Math.min(...losers) : null,
+  };
 }
 
 function deeper(one: number | null, other: number | null): number | null {

@@ -19,10 +19,11 @@ const RUN_NAMES: Record<string, string> = {
   dataset: "dataset_id",
   from: "run_from",
   to: "run_to",
+  finished_at: "completed_at",
 };
 const ITEM_FIELDS = "run_id status strategy_id symbol created_at run_from run_to duration_ms".split(" ");
 const RUN_FIELDS =
-  "run_id status strategy_id symbol dataset_id created_at run_from run_to params seed speed slippage_fees duration_ms code_hash artifacts manifest".split(
+  "run_id status strategy_id symbol dataset_id created_at run_from run_to params seed speed slippage_fees duration_ms code_hash artifacts manifest started_at completed_at error_message".split(
     " ",
   );
 const METRIC_NAMES: Record<string, string> = {
@@ -37,7 +38,11 @@ const METRIC_NAMES: Record<string, string> = {
   trade_count: "total_trades",
 };
 const KEY_METRICS = "total_return cagr max_drawdown sharpe_ratio sortino_ratio win_rate total_trades".split(" ");
-const METRIC_FIELDS = [...KEY_METRICS, "avg_win", "avg_loss", "turnover", "slippage_share", "fees_paid"];
+const METRIC_FIELDS = [
+  ...KEY_METRICS,
+  ..."avg_win avg_loss winning_trades losing_trades profit_factor avg_trade_return avg_winning_trade".split(" "),
+  ..."avg_losing_trade largest_winner largest_loser turnover slippage_share fees_paid".split(" "),
+];
 const ORDER_NAMES: Record<string, string> = {
   id: "order_id",
   timestamp: "ts",

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from bff_shared.http.origins import expression
 from bff_shared.settings import Settings
 
-EXPOSED = ("X-Request-ID", "ETag", "Cache-Status", "Server-Timing", "Retry-After", "Location")
+EXPOSED = ("X-Request-ID", "X-Correlation-ID", "ETag", "Cache-Status", "Server-Timing", "Retry-After", "Location")
 PREFLIGHT_SECONDS = 600
 
 

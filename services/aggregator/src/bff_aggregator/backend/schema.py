@@ -31,6 +31,7 @@ RUN_NAMES: Final = {
     "dataset": "dataset_id",
     "from": "run_from",
     "to": "run_to",
+    "finished_at": "completed_at",
 }
 RUN_FIELDS: Final = (
     "run_id",
@@ -49,6 +50,9 @@ RUN_FIELDS: Final = (
     "code_hash",
     "artifacts",
     "manifest",
+    "started_at",
+    "completed_at",
+    "error_message",
 )
 
 ITEM_FIELDS: Final = (
@@ -82,6 +86,14 @@ METRICS: Final = {
     "total_trades": Metric(("trades", "num_trades", "trade_count"), listed=True, whole=True),
     "avg_win": Metric(),
     "avg_loss": Metric(),
+    "winning_trades": Metric(whole=True),
+    "losing_trades": Metric(whole=True),
+    "profit_factor": Metric(),
+    "avg_trade_return": Metric(),
+    "avg_winning_trade": Metric(),
+    "avg_losing_trade": Metric(),
+    "largest_winner": Metric(),
+    "largest_loser": Metric(),
     "turnover": Metric(),
     "slippage_share": Metric(),
     "fees_paid": Metric(),

@@ -7,7 +7,7 @@ from bff_aggregator.charts.timeframes import Timeframe
 from bff_shared.backend_keys import MAX_SYMBOL
 
 _SYMBOL = {"type": "string", "minLength": 1, "maxLength": MAX_SYMBOL}
-_DATE = {"type": "string", "format": "date", "pattern": r"^(19[7-9]|20[0-9])[0-9]-[0-9]{2}-[0-9]{2}$"}
+_DATE = {"type": "string", "pattern": r"^(19[7-9]|20[0-9])[0-9]-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?$"}
 _TARGET = {"type": "integer", "minimum": MIN_TARGET, "maximum": MAX_TARGET, "default": DEFAULT_TARGET}
 
 
@@ -19,7 +19,13 @@ def _parameter(name: str, text: str, schema: dict[str, Any], example: Any, *, re
 PARAMETERS = [
     _parameter("symbol", "the backend's name of the instrument, trimmed; case counts", _SYMBOL, "AAPL", required=True),
     _parameter("timeframe", "what a bar covers", {"type": "string", "enum": [*Timeframe]}, "1H", required=True),
-    _parameter("from_date", "first UTC date; `from` is understood too", _DATE, "2024-01-02", required=True),
+    _parameter(
+        "from_date",
+        "first UTC date or date-time; `from` is understood too",
+        _DATE,
+        "2024-01-02",
+        required=True,
+    ),
     _parameter("to_date", "last UTC date, included; `to` is understood too", _DATE, "2024-12-31", required=True),
     _parameter("target_points", "most bars to answer; `target` is understood too", _TARGET, 1000),
     _parameter("rth_only", "regular trading hours only", {"type": "boolean", "default": True}, True),

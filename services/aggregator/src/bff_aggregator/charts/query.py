@@ -8,6 +8,7 @@ from enum import StrEnum
 from urllib.parse import parse_qsl
 
 from bff_aggregator.charts.timeframes import BY_NAME, Timeframe
+from bff_aggregator.http.dates import RULE, utc_date
 from bff_shared.backend_keys import SYMBOL_RULE, is_symbol
 from bff_shared.errors import InvalidRequest
 
@@ -16,7 +17,6 @@ FIRST_DATE = date(1970, 1, 1)
 FUTURE_DAYS = 366
 MAX_QUERY = 4096
 
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _NUMBER = re.compile(r"[0-9]{1,6}")
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _NAMES = {
@@ -84,15 +84,13 @@ class _Fields:
         return value or ""
 
     def day(self, name: str) -> date:
-        """Read an ISO date."""
+        """Read an ISO date, or the UTC date of a date-time."""
         value = self.text(name)
         if value is not None:
             try:
-                if _DATE.fullmatch(value):
-                    return date.fromisoformat(value)
+                return utc_date(value)
             except ValueError:
-                pass
-            self.wrong[name] = "expected a date YYYY-MM-DD"
+                self.wrong[name] = RULE
         return FIRST_DATE
 
     def target(self) -> int:

@@ -52,6 +52,9 @@ class Run(RunSummary):
     code_hash: str | None
     artifacts: Any
     manifest: Any
+    started_at: str | None = None
+    completed_at: str | None = None
+    error_message: str | None = None
 
 
 _METRIC_FIELDS: dict[str, Any] = {
@@ -191,6 +194,9 @@ class RunStatus(BaseModel):
     run_from: str | None
     run_to: str | None
     duration_ms: float | None
+    started_at: str | None = None
+    completed_at: str | None = None
+    error_message: str | None = None
     finished: bool
     progress: float | None
     revision: str

@@ -6,7 +6,8 @@
   risk-free rate
 - a trade is a round trip: from a flat position back to a flat one; an order that goes past flat ends one and begins
   another, its commission shared by quantity. Its profit is what was received less what was paid and the commissions.
-- win rate = trades with a profit above zero / trades
+- win rate = trades with a profit above zero, the winners, / trades; losers have one below zero
+- profit factor = profits of the winners / losses of the losers; None where nobody lost
 """
 
 import math
@@ -90,9 +91,20 @@ def _is_fill(order: Mapping[str, Any]) -> bool:
 
 
 def trade_performance(orders: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what the orders determine: how many trades there were, and their win rate."""
+    """Return what the orders determine: how many trades there were, how many of them won, and what they brought."""
     profits = trade_profits(orders)
-    return {"total_trades": len(profits), "win_rate": win_rate(profits)}
+    winners, losers = [p for p in profits if p > 0], [p for p in profits if p < 0]
+    return {
+        "total_trades": len(profits),
+        "win_rate": win_rate(profits),
+        "winning_trades": len(winners),
+        "losing_trades": len(losers),
+        "profit_factor": _finite(math.fsum(winners) / -math.fsum(losers)) if losers else None,
+        "avg_winning_trade": math.fsum(winners) / len(winners) if winners else None,
+        "avg_losing_trade": math.fsum(losers) / len(losers) if losers else None,
+        "largest_winner": max(winners, default=None),
+        "largest_loser": min(losers, default=None),
+    }
 
 
 def complete(metrics: Mapping[str, Any], value: Floats | None, trades: Mapping[str, Any] | None) -> dict[str, Any]:

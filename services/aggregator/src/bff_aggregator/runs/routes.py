@@ -1,7 +1,6 @@
 """The routes for runs: a complete run, its status, the list. I/O."""
 
 import time
-from datetime import date
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
@@ -13,10 +12,11 @@ from pydantic.json_schema import SkipJsonSchema, WithJsonSchema
 from bff_aggregator.backend.part import PARTS, State
 from bff_aggregator.backend.refusal import BackendRefusal
 from bff_aggregator.backend.run_calls import User
-from bff_aggregator.backend.schema import FINISHED, is_number
+from bff_aggregator.backend.schema import FINISHED, ITEM_FIELDS, is_number
 from bff_aggregator.cache.store import Store
 from bff_aggregator.http import content_coding
 from bff_aggregator.http.cpu_limiter import CpuLimiter
+from bff_aggregator.http.dates import RULE, utc_date
 from bff_aggregator.http.deadline import MAX_TIMEOUT_SECONDS, TIMEOUT_HEADER, request_deadline
 from bff_aggregator.http.head_routes import answer_head
 from bff_aggregator.runs import openapi
@@ -38,9 +38,9 @@ from bff_shared.http.responses import JSON, JsonResponse
 
 REQUIRE = r"^((run|metrics|equity|orders)(,(run|metrics|equity|orders))*)?$"
 ERRORS, LIST_ERRORS, PURGE_ERRORS = (openapi.answers(one_run=one) for one in (True, False, True))
-DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 DATE: dict[str, Any] = {"format": "date"}
-MOST = 10_000_000
+MOST, MOST_LISTED = 10_000_000, 500
+OLDEST_FIRST, NEWEST_FIRST = "created_at", "-created_at"
 FRESH = {"cache-control": "private, no-cache", "vary": "Authorization, Cookie"}
 PAGE = {**FRESH, "vary": "Authorization, Cookie, Accept-Encoding"}
 
@@ -160,17 +160,19 @@ def make_router(
         request: Request,
         symbol: Annotated[str, Query(max_length=MAX_SYMBOL), AfterValidator(_key)] = "",
         strategy_id: Annotated[str, Query(max_length=128), AfterValidator(_key)] = "",
-        from_: Annotated[Day, Query(alias="from", pattern=DAY, json_schema_extra=DATE)] = None,
-        to: Annotated[Day, Query(pattern=DAY, json_schema_extra=DATE)] = None,
-        limit: Annotated[int, Query(ge=1, le=500)] = 20,
-        offset: Annotated[int, Query(ge=0, le=MOST)] = 0,
-        order: Annotated[Literal["created_at", "-created_at"], Query()] = "-created_at",
+        from_: Annotated[Day, Query(alias="from", json_schema_extra=DATE)] = None,
+        to: Annotated[Day, Query(json_schema_extra=DATE)] = None,
+        limit: Annotated[int, Query(description="runs of a page; held to 1 to 500")] = 20,
+        offset: Annotated[int, Query(description="runs to leave out before; held to 0 and more")] = 0,
+        order: Annotated[str, Query(description="`created_at`; whatever else is `-created_at`")] = NEWEST_FIRST,
         x_request_timeout: Timeout = None,
     ) -> Response:
         begun = time.monotonic()
         deadline = request_deadline(begun, settings.run_timeout, x_request_timeout)
         given = {"symbol": symbol, "strategy_id": strategy_id, "from": day("from", from_), "to": day("to", to)}
         fields = {name: value for name, value in given.items() if value}
+        limit, offset = min(max(limit, 1), MOST_LISTED), min(max(offset, 0), MOST)
+        order = order if order == OLDEST_FIRST else NEWEST_FIRST
         query = urlencode({**fields, "limit": limit, "offset": offset, "order": order})
         try:
             page = await run_list.load(await identify(request), query, deadline)
@@ -194,11 +196,11 @@ def make_router(
 
 
 def day(name: str, text: str | None) -> str:
-    """Return a date YYYY-MM-DD, or nothing, as it is. Raises InvalidRequest where there is no such day."""
+    """Return the UTC date of a date, a date-time or nothing. Raises InvalidRequest where there is no such day."""
     try:
-        return date.fromisoformat(text).isoformat() if text else ""
+        return utc_date(text).isoformat() if text else ""
     except ValueError as error:
-        raise InvalidRequest(f"invalid: {name}", {name: "expected a date YYYY-MM-DD"}) from error
+        raise InvalidRequest(f"invalid: {name}", {name: RULE}) from error
 
 
 def refusal_response(refused: BackendRefusal) -> Response:
@@ -219,14 +221,16 @@ def require_parts(bundle: RunBundle, required: set[str]) -> None:
         raise BackendUnavailable(f"the run's {name} is not available", details)
 
 
+STATUS_FIELDS = (*ITEM_FIELDS, "started_at", "completed_at", "error_message")
+
+
 def status_body(bundle: RunBundle) -> dict[str, Any]:
     """Return a run's status, window, and progress (0 to 1, null when the backend does not say)."""
     run = bundle.snapshot.run
     told = run.get("extra", {}).get("progress")
     progress = 1.0 if run["status"] == "DONE" else told if is_number(told) else None
-    names = ("run_id", "status", "symbol", "strategy_id", "created_at", "run_from", "run_to", "duration_ms")
     return {
-        **{name: run[name] for name in names},
+        **{name: run.get(name) for name in STATUS_FIELDS},
         "finished": run["status"] in FINISHED,
         "progress": progress,
         "revision": bundle.snapshot.revision,
