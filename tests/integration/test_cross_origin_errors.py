@@ -71,7 +71,7 @@ def readable(answer: httpx.Response, status: int, code: str) -> None:
         ("aggregator", "GET", f"{CHART}&symbol=AAPL", 502, "BACKEND_UNAVAILABLE"),
         ("aggregator", "GET", f"{CHART}&symbol=%00", 422, "VALIDATION"),
         ("aggregator", "POST", CHART, 405, "METHOD_NOT_ALLOWED"),
-        ("aggregator", "GET", "/api/v1/runs?limit=-1", 422, "VALIDATION"),
+        ("aggregator", "GET", "/api/v1/runs?limit=x", 422, "VALIDATION"),
         ("aggregator", "GET", "/api/v1/runs", 502, "BACKEND_UNAVAILABLE"),
         ("aggregator", "GET", "/api/v1/nothing", 404, "NOT_FOUND"),
         ("aggregator", "DELETE", "/api/v1/cache/chart-data?symbol=AAPL", 401, "UNAUTHORIZED"),
