@@ -322,6 +322,22 @@ def test_what_nginx_refuses_is_canonical_too(origin: Origin, data: bytes, status
     assert origin.requests() == []
 
 
+def test_no_log_has_a_query_where_nginx_fails_or_refuses(origin: Origin) -> None:
+    head = "Host: a\r\nReferer: http://a/?token=s3cret\r\n"
+    origin.client.raw(f"POST /api/v1/runs?token=s3cret HTTP/1.1\r\n{head}Content-Length: 90000\r\n\r\n".encode())
+    origin.client.raw(f"GET /index.html?token=s3cret HTTP/1.1\r\n{head}If-Match: a\r\n\r\n".encode())
+    origin.client.raw(f"GET /api/v1/%zz?token=s3cret HTTP/1.1\r\n{head}\r\n".encode())
+    for path in ("/api/v1/runs", "/api/v1/x", "/api/v1/runs/7/stream", "/backtests"):
+        assert origin.client.ask(f"{path}?token=s3cret&do=hang_up").status == 502
+    origin.parts["wsrelay"].stop()
+    try:
+        assert origin.client.ask("/api/v1/runs/7/stream?token=s3cret", "X-Request-ID: last-of-these").status == 502
+    finally:
+        origin.parts["wsrelay"].start()
+    assert log_lines(origin.stack, "last-of-these")
+    assert "s3cret" not in origin.stack["nginx"].log_text()
+
+
 @pytest.mark.parametrize("asked", ["bytes=9999-", "bytes=0-1", "bytes=2-1"])
 def test_a_file_of_the_page_comes_whole_whatever_range_is_asked_for(origin: Origin, asked: str) -> None:
     whole = origin.client.ask("/page.js")

@@ -49,5 +49,3 @@ def test_a_body_that_is_refused_takes_no_replica_from_anybody(
             assert status in attack(stack.origin_port, head, body)
             assert others.get("/api/v1/backtests?limit=1").status_code == 200
             assert others.get("/api/v1/runs?limit=1").status_code == 200
-    assert "no live upstreams" not in stack["nginx"].log_text()
-    assert "temporarily disabled" not in stack["nginx"].log_text()

@@ -59,6 +59,25 @@ def test_headers_that_sound_like_credentials_are_masked(name: bytes) -> None:
     assert redaction.headers([(name, b"s3cret")]) == [(name.decode(), redaction.MASK)]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (b"sec-websocket-protocol", b"bearer, s3cret"),
+        (b"x-original-url", b"/x?access_token=s3cret"),
+        (b"x-forwarded-uri", b"/x?a=1&sig=s3cret"),
+        (b"x-note", b"Bearer s3cretvalue"),
+        (b"forwarded", b"for=192.0.2.1;token=s3cret"),
+    ],
+)
+def test_a_token_is_masked_in_whatever_header_it_travels(name: bytes, value: bytes) -> None:
+    assert "s3cret" not in str(redaction.headers([(name, value)]))
+
+
+@pytest.mark.parametrize("value", [b"text/html;q=0.8, */*", b"multipart/form-data; boundary=x", b"max-age=60, private"])
+def test_a_header_without_a_token_is_shown(value: bytes) -> None:
+    assert redaction.headers([(b"x-any", value)]) == [("x-any", value.decode())]
+
+
 def test_targets_in_headers_are_masked() -> None:
     assert "s3cret" not in str(
         redaction.headers([(b"referer", b"https://a/?token=s3cret"), (b"Location", b"/?code=s3cret")])

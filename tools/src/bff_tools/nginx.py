@@ -135,6 +135,7 @@ class RouteMap:
     resolver: str = ""
     backend_tls: str = ""
     access_log: str = "/dev/stdout"
+    error_level: str = "crit"
     max_body_size: str = "0"
     read_timeout: str = "120s"
     stream_timeout: str = "1h"
@@ -156,6 +157,7 @@ class RouteMap:
             "NGINX_LISTEN": self.listen,
             "NGINX_ROOT": quoted(str(self.root)),
             "NGINX_ACCESS_LOG": quoted(self.access_log),
+            "NGINX_ERROR_LEVEL": self.error_level,
             "NGINX_MAX_BODY_SIZE": self.max_body_size,
             "NGINX_READ_TIMEOUT": self.read_timeout,
             "NGINX_STREAM_TIMEOUT": self.stream_timeout,
