@@ -19,7 +19,7 @@ from bff_shared.admin import AdminGate
 from bff_shared.errors import BadRequest, BffError, InvalidRequest, MethodNotAllowed, NotFound, wants_problem
 from bff_shared.health import Check, Health
 from bff_shared.heap import system_heap, trimming
-from bff_shared.http.cors import Cors
+from bff_shared.http.cors import cors
 from bff_shared.http.responses import ErrorBoundary, JsonResponse, error_response
 from bff_shared.http.server import MALFORMED
 from bff_shared.settings import Settings
@@ -64,7 +64,7 @@ class App(FastAPI):
         """Return a plain ASGI endpoint in the layers that all paths have."""
         service: Service = self.state.service
         settings = service.settings
-        inner = traced(Cors(ErrorBoundary(endpoint), settings), service.tracing)
+        inner = traced(cors(ErrorBoundary(endpoint), settings), service.tracing)
         return Observe(inner, service.metrics, lambda: service.health.draining, settings.trusted_proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -128,7 +128,7 @@ def create_app(
     _add_health(app, service)
     # The last that is added is the outermost.
     app.add_middleware(ErrorBoundary)
-    app.add_middleware(Cors, settings=settings)
+    app.add_middleware(cors, settings=settings)
     if tracing:
         app.add_middleware(Traced, tracing=tracing)
     trusted = settings.trusted_proxies

@@ -183,13 +183,25 @@ class ConnectionLimiter:
 
 
 def client_address(headers: Sequence[Header], peer: str | None, networks: Sequence[Network]) -> str:
+    """Return the address that a request with such headers counts for, as `nearest_client` does."""
+    return nearest_client([value for name, value in headers if name.lower() == b"x-forwarded-for"], peer, networks)
+
+
+def nearest_client(chain: Sequence[bytes], peer: str | None, networks: Sequence[Network]) -> str:
     """Return the address that a request counts for: the nearest hop that is not one of our own proxies.
+
+    Args:
+        chain: the values of `X-Forwarded-For`
+        peer: the address at the other end of the connection
+        networks: those of our own proxies
 
     Of an IPv6 address only the network counts (`2001:db8::/64`), since a client has all addresses of it.
     """
-    chain = b",".join(value for name, value in headers if name.lower() == b"x-forwarded-for")
-    hops = [part.strip().decode("latin-1") for part in chain.split(b",") if part.strip()]
-    hops.append(peer or "unknown")
+    peer = peer or "unknown"
+    if not chain:
+        return _network(peer)
+    hops = [part.strip().decode("latin-1") for part in b",".join(chain).split(b",") if part.strip()]
+    hops.append(peer)
     while len(hops) > 1 and is_trusted(hops[-1], tuple(networks)):
         hops.pop()
     return _network(hops[-1])

@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +15,14 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from bff_aggregator.app import create_app
-from bff_aggregator.http.response_budget import PIECE_BYTES, BoundedResponses, ResponseBudget
+from bff_aggregator.http.response_budget import (
+    EXTENSION,
+    PIECE_BYTES,
+    WHOLE_BYTES,
+    BoundedResponses,
+    Held,
+    ResponseBudget,
+)
 from bff_aggregator.http.steps import Steps
 from bff_aggregator.runs import response
 from bff_aggregator.runs.encode import Shape
@@ -151,19 +159,36 @@ async def test_a_large_response_is_whole(start_app: StartApp, backend: str, codi
             assert [order["order_id"] for order in answer.json()["orders"]] == [str(n) for n in range(6000)]
 
 
-async def test_pieces_are_views_of_the_one_body() -> None:
-    body, sent = bytes(300_000), list[Any]()
+async def sent_of(body: bytes, *, full: bool) -> list[Any]:
+    """Return the messages in which a body is sent to a connection that is `full`, or not."""
+    sent = list[Any]()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001  ASGI's signature
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"300000")]})
+        length = str(len(body)).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
         await send({"type": "http.response.body", "body": body})
 
     async def send(message: Any) -> None:
         sent.append(message)
 
     budget = ResponseBudget(1 << 20, 1 << 20, CollectorRegistry())
-    await BoundedResponses(app, budget, 1)({"type": "http", "method": "GET", "headers": []}, send, send)  # type: ignore[arg-type]
-    _, *pieces = sent
+    connection = SimpleNamespace(flow=SimpleNamespace(write_paused=full))
+    scope = {"type": "http", "method": "GET", "headers": [], "extensions": {EXTENSION: connection}}
+    await BoundedResponses(app, budget, 1)(scope, send, send)  # type: ignore[arg-type]
+    return sent[1:]
+
+
+async def test_a_body_that_a_connection_takes_at_once_is_sent_whole() -> None:
+    body = bytes(WHOLE_BYTES)
+    (message,) = await sent_of(body, full=False)
+    assert message["body"] is body
+    assert len(await sent_of(body, full=True)) == 2, "to a full connection it goes in pieces, each with a deadline"
+    assert len(await sent_of(body + b" ", full=False)) == 3
+
+
+async def test_pieces_are_views_of_the_one_body() -> None:
+    body = bytes(300_000)
+    pieces = await sent_of(body, full=True)
     assert all(piece["body"].obj is body and len(piece["body"]) <= PIECE_BYTES for piece in pieces)
     assert sum(len(piece["body"]) for piece in pieces) == len(body)
     assert [piece["more_body"] for piece in pieces] == [True, True, False]
@@ -208,7 +233,7 @@ async def test_what_would_be_refused_is_never_made(
 
 def test_what_was_reserved_is_settled_by_what_was_made() -> None:
     budget = ResponseBudget(1 << 20, 1 << 20, CollectorRegistry())
-    held = budget.held()
+    held = Held(budget)
     reservation = held.reserve(500_000)
     assert budget.in_flight == 500_000
     reservation.settle(200_000)
@@ -221,9 +246,17 @@ def test_what_was_reserved_is_settled_by_what_was_made() -> None:
     assert (budget.in_flight, dict(budget._by_client)) == (0, {})
 
 
+def test_a_client_whose_body_turns_out_small_leaves_nothing_behind() -> None:
+    budget = ResponseBudget(1 << 20, 1 << 20, CollectorRegistry())
+    held = Held(budget)
+    held.reserve(500_000).settle(10)
+    held.release()
+    assert (budget.in_flight, dict(budget._by_client)) == (0, {})
+
+
 def test_a_body_that_turns_out_larger_than_estimated_is_sent_all_the_same() -> None:
     budget = ResponseBudget(1 << 20, 1 << 20, CollectorRegistry())
-    held = budget.held()
+    held = Held(budget)
     held.reserve(100_000).settle(3 << 20)
     held.acquire(3 << 20)
     assert budget.in_flight == 3 << 20

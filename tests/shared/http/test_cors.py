@@ -4,7 +4,7 @@ import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 
-from bff_shared.http.cors import Cors
+from bff_shared.http.cors import cors
 from bff_shared.settings import Settings
 
 PREFLIGHT = {"access-control-request-method": "PUT", "access-control-request-headers": "x-a"}
@@ -15,7 +15,7 @@ def client(*allowed: str) -> httpx.AsyncClient:
         await PlainTextResponse(scope["method"])(scope, receive, send)
 
     settings = Settings(allowed_origins=allowed)
-    return httpx.AsyncClient(transport=httpx.ASGITransport(Cors(app, settings)), base_url="http://own.example")
+    return httpx.AsyncClient(transport=httpx.ASGITransport(cors(app, settings)), base_url="http://own.example")
 
 
 async def test_nothing_is_added_unless_configured() -> None:

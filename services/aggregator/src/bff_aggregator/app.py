@@ -69,7 +69,9 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
     charts = ChartService(
         upstream, store, loader, settings.chart_timeout, chart_routes.utc_today, cpu, by_hours=by_hours
     )
-    endpoint = ChartEndpoint(charts, responses, cache_metrics, settings.chart_timeout, chart_routes.utc_today, cpu)
+    endpoint = ChartEndpoint(
+        charts, store.principal, responses, cache_metrics, settings.chart_timeout, chart_routes.utc_today, cpu
+    )
     run_cache = RunCache(store)
     run_loader, run_list = (
         RunService(run_source, run_cache, Leases(store, cache_metrics), run_metrics),

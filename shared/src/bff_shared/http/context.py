@@ -24,15 +24,16 @@ class Span(Protocol):
 class RequestContext:
     """One request: ids, the route's template (bounded, for metrics) and what its log line shall say besides.
 
-    `client` is the address that the request counts for in limits per client, `error` the code of the error that it was
-    answered with, `span` that of the request where spans are exported. `excused` says that its failure is the client's
-    own doing, so that it counts against no flag's budget.
+    `client` is the address that the request counts for in limits per client, `status` that of its response (0 before
+    this has begun), `error` the code of the error that it was answered with, `span` that of the request where spans are
+    exported. `excused` says that its failure is the client's own doing, so that it counts against no flag's budget.
     """
 
     request_id: str
     trace: Trace
     route: str = "unmatched"
     client: str = ""
+    status: int = 0
     error: str = ""
     log: dict[str, Any] = field(default_factory=dict)
     span: Span | None = None

@@ -5,7 +5,7 @@ but never with credentials: a cookie must not serve a page of another site.
 """
 
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from bff_shared.http.origins import expression
 from bff_shared.settings import Settings
@@ -14,23 +14,17 @@ EXPOSED = ("X-Request-ID", "X-Correlation-ID", "ETag", "Cache-Status", "Server-T
 PREFLIGHT_SECONDS = 600
 
 
-class Cors:
-    """Wraps an app so that pages of the configured origins may read its answers."""
-
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        allowed = settings.allowed_origins
-        self._app = app
-        if allowed:
-            self._app = CORSMiddleware(
-                app,
-                allow_origin_regex=f"(?i:{expression(allowed)})",
-                allow_methods=["*"],
-                allow_headers=["*"],
-                allow_credentials="*" not in allowed,
-                expose_headers=EXPOSED,
-                max_age=PREFLIGHT_SECONDS,
-            )
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection scope."""
-        await self._app(scope, receive, send)
+def cors(app: ASGIApp, settings: Settings) -> ASGIApp:
+    """Return the app so that pages of the configured origins may read its responses, or as it is without any."""
+    allowed = settings.allowed_origins
+    if not allowed:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origin_regex=f"(?i:{expression(allowed)})",
+        allow_methods=["*"],
+        allow_headers=["*"],
+        allow_credentials="*" not in allowed,
+        expose_headers=EXPOSED,
+        max_age=PREFLIGHT_SECONDS,
+    )

@@ -27,7 +27,10 @@ def tokens(values: Iterable[bytes]) -> frozenset[bytes]:
 
 def get(headers: Iterable[Header], name: bytes) -> bytes | None:
     """Return the first value of a header, None when it is absent; `name` in lower case."""
-    return next((value for key, value in headers if key.lower() == name), None)
+    for key, value in headers:
+        if key.lower() == name:
+            return value
+    return None
 
 
 def end_to_end(headers: Sequence[Header]) -> list[Header]:

@@ -4,16 +4,15 @@ Ids have to be unique, not secret: the generator that is seeded per process cost
 """
 
 import re
-from dataclasses import dataclass
 from random import getrandbits
+from typing import NamedTuple
 
 MAX_ID = 128
 _SANE = re.compile(r"[\x21-\x7e]{1,128}")
 _TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(NamedTuple):
     """One hop of a distributed trace: 16-byte trace id, 8-byte span id, flags, all in lower-case hex."""
 
     trace_id: str
@@ -47,4 +46,4 @@ def trace(given: str | None) -> Trace:
 
 def _hex(size: int) -> str:
     """Return so many random bytes in hex, not all of them zero (W3C Trace Context sections 3.2.2.3 and 3.2.2.4)."""
-    return f"{getrandbits(8 * size) or 1:0{2 * size}x}"
+    return "%0*x" % (2 * size, getrandbits(8 * size) or 1)  # noqa: UP031  half the time of an f-string with a width

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bff_shared.errors import PROBLEM_JSON, BffError, Internal, wants_problem
 from bff_shared.http.context import correlation_id, current
@@ -48,7 +48,8 @@ class ErrorBoundary:
     """Wraps an ASGI app: whatever it raises before its response began becomes an error response.
 
     A BffError is answered as it says, anything else is logged with its traceback and answered as 500 INTERNAL. What is
-    raised after the response began is raised on, so that the server breaks the connection off.
+    raised after the response began is raised on, so that the server breaks the connection off; `Observe`, which stands
+    outside, notes that in the request's context.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -59,20 +60,14 @@ class ErrorBoundary:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begun = False
-
-        async def noted(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
-
         try:
-            await self._app(scope, receive, noted)
+            await self._app(scope, receive, send)
         except Exception as error:
-            if begun:
+            context = current()
+            if context is not None and context.status:
                 raise
             known = _known(error)
-            if context := current():
+            if context is not None:
                 context.error = known.code
             await send_error(send, known, problem=_wants_problem(scope))
 

@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal, TextIO
 
 import orjson
@@ -139,4 +140,11 @@ def _extra(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _time(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    second = int(moment)
+    return f"{_second(second)}.{int((moment - second) * 1000):03d}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(moment: int) -> str:
+    """Return the time up to its seconds, which is the same for many lines."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S")

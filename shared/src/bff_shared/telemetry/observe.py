@@ -2,14 +2,14 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bff_shared.http import context, ids
 from bff_shared.http.context import RequestContext
-from bff_shared.limits import client_address
+from bff_shared.limits import nearest_client
 from bff_shared.settings import Network
 from bff_shared.telemetry import logs
 from bff_shared.telemetry.metrics import Metrics
@@ -37,14 +37,14 @@ class Observe:
         if scope["type"] == "websocket":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(send, request.request_id.encode(), self._draining)
+        exchange = _Exchange(send, request, self._draining)
         self._metrics.in_flight.inc()
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         begun = time.perf_counter()
         try:
             await self._app(scope, receive, exchange.send)
         except Exception:
-            exchange.status = exchange.status or 500  # An error boundary inside has failed itself; the server answers.
+            request.status = request.status or 500  # An error boundary inside has failed itself; the server answers.
             raise
         finally:
             self._metrics.in_flight.dec()
@@ -52,13 +52,16 @@ class Observe:
 
     def _begin(self, scope: Scope) -> RequestContext:
         given = trace = None
+        chain: list[bytes] = []
         for name, value in scope["headers"]:
             if name == _ID:
                 given = value.decode("latin-1")
             elif name == b"traceparent":
                 trace = value.decode("latin-1")
+            elif name == b"x-forwarded-for":
+                chain.append(value)
         peer = scope["client"][0] if scope.get("client") else None
-        address = client_address(scope["headers"], peer, self._trusted)
+        address = nearest_client(chain, peer, self._trusted)
         request = RequestContext(ids.request_id(given), ids.trace(trace), client=address)
         context.enter(request)
         return request
@@ -66,7 +69,7 @@ class Observe:
     def _end(self, scope: Scope, method: str, request: RequestContext, exchange: "_Exchange", begun: float) -> None:
         seconds = time.perf_counter() - begun
         route = getattr(scope.get("route"), "path", request.route)
-        status = exchange.status or NO_ANSWER
+        status = request.status or NO_ANSWER
         self._metrics.answered(method, route, status, seconds)
         if self._metrics.outcomes.enabled:
             excused = request.excused or self._draining()
@@ -82,23 +85,24 @@ _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 class _Exchange:
-    """The answer on its way out: its status and size so far; adds the request id, once."""
+    """A response on its way out: its size so far; adds the request id, once, and notes the status in the context."""
 
-    def __init__(self, send: Send, request_id: bytes, draining: Callable[[], bool]) -> None:
-        self._send, self._id, self._draining = send, request_id, draining
-        self.status = 0
+    __slots__ = ("_draining", "_request", "_send", "head_at", "size")
+
+    def __init__(self, send: Send, request: RequestContext, draining: Callable[[], bool]) -> None:
+        self._send, self._request, self._draining = send, request, draining
         self.size = 0
         self.head_at = 0.0
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self._request.status = message["status"]
             self.head_at = time.perf_counter()
             headers = [pair for pair in message.get("headers", ()) if len(pair[0]) != 12 or pair[0].lower() != _ID]
-            headers.append((_ID, self._id))
+            headers.append((_ID, self._request.request_id.encode()))
             if self._draining():
                 headers.append((b"connection", b"close"))
             message["headers"] = headers
         elif body := message.get("body"):
             self.size += len(body)
-        await self._send(message)
+        return self._send(message)

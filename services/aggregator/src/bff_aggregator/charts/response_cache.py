@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from bff_aggregator.charts.query import ChartQuery
 from bff_aggregator.http import cache_headers, content_coding
-from bff_aggregator.http.cpu_limiter import SMALL_BYTES
+from bff_aggregator.http.response_budget import WHOLE_BYTES
 from bff_shared.http.headers import Header
 
 OVERHEAD = 2048
@@ -46,8 +46,10 @@ class Representation:
     def code(self, coding: str, pieces: tuple[bytes, ...]) -> CodedBody:
         """Keep the body in a coding, and return it."""
         size = sum(map(len, pieces))
-        if size < SMALL_BYTES:  # One message to the server costs less than two, and more than a copy.
+        if size <= WHOLE_BYTES:  # One message to the server costs less than two, and more than a copy.
             pieces = (b"".join(pieces),)
+        if coding == content_coding.IDENTITY:
+            self.pieces = pieces
         headers = cache_headers.representation(self.media_type, self.tag(coding), coding, size)
         made = self.coded[coding] = CodedBody(pieces, headers)
         return made

@@ -1,7 +1,7 @@
 """The routes of chart data."""
 
 import time
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from weakref import WeakValueDictionary
@@ -52,14 +52,15 @@ class ChartEndpoint:
     def __init__(
         self,
         charts: ChartService,
+        principal: Callable[[Sequence[Header]], Awaitable[str]],
         responses: ResponseCache,
         metrics: CacheMetrics,
         timeout: float,
         today: Callable[[], date],
         cpu: CpuLimiter,
     ) -> None:
-        self._charts, self._responses, self._timeout, self.today = charts, responses, timeout, today
-        self._cpu = cpu
+        self._charts, self._principal, self._responses = charts, principal, responses
+        self._timeout, self.today, self._cpu = timeout, today, cpu
         self._in_use: WeakValueDictionary[Hashable, Representation] = WeakValueDictionary()
         self._compressions: SingleFlight[CodedBody] = SingleFlight(time.time)
         self._hits = metrics.hits.labels("answer", "memory")
@@ -100,7 +101,7 @@ class ChartEndpoint:
         """
         deadline = request_deadline(begun, self._timeout, asked.timeout)
         query = self._parse(query_string, self.today())
-        principal = await self._charts.principal(asked.credentials)
+        principal = await self._principal(asked.credentials)
         representation = self._responses.get(principal, query)
         if representation is None:
             with self._charts.answering():
@@ -115,7 +116,7 @@ class ChartEndpoint:
         asked = cache_headers.parse(headers)
         deadline = request_deadline(time.monotonic(), self._timeout, asked.timeout)
         query = self._parse(query_string, self.today())
-        principal = await self._charts.principal(asked.credentials)
+        principal = await self._principal(asked.credentials)
         representation = self._responses.get(principal, query)
         if representation is not None:
             self._hits.inc()

@@ -104,10 +104,6 @@ class ChartService:
         """Return a context in which an answer is made, ahead of what nobody waits for."""
         return self._loader.answering()
 
-    async def principal(self, credentials: Sequence[Header]) -> str:
-        """Return what stands for a user's credentials in keys."""
-        return await self._store.principal(credentials)
-
     async def chart(self, query: ChartQuery, principal: str, credentials: Sequence[Header], deadline: float) -> Chart:
         """Return the answer to a query. Raises DatasetNotFound, BackendRefusal, an UpstreamError or Busy.
 

@@ -9,11 +9,10 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import prometheus_client
 from fastapi.responses import Response
@@ -23,23 +22,26 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bff_shared.errors import Busy, ClientBusy, wants_problem
 from bff_shared.http import server
 from bff_shared.http.context import current
-from bff_shared.http.headers import Header, get
+from bff_shared.http.headers import get
 from bff_shared.http.responses import send_error
 from bff_shared.limits import FairShare
 from bff_shared.telemetry.metrics import gauge
 
 log = logging.getLogger(__name__)
 SMALL_BYTES: Final = 64 * 1024
+WHOLE_BYTES: Final = 256 * 1024
+"""What is sent in one piece to a connection that takes more: it is small enough to wait in the connection's buffer."""
+
 PIECE_BYTES: Final = 128 * 1024
 UNSENT_BYTES: Final = 128 * 1024
 """What the kernel may hold of a body that it has not sent, so that a client's progress shows soon."""
 
 RETRY_AFTER_SECONDS: Final = 2.0
-EXTENSION: Final = "bff.transport"
+EXTENSION: Final = "bff.connection"
 
 
 class HttpProtocol(server.HttpProtocol):
-    """The HTTP/1.1 server with the connection's transport in each scope, for who has to abort it."""
+    """The HTTP/1.1 server with itself in each scope, for who has to know whether it is full, or to abort it."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Take a new connection, of which the kernel holds at most UNSENT_BYTES that it has not sent."""
@@ -52,7 +54,8 @@ class HttpProtocol(server.HttpProtocol):
     def on_message_begin(self) -> None:
         """Begin a request's scope."""
         super().on_message_begin()
-        cast("dict[str, Any]", self.scope)["extensions"] = {EXTENSION: self.transport}
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]  # a TypedDict without extensions
+        scope["extensions"] = {EXTENSION: self}
 
 
 class ResponseBudget:
@@ -64,7 +67,7 @@ class ResponseBudget:
 
     def __init__(self, total: int, per_client: int, registry: CollectorRegistry) -> None:
         self.total, self._share = total, FairShare(total, per_client)
-        self._by_client: Counter[str] = Counter()
+        self._by_client: dict[str, int] = {}
         self.in_flight = 0
         in_flight = gauge(
             "bff_response_bytes_in_flight", "Bytes of large response bodies being sent", registry, "livesum"
@@ -82,39 +85,36 @@ class ResponseBudget:
 
     def acquire(self, client: str, size: int) -> None:
         """Count a body as in flight until `release`. Raises ClientBusy or Busy where it is too much."""
-        mine = self._by_client[client]
+        mine = self._by_client.get(client, 0)
         if mine and not self._share.allows(mine, self.total - self.in_flight, size):
             self._refused.labels("client").inc()
             raise ClientBusy("too much of what this client asked for is still being sent", RETRY_AFTER_SECONDS)
         if self.in_flight and self.in_flight + size > self.total:
             self._refused.labels("process").inc()
             raise Busy("the service is sending as much as it may", RETRY_AFTER_SECONDS)
-        self._by_client[client] = mine + size
-        self.in_flight += size
+        self.adjust(client, size)
 
     def release(self, client: str, size: int) -> None:
         """Count a body no more."""
-        self._by_client[client] -= size
-        self.in_flight -= size
-        if not self._by_client[client]:
-            del self._by_client[client]
+        self.adjust(client, -size)
 
     def adjust(self, client: str, change: int) -> None:
         """Correct what is counted by so many bytes, which is no reason to refuse what is made already."""
-        self._by_client[client] += change
         self.in_flight += change
-
-    def held(self) -> "Held":
-        """Return what counts bytes for the client of the current request."""
-        context = current()
-        return Held(self, context.client if context else "")
+        held = self._by_client.pop(client, 0) + change
+        if held:
+            self._by_client[client] = held
 
 
 class Held:
-    """What one response has acquired of a budget; needs one `release`."""
+    """What one response to the current request has acquired of a budget; needs one `release`."""
 
-    def __init__(self, budget: ResponseBudget, client: str) -> None:
-        self._budget, self._client, self._size, self._made = budget, client, 0, 0
+    __slots__ = ("_budget", "_client", "_made", "_size")
+
+    def __init__(self, budget: ResponseBudget) -> None:
+        context = current()
+        self._budget, self._client = budget, context.client if context else ""
+        self._size = self._made = 0
 
     def reserve(self, size: int) -> "Reservation":
         """Count what is going to be made, about so many bytes. Raises ClientBusy or Busy; then it is not to be made."""
@@ -194,48 +194,42 @@ class BoundedResponses:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        held = self._budget.held()
-        token = _held.set(held)
-        sender = _Sender(scope, send, held, self._budget, self._stuck_seconds)
+        sender = _Sender(scope, send, self._budget, self._stuck_seconds)
+        token = _held.set(sender)
         try:
             await self._app(scope, receive, send if scope["method"] == "HEAD" else sender.send)
         finally:
             _held.reset(token)
-            held.release()
+            sender.release()
 
 
-class _Sender:
-    """One response on its way to the server."""
+class _Sender(Held):
+    """One response on its way to the server, with what it holds of the budget."""
 
-    __slots__ = ("_budget", "_held", "_over", "_scope", "_send", "_stuck_seconds")
+    __slots__ = ("_over", "_scope", "_send", "_stuck_seconds")
 
-    def __init__(self, scope: Scope, send: Send, held: Held, budget: ResponseBudget, stuck_seconds: float) -> None:
-        self._scope, self._send, self._held, self._budget = scope, send, held, budget
-        self._stuck_seconds = stuck_seconds
+    def __init__(self, scope: Scope, send: Send, budget: ResponseBudget, stuck_seconds: float) -> None:
+        super().__init__(budget)
+        self._scope, self._send, self._stuck_seconds = scope, send, stuck_seconds
         self._over = False
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         """Send a message of the app's, or what stands for it."""
         if self._over:
-            return
-        if message["type"] == "http.response.start":
-            await self._begin(message)
-        elif len(message.get("body", b"")) <= SMALL_BYTES:
-            await self._send(message)
-        else:
-            await self._in_pieces(message)
-
-    async def _begin(self, message: Message) -> None:
-        headers: Sequence[Header] = message.get("headers", ())
-        length = get(headers, b"content-length")
+            return _nothing()
+        if message["type"] != "http.response.start":
+            size = len(message.get("body", b""))
+            if size <= SMALL_BYTES or (size <= WHOLE_BYTES and self._takes_more()):
+                return self._send(message)
+            return self._in_pieces(message)
+        length = get(message.get("headers", ()), b"content-length")
         try:
-            self._held.acquire(int(length) if length else 0)
+            self.acquire(int(length) if length else 0)
         except Busy as error:
             self._over = True
             accept = get(self._scope["headers"], b"accept") or b""
-            await send_error(self._send, error, problem=wants_problem(accept.decode("latin-1")))
-        else:
-            await self._send(message)
+            return send_error(self._send, error, problem=wants_problem(accept.decode("latin-1")))
+        return self._send(message)
 
     async def _in_pieces(self, message: Message) -> None:
         """Send a body by views of it, each when the connection has taken those before."""
@@ -244,6 +238,9 @@ class _Sender:
             piece = body[at : at + PIECE_BYTES]
             last = at + PIECE_BYTES >= len(body)
             part = {"type": "http.response.body", "body": piece, "more_body": more or not last}
+            if self._takes_more():
+                await self._send(part)
+                continue
             try:
                 async with asyncio.timeout(self._stuck_seconds):
                     await self._send(part)
@@ -251,18 +248,26 @@ class _Sender:
                 self._cut()
                 return
 
+    def _takes_more(self) -> bool:
+        """Tell whether the connection takes more at once, without waiting for the client to read."""
+        connection = self._connection()
+        return connection is not None and not connection.flow.write_paused
+
     def _cut(self) -> None:
         """Drop the connection with all that was not sent."""
         self._over = True
         self._budget.cut.inc()
         log.warning("a response was cut off", extra={"reason": f"nothing taken for {self._stuck_seconds:g} s"})
-        if transport := self._transport():
-            transport.abort()
+        if connection := self._connection():
+            connection.transport.abort()
 
-    def _transport(self) -> asyncio.Transport | None:
-        extensions: Mapping[str, Any] = self._scope.get("extensions") or {}
-        transport: asyncio.Transport | None = extensions.get(EXTENSION)
-        return transport
+    def _connection(self) -> HttpProtocol | None:
+        extensions: Mapping[str, HttpProtocol] = self._scope.get("extensions") or {}
+        return extensions.get(EXTENSION)
+
+
+async def _nothing() -> None:
+    """Stand for a message that is not sent."""
 
 
 class PartsResponse(Response):
