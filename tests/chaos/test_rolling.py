@@ -11,12 +11,12 @@ from tests.chaos.report import Report
 from tests.chaos.strength import STRENGTH
 from tests.chaos.trial import endure
 from tests.chaos.world import SERVICES, World, world
-from tests.support.clocks import FAKETIME
+from tests.support.clocks import FAKETIME, ahead
 
 pytestmark = pytest.mark.slow
 
 SIZE = STRENGTH.rolled_size
-AHEAD = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": "+1h", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+AHEAD = ahead("+1h")
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,11 @@ def test_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.allowed_origins == ("https://a.example", "https://*.b.example")
 
 
+def test_log_level_counts_in_either_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BFF_LOG_LEVEL", "debug")
+    assert load(Settings).log_level == "DEBUG"
+
+
 def test_empty_variable_means_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BFF_PORT", "")
     assert load(Settings).port == 8100

@@ -20,6 +20,10 @@ def _split(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+def _upper(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) else value
+
+
 def _networks(value: Any) -> Any:
     return tuple(ip_network(part, strict=False) for part in _split(value)) if isinstance(value, str) else value
 
@@ -77,7 +81,9 @@ class Settings(BaseSettings):
         (ip_network("127.0.0.0/8"), ip_network("::1/128")),
         description="networks whose `X-Forwarded-*` headers are believed",
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least severe level logged")
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = Field(
+        "INFO", description="least severe level logged: `DEBUG`, `INFO`, `WARNING` or `ERROR`, in either case"
+    )
     log_format: Literal["auto", "json", "console"] = Field("auto", description="`auto`: console on a terminal")
     admin_token: SecretStr = Field(SecretStr(""), description="bearer token of admin routes; empty: they are off")
     digest_key: SecretStr = Field(
