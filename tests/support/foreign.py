@@ -49,14 +49,17 @@ class ForeignBackend:
     async def __call__(self, scope: dict[str, Any], _: Any, send: Any) -> None:
         if scope["type"] != "http":
             return
-        path = scope["path"]
+        status, headers, body = await self.answer(scope["path"])
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        self.answered[scope["path"]] += 1
+
+    async def answer(self, path: str) -> tuple[int, Headers, bytes]:
+        """Return status, headers and body for a path, when it is time."""
         self.calls[path] += 1
         await asyncio.sleep(self.delays.get(path, 0.0))
         if path in self.gates:
             await self.gates[path].wait()
         body = self.bodies.get(path)
         status = self.statuses.get(path, 404 if body is None else 200)
-        headers = [(b"content-type", b"application/json"), *self.headers.get(path, [])]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body or b"{}"})
-        self.answered[path] += 1
+        return status, [(b"content-type", b"application/json"), *self.headers.get(path, [])], body or b"{}"

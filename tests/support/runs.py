@@ -15,6 +15,8 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from tests.support.foreign import ForeignBackend
+
 Message = dict[str, Any]
 START = datetime(2025, 1, 2, 14, 30, tzinfo=UTC)
 
@@ -84,7 +86,8 @@ class RunBackend:
     """A backend with one run that behaves as the deployed one: unpaced, from the first frame, never `end`.
 
     `fates` decides what happens on the n-th connection. `says_end` makes it a newer one. `tokens` maps a bearer token
-    to the status its user gets; empty lets everybody in.
+    to the status its user gets; empty lets everybody in. What it answers over HTTP is what `http` says of a path, and
+    else follows from the run.
     """
 
     frames: list[Message]
@@ -96,7 +99,7 @@ class RunBackend:
     tokens: dict[str, int] = field(default_factory=dict)
     connections: int = 0
     open: int = 0
-    details: int = 0
+    http: ForeignBackend = field(default_factory=lambda: ForeignBackend({"/healthz": b'{"status":"ok"}'}))
     curve: list[Message] | None = None
     """The run's equity, where the backend has it."""
     created_at: str = "2025-09-27T06:40:25+00:00"
@@ -110,6 +113,11 @@ class RunBackend:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def details(self) -> int:
+        """How often it was asked for a run's detail."""
+        return sum(count for path, count in self.http.calls.items() if path.count("/") == 2)
 
     async def start(self) -> None:
         """Listen, at the same port as before if it was started before."""
@@ -141,24 +149,28 @@ class RunBackend:
             self._kept.close()
             self._kept = None
 
-    def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
+    async def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         del connection
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         refusal = self.tokens.get(token, 401) if self.tokens else 200
         if refusal != HTTPStatus.OK:
-            return _response(refusal, {"detail": "refused"})
+            return _response(refusal, b'{"detail":"refused"}')
         if request.path.endswith("/ws"):
             return None
-        if request.path == "/healthz":
-            return _response(200, {"status": "ok"})
-        if request.path == "/backtests/run/equity" and self.curve is not None:
-            return _response(200, {"equity": self.curve})
-        self.details += 1
-        if request.path != "/backtests/run" and request.path.removeprefix("/backtests/") not in self.more:
-            return _response(404, {"error": {"code": "RUN_NOT_FOUND", "message": "no such run"}})
+        status, _, body = await self.http.answer(request.path)
+        if request.path in self.http.bodies or request.path in self.http.statuses:
+            return _response(status, body)
+        return self._of_the_run(request.path.removeprefix("/backtests/"))
+
+    def _of_the_run(self, name: str) -> Response:
+        """Return what the run has under a name: its own, for the detail, or its equity's."""
+        if name == "run/equity" and self.curve is not None:
+            return _response(200, json.dumps({"equity": self.curve}).encode())
+        if name != "run" and name not in self.more:
+            return _response(404, b'{"error":{"code":"RUN_NOT_FOUND","message":"no such run"}}')
         first, last = (self.frames[0]["ts"][:10], self.frames[-1]["ts"][:10]) if self.frames else (None, None)
-        run = {"run_id": request.path.removeprefix("/backtests/"), "status": self.status, "created_at": self.created_at}
-        return _response(200, {**run, "run_from": first, "run_to": last})
+        run = {"run_id": name, "status": self.status, "created_at": self.created_at}
+        return _response(200, json.dumps({**run, "run_from": first, "run_to": last}).encode())
 
     async def _serve(self, connection: ServerConnection) -> None:
         fate = self.fates(self.connections)
@@ -214,7 +226,6 @@ class RunBackend:
             return
 
 
-def _response(status: int, body: Any) -> Response:
-    content = json.dumps(body).encode()
+def _response(status: int, content: bytes) -> Response:
     headers = Headers({"Content-Type": "application/json", "Content-Length": str(len(content)), "Connection": "close"})
     return Response(status, HTTPStatus(status).phrase, headers, content)
