@@ -27,7 +27,11 @@ SUBJECTS = [
     Subject("bff_wsrelay.passthrough.resume_state", ["tests/wsrelay/passthrough/test_resume_state.py"]),
     Subject(
         "bff_wsrelay.playback.pacer",
-        ["tests/wsrelay/playback/test_pacer_schedule.py", "tests/wsrelay/playback/test_pacer.py"],
+        [
+            "tests/wsrelay/playback/test_pacer_schedule.py",
+            "tests/wsrelay/playback/test_pacer_held_back.py",
+            "tests/wsrelay/playback/test_pacer.py",
+        ],
     ),
     Subject("bff_wsrelay.playback.scheduler", ["tests/wsrelay/playback/test_scheduler.py"]),
 ]

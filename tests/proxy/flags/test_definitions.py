@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bff_proxy.flags.definitions import KEYS, built_in, parse
-from bff_proxy.flags.rules import BadDefinition
+from bff_proxy.flags.rules import BadDefinition, Rules
 from bff_proxy.flags.snapshot import FlagSet
 from tests.support.flags import SHIPPED, VARIANTS, document, flag, percentage
 
@@ -71,6 +71,30 @@ def test_deep_nesting_is_refused() -> None:
         rule = {"if": [True, rule]}
     with pytest.raises(BadDefinition, match="nested too deeply"):
         parse(document({"bff": flag(targeting=rule)}))
+
+
+SOMEBODYS = Rules("flag 'bff'", (), None)
+
+
+def nest(rule: Any, times: int, *, in_a_list: bool) -> Any:
+    for _ in range(times):
+        rule = {"!": [rule] if in_a_list else rule}
+    return rule
+
+
+@pytest.mark.parametrize(("deepest", "in_a_list"), [(32, False), (16, True)])
+def test_rules_are_nested_to_a_depth_of_32_with_lists_counted(deepest: int, in_a_list: bool) -> None:
+    SOMEBODYS.check(nest("on", deepest, in_a_list=in_a_list))
+    with pytest.raises(BadDefinition, match="nested too deeply"):
+        SOMEBODYS.check(nest("on", deepest + 1, in_a_list=in_a_list))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_numbers_of_63_bits_are_the_largest(sign: int) -> None:
+    SOMEBODYS.check({"!": sign * 2**63})
+    for number in (sign * (2**63 + 1), sign * 1e19):
+        with pytest.raises(BadDefinition, match="a number is too large"):
+            SOMEBODYS.check({"!": number})
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from bff_wsrelay.playback.messages import Control, ControlRefused, Position, par
 from bff_wsrelay.playback.pacer import NEVER, Emission, Pacer
 from tests.support.runs import source
 
-FRAMES = [parse_frame(frame) for frame in source(1500)]
+FRAMES = [parse_frame(frame) for frame in source(2500)]
 MEBI = 1024 * 1024
 Turn = tuple[float, tuple[int, int] | str | None]
 
@@ -95,7 +95,7 @@ def test_after_a_turn_that_came_late_the_next_comes_no_sooner_than_catching_up_a
 
 @pytest.mark.parametrize("room", [True, False])
 def test_of_a_stall_ten_seconds_are_made_up_for_and_no_more(room: bool) -> None:
-    pacer = playing(log(1500), speed=1.0)
+    pacer = playing(log(2500), speed=1.0)
     turns(pacer, 1)
     pacer.advance(100.0, room=room)
     before, now = 100.0, pacer.due

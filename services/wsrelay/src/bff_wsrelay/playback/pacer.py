@@ -324,11 +324,7 @@ class Pacer:
     def _plan_next(self, now: float) -> None:
         """Set `due` for the boundary after the one just reached, no sooner than catching up allows."""
         before = self._tick
-        if self._target == self._planned and self.stride >= 1:
-            self._tick = before + 1
-            self._target = int(self._tick * self.stride + 1e-9)
-        else:
-            self._aim(self._planned)
+        self._aim(self._planned)
         self._then = now
         scheduled = self._anchor + (self._tick - self._anchor_tick) / self.fps
         soonest = now + (self._tick - before) / self.fps / CATCH_UP
@@ -336,7 +332,7 @@ class Pacer:
 
     def _aim(self, position: int) -> None:
         """Set the first tick whose boundary, the target, lies beyond a position."""
-        tick = max(0, math.ceil((position + 1 - 1e-9) / self.stride) - 1)
+        tick = math.ceil((position + 1 - 1e-9) / self.stride) - 1
         while int(tick * self.stride + 1e-9) <= position:
             tick += 1
         self._tick, self._target = tick, int(tick * self.stride + 1e-9)
