@@ -263,3 +263,43 @@ def volumes(*values: float) -> Bars:
 def test_volumes_add_up_whatever_they_are_and_never_wrap(values: tuple[float, ...], sums: list[float | None]) -> None:
     merged = bucket(volumes(*values), 2, MINUTE)
     assert [None if v != v else v for v in merged.v.tolist()] == sums
+
+
+def moments(day: date, hour: int, minute: int, *, every: int, count: int) -> Bars:
+    """Return bars of so many minutes from a moment in New York on."""
+    t = int(reference.at(day, hour, minute).timestamp()) + 60 * every * np.arange(count, dtype=np.int64)
+    ones = np.ones(count)
+    return Bars(t, ones, ones, ones, ones, np.ones(count, np.int64), None)
+
+
+def test_a_whole_session_is_stamped_at_its_open_and_an_extended_one_at_midnight() -> None:
+    day, bars = date(2024, 3, 6), session_of_minutes(390)
+    assert bucket(bars, Span.SESSION, MINUTE).t.tolist() == [reference.at(day, 9, 30).timestamp()]
+    assert bucket(bars, Span.SESSION, EXTENDED).t.tolist() == [reference.at(day, 0, 0).timestamp()]
+
+
+def test_hours_that_fit_are_left_alone() -> None:
+    bars = moments(date(2024, 3, 6), 9, 30, every=60, count=7)
+    done = resample(bars, 7, HOUR)
+    assert (done.bars, done.stride, done.decimated) == (bars, 60, False)
+
+
+def test_no_more_than_the_finest_size_asked_for_is_no_decimation() -> None:
+    done = resample(session_of_minutes(300), 100, Clock(1, finest=5))
+    assert (len(done.bars), done.stride, done.decimated) == (60, 5, False)
+    coarser = resample(session_of_minutes(300), 50, Clock(1, finest=5))
+    assert (len(coarser.bars), coarser.stride, coarser.decimated) == (30, 10, True)
+
+
+def test_hours_after_an_early_close_are_counted_anew_from_the_first_one_after_it() -> None:
+    day = date(2024, 11, 29)  # closes at 13:00, within the hour of 12:30
+    hours = moments(day, 9, 30, every=60, count=8)
+    stamps = [datetime.fromtimestamp(t, reference.NEW_YORK).strftime("%H:%M") for t in bucket(hours, 180, HOUR).t]
+    assert stamps == ["09:30", "12:30", "13:30", "16:30"]
+
+
+def test_weeks_begin_on_monday_for_what_trades_on_sundays_too() -> None:
+    first = (date(2024, 3, 4) - EPOCH).days
+    t, ones = (first + np.arange(9, dtype=np.int64)) * 86_400, np.ones(9)
+    weeks = bucket(Bars(t, ones, ones, ones, ones, np.ones(9, np.int64), None), Span.WEEK, DAILY)
+    assert (weeks.t.tolist(), weeks.v.tolist()) == ([first * 86_400, (first + 7) * 86_400], [7, 2])
