@@ -210,6 +210,9 @@ def test_a_full_relay_says_so_itself_even_when_all_are_full(make_stack: MakeStac
         ("http://AUTHORITY/backtests/7?a=b", "/backtests/7?a=b"),
         ("http://AUTHORITY//evil.example/x", "/evil.example/x"),
         ("http://AUTHORITY/\\evil.example", "/evil.example"),
+        ("http://AUTHORITY/\t/evil.example", "/evil.example"),  # browsers leave tabs out
+        ("http://AUTHORITY/\t\\ \t/evil.example", "/evil.example"),
+        ("http://AUTHORITY?a=b", "/?a=b"),
         ("HTTP://AUTHORITY/x", "/x"),
         ("https://AUTHORITY/x", "/x"),
         ("//AUTHORITY/x", "/x"),

@@ -66,6 +66,12 @@ def test_each_cookie_of_the_answer_stays_by_itself() -> None:
 @pytest.mark.parametrize(
     ("location", "expected"),
     [
+        (b"//backend:8000/x", b"/api/v1/x"),
+        (b"//BACKEND:8000?a", b"/api/v1/?a"),
+        (b"http://backend:8000\\x", b"/api/v1/\\x"),
+        (b"//backend:80001/x", b"//backend:80001/x"),
+        (b"http://backend:8000.evil.example/x", b"http://backend:8000.evil.example/x"),
+        (b"http://backend:8000@evil.example/x", b"http://backend:8000@evil.example/x"),
         (b"http://backend:8000/backtests/1", b"/api/v1/backtests/1"),
         (b"HTTP://Backend:8000/backtests/1", b"/api/v1/backtests/1"),
         (b"http://backend:8000", b"/api/v1/"),

@@ -15,6 +15,8 @@ OVERRIDES = frozenset(
         b"client-ip",
         b"true-client-ip",
         b"x-client-ip",
+        b"x-original-method",
+        b"x-original-uri",
         b"x-original-url",
         b"x-rewrite-url",
         b"x-http-method",
@@ -83,10 +85,11 @@ def response_head(headers: Sequence[Header], backend: bytes) -> list[Header]:
 
 
 def _location(value: bytes, backend: bytes) -> bytes:
-    """Map `http://backend/x` and `/x` to `/api/v1/x`; leave other origins, `//host` and relative references alone."""
-    rest = value[len(backend) :]
-    if value[: len(backend)].lower() == backend.lower() and rest[:1] in {b"", b"/", b"?", b"#"}:
-        return MOUNT + (rest if rest[:1] == b"/" else b"/" + rest)
+    """Map `http://backend/x`, `//backend/x` and `/x` to `/api/v1/x`; leave other origins and relative references."""
+    for own in (backend, backend[backend.index(b"//") :]):
+        rest = value[len(own) :]
+        if value[: len(own)].lower() == own.lower() and rest[:1] in {b"", b"/", b"?", b"#", b"\\"}:
+            return MOUNT + (rest if rest[:1] == b"/" else b"/" + rest)
     if value.startswith(b"/") and not value.startswith((b"//", b"/\\")):
         return MOUNT + value
     return value
