@@ -396,6 +396,25 @@ def test_no_other_protocol_is_upgraded_to(origin: Origin, protocol: str) -> None
     assert request.all("upgrade") == []
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/api/v1/x", b""),
+        ("GET", "/api/v1/runs", b""),
+        ("GET", "/api/v1/flags/events", b""),
+        ("POST", "/api/v1/x", b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ("POST", "/backtests", b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ("GET", "/backtests/7/ws", b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ("POST", "/api/v1/runs/7/stream", b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ("POST", "/backtests/7/ws", b""),
+    ],
+)
+def test_nothing_but_a_handshake_asks_for_an_upgrade(origin: Origin, method: str, path: str, body: bytes) -> None:
+    assert origin.client.ask(path, *UPGRADE, method=method, body=body).status == 200
+    (request,) = origin.requests()
+    assert (request.all("upgrade"), request.body) == ([], body)
+
+
 @pytest.mark.parametrize("path", ["/api/v1/runs/7/stream", "/api/v1/backtests/7/stream", "/backtests/7/stream"])
 def test_an_event_is_there_before_the_next_is_sent(origin: Origin, path: str) -> None:
     with origin.client.connect() as connection, connection.makefile("rb") as stream:

@@ -1,7 +1,10 @@
-"""What the relay's app offers to whoever looks into a running process."""
+"""What the relay's app offers to whoever looks into a running process, and how it refuses what it does not serve."""
 
 import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
 
+import httpx
 import pytest
 
 from bff_shared.upstream.client import Upstream
@@ -16,6 +19,7 @@ from bff_wsrelay.websocket.traffic import TrafficMeter
 from tests.support.playback import FAST, play_through, playing, watching
 from tests.support.runs import RunBackend, source
 
+StartApp = Callable[[Any], Awaitable[str]]
 COMPONENTS = {
     "upstream": Upstream,
     "connector": Connector,
@@ -50,3 +54,30 @@ async def test_debug_logging_tells_what_goes_in_and_out_of_each_layer(caplog: py
         ("bff.stream", "stream ended"),
     }
     assert layers <= set(told), told
+
+
+VALID = {"upgrade": "websocket", "connection": "Upgrade", "sec-websocket-version": "13"}
+KEY = {"sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="}
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "headers", "status", "code"),
+    [
+        ("/api/v1/backtests/7/ws", "GET", {}, 426, "UPGRADE_REQUIRED"),
+        ("/api/v1/backtests/7/ws", "GET", VALID, 426, "UPGRADE_REQUIRED"),
+        ("/api/v1/backtests/7/ws", "GET", VALID | KEY | {"sec-websocket-version": "8"}, 426, "UPGRADE_REQUIRED"),
+        ("/api/v1/backtests/7/ws", "GET", VALID | {"sec-websocket-key": "short"}, 426, "UPGRADE_REQUIRED"),
+        ("/api/v1/runs/7/stream", "GET", VALID, 426, "UPGRADE_REQUIRED"),
+        ("/api/v1/runs/7/stream", "POST", VALID | KEY, 405, "METHOD_NOT_ALLOWED"),
+        ("/api/v1/streams", "GET", VALID | KEY, 404, "NOT_FOUND"),
+        ("/nothing", "GET", VALID | KEY, 404, "NOT_FOUND"),
+    ],
+)
+async def test_what_is_no_handshake_or_nowhere_is_refused_in_the_one_shape(
+    start_app: StartApp, path: str, method: str, headers: dict[str, str], status: int, code: str
+) -> None:
+    origin = await start_app(create_app(RelaySettings(backend_url="http://127.0.0.1:9")))
+    async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
+        answer = await client.request(method, origin + path, headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    assert answer.headers.get("sec-websocket-version") == ("13" if status == 426 else None)

@@ -16,6 +16,7 @@ from bff_shared.http import server
 from bff_wsrelay.app import create_app as create_relay
 from bff_wsrelay.settings import RelaySettings
 from tests.support.http1 import Message, address, read_answer
+from tests.support.serving import listening
 
 StartApp = Callable[[Any], Awaitable[str]]
 ORIGIN = "https://app.example"
@@ -132,3 +133,44 @@ async def test_a_client_that_sends_on_after_its_response_is_cut(start_app: Start
         writer.write(b"POST /api/v1/runs HTTP/1.1\r\nx[odd: 1\r\n" + LONG)
         with pytest.raises(ConnectionError):
             await without_end(writer)
+
+
+@each_service
+@pytest.mark.parametrize("upgrade", [b"websocket", b"h2c"])
+@pytest.mark.parametrize("framing", [b"content-length: 43\r\n", b"transfer-encoding: chunked\r\n"])
+async def test_the_body_of_a_request_that_asks_for_an_upgrade_is_no_request(
+    start_app: StartApp, service: str, upgrade: bytes, framing: bytes
+) -> None:
+    origin = await start_app(MAKERS[service]())
+    async with asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection(*address(origin))
+        writer.write(
+            b"POST /ofrep/v1/evaluate/flags HTTP/1.1\r\n"
+            + HEAD
+            + b"upgrade: "
+            + upgrade
+            + b"\r\nconnection: upgrade\r\n"
+            b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n" + framing + b"\r\n"
+        )
+        readable(await read_answer(reader), 400, "BAD_REQUEST")
+        writer.write(b"GET /health/live HTTP/1.1\r\nhost: smuggled\r\n\r\n")
+        assert await reader.read() == b""
+        writer.close()
+
+
+async def test_every_request_of_a_connection_learns_that_the_client_is_gone() -> None:
+    told, seen = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Any, receive: Any, _send: Any) -> None:
+        assert scope["path"] == "/first"
+        await receive()
+        seen.set()
+        if (await receive())["type"] == "http.disconnect":
+            told.set()
+
+    async with asyncio.timeout(20), listening(app, force=True, lifespan="off") as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /first HTTP/1.1\r\nhost: a\r\n\r\nGET /second HTTP/1.1\r\nhost: a\r\n\r\n")
+        await seen.wait()
+        writer.close()
+        await told.wait()

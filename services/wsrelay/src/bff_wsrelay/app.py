@@ -8,11 +8,13 @@ from fastapi import FastAPI
 from starlette.routing import Route, WebSocketRoute
 
 from bff_shared.app import create_app as create_common_app
+from bff_shared.errors import NotFound
 from bff_shared.settings import load
 from bff_shared.telemetry.metrics import Metrics
 from bff_shared.upstream.client import Upstream
 from bff_wsrelay import status_api
 from bff_wsrelay.admission.limits import Admission
+from bff_wsrelay.admission.refusal import Refusal, UpgradeRequired
 from bff_wsrelay.framelog.registry import Registry
 from bff_wsrelay.framelog.shared_store import SharedStore
 from bff_wsrelay.metrics import StreamMetrics
@@ -59,7 +61,10 @@ def create_app(settings: RelaySettings | None = None) -> FastAPI:
     app.router.routes.append(WebSocketRoute(PASSTHROUGH_PATH, passthrough))
     app.router.routes.append(WebSocketRoute(PLAYBACK_PATH, playback))
     app.router.routes.append(Route(PLAYBACK_PATH, playback, methods=["GET", "HEAD"]))
+    plain = Refusal(lambda: UpgradeRequired("this is a stream: use WebSocket"))
+    app.router.routes.append(Route(PASSTHROUGH_PATH, plain, methods=["GET"]))
     app.include_router(status_api.make_router(playback, registry, passthrough, admission))
+    app.router.routes.append(WebSocketRoute("/{path:path}", Refusal(lambda: NotFound("no stream is served here"))))
     # What a debugger begins with.
     app.state.upstream, app.state.connector, app.state.registry, app.state.store = upstream, connector, registry, store
     app.state.playback, app.state.passthrough = playback, passthrough

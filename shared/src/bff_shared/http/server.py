@@ -1,12 +1,16 @@
 """uvicorn's HTTP/1.1 server, made to end connections by the book. I/O.
 
 uvicorn leaves two things out, and a reverse proxy takes both for a failure of the whole process, which it then keeps
-everybody's requests from:
+everybody's requests from. A third makes a request of a body:
 
 - A connection that is closed while the client goes on sending is reset by the kernel, and the response is lost with it
   (RFC 9112 section 9.6). Here it is closed in one direction; what still arrives is read and dropped for LINGER_SECONDS.
 - A request that is not valid HTTP is answered past the app, in plain text. Here the app is asked: it finds the error in
   `scope[MALFORMED]`, and answers it with an id, for the pages that may read it, in its log and in its metrics.
+- A request that asks for an upgrade ends with its head for the parser, so its body would be the next request: one that
+  somebody else may be given the response of (RFC 9112 section 11.2). Here such a request is not valid.
+
+And when the client goes away every request of its connection is told, not the newest alone.
 """
 
 import asyncio
@@ -20,6 +24,10 @@ LINGER_SECONDS = 5.0
 """How long a client that is sending may take to receive its response before it is cut."""
 
 MALFORMED = "bff.malformed"
+
+
+class AmbiguousFraming(Exception):
+    """Where the request's body ends cannot be told: its transfer coding cannot be undone, or it asks for an upgrade."""
 
 
 class _HalfRead:
@@ -45,6 +53,8 @@ class HttpProtocol(HttpToolsProtocol):
     """Whether what arrives is dropped."""
 
     _axe: asyncio.TimerHandle | None = None
+    _running: RequestResponseCycle | None = None
+    """The request that is being answered; `cycle` is the newest."""
 
     def data_received(self, data: bytes) -> None:
         """Take what the client sent."""
@@ -55,6 +65,12 @@ class HttpProtocol(HttpToolsProtocol):
         # A request without a body is whole by now, and most requests are: these keep the plain transport.
         if cycle is not None and cycle.more_body and cycle.transport is self.transport:
             cycle.transport = cast("asyncio.Transport", _HalfRead(self))
+
+    def on_headers_complete(self) -> None:
+        """Hand the request to the app; called by the parser. Raises AmbiguousFraming."""
+        if self.parser.should_upgrade() and any(_announces_body(*header) for header in self.headers):
+            raise AmbiguousFraming
+        super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  uvicorn's own text is not shown
         """Have the app answer a request that is not valid HTTP, after those before it; nothing more is parsed."""
@@ -90,10 +106,17 @@ class HttpProtocol(HttpToolsProtocol):
             self.flow.resume_reading()
             self._axe = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Forget the connection; its requests learn that the client is gone."""
         if self._axe is not None:
             self._axe.cancel()
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
 
     def _make_cycle(self, scope: dict[str, Any]) -> RequestResponseCycle:
@@ -110,3 +133,7 @@ class HttpProtocol(HttpToolsProtocol):
             keep_alive=False,
             on_response=self.on_response_complete,
         )
+
+
+def _announces_body(name: bytes, value: bytes) -> bool:
+    return name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0")

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any, cast
 
 from bff_shared.errors import BffError, HeadersTooLarge
-from bff_shared.http.server import HttpProtocol
+from bff_shared.http.server import AmbiguousFraming, HttpProtocol
 
 TARGET = "bff.target"
 MAX_HEAD = 64 * 1024
@@ -13,10 +13,6 @@ _STAND_INS = bytes(byte if byte < 0x80 else ord("~") for byte in range(256))
 
 class HeadTooLarge(Exception):
     """The request's head is larger than MAX_HEAD bytes."""
-
-
-class AmbiguousFraming(Exception):
-    """The request's body has a transfer coding that cannot be undone here, or in its version of HTTP."""
 
 
 class Cork:

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from starlette.types import Receive, Scope, Send
 
 from bff_shared.backend_keys import is_run_id
-from bff_shared.errors import BffError, RequestError, RunNotFound
+from bff_shared.errors import BffError, RunNotFound
 from bff_shared.http.context import current
 from bff_shared.http.headers import Header, credentials, get
 from bff_wsrelay.admission.limits import Admission
-from bff_wsrelay.admission.refusal import refuse
+from bff_wsrelay.admission.refusal import UpgradeRequired, refuse
 from bff_wsrelay.framelog.failures import FailureReason, http_error, is_refused_early
 from bff_wsrelay.framelog.frame import format_time
 from bff_wsrelay.framelog.registry import Entry, Registry
@@ -45,16 +45,6 @@ FLUSH_SECONDS = 1.0
 EVENT_STREAM = "text/event-stream"
 UNSENT = 8 * 1024
 """Bytes that the kernel may hold unsent for a viewer: what is there already cannot be coalesced any more."""
-
-
-class UpgradeRequired(RequestError):
-    """The resource is a stream: WebSocket, or `Accept: text/event-stream` (RFC 9110 section 15.5.22)."""
-
-    code, status = "UPGRADE_REQUIRED", 426
-
-    def headers(self) -> dict[str, str]:
-        """Name the protocol."""
-        return {"upgrade": "websocket", "connection": "upgrade"}
 
 
 @dataclass(frozen=True, slots=True)

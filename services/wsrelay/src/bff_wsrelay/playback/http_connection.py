@@ -7,6 +7,7 @@ protocol knows them; `HttpProtocol` puts them into the scope as `scope["extensio
 
 import asyncio
 import contextlib
+import re
 import socket
 from typing import Any, cast
 
@@ -15,6 +16,8 @@ from starlette.types import Scope
 from bff_shared.http import server
 
 CONNECTION_EXTENSION = "bff.connection"
+_KEY = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==")
+"""16 bytes in base64."""
 
 
 class HttpConnection:
@@ -67,6 +70,16 @@ class HttpProtocol(server.HttpProtocol):
         """Begin a request's scope."""
         super().on_message_begin()
         cast("dict[str, Any]", self.scope)["extensions"] = {CONNECTION_EXTENSION: self._connection}
+
+    def _should_upgrade(self) -> bool:
+        """Return whether the request is a handshake (RFC 6455 section 4.1); the app says what is wrong with others."""
+        given = {name: value.strip() for name, value in self.headers}
+        return (
+            super()._should_upgrade()
+            and self.parser.get_method() == b"GET"
+            and given.get(b"sec-websocket-version") == b"13"
+            and _KEY.fullmatch(given.get(b"sec-websocket-key", b"")) is not None
+        )
 
     def pause_writing(self) -> None:
         """Note that the kernel has not taken everything."""
