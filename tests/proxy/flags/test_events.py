@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from bff_proxy.app import create_app
-from bff_proxy.flags.events import FlagEvents, Listener, StreamLimits, own_event
-from bff_proxy.flags.state import FlagBoard
+from bff_proxy.flags.events import FlagEvents, StreamLimits, Subscriber, own_event
+from bff_proxy.flags.store import FlagStore
 from bff_proxy.settings import ProxySettings
 from bff_shared.limits import ConnectionLimiter
 from tests.support.flags import asking, define, document, flag, until
@@ -146,18 +146,18 @@ async def test_drain_ends_streams_and_opens_no_more(start_app: Start, flags_file
 
 
 async def test_slow_listener_is_told_once_for_all_that_happened() -> None:
-    listener = Listener()
+    subscriber = Subscriber()
     for key in ("b", "a", "b") * 1000:
-        listener.tell([key])
-    assert await listener.news(10) == ["a", "b"]
-    assert await listener.news(0) == []
+        subscriber.publish([key])
+    assert await subscriber.changes(10) == ["a", "b"]
+    assert await subscriber.changes(0) == []
 
 
 async def test_listener_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bff_proxy.flags.events.STUCK_SECONDS", 0.01)
-    board = FlagBoard()
-    board.define(document())
-    events = FlagEvents(board, StreamLimits(ConnectionLimiter(1, 1), (), heartbeat=10, lifetime=60))
+    flag_store = FlagStore()
+    flag_store.set_definitions(document())
+    events = FlagEvents(flag_store, StreamLimits(ConnectionLimiter(1, 1), (), heartbeat=10, lifetime=60))
     never = asyncio.Event()
 
     async def receive() -> dict[str, Any]:
@@ -169,7 +169,7 @@ async def test_listener_that_takes_nothing_is_given_up(monkeypatch: pytest.Monke
             await never.wait()
 
     async with asyncio.timeout(10):
-        await events.serve({"type": "http", "headers": []}, receive, send, own_event, greets=True)
+        await events.serve({"type": "http", "headers": []}, receive, send, own_event, initial=True)
     assert len(events) == 0
 
 

@@ -18,9 +18,9 @@ from prometheus_client import CollectorRegistry
 
 from bff_proxy.flags.admin import FlagAdmin
 from bff_proxy.flags.metrics import FlagMetrics
-from bff_proxy.flags.overrides import Change, Entry, StoreAway, Stored
-from bff_proxy.flags.redis_store import HASH, FlagStore
-from bff_proxy.flags.state import FlagBoard
+from bff_proxy.flags.overrides import Change, Entry, Stored, StoreUnavailable
+from bff_proxy.flags.redis_store import HASH, OverrideStore
+from bff_proxy.flags.store import FlagStore
 from bff_proxy.flags.sync import FlagSync
 from bff_shared.errors import NotFound
 from bff_tools.stack import Stack, StackOptions
@@ -172,7 +172,7 @@ async def test_what_redis_loses_is_given_back(start_flags: Start, redis: RedisSe
 
 
 async def test_what_was_written_after_a_loss_stays(redis: RedisServer) -> None:
-    store = FlagStore(redis.url)
+    store = OverrideStore(redis.url)
     await store.write("bff", entry("bff", False), 0)
     await store.write("run_data", entry("run_data", False), 0)
     known = await store.read()
@@ -192,7 +192,7 @@ async def test_what_was_written_after_a_loss_stays(redis: RedisServer) -> None:
 async def test_a_stale_replica_does_not_undo_what_another_one_knows(
     redis: RedisServer, last: str, stale_first: bool
 ) -> None:
-    stale, fresh = [FlagSync(FlagBoard(), None, FlagStore(redis.url), every=60) for _ in range(2)]
+    stale, fresh = [FlagSync(FlagStore(), None, OverrideStore(redis.url), every=60) for _ in range(2)]
     await fresh.write("bff", entry("bff", True))
     await stale.refresh()
     await fresh.write("run_data", entry("run_data", True))
@@ -201,12 +201,12 @@ async def test_a_stale_replica_does_not_undo_what_another_one_knows(
         client.flushall()
     for sync in (stale, fresh, stale) if stale_first else (fresh, stale):
         await sync.refresh()
-    store = FlagStore(redis.url)
+    store = OverrideStore(redis.url)
     for sync in (stale, fresh):
         await sync.refresh()
-        bff = sync._board.now.changes.get("bff")
+        bff = sync._flag_store.current.changes.get("bff")
         assert (bff and bff.value) is (False if last == "change" else None)
-        assert sync._board.now.changes["run_data"].value is True
+        assert sync._flag_store.current.changes["run_data"].value is True
     found = await store.read()
     assert ("bff" in found.changes) == (last == "change")
     for closing in (stale, fresh, store):
@@ -214,7 +214,7 @@ async def test_a_stale_replica_does_not_undo_what_another_one_knows(
 
 
 async def test_a_write_that_is_sent_twice_is_made_once(redis: RedisServer) -> None:
-    store, change = FlagStore(redis.url), entry("bff", False)
+    store, change = OverrideStore(redis.url), entry("bff", False)
     first = await store.write("bff", change, 0)
     assert first.done
     assert await store.write("bff", change, 0) == first
@@ -222,7 +222,7 @@ async def test_a_write_that_is_sent_twice_is_made_once(redis: RedisServer) -> No
 
 
 async def test_a_write_that_is_older_than_the_newest_is_not_made(redis: RedisServer) -> None:
-    store = FlagStore(redis.url)
+    store = OverrideStore(redis.url)
     newest = await store.write("bff", entry("bff", False), 0)
     late = await store.write("bff", entry("bff", True), 0)
     assert (late.done, late.version) == (False, newest.version)
@@ -231,7 +231,7 @@ async def test_a_write_that_is_older_than_the_newest_is_not_made(redis: RedisSer
 
 
 async def test_a_write_that_was_given_up_is_never_made(redis: RedisServer) -> None:
-    store, change = FlagStore(redis.url), entry("bff", False)
+    store, change = OverrideStore(redis.url), entry("bff", False)
     with redis.client() as client:
         seconds, microseconds = client.time()
         not_after = seconds * 1000 + microseconds // 1000 + 200
@@ -245,7 +245,7 @@ async def test_a_write_that_was_given_up_is_never_made(redis: RedisServer) -> No
 
 
 async def test_a_write_that_may_still_be_made_is_waited_for(redis: RedisServer) -> None:
-    store, change = FlagStore(redis.url), entry("bff", False)
+    store, change = OverrideStore(redis.url), entry("bff", False)
     with redis.client() as client:
         not_after = client.time()[0] * 1000 + 2_000
     settling = asyncio.create_task(store.settle("bff", change.id, not_after))
@@ -257,16 +257,16 @@ async def test_a_write_that_may_still_be_made_is_waited_for(redis: RedisServer) 
 
 
 async def test_what_cannot_be_certain_in_time_is_not_said(redis: RedisServer) -> None:
-    store = FlagStore(redis.url)
+    store = OverrideStore(redis.url)
     with redis.client() as client:
         not_after = client.time()[0] * 1000 + 60_000
-    with pytest.raises(StoreAway):
+    with pytest.raises(StoreUnavailable):
         await store.settle("bff", "c0ffee", not_after)
     await store.aclose()
 
 
 async def test_versions_grow_also_over_what_somebody_else_has_written(redis: RedisServer) -> None:
-    store = FlagStore(redis.url)
+    store = OverrideStore(redis.url)
     later = int(time.time() * 1000) + 10**9
     with redis.client() as client:
         client.hset(HASH, mapping={"bff": f"{later} nonsense", "run_data": "9" * 5_000 + " {}", "revision": "9" * 400})
@@ -279,7 +279,7 @@ async def test_versions_grow_also_over_what_somebody_else_has_written(redis: Red
 
 
 async def test_change_of_what_has_changed_meanwhile_is_not_made(redis: RedisServer) -> None:
-    store = FlagStore(redis.url)
+    store = OverrideStore(redis.url)
     assert (await store.write("bff", entry("bff", False), 0)).done
     assert not (await store.write("bff", entry("bff", False), 0)).done
     version = (await store.read()).changes["bff"].version
@@ -302,40 +302,40 @@ async def test_fields_that_are_no_changes_are_passed_over(start_flags: Start, re
 async def test_what_is_written_during_a_look_is_found_by_whoever_asks_after_it(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, begun, released = FlagStore.read, asyncio.Event(), asyncio.Event()
+    read, begun, released = OverrideStore.read, asyncio.Event(), asyncio.Event()
 
-    async def slowly(store: FlagStore) -> Stored:
+    async def slowly(store: OverrideStore) -> Stored:
         found = await read(store)
         begun.set()
         await released.wait()
         return found
 
-    board, store = FlagBoard(), FlagStore(redis.url)
-    sync = FlagSync(board, None, store, every=60)
+    flag_store, store = FlagStore(), OverrideStore(redis.url)
+    sync = FlagSync(flag_store, None, store, every=60)
     with monkeypatch.context() as patched:
-        patched.setattr(FlagStore, "read", slowly)
+        patched.setattr(OverrideStore, "read", slowly)
         early = asyncio.create_task(sync.refresh())
         await begun.wait()
     await store.write("bff", entry("bff", True), 0)
     late = asyncio.create_task(sync.refresh())
     released.set()
     await asyncio.gather(early, late)
-    assert board.now.flags["bff"].default is True
+    assert flag_store.current.flags["bff"].default is True
     await sync.aclose()
 
 
 async def test_a_flag_that_the_file_loses_during_a_change_is_not_found(redis: RedisServer) -> None:
-    board, metrics = FlagBoard(), FlagMetrics(CollectorRegistry())
+    flag_store, metrics = FlagStore(), FlagMetrics(CollectorRegistry())
 
     class Losing(FlagSync):
         async def write(self, key: str, entry: Entry, expected: int | None = None) -> bool:
-            board.define(document())
+            flag_store.set_definitions(document())
             return await super().write(key, entry, expected)
 
-    board.define(document({"extra": flag()}))
-    sync = Losing(board, None, FlagStore(redis.url), every=60)
+    flag_store.set_definitions(document({"extra": flag()}))
+    sync = Losing(flag_store, None, OverrideStore(redis.url), every=60)
     with pytest.raises(NotFound):
-        await FlagAdmin(board, sync, metrics).put("extra", b'{"value": true, "reason": "x"}', "ann", "")
+        await FlagAdmin(flag_store, sync, metrics).put("extra", b'{"value": true, "reason": "x"}', "ann", "")
     await sync.aclose()
 
 
@@ -345,7 +345,7 @@ async def test_a_revision_that_is_none_counts_for_nothing_and_the_next_write_men
 ) -> None:
     with redis.client() as client:
         client.hset(HASH, "revision", revision)
-    store = FlagStore(redis.url)
+    store = OverrideStore(redis.url)
     assert (await store.read()).revision == 0
     written = await store.write("bff", entry("bff", False), 0)
     assert (await store.read()).revision == written.version
@@ -371,10 +371,10 @@ def test_the_library_for_redis_is_loaded_only_where_redis_is_configured(url: str
 def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have no replica be told of changes."""
 
-    async def listen(_store: FlagStore, _heard: Callable[[], None]) -> None:
+    async def listen(_store: OverrideStore, _heard: Callable[[], None]) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(FlagStore, "listen", listen)
+    monkeypatch.setattr(OverrideStore, "listen", listen)
 
 
 async def test_connection_for_news_is_made_again(start_flags: Start, redis: RedisServer) -> None:

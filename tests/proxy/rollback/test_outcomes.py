@@ -8,16 +8,16 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from bff_proxy.flags.overrides import Entry, StoreAway
-from bff_proxy.flags.redis_store import FlagStore, Written
+from bff_proxy.flags.overrides import Entry, StoreUnavailable
+from bff_proxy.flags.redis_store import OverrideStore, Written
 from tests.chaos.faultproxy import Fault, FaultProxy
 from tests.support.flags import ADMIN, Api, asking, until
 from tests.support.redis_server import RedisServer
 
 Start = Callable[..., Awaitable[str]]
-Write = Callable[[FlagStore, str, Entry, int, int], Awaitable[Written]]
+Write = Callable[[OverrideStore, str, Entry, int, int], Awaitable[Written]]
 OFF = {"value": False, "reason": "a drill"}
-write: Write = FlagStore.write
+write: Write = OverrideStore.write
 
 
 def error_of(response: httpx.Response) -> tuple[int, str, Any]:
@@ -37,11 +37,11 @@ async def test_a_change_whose_confirmation_is_lost_is_done(
         if method == "DELETE":
             await api.turn("bff", False)
 
-        async def lossy(store: FlagStore, key: str, entry: Entry, expected: int, not_after: int) -> Written:
+        async def lossy(store: OverrideStore, key: str, entry: Entry, expected: int, not_after: int) -> Written:
             await write(store, key, entry, expected, not_after)
-            raise StoreAway
+            raise StoreUnavailable
 
-        monkeypatch.setattr(FlagStore, "write", lossy)
+        monkeypatch.setattr(OverrideStore, "write", lossy)
         content = None if method == "DELETE" else OFF
         response = await api.client.request(method, "/api/v1/flags/bff", json=content, headers=ADMIN)
         assert (response.status_code, response.json()["value"]) == (200, method == "DELETE")
@@ -51,13 +51,13 @@ async def test_a_change_whose_confirmation_is_lost_is_done(
 async def test_a_change_that_never_arrived_is_not_in_effect_and_does_not_come_later(
     start_flags: Start, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    late: list[tuple[FlagStore, str, Entry, int, int]] = []
+    late: list[tuple[OverrideStore, str, Entry, int, int]] = []
 
-    async def stuck(store: FlagStore, key: str, entry: Entry, expected: int, not_after: int) -> Written:
+    async def stuck(store: OverrideStore, key: str, entry: Entry, expected: int, not_after: int) -> Written:
         late.append((store, key, entry, expected, not_after))
-        raise StoreAway
+        raise StoreUnavailable
 
-    monkeypatch.setattr(FlagStore, "write", stuck)
+    monkeypatch.setattr(OverrideStore, "write", stuck)
     async with asking(await start_flags(redis_url=redis.url)) as api:
         assert error_of(await api.put("bff", OFF)) == (503, "BUSY", "not_done")
         (arguments,) = late
@@ -75,11 +75,11 @@ async def test_a_change_that_redis_hears_of_late_is_unknown_and_shows_when_it_is
     address = urlsplit(redis.url)
     with FaultProxy(address.hostname or "", address.port or 0) as between:
 
-        async def held(store: FlagStore, key: str, entry: Entry, expected: int, not_after: int) -> Written:
+        async def held(store: OverrideStore, key: str, entry: Entry, expected: int, not_after: int) -> Written:
             await asyncio.to_thread(between.inject, Fault(black_hole=True))
             return await write(store, key, entry, expected, not_after)
 
-        monkeypatch.setattr(FlagStore, "write", held)
+        monkeypatch.setattr(OverrideStore, "write", held)
         async with asking(await start_flags(redis_url=f"redis://127.0.0.1:{between.port}")) as api:
             unknown = await api.put("bff", OFF)
             assert error_of(unknown) == (503, "OUTCOME_UNKNOWN", "unknown")
@@ -93,19 +93,19 @@ async def test_a_change_that_redis_hears_of_late_is_unknown_and_shows_when_it_is
 async def test_a_late_change_does_not_undo_a_newer_one(
     start_flags: Start, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    late: list[tuple[FlagStore, str, Entry, int, int]] = []
+    late: list[tuple[OverrideStore, str, Entry, int, int]] = []
 
-    async def first_is_stuck(store: FlagStore, key: str, entry: Entry, expected: int, not_after: int) -> Written:
+    async def first_is_stuck(store: OverrideStore, key: str, entry: Entry, expected: int, not_after: int) -> Written:
         if not late:
             late.append((store, key, entry, expected, not_after))
-            raise StoreAway
+            raise StoreUnavailable
         return await write(store, key, entry, expected, not_after)
 
     async def silent(*_: Any) -> Written:
-        raise StoreAway
+        raise StoreUnavailable
 
-    monkeypatch.setattr(FlagStore, "write", first_is_stuck)
-    monkeypatch.setattr(FlagStore, "settle", silent)
+    monkeypatch.setattr(OverrideStore, "write", first_is_stuck)
+    monkeypatch.setattr(OverrideStore, "settle", silent)
     async with asking(await start_flags(redis_url=redis.url)) as api:
         assert error_of(await api.put("bff", {"value": True, "reason": "first"}))[1] == "OUTCOME_UNKNOWN"
         await api.turn("bff", False)

@@ -13,12 +13,12 @@ from bff_proxy.flags.admin import FlagAdmin
 from bff_proxy.flags.definitions import parse
 from bff_proxy.flags.metrics import FlagMetrics
 from bff_proxy.flags.overrides import Change
-from bff_proxy.flags.redis_store import FlagStore
+from bff_proxy.flags.redis_store import OverrideStore
 from bff_proxy.flags.snapshot import FlagSet
-from bff_proxy.flags.state import FlagBoard
+from bff_proxy.flags.store import FlagStore
 from bff_proxy.flags.sync import FlagSync
 from bff_proxy.rollback.budgets import Budget, Rollback
-from bff_proxy.rollback.watcher import RollbackWatch
+from bff_proxy.rollback.watcher import RollbackWatcher
 from bff_proxy.settings import ProxySettings
 from bff_shared.outcome_log import OutcomeLog
 from bff_shared.outcomes import BUCKET_SECONDS, Counts, bucket
@@ -82,10 +82,10 @@ def test_as_many_clients_as_are_wanted_must_break_it_together() -> None:
 
 
 def trips(rollback: Rollback, found: FlagSet, spans: dict[int, dict[str, Counts]], now: float) -> list[str]:
-    return [trip.key for trip in rollback.judge(found, spans, now)]
+    return [trip.key for trip in rollback.evaluate(found, spans, now)]
 
 
-def test_piece_is_judged_by_what_happened_since_it_became_what_it_is() -> None:
+def test_piece_is_evaluated_by_what_happened_since_it_became_what_it_is() -> None:
     rollback, found = Rollback(BUDGET), flags()
     old = {bucket(START) - 1: {"chart_data": BAD}, bucket(START): {"chart_data": BAD}}
     assert trips(rollback, found, old, START + 1) == []
@@ -102,29 +102,29 @@ def test_what_is_older_than_the_window_does_not_count() -> None:
     assert trips(rollback, found, spans, START + 45) == []
 
 
-def test_spans_are_judged_together() -> None:
+def test_spans_are_evaluated_together() -> None:
     rollback, found = Rollback(BUDGET), flags()
-    rollback.judge(found, {}, START)
+    rollback.evaluate(found, {}, START)
     spans = {bucket(START + at): {"run_data": Counts(8, 3, 0)} for at in (5, 10, 15)}
     assert trips(rollback, found, spans, START + 19) == ["run_data"]
 
 
 @pytest.mark.parametrize("body", [flag("off"), {**flag(), "state": "DISABLED"}])
-def test_what_is_off_is_not_judged(body: dict[str, object]) -> None:
+def test_what_is_off_is_not_evaluated(body: dict[str, object]) -> None:
     rollback, found = Rollback(BUDGET), flags(chart_data=body)
-    rollback.judge(found, {}, START)
+    rollback.evaluate(found, {}, START)
     assert trips(rollback, found, {bucket(START + 10): {"chart_data": BAD}}, START + 14) == []
 
 
-def test_what_is_on_for_some_is_judged() -> None:
+def test_what_is_on_for_some_is_evaluated() -> None:
     rollback, found = Rollback(BUDGET), flags(chart_data=flag("off", targeting=percentage(1)))
-    rollback.judge(found, {}, START)
+    rollback.evaluate(found, {}, START)
     assert trips(rollback, found, {bucket(START + 10): {"chart_data": BAD}}, START + 14) == ["chart_data"]
 
 
 def test_who_turns_it_on_again_begins_with_a_clean_slate() -> None:
     rollback, change = Rollback(BUDGET), Change("chart_data", True, None, "x", "ann", START, version=1)
-    rollback.judge(flags(change), {}, START)
+    rollback.evaluate(flags(change), {}, START)
     spans = {bucket(START + 10): {"chart_data": BAD}}
     assert trips(rollback, flags(change), spans, START + 14) == ["chart_data"]
     off = replace(change, value=False, source="rollback", version=2)
@@ -147,23 +147,23 @@ class Clock:
 class Proxy:
     """The parts of a proxy that a rollback passes through, with a clock of ours."""
 
-    board: FlagBoard
+    flag_store: FlagStore
     admin: FlagAdmin
-    watch: RollbackWatch
+    watch: RollbackWatcher
     sync: FlagSync
     registry: CollectorRegistry
 
     @asynccontextmanager
     @staticmethod
     async def running(url: str, clock: Clock, budget: Budget = BUDGET) -> AsyncIterator["Proxy"]:
-        registry, board = CollectorRegistry(), FlagBoard()
-        board.define(document())
-        sync = FlagSync(board, None, FlagStore(url), every=60)
-        admin = FlagAdmin(board, sync, FlagMetrics(registry), clock)
-        watch = RollbackWatch(board, admin, OutcomeLog(url, clock), Rollback(budget), clock)
+        registry, flag_store = CollectorRegistry(), FlagStore()
+        flag_store.set_definitions(document())
+        sync = FlagSync(flag_store, None, OverrideStore(url), every=60)
+        admin = FlagAdmin(flag_store, sync, FlagMetrics(registry), clock)
+        watch = RollbackWatcher(flag_store, admin, OutcomeLog(url, clock), Rollback(budget), clock)
         await sync.start()
         try:
-            yield Proxy(board, admin, watch, sync, registry)
+            yield Proxy(flag_store, admin, watch, sync, registry)
         finally:
             await watch.aclose()
             await sync.aclose()
@@ -180,15 +180,15 @@ async def test_broken_budget_turns_the_flag_off_once_and_it_stays_off(
     service = OutcomeLog(redis.url, clock)
     async with Proxy.running(redis.url, clock) as one, Proxy.running(redis.url, clock) as other:
         for proxy in (one, other):
-            await proxy.watch.look()
+            await proxy.watch.evaluate()
         clock.now += 10
         await service.add({"chart_data": BAD, "run_data": Counts(requests=30)})
         with caplog.at_level(logging.ERROR):
             for proxy in (one, other, one, other):
-                await proxy.watch.look()
+                await proxy.watch.evaluate()
         await other.sync.refresh()
         for proxy in (one, other):
-            found = proxy.board.now
+            found = proxy.flag_store.current
             assert found.source("chart_data") == "rollback"
             assert found.evaluate("chart_data", {"targetingKey": "ann"}).value is False
             assert found.flags["chart_data"].reason.startswith("rollback: 20 of 30 requests failed")
@@ -199,11 +199,11 @@ async def test_broken_budget_turns_the_flag_off_once_and_it_stays_off(
         assert "rollback: 20 of 30" in vars(record)["reason"]
         clock.now += 600
         await service.add({"chart_data": Counts(requests=1000)})
-        await one.watch.look()
-        assert one.board.now.source("chart_data") == "rollback"
+        await one.watch.evaluate()
+        assert one.flag_store.current.source("chart_data") == "rollback"
         await one.admin.put("chart_data", b'{"value":true,"reason":"mended"}', "ann", "")
-        await one.watch.look()
-        assert one.board.now.evaluate("chart_data", {}).value is True
+        await one.watch.evaluate()
+        assert one.flag_store.current.evaluate("chart_data", {}).value is True
     await service.aclose()
 
 
@@ -213,18 +213,18 @@ async def test_what_one_client_does_turns_nothing_off_and_is_said_once(
     clock = Clock()
     services = [OutcomeLog(redis.url, clock) for _ in range(2)]
     async with Proxy.running(redis.url, clock, replace(BUDGET, min_clients=2)) as proxy:
-        await proxy.watch.look()
+        await proxy.watch.evaluate()
         clock.now += 10
         for service in services:
             await service.add({"chart_data": Counts(40, 40, errors_by={"203.0.113.1": 40})})
         for _ in range(3):
-            await proxy.watch.look()
-        assert proxy.board.now.source("chart_data") == "file"
+            await proxy.watch.evaluate()
+        assert proxy.flag_store.current.source("chart_data") == "file"
         withheld = [vars(record)["flag"] for record in caplog.records if "too few clients" in record.getMessage()]
         assert withheld == ["chart_data"]
         await services[0].add({"chart_data": Counts(40, 40, errors_by={"203.0.113.2": 40})})
-        await proxy.watch.look()
-        assert proxy.board.now.source("chart_data") == "rollback"
+        await proxy.watch.evaluate()
+        assert proxy.flag_store.current.source("chart_data") == "rollback"
     for service in services:
         await service.aclose()
 
@@ -233,20 +233,22 @@ async def test_change_that_somebody_makes_meanwhile_is_not_undone(redis: RedisSe
     async with Proxy.running(redis.url, Clock()) as one, Proxy.running(redis.url, Clock()) as other:
         await other.admin.put("chart_data", b'{"rollout":10,"reason":"careful"}', "ann", "")
         assert not await one.admin.roll_back("chart_data", "too late", expected=0)
-        assert one.board.now.source("chart_data") == "runtime"
+        assert one.flag_store.current.source("chart_data") == "runtime"
         assert one.rollbacks == 0
 
 
-async def test_without_redis_nothing_is_judged_and_nothing_breaks(
+async def test_without_redis_nothing_is_evaluated_and_nothing_breaks(
     redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with Proxy.running(redis.url, Clock()) as proxy:
-        away = RollbackWatch(proxy.board, proxy.admin, OutcomeLog("redis://127.0.0.1:9/0"), Rollback(BUDGET), Clock())
-        await away.look()
-        await away.look()
+        away = RollbackWatcher(
+            proxy.flag_store, proxy.admin, OutcomeLog("redis://127.0.0.1:9/0"), Rollback(BUDGET), Clock()
+        )
+        await away.evaluate()
+        await away.evaluate()
         await away.aclose()
     assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == [
-        "outcomes cannot be judged"
+        "budgets cannot be evaluated"
     ]
 
 

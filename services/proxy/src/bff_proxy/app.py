@@ -10,7 +10,7 @@ from bff_proxy.flags.service import FlagService
 from bff_proxy.forwarding.forwarder import Forwarder
 from bff_proxy.forwarding.http_server import TransparentHttpProtocol
 from bff_proxy.forwarding.metrics import ForwardingMetrics
-from bff_proxy.rollback.service import make_watch
+from bff_proxy.rollback.service import make_watcher
 from bff_proxy.settings import ProxySettings
 from bff_shared.app import create_app as create_common_app
 from bff_shared.settings import load
@@ -24,7 +24,7 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
     metrics = Metrics()
     upstream = Upstream(settings, metrics)
     flags = FlagService(settings, metrics)
-    watch = make_watch(settings, flags)
+    watch = make_watcher(settings, flags)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -37,7 +37,7 @@ class ProxySettings(Settings):
     body_grace_seconds: Seconds = Field(10.0, description="seconds by which a request body may be behind that rate")
     body_seconds: Seconds = Field(600.0, description="longest time that a request body may take to arrive")
     flags_file: str = Field("", description="definitions of flags in flagd's format; empty: every flag is off")
-    flag_poll_seconds: Seconds = Field(1.0, description="seconds between two looks at the file, and at Redis's flags")
+    flag_poll_seconds: Seconds = Field(1.0, description="seconds between two polls of the file, and of Redis's flags")
     flag_listeners: int = Field(1_000, ge=0, le=100_000, description="pages of one process that may hear of flags")
     flag_listeners_per_client: int = Field(
         250, ge=1, le=100_000, description="pages of one client address that may hear of flags, per process"
@@ -46,8 +46,8 @@ class ProxySettings(Settings):
         900.0, description="seconds after which a stream of flags ends, more or less, and its page opens another"
     )
     flag_heartbeat: Seconds = Field(15.0, description="seconds between two signs of life on a stream of flags")
-    rollback_window: float = Field(30.0, ge=10, le=600, description="seconds over which a piece's budget is judged")
-    rollback_min_requests: int = Field(50, ge=1, description="requests in the window before a piece is judged")
+    rollback_window: float = Field(30.0, ge=10, le=600, description="seconds over which a piece's budget is evaluated")
+    rollback_min_requests: int = Field(50, ge=1, description="requests in the window before a budget is evaluated")
     rollback_min_clients: int = Field(
         2, ge=1, le=16, description="client addresses that must break a piece's budget together; 1: one is enough"
     )

@@ -13,7 +13,7 @@ from bff_proxy.flags.metrics import FlagMetrics
 from bff_proxy.flags.overrides import Change, Entry
 from bff_proxy.flags.schemas import FlagChange
 from bff_proxy.flags.snapshot import FlagSet
-from bff_proxy.flags.state import FlagBoard
+from bff_proxy.flags.store import FlagStore
 from bff_proxy.flags.sync import FlagSync, OutcomeUnknown
 from bff_shared.errors import InvalidRequest, NotFound
 
@@ -27,9 +27,9 @@ class FlagAdmin:
     """Makes changes; each method raises NotChanged or OutcomeUnknown where they cannot be stored, or not for sure."""
 
     def __init__(
-        self, board: FlagBoard, sync: FlagSync, metrics: FlagMetrics, clock: Callable[[], float] = time.time
+        self, flag_store: FlagStore, sync: FlagSync, metrics: FlagMetrics, clock: Callable[[], float] = time.time
     ) -> None:
-        self._board, self._sync, self._metrics, self._clock = board, sync, metrics, clock
+        self._flag_store, self._sync, self._metrics, self._clock = flag_store, sync, metrics, clock
 
     async def put(self, key: str, body: bytes, by: str, client: str) -> None:
         """Change a flag as a request's body says; raises InvalidRequest and NotFound."""
@@ -51,7 +51,7 @@ class FlagAdmin:
         text = f"rollback: {reason}"
         change_id = _new_id()
         change = Change(key, False, None, text, ROLLBACK, self._clock(), "rollback", change_id)
-        before = _summary(self._board.now, key)
+        before = _summary(self._flag_store.current, key)
         if not await self._sync.write(key, Entry(0, change, change_id), expected):
             return False
         self._metrics.changes.labels(key, "rollback").inc()
@@ -61,18 +61,18 @@ class FlagAdmin:
         return True
 
     def _require(self, key: str) -> None:
-        if key not in self._board.now.flags:
-            raise NotFound("there is no such flag", {"known": sorted(self._board.now.flags)})
+        if key not in self._flag_store.current.flags:
+            raise NotFound("there is no such flag", {"known": sorted(self._flag_store.current.flags)})
 
     async def _make(self, key: str, entry: Entry, client: str, by: str) -> None:
-        before = _summary(self._board.now, key)
+        before = _summary(self._flag_store.current, key)
         fields: dict[str, Any] = {"flag": key, "by": by, "client": client, "change_id": entry.id}
         try:
             await self._sync.write(key, entry)
         except OutcomeUnknown:
             log.warning("a change of a flag was not confirmed", extra={**fields, "before": before})
             raise
-        after = _summary(self._board.now, key)
+        after = _summary(self._flag_store.current, key)
         self._metrics.changes.labels(key, "file" if entry.change is None else "runtime").inc()
         log.info("flag changed by request", extra={**fields, "before": before, "after": after})
         self._require(key)  # the file may have lost it meanwhile

@@ -10,11 +10,11 @@ from starlette.types import Receive, Scope, Send
 
 from bff_proxy.flags import ofrep
 from bff_proxy.flags.admin import FlagAdmin
-from bff_proxy.flags.events import FlagEvents, Tell, ofrep_event, own_event
+from bff_proxy.flags.events import EventFormat, FlagEvents, ofrep_event, own_event
 from bff_proxy.flags.metrics import FlagMetrics
 from bff_proxy.flags.schemas import FlagChange, FlagList, FlagsEvent, FlagState, listing, state
 from bff_proxy.flags.snapshot import TARGETING_KEY, Evaluated
-from bff_proxy.flags.state import FlagBoard
+from bff_proxy.flags.store import FlagStore
 from bff_proxy.flags.sync import FlagSync
 from bff_shared.admin_access import require_admin
 from bff_shared.errors import PayloadTooLarge
@@ -54,7 +54,7 @@ Revision = Annotated[str, Query(alias="flagConfigEtag", max_length=64, descripti
 
 
 def is_path(path: str) -> bool:
-    """Tell whether a path is one of flags, known or not: none of them is the backend's."""
+    """EventFormat whether a path is one of flags, known or not: none of them is the backend's."""
     return path == PATH or path.startswith((f"{PATH}/", "/ofrep/"))
 
 
@@ -63,43 +63,43 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: FlagEvents, tell: Tell, greets: bool) -> None:
+    def __init__(self, events: FlagEvents, encode: EventFormat, initial: bool) -> None:
         super().__init__()
-        self._events, self._tell, self._greets = events, tell, greets
+        self._events, self._encode, self._initial = events, encode, initial
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream as an ASGI application."""
-        await self._events.serve(scope, receive, send, self._tell, self._greets)
+        await self._events.serve(scope, receive, send, self._encode, self._initial)
 
 
 class Evaluator:
     """Evaluates and counts."""
 
-    def __init__(self, board: FlagBoard, sync: FlagSync, metrics: FlagMetrics) -> None:
-        self._board, self._sync, self._metrics = board, sync, metrics
+    def __init__(self, flag_store: FlagStore, sync: FlagSync, metrics: FlagMetrics) -> None:
+        self._flag_store, self._sync, self._metrics = flag_store, sync, metrics
 
     def one(self, key: str, context: Mapping[str, Any]) -> Evaluated:
         """Return one flag; raises KeyError."""
-        found = self._board.now.evaluate(key, context)
+        found = self._flag_store.current.evaluate(key, context)
         self._metrics.evaluated(found)
         return found
 
     def all(self, context: Mapping[str, Any]) -> list[Evaluated]:
         """Return all flags, in the order of the file."""
-        return [self.one(key, context) for key in self._board.now.flags]
+        return [self.one(key, context) for key in self._flag_store.current.flags]
 
     async def catch_up(self, revision: str) -> None:
         """Look for changes if a client knows of a revision, from another replica, that this one does not have yet."""
-        if revision and revision.strip('"') != self._board.now.revision:
+        if revision and revision.strip('"') != self._flag_store.current.revision:
             await self._sync.refresh()
 
     async def answer(self, request: Request, make: Callable[[], object]) -> Response:
         """Return an answer with an entity tag, or 304 where the client has that one already."""
-        condition, flags = request.headers.get("if-none-match"), self._board.now
+        condition, flags = request.headers.get("if-none-match"), self._flag_store.current
         body = orjson.dumps(make())
         if ofrep.is_known(condition, ofrep.etag(body)):
             await self._sync.confirm()
-            body = body if self._board.now is flags else orjson.dumps(make())
+            body = body if self._flag_store.current is flags else orjson.dumps(make())
         headers = {"etag": ofrep.etag(body), "cache-control": REVALIDATE}
         if ofrep.is_known(condition, headers["etag"]):
             return Response(status_code=304, headers=headers)
@@ -107,7 +107,7 @@ class Evaluator:
 
 
 def make_router(
-    board: FlagBoard,
+    flag_store: FlagStore,
     events: FlagEvents,
     evaluator: Evaluator,
     admin: FlagAdmin,
@@ -122,14 +122,14 @@ def make_router(
         context = {TARGETING_KEY: targeting_key}
         if details:
             require_admin(request)
-            body = listing(board.now, evaluator.all(context), details=True)
+            body = listing(flag_store.current, evaluator.all(context), details=True)
             return JsonResponse(body, headers={"cache-control": "no-store"})
-        return await evaluator.answer(request, lambda: listing(board.now, evaluator.all(context)))
+        return await evaluator.answer(request, lambda: listing(flag_store.current, evaluator.all(context)))
 
     @router.get(f"{PATH}/events", responses={200: {"model": FlagsEvent, "content": {"text/event-stream": {}}}})
     async def changes() -> Response:
         """Stream an event `flags` at once and after each change; a comment now and then shows that it lives."""
-        return EventStream(events, own_event, greets=True)
+        return EventStream(events, own_event, initial=True)
 
     @router.put(f"{PATH}/{{key}}", response_model=FlagState, responses=CHANGE_FAILS, openapi_extra=dict(BODY))
     async def put(request: Request, key: str, changed_by: ChangedBy = "") -> Response:
@@ -137,7 +137,8 @@ def make_router(
         require_admin(request)
         await admin.put(key, await _body(request), changed_by, _client(request, trusted))
         return JsonResponse(
-            state(board.now, board.now.evaluate(key, {}), details=True), headers={"cache-control": "no-store"}
+            state(flag_store.current, flag_store.current.evaluate(key, {}), details=True),
+            headers={"cache-control": "no-store"},
         )
 
     @router.delete(f"{PATH}/{{key}}", response_model=FlagState, responses=CHANGE_FAILS)
@@ -146,14 +147,15 @@ def make_router(
         require_admin(request)
         await admin.delete(key, changed_by, _client(request, trusted))
         return JsonResponse(
-            state(board.now, board.now.evaluate(key, {}), details=True), headers={"cache-control": "no-store"}
+            state(flag_store.current, flag_store.current.evaluate(key, {}), details=True),
+            headers={"cache-control": "no-store"},
         )
 
     router.add_api_route(f"{PATH}/events", changes, methods=["HEAD"], include_in_schema=False)
     return router
 
 
-def make_ofrep_router(board: FlagBoard, events: FlagEvents, evaluator: Evaluator) -> APIRouter:
+def make_ofrep_router(flag_store: FlagStore, events: FlagEvents, evaluator: Evaluator) -> APIRouter:
     """Return the routes of the OpenFeature Remote Evaluation Protocol."""
     router = APIRouter(tags=["OFREP"])
 
@@ -163,10 +165,10 @@ def make_ofrep_router(board: FlagBoard, events: FlagEvents, evaluator: Evaluator
         body = await _body(request)
         await evaluator.catch_up(revision)
         try:
-            context = ofrep.context_of(body, board.now.definitions.attributes)
+            context = ofrep.context_of(body, flag_store.current.definitions.attributes)
         except ofrep.BadEvaluation as error:
             return JsonResponse(error.body, 400)
-        return await evaluator.answer(request, lambda: ofrep.bulk(board.now, evaluator.all(context)))
+        return await evaluator.answer(request, lambda: ofrep.bulk(flag_store.current, evaluator.all(context)))
 
     @router.post(f"{OFREP}/{{key}}", responses=ONE_FAILS)
     async def single(request: Request, key: str, revision: Revision = "") -> Response:
@@ -174,18 +176,18 @@ def make_ofrep_router(board: FlagBoard, events: FlagEvents, evaluator: Evaluator
         given = await _body(request)
         await evaluator.catch_up(revision)
         try:
-            context = ofrep.context_of(given, board.now.definitions.attributes)
+            context = ofrep.context_of(given, flag_store.current.definitions.attributes)
         except ofrep.BadEvaluation as error:
             return JsonResponse({"key": key, **error.body}, 400)
-        if key not in board.now.flags:
+        if key not in flag_store.current.flags:
             return JsonResponse(ofrep.not_found(key), 404)
-        body = ofrep.single(board.now, evaluator.one(key, context))
+        body = ofrep.single(flag_store.current, evaluator.one(key, context))
         return JsonResponse(body, 500 if "errorCode" in body else 200, headers={"cache-control": "no-store"})
 
     @router.get(ofrep.EVENTS)
     async def changes() -> Response:
         """Stream a `refetchEvaluation` event after each change."""
-        return EventStream(events, ofrep_event, greets=False)
+        return EventStream(events, ofrep_event, initial=False)
 
     router.add_api_route(ofrep.EVENTS, changes, methods=["HEAD"], include_in_schema=False)
     return router

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bff_proxy.flags.costs import CONTEXT, Size, largest_attributes, written_out
+from bff_proxy.flags.evaluation_cost import CONTEXT, Size, largest_attributes, written_out
 from bff_proxy.flags.rules import BadDefinition, Rules, check_order, fractions
 
 KEYS = ("bff", "chart_data", "run_data", "websocket")

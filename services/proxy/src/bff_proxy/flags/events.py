@@ -1,8 +1,8 @@
-"""Pages hear of changed flags by Server-Sent Events (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+"""Publishes changed flags to pages by Server-Sent Events (https://html.spec.whatwg.org/multipage/server-sent-events.html).
 
-A listener that is slow, or away for a moment, misses nothing: what it was not yet told adds up to one event.
+A subscriber that is slow, or away for a moment, misses nothing: changes not yet sent to it add up to one event.
 
-Streams are limited in all and per client address, and none lasts for ever: so little is sent on one that a listener
+Streams are limited in all and per client address, and none lasts for ever: so little is sent on one that a subscriber
 which does not read could not be told from one that does.
 """
 
@@ -16,13 +16,13 @@ from dataclasses import dataclass
 
 from starlette.types import Receive, Scope, Send
 
-from bff_proxy.flags.state import FlagBoard
+from bff_proxy.flags.store import FlagStore
 from bff_shared.errors import Busy
 from bff_shared.http.headers import get
 from bff_shared.limits import ConnectionLimiter, client_address
 from bff_shared.settings import Network
 
-Tell = Callable[[str, Sequence[str], float], bytes]
+EventFormat = Callable[[str, Sequence[str], float], bytes]
 """Makes an event of a revision, the keys that changed and the time in Unix seconds."""
 
 STUCK_SECONDS = 10.0
@@ -50,30 +50,30 @@ def _event(name: str, revision: str, data: object) -> bytes:
     return f"id: {revision}\nevent: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
 
 
-class Listener:
-    """What one listener was not yet told."""
+class Subscriber:
+    """The changes that one stream has not sent yet."""
 
     def __init__(self) -> None:
         self.is_over = False
         self._keys: set[str] = set()
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
-    def tell(self, keys: Sequence[str]) -> None:
+    def publish(self, keys: Sequence[str]) -> None:
         """Note changed keys."""
         self._keys.update(keys)
-        self._news.set()
+        self._changed.set()
 
     def end(self) -> None:
         """Have the stream end."""
         self.is_over = True
-        self._news.set()
+        self._changed.set()
 
-    async def news(self, seconds: float) -> list[str]:
+    async def changes(self, seconds: float) -> list[str]:
         """Return the keys that changed since the last call, none if nothing happens for so long."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._news.wait()
-        self._news.clear()
+                await self._changed.wait()
+        self._changed.clear()
         keys, self._keys = sorted(self._keys), set()
         return keys
 
@@ -97,25 +97,29 @@ class StreamLimits:
 class FlagEvents:
     """All event streams of this process; `close` ends them so that pages come back elsewhere."""
 
-    def __init__(self, board: FlagBoard, limits: StreamLimits, clock: Callable[[], float] = time.time) -> None:
-        self._board, self._limits, self._clock = board, limits, clock
-        self._listeners: set[Listener] = set()
+    def __init__(self, flag_store: FlagStore, limits: StreamLimits, clock: Callable[[], float] = time.time) -> None:
+        self._flag_store, self._limits, self._clock = flag_store, limits, clock
+        self._subscribers: set[Subscriber] = set()
         self._closed = False
+
+    def __repr__(self) -> str:
+        """Say how many streams are open, and whether more may be."""
+        return f"<FlagEvents subscribers={len(self._subscribers)} closed={self._closed}>"
 
     def __len__(self) -> int:
         """Return how many streams are open."""
-        return len(self._listeners)
+        return len(self._subscribers)
 
     def close(self) -> None:
         """End all streams and open no more."""
         self._closed = True
-        for listener in self._listeners:
-            listener.end()
+        for subscriber in self._subscribers:
+            subscriber.end()
 
-    async def serve(self, scope: Scope, receive: Receive, send: Send, tell: Tell, greets: bool) -> None:
+    async def serve(self, scope: Scope, receive: Receive, send: Send, encode: EventFormat, initial: bool) -> None:
         """Answer one request with a stream; raises Busy before it begins.
 
-        `greets`: an event comes at once in any case, else only if `Last-Event-ID` is not the current revision.
+        `initial`: an event comes at once in any case, else only if `Last-Event-ID` is not the current revision.
         """
         if self._closed:
             raise Busy("no more event streams here at the moment; ask again, or poll", 2.0)
@@ -123,11 +127,11 @@ class FlagEvents:
             await send({"type": "http.response.start", "status": 200, "headers": list(_HEAD)})
             await send({"type": "http.response.body", "body": b""})
             return
-        with self._slot(scope), self._listening() as listener:
-            watcher = asyncio.create_task(_end_when_gone(receive, listener))
+        with self._slot(scope), self._subscribed() as subscriber:
+            watcher = asyncio.create_task(_end_when_gone(receive, subscriber))
             try:
                 await send({"type": "http.response.start", "status": 200, "headers": list(_HEAD)})
-                await self._stream(scope, send, tell, greets, listener)
+                await self._stream(scope, send, encode, initial, subscriber)
             finally:
                 watcher.cancel()
 
@@ -146,36 +150,38 @@ class FlagEvents:
         finally:
             self._limits.limiter.release(client)
 
-    async def _stream(self, scope: Scope, send: Send, tell: Tell, greets: bool, listener: Listener) -> None:
+    async def _stream(
+        self, scope: Scope, send: Send, encode: EventFormat, initial: bool, subscriber: Subscriber
+    ) -> None:
         async def write(data: bytes, more: bool = True) -> None:
             async with asyncio.timeout(STUCK_SECONDS):
                 await send({"type": "http.response.body", "body": data, "more_body": more})
 
-        flags = self._board.now
+        flags = self._flag_store.current
         seen = (get(scope["headers"], b"last-event-id") or b"").decode("latin-1")
         retry = b"retry: %d\n\n" % random.randint(*RETRY_MS)  # noqa: S311  spreads reconnects, no secret
-        first = tell(flags.revision, list(flags.flags), self._clock()) if greets or seen != flags.revision else b""
+        first = encode(flags.revision, list(flags.flags), self._clock()) if initial or seen != flags.revision else b""
         with contextlib.suppress(TimeoutError):
             await write(retry + first)
             ends = time.monotonic() + self._limits.lifetime * random.uniform(0.8, 1.2)  # noqa: S311  spreads ends
-            while not listener.is_over and (left := ends - time.monotonic()) > 0:
-                keys = await listener.news(min(self._limits.heartbeat, left))
-                if not listener.is_over:
-                    await write(tell(self._board.now.revision, keys, self._clock()) if keys else b":\n\n")
+            while not subscriber.is_over and (left := ends - time.monotonic()) > 0:
+                keys = await subscriber.changes(min(self._limits.heartbeat, left))
+                if not subscriber.is_over:
+                    await write(encode(self._flag_store.current.revision, keys, self._clock()) if keys else b":\n\n")
             await write(b"", more=False)
 
     @contextlib.contextmanager
-    def _listening(self) -> Iterator[Listener]:
-        listener = Listener()
-        self._listeners.add(listener)
+    def _subscribed(self) -> Iterator[Subscriber]:
+        subscriber = Subscriber()
+        self._subscribers.add(subscriber)
         try:
-            with self._board.heard(listener.tell):
-                yield listener
+            with self._flag_store.subscribe(subscriber.publish):
+                yield subscriber
         finally:
-            self._listeners.discard(listener)
+            self._subscribers.discard(subscriber)
 
 
-async def _end_when_gone(receive: Receive, listener: Listener) -> None:
+async def _end_when_gone(receive: Receive, subscriber: Subscriber) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    listener.end()
+    subscriber.end()

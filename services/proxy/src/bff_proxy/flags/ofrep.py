@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from bff_proxy.flags.costs import CONTEXT, Size
+from bff_proxy.flags.evaluation_cost import CONTEXT, Size
 from bff_proxy.flags.rules import MOST_NUMBER
 from bff_proxy.flags.snapshot import TARGETING_KEY, Evaluated, FlagSet
 

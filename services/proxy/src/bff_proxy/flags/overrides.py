@@ -43,7 +43,7 @@ class Change:
     version: int = 0
 
 
-class StoreAway(Exception):
+class StoreUnavailable(Exception):
     """Redis did not answer, not in time, or nothing that can be used."""
 
 

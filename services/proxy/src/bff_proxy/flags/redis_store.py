@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bff_proxy.flags.overrides import Entry, StoreAway, Stored, pack, unpack_entry
+from bff_proxy.flags.overrides import Entry, Stored, StoreUnavailable, pack, unpack_entry
 from bff_shared.redis import FAILURES, Client, connect
 
 HASH = "bff:1:flags"
@@ -113,13 +113,17 @@ class Written:
     version: int
 
 
-class FlagStore:
-    """The commands; each raises StoreAway and nothing else. `aclose` ends the connections."""
+class OverrideStore:
+    """The commands; each raises StoreUnavailable and nothing else. `aclose` ends the connections."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._client: Client | None = None
         self._opening = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        """Say whether it has a connection; the URL may hold a password."""
+        return f"<OverrideStore {HASH!r} connected={self._client is not None}>"
 
     async def read(self) -> Stored:
         """Return what is stored; fields that are nothing of a flag are left out."""
@@ -137,7 +141,8 @@ class FlagStore:
         """Store a flag's entry unless its version is another than expected, or it is later than `not_after`.
 
         Given twice, as a connection that breaks may do, it is made once. `not_after` is a time of Redis's in
-        milliseconds, by default that of `time_limit`. A write that raises StoreAway may have been made, or may be yet.
+        milliseconds, by default that of `time_limit`. A write that raises StoreUnavailable may have been made, or may
+        be yet.
         """
         if not_after is None:
             not_after = await self.time_limit()
@@ -150,13 +155,13 @@ class FlagStore:
         deadline = loop.time() + SETTLE_DEADLINE
         while True:
             pause, left = _PAUSE, deadline - loop.time()
-            with contextlib.suppress(StoreAway):  # asked again, while there is time
+            with contextlib.suppress(StoreUnavailable):  # asked again, while there is time
                 done, version, may_be = await self._run(lambda client: client.eval(_SETTLE, 1, HASH, *arguments), left)
                 if done or not may_be:
                     return _written((done, version))
                 pause = may_be / 1000
             if loop.time() + pause >= deadline:
-                raise StoreAway
+                raise StoreUnavailable
             await asyncio.sleep(pause)
 
     async def restore(self, revision: int, entries: Mapping[str, Entry]) -> bool:
@@ -165,18 +170,18 @@ class FlagStore:
         arguments = (revision, CHANNEL, *words)
         return bool(await self._run(lambda client: client.eval(_RESTORE, 1, HASH, *arguments)))
 
-    async def listen(self, heard: Callable[[], None]) -> None:
-        """Call `heard` once this begins and after each write by anybody, until the connection is lost: StoreAway."""
+    async def listen(self, notify: Callable[[], None]) -> None:
+        """Call `notify` first and after each write by anybody; raise StoreUnavailable without a connection."""
         client = await self._open()
         try:
             async with client.pubsub(ignore_subscribe_messages=True) as channel:
                 await channel.subscribe(CHANNEL)
-                heard()
+                notify()
                 async for _ in channel.listen():
-                    heard()
+                    notify()
         except FAILURES as error:
-            raise StoreAway from error
-        raise StoreAway
+            raise StoreUnavailable from error
+        raise StoreUnavailable
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -192,7 +197,7 @@ class FlagStore:
             async with asyncio.timeout(deadline):
                 return await command(client)
         except FAILURES as error:
-            raise StoreAway from error
+            raise StoreUnavailable from error
 
     async def _open(self) -> Client:
         async with self._opening:
@@ -200,7 +205,7 @@ class FlagStore:
                 try:
                     self._client = await connect(self._url, connections=CONNECTIONS, deadline=DEADLINE)
                 except FAILURES as error:
-                    raise StoreAway from error
+                    raise StoreUnavailable from error
             return self._client
 
 

@@ -1,7 +1,8 @@
-"""Keeps the board in step with the file and with Redis: told by pub/sub, and by looking once in a while.
+"""Keeps the flag store in step with the file and with Redis, by pub/sub and by polling.
 
-Redis is not needed for an answer. While it is away the changes known so far stay; a process that has never reached it
-has the file alone. Should Redis come back with less than was known of a flag, it has lost it, and gets it back.
+Redis is not needed for a response. While it is unavailable the changes known so far stay; a process that has never
+reached it has the file alone. Should Redis come back with less than was known of a flag, it has lost it, and gets it
+back.
 """
 
 import asyncio
@@ -14,14 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bff_proxy.flags.definitions import MOST_BYTES, parse
-from bff_proxy.flags.overrides import Entry, StoreAway, Stored
-from bff_proxy.flags.state import FlagBoard
+from bff_proxy.flags.overrides import Entry, Stored, StoreUnavailable
+from bff_proxy.flags.store import FlagStore
 from bff_shared.errors import Busy
 from bff_shared.health import CheckFailed
 from bff_shared.supervision import keep_running
 
 if TYPE_CHECKING:
-    from bff_proxy.flags.redis_store import FlagStore, Written
+    from bff_proxy.flags.redis_store import OverrideStore, Written
 
 log = logging.getLogger(__name__)
 RETRY_AFTER = 2.0
@@ -61,34 +62,39 @@ class OutcomeUnknown(Busy):
 
 
 class FlagSync:
-    """Owns the tasks that look; `start` and `aclose` belong to one owner.
+    """Owns the tasks that poll and subscribe; `start` and `aclose` belong to one owner.
 
     path   of the definitions, None for the built-in ones
     store  None without Redis
-    every  seconds between two looks
+    every  seconds between two polls
     """
 
-    def __init__(self, board: FlagBoard, path: Path | None, store: "FlagStore | None", every: float) -> None:
-        self._board, self._path, self._store, self._every = board, path, store, every
+    def __init__(self, flag_store: FlagStore, path: Path | None, store: "OverrideStore | None", every: float) -> None:
+        self._flag_store, self._path, self._store, self._every = flag_store, path, store, every
         self._tasks: list[asyncio.Task[None]] = []
         self._read_file: bytes | None = None
         self._known = Stored(0, {})
-        self._told = asyncio.Event()
+        self._notified = asyncio.Event()
         self._reading: asyncio.Task[None] | None = None
-        self.is_away = False
+        self.is_unavailable = False
+
+    def __repr__(self) -> str:
+        """Say where the definitions are, and how it stands with Redis."""
+        redis = "none" if self._store is None else "unavailable" if self.is_unavailable else "available"
+        return f"<FlagSync file={str(self._path)!r} redis={redis} overrides={len(self._known.entries)}>"
 
     async def start(self) -> None:
-        """Read both once, so that the first answer is right, then go on looking."""
-        await self._look_at_file()
+        """Read both once, so that the first response is right, then go on polling."""
+        await self._poll_file()
         if self._path is not None:
             self._tasks.append(self._task("flag-file", self._watch_file))
         if self._store is not None:
-            await self._look_at_store(self._store)
+            await self._poll_overrides(self._store)
             self._tasks.append(self._task("flag-store", partial(self._watch_store, self._store)))
             self._tasks.append(self._task("flag-changes", partial(self._listen, self._store)))
 
     async def aclose(self) -> None:
-        """Stop looking and close the connections."""
+        """Stop polling and close the connections."""
         tasks = [*self._tasks, *([self._reading] if self._reading else [])]
         for task in tasks:
             task.cancel()
@@ -97,7 +103,7 @@ class FlagSync:
             await self._store.aclose()
 
     async def write(self, key: str, entry: Entry, expected: int | None = None) -> bool:
-        """Store a flag's entry and have it on the board. False if `expected` is no longer the version of its change.
+        """Store a flag's entry and in the flag store. False if `expected` is no longer the version of its change.
 
         Raises NotChanged where nothing is changed for sure, OutcomeUnknown where that cannot be known, and NoStore.
         """
@@ -105,19 +111,19 @@ class FlagSync:
             raise NoStore
         try:
             found = await self._store.read()
-        except StoreAway as error:
-            self._lose(error)
+        except StoreUnavailable as error:
+            self._mark_unavailable(error)
             raise NotChanged("flags cannot be changed: Redis does not answer") from error
         if (version := await self._write(self._store, key, entry, found.version(key), expected)) is None:
-            await self._look_at_store(self._store)
+            await self._poll_overrides(self._store)
             return False
         change = None if entry.change is None else replace(entry.change, version=version)
-        self._learn(Stored(version, {key: replace(entry, version=version, change=change)}))
-        await self._look_at_store(self._store)
+        self._merge(Stored(version, {key: replace(entry, version=version, change=change)}))
+        await self._poll_overrides(self._store)
         return True
 
     async def _write(
-        self, store: "FlagStore", key: str, entry: Entry, version: int, expected: int | None
+        self, store: "OverrideStore", key: str, entry: Entry, version: int, expected: int | None
     ) -> int | None:
         """Return the version with which an entry was stored, None if the flag's is another than the one expected.
 
@@ -133,56 +139,56 @@ class FlagSync:
             version = written.version
         raise NotChanged("others change this flag at the same time")
 
-    async def _confirmed(self, store: "FlagStore", key: str, entry: Entry, expected: int) -> "Written":
+    async def _confirmed(self, store: "OverrideStore", key: str, entry: Entry, expected: int) -> "Written":
         """Write; where that is not confirmed, find out what became of it."""
         try:
             not_after = await store.time_limit()
-        except StoreAway as error:
-            self._lose(error)
+        except StoreUnavailable as error:
+            self._mark_unavailable(error)
             raise NotChanged("flags cannot be changed: Redis does not answer") from error
         try:
             return await store.write(key, entry, expected, not_after)
-        except StoreAway as error:
-            self._lose(error)
+        except StoreUnavailable as error:
+            self._mark_unavailable(error)
         try:
             settled = await store.settle(key, entry.id, not_after)
-        except StoreAway as error:
+        except StoreUnavailable as error:
             raise OutcomeUnknown(key, entry.id) from error
         if not settled.done:
             raise NotChanged("Redis took too long to store the change")
         return settled
 
     async def refresh(self) -> None:
-        """Look at the file and at Redis, together with whoever asks too; a look under way may have begun too early."""
+        """Poll the file and Redis, together with whoever asks too; a poll under way may have begun too early."""
         if self._reading is not None and not self._reading.done():
             await asyncio.shield(self._reading)
         if self._reading is None or self._reading.done():
-            self._reading = asyncio.create_task(self._look_at_all(), name="flag-refresh")
+            self._reading = asyncio.create_task(self._poll_all(), name="flag-refresh")
         await asyncio.shield(self._reading)
 
     async def confirm(self) -> None:
-        """Look before a client is told that nothing changed: it may ask because another replica told it otherwise."""
-        if not self.is_away:
+        """Poll before a 304: the client may ask because another replica published a change."""
+        if not self.is_unavailable:
             await self.refresh()
 
     async def check(self) -> None:
         """Raise CheckFailed where the newest definitions, or changes made at runtime, are not what is answered."""
-        if self._board.problem:
-            raise CheckFailed(f"definitions refused, the last good ones stay: {self._board.problem}")
-        if self.is_away:
+        if self._flag_store.problem:
+            raise CheckFailed(f"definitions refused, the last good ones stay: {self._flag_store.problem}")
+        if self.is_unavailable:
             raise CheckFailed("redis does not answer; the changes known so far stay")
 
     async def _watch_file(self) -> None:
         while True:
             await asyncio.sleep(self._every)
-            await self._look_at_file()
+            await self._poll_file()
 
-    async def _look_at_all(self) -> None:
-        await self._look_at_file()
+    async def _poll_all(self) -> None:
+        await self._poll_file()
         if self._store is not None:
-            await self._look_at_store(self._store)
+            await self._poll_overrides(self._store)
 
-    async def _look_at_file(self) -> None:
+    async def _poll_file(self) -> None:
         """Read the whole file: it is small, and its times can lie about whether it has changed."""
         if self._path is None:
             return
@@ -190,57 +196,57 @@ class FlagSync:
             data = await asyncio.to_thread(_read, self._path)
         except OSError as error:
             self._read_file = None
-            self._board.refuse(f"the file cannot be read: {error.strerror}")
+            self._flag_store.reject(f"the file cannot be read: {error.strerror}")
             return
         if data == self._read_file:
             return
         self._read_file = data
         if len(data) > MOST_BYTES:
-            self._board.refuse(f"the file is larger than {MOST_BYTES} bytes")
+            self._flag_store.reject(f"the file is larger than {MOST_BYTES} bytes")
         else:
             # A large file takes longer than the event loop may be held up.
             parsing = asyncio.create_task(asyncio.to_thread(parse, data))
             await asyncio.wait((parsing,))
-            self._board.take(parsing.result)
+            self._flag_store.load(parsing.result)
 
-    async def _watch_store(self, store: "FlagStore") -> None:
+    async def _watch_store(self, store: "OverrideStore") -> None:
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._every):
-                    await self._told.wait()
-            self._told.clear()
-            await self._look_at_store(store)
+                    await self._notified.wait()
+            self._notified.clear()
+            await self._poll_overrides(store)
 
-    async def _listen(self, store: "FlagStore") -> None:
+    async def _listen(self, store: "OverrideStore") -> None:
         while True:
-            with contextlib.suppress(StoreAway):
-                await store.listen(self._told.set)
+            with contextlib.suppress(StoreUnavailable):
+                await store.listen(self._notified.set)
             await asyncio.sleep(self._every)
 
-    async def _look_at_store(self, store: "FlagStore") -> None:
+    async def _poll_overrides(self, store: "OverrideStore") -> None:
         try:
             found = await store.read()
             if (lost := self._known.newer_than(found)) and await store.restore(self._known.revision, lost):
                 log.warning("redis had lost changes of flags and got them back", extra={"flags": [*lost]})
                 found = await store.read()
-        except StoreAway as error:
-            self._lose(error)
+        except StoreUnavailable as error:
+            self._mark_unavailable(error)
             return
-        self.is_away = False
-        self._learn(found)
+        self.is_unavailable = False
+        self._merge(found)
 
-    def _learn(self, found: Stored) -> None:
-        """Take what is newer for each flag, whatever order answers come in, and show it."""
+    def _merge(self, found: Stored) -> None:
+        """Take what is newer for each flag, whatever order responses come in, and replace the overrides."""
         self._known = found.joined(self._known)
-        self._board.change(self._known.changes)
+        self._flag_store.set_overrides(self._known.changes)
 
     def _task(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         return asyncio.create_task(keep_running(name, work), name=name)
 
-    def _lose(self, error: StoreAway) -> None:
-        if not self.is_away:
+    def _mark_unavailable(self, error: StoreUnavailable) -> None:
+        if not self.is_unavailable:
             log.warning("redis is away; flags stay as they are", extra={"reason": type(error.__cause__).__name__})
-        self.is_away = True
+        self.is_unavailable = True
 
 
 def _read(path: Path) -> bytes:

@@ -1,7 +1,7 @@
-"""When a piece has broken its budget, and its flag goes off. Pure: told the time, the flags and the counts.
+"""When a piece has broken its budget, and its flag goes off. Pure: given the time, the flags and the counts.
 
-A flag is judged while it is on for anybody, by what happened since it became what it is: whoever turns it on again
-begins with a clean slate. What a rollback turned off is off, so it is not judged, and nothing here turns it on.
+A flag's budget is evaluated while it is on for anybody, over what happened since its last change: whoever turns it on
+again begins with a clean slate. What a rollback turned off stays off; nothing here turns it on.
 
 No client breaks a budget alone: those that had most of the failures are left out first.
 """
@@ -21,7 +21,7 @@ class Budget:
     """What a piece may do within a window.
 
     window        seconds that are looked at together
-    min_requests  below so many, nothing is judged
+    min_requests  below so many, the budget is not evaluated
     error_share   share of failed requests that is one too many, 0 to 1
     slow_share    share of slow answers that is one too many, 0 to 1
     min_clients   how many clients must have had failures (or slow answers) that together break the budget
@@ -79,7 +79,7 @@ class Rollback:
         self.withheld: frozenset[str] = frozenset()
         self._since: dict[str, tuple[str, float]] = {}
 
-    def judge(self, flags: FlagSet, spans: Mapping[int, Mapping[str, Counts]], now: float) -> list[Trip]:
+    def evaluate(self, flags: FlagSet, spans: Mapping[int, Mapping[str, Counts]], now: float) -> list[Trip]:
         """Return the flags to turn off; `spans` are counts by number of the span, `now` is in Unix seconds."""
         trips, withheld = [], set()
         for key in PIECES:

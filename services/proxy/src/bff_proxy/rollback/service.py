@@ -8,12 +8,12 @@ from bff_proxy.rollback.budgets import Budget, Rollback
 from bff_proxy.settings import ProxySettings
 
 if TYPE_CHECKING:
-    from bff_proxy.rollback.watcher import RollbackWatch
+    from bff_proxy.rollback.watcher import RollbackWatcher
 
 log = logging.getLogger(__name__)
 
 
-def make_watch(settings: ProxySettings, flags: FlagService) -> "RollbackWatch | None":
+def make_watcher(settings: ProxySettings, flags: FlagService) -> "RollbackWatcher | None":
     """Return what rolls flags back, not started yet; None where the rollback is off or there is no Redis."""
     if not settings.rollback_enabled:
         return None
@@ -21,7 +21,7 @@ def make_watch(settings: ProxySettings, flags: FlagService) -> "RollbackWatch | 
         log.warning("BFF_ROLLBACK_ENABLED has no effect without BFF_REDIS_URL")
         return None
     # The library for Redis takes a third of the time to start, hence it is imported only where there is Redis.
-    from bff_proxy.rollback.watcher import RollbackWatch
+    from bff_proxy.rollback.watcher import RollbackWatcher
     from bff_shared.outcome_log import OutcomeLog
 
     budget = Budget(
@@ -31,4 +31,4 @@ def make_watch(settings: ProxySettings, flags: FlagService) -> "RollbackWatch | 
         settings.rollback_slow_share,
         settings.rollback_min_clients,
     )
-    return RollbackWatch(flags.board, flags.admin, OutcomeLog(settings.redis_url), Rollback(budget))
+    return RollbackWatcher(flags.flag_store, flags.admin, OutcomeLog(settings.redis_url), Rollback(budget))

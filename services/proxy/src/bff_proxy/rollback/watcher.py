@@ -1,4 +1,4 @@
-"""Looks at the outcomes once a second and turns off what broke its budget."""
+"""Evaluates the budgets once a second and turns off the flags of pieces that broke theirs."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from bff_proxy.flags.admin import FlagAdmin
-from bff_proxy.flags.state import FlagBoard
+from bff_proxy.flags.store import FlagStore
 from bff_proxy.rollback.budgets import Rollback
 from bff_shared.errors import Busy
 from bff_shared.outcome_log import OutcomeLog
@@ -17,48 +17,55 @@ log = logging.getLogger(__name__)
 EVERY = 1.0
 
 
-class RollbackWatch:
-    """Owns the task that looks; without outcomes nothing is judged."""
+class RollbackWatcher:
+    """Owns the task that evaluates; without outcomes nothing is."""
 
     def __init__(
         self,
-        board: FlagBoard,
+        flag_store: FlagStore,
         admin: FlagAdmin,
         outcomes: OutcomeLog,
         rollback: Rollback,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._board, self._admin, self._outcomes, self._rollback = board, admin, outcomes, rollback
+        self._flag_store, self._admin, self._outcomes, self._rollback = flag_store, admin, outcomes, rollback
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
-        self._is_away = False
+        self._is_unavailable = False
         self._withheld: frozenset[str] = frozenset()
 
+    def __repr__(self) -> str:
+        """Say whether it runs, whether outcomes can be read, and which pieces break a budget for too few clients."""
+        running = self._task is not None and not self._task.done()
+        return (
+            f"<RollbackWatcher running={running} unavailable={self._is_unavailable} withheld={sorted(self._withheld)}>"
+        )
+
     def start(self) -> None:
-        """Go on looking until `aclose`."""
+        """Evaluate every second until `aclose`."""
         self._task = asyncio.create_task(keep_running("rollback", self._watch), name="rollback")
 
     async def aclose(self) -> None:
-        """Stop looking and close the connections."""
+        """Stop and close the connections."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         await self._outcomes.aclose()
 
-    async def look(self) -> None:
-        """Judge all pieces once."""
+    async def evaluate(self) -> None:
+        """Evaluate the budgets of all pieces once."""
         try:
             spans = await self._outcomes.spans(self._rollback.budget.window)
-            for trip in self._rollback.judge(self._board.now, spans, self._clock()):
+            for trip in self._rollback.evaluate(self._flag_store.current, spans, self._clock()):
                 await self._admin.roll_back(trip.key, trip.reason, trip.version)
-            self._is_away = False
-            self._tell_withheld()
+            self._is_unavailable = False
+            self._log_withheld()
         except (*FAILURES, Busy) as error:
-            if not self._is_away:
-                log.warning("outcomes cannot be judged", extra={"reason": type(error).__name__})
-            self._is_away = True
+            if not self._is_unavailable:
+                log.warning("budgets cannot be evaluated", extra={"reason": type(error).__name__})
+            self._is_unavailable = True
 
-    def _tell_withheld(self) -> None:
+    def _log_withheld(self) -> None:
         """Log pieces that have begun to break their budget for too few clients: somebody should look."""
         for key in sorted(self._rollback.withheld - self._withheld):
             text = "a budget is broken, but by too few clients for a rollback"
@@ -68,4 +75,4 @@ class RollbackWatch:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(EVERY)
-            await self.look()
+            await self.evaluate()

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from bff_proxy.flags.costs import ATTRIBUTES, CONTEXT, Size
 from bff_proxy.flags.definitions import Definitions, parse
+from bff_proxy.flags.evaluation_cost import ATTRIBUTES, CONTEXT, Size
 from bff_proxy.flags.ofrep import BadEvaluation, context_of
 from bff_proxy.flags.rules import BadDefinition
 from bff_proxy.flags.snapshot import FlagSet, quiet_library
