@@ -114,6 +114,7 @@ async def test_a_run_that_the_backend_cannot_stream_is_502(*, resuming: bool) ->
     async with playing(Unstreamable(source(30))) as relay:
         answer = await ask(relay, resuming=resuming)
         assert (answer.status_code, answer.json()["error"]["code"]) == (502, "STREAM_ERROR")
+        assert answer.json()["error"]["message"] == "the backend cannot stream this run: artifact missing"
         assert is_empty(relay)
 
 

@@ -1001,6 +1001,13 @@ export interface operations {
                             decimation_stride: number;
                             /** @description milliseconds until the bars were there */
                             load_time_ms: number;
+                            /** @description how prices are to be shown, worked out from these bars */
+                            price_format?: {
+                                /** @description digits behind the point */
+                                digits: number;
+                                /** @description smallest difference of two prices */
+                                min_move: number;
+                            };
                             /** @description bars of the backend that were put right or left out */
                             rejected_bars: number;
                             /** @description bars that this answer was made from */
@@ -1033,6 +1040,13 @@ export interface operations {
                             decimation_stride: number;
                             /** @description milliseconds until the bars were there */
                             load_time_ms: number;
+                            /** @description how prices are to be shown, worked out from these bars */
+                            price_format?: {
+                                /** @description digits behind the point */
+                                digits: number;
+                                /** @description smallest difference of two prices */
+                                min_move: number;
+                            };
                             /** @description bars of the backend that were put right or left out */
                             rejected_bars: number;
                             /** @description bars that this answer was made from */
@@ -1080,6 +1094,13 @@ export interface operations {
                             decimation_stride: number;
                             /** @description milliseconds until the bars were there */
                             load_time_ms: number;
+                            /** @description how prices are to be shown, worked out from these bars */
+                            price_format?: {
+                                /** @description digits behind the point */
+                                digits: number;
+                                /** @description smallest difference of two prices */
+                                min_move: number;
+                            };
                             /** @description bars of the backend that were put right or left out */
                             rejected_bars: number;
                             /** @description bars that this answer was made from */
@@ -1878,6 +1899,13 @@ export interface operations {
                                 decimation_stride: number;
                                 /** @description milliseconds until the bars were there */
                                 load_time_ms: number;
+                                /** @description how prices are to be shown, worked out from these bars */
+                                price_format?: {
+                                    /** @description digits behind the point */
+                                    digits: number;
+                                    /** @description smallest difference of two prices */
+                                    min_move: number;
+                                };
                                 /** @description bars of the backend that were put right or left out */
                                 rejected_bars: number;
                                 /** @description bars that this answer was made from */

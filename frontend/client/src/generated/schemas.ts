@@ -925,6 +925,21 @@ export const SCHEMAS: Record<string, unknown> = {
      "load_time_ms": {
       "type": "number"
      },
+     "price_format": {
+      "type": "object",
+      "properties": {
+       "digits": {
+        "type": "integer"
+       },
+       "min_move": {
+        "type": "number"
+       }
+      },
+      "required": [
+       "digits",
+       "min_move"
+      ]
+     },
      "rejected_bars": {
       "type": "integer"
      },

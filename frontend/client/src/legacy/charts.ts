@@ -3,6 +3,7 @@
 import { BffError, isObject } from "../errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
 import { isSymbol } from "../lib/keys.ts";
+import { type PriceFormat, priceFormatOf } from "../lib/price-format.ts";
 import { lastIndexAtOrBefore } from "../lib/search.ts";
 import { REGULAR_MINUTES } from "../lib/sessions.ts";
 import { DAY } from "../lib/time.ts";
@@ -72,8 +73,15 @@ export async function getChart(context: RequestContext, query: ChartQuery): Prom
       load_time_ms: performance.now() - since,
       backend_calls: context.requests,
       data_source: "backend",
+      price_format: formatOf(made.columns),
     },
   };
+}
+
+/** Return how these bars' prices are shown, from 500 of them at most. */
+function formatOf({ o, h, l, c }: Columns): PriceFormat {
+  const every = Math.max(1, Math.floor(o.length / 500));
+  return priceFormatOf([o, h, l, c].flatMap((prices) => prices.filter((_, row) => row % every === 0)));
 }
 
 /** Refuse what the BFF refuses; the backend would answer some of it with a 500. */

@@ -35,7 +35,7 @@ export class FrameBuffer {
     if (Number.isNaN(at) || at <= (this.#at.at(-1) ?? Number.NEGATIVE_INFINITY)) return false;
     if (this.length >= MAX_FRAMES) throw new BffError("TOO_LARGE", "the run has more frames than a page can hold");
     const whole = { ...message, t: "frame", ts, n: 1, seq: this.length, dropped: 0 } as Frame;
-    whole.ohlc = isObject(ohlc) ? (ohlc as unknown as Ohlc) : null;
+    whole.ohlc = readOhlc(ohlc);
     whole.orders = Array.isArray(orders) ? orders : [];
     whole.equity = isObject(equity) ? (equity as Frame["equity"]) : null;
     this.#frames.push(whole);
@@ -75,16 +75,21 @@ export class FrameBuffer {
   }
 }
 
+/** Return a candle, null where a price is missing; a volume that is missing is 0, as over the BFF. */
+function readOhlc(value: unknown): Ohlc | null {
+  if (!isObject(value) || !["o", "h", "l", "c"].every((name) => Number.isFinite(value[name]))) return null;
+  return (Number.isFinite(value["v"]) ? value : { ...value, v: 0 }) as unknown as Ohlc;
+}
+
 /** First open, highest high, lowest low, last close, total volume. */
 function mergeOhlc(earlier: Ohlc | null, later: Ohlc | null): Ohlc | null {
   if (!earlier || !later) return earlier ?? later;
   return {
     ...earlier,
     ...later,
-    o: earlier.o ?? later.o,
-    h: Math.max(earlier.h ?? later.h, later.h ?? earlier.h),
-    l: Math.min(earlier.l ?? later.l, later.l ?? earlier.l),
-    c: later.c ?? earlier.c,
-    v: (earlier.v ?? 0) + (later.v ?? 0),
+    o: earlier.o,
+    h: Math.max(earlier.h, later.h),
+    l: Math.min(earlier.l, later.l),
+    v: earlier.v + later.v,
   };
 }

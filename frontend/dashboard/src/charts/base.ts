@@ -1,5 +1,6 @@
 /** What all charts of the page have in common: colours, New York's clock, size. */
 
+import type { PriceFormat } from "bff-client/lib/price-format";
 import {
   ColorType,
   CrosshairMode,
@@ -11,6 +12,10 @@ import {
 } from "lightweight-charts";
 import { newYork, type TimeStyle } from "../lib/time.ts";
 import { type Palette, readPalette } from "./palette.ts";
+
+/** Return a price format as the chart library takes it. */
+export const libraryFormat = ({ digits, min_move: minMove }: PriceFormat) =>
+  ({ type: "price", precision: digits, minMove }) as const;
 
 export const utc = (seconds: number) => seconds as UTCTimestamp;
 export const secondsOf = (time: Time) => Number(time);

@@ -2,7 +2,7 @@
 
 import { lastIndexAtOrBefore } from "bff-client/lib/search";
 import { parseTime } from "bff-client/lib/time";
-import { count, price } from "../lib/format.ts";
+import { price, quantity } from "../lib/format.ts";
 
 export interface OrderRow {
   ts: string | null;
@@ -43,6 +43,7 @@ export function orderMarkers(
   bars: ArrayLike<number>,
   from: number,
   to: number,
+  digits = 2,
 ): OrderMarker[] {
   const marks = new Map<string, OrderMarker & { last: TimedOrder }>();
   const times = orders.map((order) => order.time);
@@ -58,10 +59,15 @@ export function orderMarkers(
     if (marks.size > MAX_MARKERS) return [];
   }
   const lettered = marks.size <= MAX_LABELLED;
-  return [...marks.values()].map(({ last, ...mark }) => ({ ...mark, text: lettered ? labelOf(mark, last) : "" }));
+  return [...marks.values()].map(({ last, ...mark }) => ({
+    ...mark,
+    text: lettered ? labelOf(mark, last, digits) : "",
+  }));
 }
 
-function labelOf(mark: OrderMarker, order: TimedOrder): string {
+function labelOf(mark: OrderMarker, order: TimedOrder, digits: number): string {
   const side = mark.buy ? "B" : "S";
-  return mark.orders > 1 ? `${side} ×${mark.orders}` : `${side} ${count(order.quantity)} @ ${price(order.price)}`;
+  return mark.orders > 1
+    ? `${side} ×${mark.orders}`
+    : `${side} ${quantity(order.quantity)} @ ${price(order.price, digits)}`;
 }

@@ -1,5 +1,6 @@
 /** Candles that grow, and the equity beneath them; drawn by the caller's animation frames, never by React. */
 
+import { DEFAULT_PRICE_FORMAT, priceFormatOf } from "bff-client/lib/price-format";
 import {
   CandlestickSeries,
   createSeriesMarkers,
@@ -11,20 +12,19 @@ import {
 } from "lightweight-charts";
 import type { Candle, CandleBook } from "../features/playback/candle-book.ts";
 import { count } from "../lib/format.ts";
-import { candleColours, makeChart, recolour, utc } from "./base.ts";
+import { candleColours, libraryFormat, makeChart, recolour, utc } from "./base.ts";
 import type { Palette } from "./palette.ts";
 
 /** Bars whose orders are marked: as many as fit on a wide screen. */
 const MARKED_BARS = 200;
 const VISIBLE_BARS = 120;
+const FORMAT_CANDLES = 256;
 
-const candleOf = (candle: Candle) => ({
-  time: utc(candle.time),
-  open: candle.o,
-  high: candle.h,
-  low: candle.l,
-  close: candle.c,
-});
+/** A candle as the library takes it: one without prices is a gap, which is a time alone. */
+const candleOf = ({ time, o, h, l, c }: Candle) =>
+  o === null || h === null || l === null || c === null
+    ? { time: utc(time) }
+    : { time: utc(time), open: o, high: h, low: l, close: c };
 
 export class PlaybackChart {
   private readonly chart: IChartApi;
@@ -33,6 +33,10 @@ export class PlaybackChart {
   private readonly markers: ISeriesMarkersPluginApi<Time>;
   private palette: Palette;
   private marked = 0;
+  /** Digits of the prices drawn. */
+  digits = DEFAULT_PRICE_FORMAT.digits;
+  /** Candles after which these are looked at again. */
+  private formatAt = 0;
 
   constructor(container: HTMLElement) {
     const { chart, palette } = makeChart(container);
@@ -54,6 +58,8 @@ export class PlaybackChart {
   draw(book: CandleBook): void {
     const whole = book.rebuilt;
     const changed = book.changed();
+    if (whole) this.formatAt = 0;
+    this.setFormat(book.candles);
     if (whole) this.drawAll(changed);
     else for (const candle of changed) this.update(candle);
     if (whole || changed.some((candle) => candle.buys + candle.sells > 0)) this.drawMarkers(book);
@@ -67,6 +73,18 @@ export class PlaybackChart {
 
   dispose(): void {
     this.chart.remove();
+  }
+
+  /** Work out the digits of prices, each time that there are twice as many candles, up to some hundreds. */
+  private setFormat(candles: readonly Candle[]): void {
+    if (candles.length <= this.formatAt || this.formatAt >= FORMAT_CANDLES) return;
+    this.formatAt = 2 * candles.length;
+    const prices = candles
+      .slice(-FORMAT_CANDLES)
+      .flatMap(({ o, h, l, c }) => [o, h, l, c].filter((price) => price !== null));
+    const format = priceFormatOf(prices);
+    this.digits = format.digits;
+    this.candles.applyOptions({ priceFormat: libraryFormat(format) });
   }
 
   private drawAll(candles: readonly Candle[]): void {

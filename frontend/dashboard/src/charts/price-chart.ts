@@ -1,5 +1,6 @@
 /** Candles, volume and orders; bars are replaced while the view stays where it is. */
 
+import { DEFAULT_PRICE_FORMAT, type PriceFormat } from "bff-client/lib/price-format";
 import { lastIndexAtOrBefore } from "bff-client/lib/search";
 import {
   CandlestickSeries,
@@ -13,7 +14,7 @@ import {
   type Time,
 } from "lightweight-charts";
 import { barSeries } from "./bar-series.ts";
-import { candleColours, makeChart, recolour, utc } from "./base.ts";
+import { candleColours, libraryFormat, makeChart, recolour, utc } from "./base.ts";
 import type { Beyond, Span } from "./chart-window.ts";
 import { orderMarkers, type TimedOrder } from "./order-markers.ts";
 import type { Palette } from "./palette.ts";
@@ -62,6 +63,7 @@ export class PriceChart {
   private stride = 0;
   private have: Span = { from: 0, to: 0 };
   private orders: readonly TimedOrder[] = [];
+  private format = DEFAULT_PRICE_FORMAT;
 
   constructor(container: HTMLElement, events: PriceChartEvents) {
     this.events = events;
@@ -101,6 +103,12 @@ export class PriceChart {
     this.events.bar(this.barAt(columns.t.length - 1));
   }
 
+  /** Show prices with so many digits, in steps of so much. */
+  setFormat(format: PriceFormat): void {
+    this.format = format;
+    this.candles.applyOptions({ priceFormat: libraryFormat(format) });
+  }
+
   setOrders(orders: readonly TimedOrder[]): void {
     this.orders = orders;
     this.drawMarkers();
@@ -129,7 +137,7 @@ export class PriceChart {
 
   private updateMarkers(): number {
     const seen = this.visible();
-    const marks = seen ? orderMarkers(this.orders, this.columns.t, seen.from, seen.to) : [];
+    const marks = seen ? orderMarkers(this.orders, this.columns.t, seen.from, seen.to, this.format.digits) : [];
     this.markers.setMarkers(
       marks.map((mark) => ({
         time: utc(mark.time),

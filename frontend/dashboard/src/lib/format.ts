@@ -22,7 +22,10 @@ function shown(value: Maybe, options: Intl.NumberFormatOptions): string {
   return formatter(options).format(value).replace("-", MINUS);
 }
 
-export const price = (value: Maybe) => shown(value, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+export const price = (value: Maybe, digits = 2) =>
+  shown(value, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+/** Shares, coins, contracts: as many digits as they have. */
+export const quantity = (value: Maybe) => shown(value, { maximumFractionDigits: 8 });
 export const money = (value: Maybe) => shown(value, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 export const count = (value: Maybe) => shown(value, { maximumFractionDigits: 0 });
 export const ratio = (value: Maybe) => shown(value, { minimumFractionDigits: 2, maximumFractionDigits: 2 });

@@ -18,6 +18,11 @@ describe("marks", () => {
     ]);
   });
 
+  test("have the digits of the instrument, and fractions of a share", () => {
+    const small = { ts: new Date(130_000).toISOString(), side: "BUY", quantity: 0.05, price: 0.00001234 };
+    expect(orderMarkers(timedOrders([small]), bars, 0, 180, 8)[0]?.text).toBe("B 0.05 @ 0.00001234");
+  });
+
   test("are left out where they would be too many to tell apart", () => {
     const many = Array.from({ length: MAX_MARKERS + 2 }, (_, index) => index * 60);
     expect(orderMarkers(timedOrders(many.map((time) => order(time, "BUY"))), many, 0, 1e9)).toEqual([]);

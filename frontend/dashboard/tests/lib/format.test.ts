@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { bytes, milliseconds, percent, price, tone } from "../../src/lib/format.ts";
+import { bytes, milliseconds, percent, price, quantity, tone } from "../../src/lib/format.ts";
 
 describe("figures", () => {
   test("are written as traders read them", () => {
@@ -15,6 +15,16 @@ describe("figures", () => {
       "17.22 MB",
       "3.2 ms",
       "1,609 ms",
+    ]);
+  });
+
+  test("have the digits of their instrument", () => {
+    expect([price(0.00001234, 8), price(1.08345, 5), price(-37.63), quantity(0.05), quantity(1203)]).toEqual([
+      "0.00001234",
+      "1.08345",
+      "−37.63",
+      "0.05",
+      "1,203",
     ]);
   });
 

@@ -15,6 +15,7 @@ export class PriceChart extends Chart {
   setBars(columns: Columns): void {
     PriceChart.shown = columns;
   }
+  setFormat(): void {}
   setOrders(): void {}
   drawMarkers(): void {}
   show(): void {}

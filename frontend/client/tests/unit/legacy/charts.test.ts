@@ -117,3 +117,15 @@ test("bars that are all unreadable are no unknown symbol: the error names the fi
     message: expect.stringContaining("`c`"),
   });
 });
+
+test("prices come with the digits that they have", async () => {
+  const bar = (n: number) => {
+    const [c, t] = [(1234 + n) / 1e8, new Date(OPEN + n * MINUTE).toISOString()];
+    return { t, o: c, h: c, l: c, c, v: 1 };
+  };
+  const client = await serveBars(Array.from({ length: 50 }, (_, n) => bar(n)));
+  expect((await client.getChart(query({ timeframe: "1M" }))).metadata.price_format).toEqual({
+    digits: 8,
+    min_move: 1e-8,
+  });
+});

@@ -15,8 +15,14 @@ export interface Ohlcv {
   v: number;
 }
 
-export interface Candle extends Ohlcv {
+/** A bar; one whose frames had no prices so far has null for each, and is drawn as a gap. */
+export interface Candle {
   time: number;
+  o: number | null;
+  h: number | null;
+  l: number | null;
+  c: number | null;
+  v: number;
   equity: number | undefined;
   buys: number;
   sells: number;
@@ -58,9 +64,8 @@ export class CandleBook {
     const time = barStart(seconds, this.minutes);
     const last = this.candles.at(-1);
     if (last && time < last.time) return;
-    const candle = last && last.time === time ? last : this.open(frame, time, last);
-    if (!candle) return;
-    if (candle === last) extendCandle(candle, frame.ohlc);
+    const candle = last && last.time === time ? last : this.open(time, last);
+    extendCandle(candle, frame.ohlc);
     addEquityAndOrders(candle, frame);
     this.firstChanged = Math.min(this.firstChanged, this.candles.length - 1);
   }
@@ -88,22 +93,8 @@ export class CandleBook {
     return changed;
   }
 
-  private open(frame: Frame, time: number, last: Candle | undefined): Candle | undefined {
-    // A minute without trades repeats the last close.
-    const flat = last && { o: last.c, h: last.c, l: last.c, c: last.c, v: 0 };
-    const ohlc = frame.ohlc ?? flat;
-    if (!ohlc) return undefined;
-    const candle = {
-      time,
-      o: ohlc.o,
-      h: ohlc.h,
-      l: ohlc.l,
-      c: ohlc.c,
-      v: ohlc.v,
-      equity: last?.equity,
-      buys: 0,
-      sells: 0,
-    };
+  private open(time: number, last: Candle | undefined): Candle {
+    const candle = { time, o: null, h: null, l: null, c: null, v: 0, equity: last?.equity, buys: 0, sells: 0 };
     this.candles.push(candle);
     if (this.candles.length > MAX_CANDLES) {
       this.candles.splice(0, this.candles.length - MAX_CANDLES / 2);
@@ -114,11 +105,17 @@ export class CandleBook {
 }
 
 function extendCandle(candle: Candle, ohlc: Ohlcv | null | undefined): void {
-  if (!ohlc) return;
-  candle.h = Math.max(candle.h, ohlc.h);
-  candle.l = Math.min(candle.l, ohlc.l);
+  if (!ohlc || !hasPrices(ohlc)) return;
+  candle.o ??= ohlc.o;
+  candle.h = Math.max(candle.h ?? ohlc.h, ohlc.h);
+  candle.l = Math.min(candle.l ?? ohlc.l, ohlc.l);
   candle.c = ohlc.c;
-  candle.v += ohlc.v;
+  candle.v += ohlc.v ?? 0;
+}
+
+/** Null would count as zero, and draw a wick down to it. */
+function hasPrices({ o, h, l, c }: Ohlcv): boolean {
+  return [o, h, l, c].every(Number.isFinite);
 }
 
 function addEquityAndOrders(candle: Candle, frame: Frame): void {

@@ -274,7 +274,8 @@ export class Player {
     const { playing, total } = this.snapshot();
     const place = { seq: counts.frames ? counts.seq : undefined, at };
     const reading = { counts, lastFrame, at, peak, playing, total, candles: book.candles.length };
-    const lastClose = book.candles.at(-1)?.c;
-    this.readouts?.write({ ...reading, lastClose, fraction: fractionOf(place, this.extent()) }, now);
+    const lastClose = book.candles.findLast(({ c }) => c !== null)?.c;
+    const digits = this.chart?.digits;
+    this.readouts?.write({ ...reading, lastClose, digits, fraction: fractionOf(place, this.extent()) }, now);
   }
 }

@@ -21,7 +21,9 @@ export interface PlaybackReading {
   at: number | undefined;
   /** Highest equity since the playback began, or began again after a seek. */
   peak: number;
-  lastClose: number | undefined;
+  lastClose: number | null | undefined;
+  /** Digits of prices; two by default. */
+  digits?: number | undefined;
   candles: number;
   playing: boolean;
   total: number | null;
@@ -53,7 +55,7 @@ export class Readouts {
   write(reading: PlaybackReading, now: number): void {
     const { counts, at, lastFrame, peak, total } = reading;
     this.text("time", at === undefined ? "–" : `${newYork(at, "full")} ET`);
-    this.text("price", price(reading.lastClose));
+    this.text("price", price(reading.lastClose, reading.digits));
     const equity = lastFrame?.equity?.value;
     if (typeof equity === "number") {
       this.text("equity", money(equity));

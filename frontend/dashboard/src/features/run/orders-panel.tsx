@@ -1,20 +1,28 @@
 import type { CompleteRun, Order } from "bff-client";
+import { priceFormatOf } from "bff-client/lib/price-format";
 import { parseTime } from "bff-client/lib/time";
-import { type ReactNode, useDeferredValue, useState } from "react";
-import { count, price } from "../../lib/format.ts";
+import { type ReactNode, useDeferredValue, useMemo, useState } from "react";
+import { count, price, quantity } from "../../lib/format.ts";
 import { newYork } from "../../lib/time.ts";
 
 const PAGE = 50;
+const NONE: Order[] = [];
 
-function Row({ order }: { order: Order }) {
+/** Return the digits of the orders' prices, from 500 of them at most. */
+function digitsOf(orders: readonly Order[]): number {
+  const prices = orders.slice(0, 500).flatMap(({ price }) => (typeof price === "number" ? [price] : []));
+  return priceFormatOf(prices).digits;
+}
+
+function Row({ order, digits }: { order: Order; digits: number }) {
   const time = parseTime(order.ts);
   const sell = order.side?.toUpperCase() === "SELL";
   return (
     <tr>
       <td className="when">{time === undefined ? "–" : newYork(time, "full")}</td>
       <td className={sell ? "loss" : "gain"}>{order.side ?? "–"}</td>
-      <td className="number">{count(order.quantity)}</td>
-      <td className="number">{price(order.price)}</td>
+      <td className="number">{quantity(order.quantity)}</td>
+      <td className="number">{price(order.price, digits)}</td>
       <td>{order.order_type ?? "–"}</td>
       <td>{order.status ?? "–"}</td>
       <td className="number">{price(order.commission)}</td>
@@ -23,10 +31,11 @@ function Row({ order }: { order: Order }) {
 }
 
 export function OrdersPanel({ data, mark }: { data: CompleteRun; mark: ReactNode }) {
-  const orders = data.orders ?? [];
+  const orders = data.orders ?? NONE;
   // The charts are drawn first; hundreds of cells wait for a frame.
   const ready = useDeferredValue(true, false);
   const [page, setPage] = useState(0);
+  const digits = useMemo(() => digitsOf(orders), [orders]);
   const pages = Math.max(1, Math.ceil(orders.length / PAGE));
   const at = Math.min(page, pages - 1);
   return (
@@ -76,7 +85,7 @@ export function OrdersPanel({ data, mark }: { data: CompleteRun; mark: ReactNode
             </thead>
             <tbody>
               {orders.slice(at * PAGE, (at + 1) * PAGE).map((order, index) => (
-                <Row key={`${at}-${String(order.order_id ?? index)}`} order={order} />
+                <Row key={`${at}-${String(order.order_id ?? index)}`} order={order} digits={digits} />
               ))}
             </tbody>
           </table>

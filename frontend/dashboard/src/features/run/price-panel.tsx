@@ -1,4 +1,5 @@
 import type { Chart, Order, Run, Timeframe } from "bff-client";
+import { DEFAULT_PRICE_FORMAT } from "bff-client/lib/price-format";
 import { REGULAR_MINUTES } from "bff-client/lib/sessions";
 import { DAY } from "bff-client/lib/time";
 import { type KeyboardEvent, type RefObject, useCallback, useEffect, useMemo, useRef, useState } from "react";
@@ -48,23 +49,23 @@ function originInWords({ decimation_stride, source_bars, total_bars, source_time
   return `${size}, from ${count(source_bars)}${source_timeframe === "1H" ? " hours" : ""}`;
 }
 
-function Legend({ bar, daily }: { bar: Bar | undefined; daily: boolean }) {
+function Legend({ bar, daily, digits }: { bar: Bar | undefined; daily: boolean; digits: number }) {
   if (!bar) return <p className="legend">&nbsp;</p>;
   const change = bar.o ? bar.c / bar.o - 1 : 0;
   return (
     <p className="legend">
       <span>{daily ? newYork(bar.time, "date") : `${newYork(bar.time, "full")} ET`}</span>
       <span>
-        O <b>{price(bar.o)}</b>
+        O <b>{price(bar.o, digits)}</b>
       </span>
       <span>
-        H <b>{price(bar.h)}</b>
+        H <b>{price(bar.h, digits)}</b>
       </span>
       <span>
-        L <b>{price(bar.l)}</b>
+        L <b>{price(bar.l, digits)}</b>
       </span>
       <span>
-        C <b>{price(bar.c)}</b>
+        C <b>{price(bar.c, digits)}</b>
       </span>
       <span className={tone(change)}>{percent(change, true)}</span>
       <span>
@@ -151,6 +152,7 @@ export function PricePanel(props: {
   const timed = useMemo(() => timedOrders(orders), [orders]);
   useEffect(() => {
     if (!data || !drawn.current) return;
+    drawn.current.setFormat(data.metadata.price_format ?? DEFAULT_PRICE_FORMAT);
     drawn.current.setBars(
       data.columns,
       data.metadata.decimation_stride,
@@ -199,7 +201,8 @@ export function PricePanel(props: {
     wanted.current = undefined;
   };
   const last = data?.columns.c.at(-1);
-  const name = `${run.symbol} candles, ${newYork(visible.from, "date")} to ${newYork(visible.to, "date")}, last close ${price(last)}. Arrow keys move, plus and minus zoom.`;
+  const format = data?.metadata.price_format ?? DEFAULT_PRICE_FORMAT;
+  const name = `${run.symbol} candles, ${newYork(visible.from, "date")} to ${newYork(visible.to, "date")}, last close ${price(last, format.digits)}. Arrow keys move, plus and minus zoom.`;
   return (
     <section className="card price" aria-labelledby="price" data-view-part="price">
       <header className="toolbar">
@@ -249,7 +252,7 @@ export function PricePanel(props: {
           retry={() => void chart.refetch()}
         />
       )}
-      <Legend bar={bar} daily={(data?.metadata.decimation_stride ?? 0) >= REGULAR_MINUTES} />
+      <Legend bar={bar} daily={(data?.metadata.decimation_stride ?? 0) >= REGULAR_MINUTES} digits={format.digits} />
       {/* biome-ignore lint/a11y/useSemanticElements: a chart that is moved by keys is no fieldset */}
       <div
         role="group"

@@ -7,6 +7,7 @@ import {
   type Frame,
   imbalance,
   MAX_CANDLES,
+  type Ohlcv,
 } from "../../../src/features/playback/candle-book.ts";
 
 const start = Date.parse("2024-07-02T13:30Z") / 1000;
@@ -31,7 +32,7 @@ describe("candles", () => {
     ]);
   });
 
-  test("count orders by side, and stand still over a minute without trades", () => {
+  test("count orders by side, and leave a gap where a minute has no prices", () => {
     const book = new CandleBook(1);
     book.add(frame(0, { orders: [{ side: "BUY" }, { side: "sell" }, { side: "SELL" }] }));
     book.add(frame(1, { ohlc: null }));
@@ -39,7 +40,18 @@ describe("candles", () => {
       [1, 2],
       [0, 0],
     ]);
-    expect(book.candles[1]).toMatchObject({ o: 1, h: 1, l: 1, c: 1, v: 0 });
+    expect(book.candles[1]).toMatchObject({ o: null, h: null, l: null, c: null, v: 0, equity: 1001 });
+  });
+
+  test("with some prices missing are made of the others", () => {
+    const book = new CandleBook(5);
+    const missing = { o: null, h: null, l: null, c: null, v: null } as unknown as Ohlcv;
+    book.add(frame(0, { ohlc: null }));
+    book.add(frame(1, { ohlc: missing }));
+    book.add(frame(2));
+    book.add(frame(3, { ohlc: { ...missing, h: 99 } }));
+    book.add(frame(4, { ohlc: null }));
+    expect(book.candles).toEqual([{ time: start, o: 2, h: 4, l: 1, c: 3, v: 10, equity: 1004, buys: 0, sells: 0 }]);
   });
 
   test("are told once as changed", () => {

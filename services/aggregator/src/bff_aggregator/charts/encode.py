@@ -1,7 +1,7 @@
 """The bodies of chart answers: what stands in them and how each format spells it. Pure."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import orjson
 
 from bff_aggregator.backend.bars import Bars
 from bff_aggregator.charts import arrow
+from bff_aggregator.charts.price_format import PriceFormat
 from bff_aggregator.charts.query import ChartQuery, Format
 from bff_aggregator.http import json_rows
 
@@ -41,6 +42,7 @@ class Facts:
     stale: bool
     backend_calls: int
     load_ms: float
+    price_format: PriceFormat = field(default_factory=PriceFormat)
 
     def out_of_the_cache(self) -> "Facts":
         """Return the facts of the same chart for who is given what was kept of it."""
@@ -60,6 +62,7 @@ class Facts:
             "load_time_ms": round(self.load_ms, 2),
             "backend_calls": self.backend_calls,
             "data_source": self.source,
+            "price_format": {"digits": self.price_format.digits, "min_move": self.price_format.min_move},
         }
 
 

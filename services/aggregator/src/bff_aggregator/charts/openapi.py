@@ -66,13 +66,26 @@ _DESCRIPTIONS = {
     "backend_calls": "calls that this request made",
     "data_source": "`cache`, `backend` or `mixed`",
 }
+_PRICE_FORMAT = {
+    "type": "object",
+    "description": "how prices are to be shown, worked out from these bars",
+    "required": ["digits", "min_move"],
+    "properties": {
+        "digits": {"type": "integer", "description": "digits behind the point"},
+        "min_move": {"type": "number", "description": "smallest difference of two prices"},
+    },
+}
+_SHOWN = {**_METADATA, "price_format": {"digits": 2, "min_move": 0.01}}
 _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
 _METADATA_SCHEMA = {
     "type": "object",
     "required": [*_METADATA],
     "properties": {
-        name: {"type": _JSON_TYPES[type(value)], "description": _DESCRIPTIONS[name]}
-        for name, value in _METADATA.items()
+        **{
+            name: {"type": _JSON_TYPES[type(value)], "description": _DESCRIPTIONS[name]}
+            for name, value in _METADATA.items()
+        },
+        "price_format": _PRICE_FORMAT,
     },
 }
 _HEAD = {"symbol": "AAPL", "timeframe": "1H", "from_date": "2024-01-02", "to_date": "2024-01-02"}
@@ -140,7 +153,7 @@ _POINTS_SCHEMA = {
         "metadata": _METADATA_SCHEMA,
     },
 }
-_ROWS_EXAMPLE = {**_HEAD, "bars": [{**_ROW, "volume": 82488700}], "metadata": _METADATA}
+_ROWS_EXAMPLE = {**_HEAD, "bars": [{**_ROW, "volume": 82488700}], "metadata": _SHOWN}
 _COLUMNS_EXAMPLE = {
     "s": "ok",
     **_HEAD,
@@ -150,9 +163,9 @@ _COLUMNS_EXAMPLE = {
     "l": [183.89],
     "c": [185.64],
     "v": [82488700],
-    "metadata": _METADATA,
+    "metadata": _SHOWN,
 }
-_POINTS_EXAMPLE = {**_HEAD, "candles": [_CANDLE], "volume": [_VOLUME], "metadata": _METADATA}
+_POINTS_EXAMPLE = {**_HEAD, "candles": [_CANDLE], "volume": [_VOLUME], "metadata": _SHOWN}
 
 
 def _error(code: str, message: str, **details: Any) -> dict[str, Any]:

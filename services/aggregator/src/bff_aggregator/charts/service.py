@@ -17,6 +17,7 @@ from bff_aggregator.charts import chunk_codec, chunk_fetcher, chunk_plan, hourly
 from bff_aggregator.charts.chunk_fetcher import ChunkFetcher, UnknownSymbol
 from bff_aggregator.charts.chunk_plan import Chunk
 from bff_aggregator.charts.encode import BAR_BYTES, Encoded, Facts, encode
+from bff_aggregator.charts.price_format import price_format
 from bff_aggregator.charts.query import ChartQuery
 from bff_aggregator.charts.resample import Clock, resample
 from bff_aggregator.charts.timeframes import unmerged
@@ -254,5 +255,6 @@ def assemble(query: ChartQuery, found: Sequence[Entry], source: Source, *, stale
         stale=stale,
         backend_calls=0,
         load_ms=0.0,
+        price_format=price_format(done.bars),
     )
     return encode(query, done.bars, facts), facts

@@ -1,5 +1,6 @@
 """Why a run cannot be played, and the error that a client gets for it before its stream begins. Pure."""
 
+import re
 from typing import Literal, NamedTuple
 
 from bff_shared.errors import BackendUnavailable, BffError, Busy, Internal, RequestError, RunNotFound, Unauthorized
@@ -33,6 +34,28 @@ REFUSED_STATUSES: dict[int, tuple[Code, str]] = {
     403: ("FORBIDDEN", "the backend does not let this user see the run"),
     404: ("RUN_NOT_FOUND", "run not found"),
 }
+
+
+LONGEST_REASON = 200
+# What is nobody's business outside: addresses with or without a scheme, files, credentials.
+_PRIVATE = re.compile(
+    r"""(?: [a-z][a-z0-9+.-]*://\S+ | \b(?:bearer|basic)\s+\S+ | \b(?:token|password|secret|key)\s*[=:]\s*\S+
+    | \b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)? | \b[a-z][\w-]*(?:\.[\w-]+)+:\d{2,5}\b | \b[a-z][\w-]*:\d{4,5}\b
+    | (?<![\w.])(?:[a-z]:)?[/\\][\w.-]+[/\\]\S* )""",
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def unstreamable(told: object) -> Failure:
+    """Return a new exception for a run that the backend says it cannot stream, with its reason where there is one.
+
+    The reason is shown as one line of at most 200 characters, without addresses, files and credentials.
+    """
+    message = "the backend cannot stream this run"
+    reason = _PRIVATE.sub("…", told[: 10 * LONGEST_REASON]) if isinstance(told, str) else ""
+    shown = "".join(character if character.isprintable() else " " for character in reason)
+    line = " ".join(shown.split())[:LONGEST_REASON]
+    return Failure("STREAM_ERROR", f"{message}: {line}" if line else message, 4424)
 
 
 def failure_of_status(status: int) -> Failure:

@@ -11,7 +11,7 @@ from bff_shared import foreign_json
 from bff_shared.errors import Busy, UpstreamError
 from bff_shared.http.headers import Header
 from bff_shared.upstream.client import Upstream
-from bff_wsrelay.framelog.failures import Failure, FailureReason, failure_of_status
+from bff_wsrelay.framelog.failures import Failure, FailureReason, failure_of_status, unstreamable
 from bff_wsrelay.framelog.fair_semaphore import FairSemaphore, TimedSlot
 from bff_wsrelay.framelog.frame import parse_frame
 from bff_wsrelay.framelog.frame_log import LogFull
@@ -230,7 +230,7 @@ class Ingester:
         if finished:
             self._errors += 1
             if self._errors >= ERRORS:
-                raise Failure("STREAM_ERROR", "the backend cannot stream this run", 4424)
+                raise unstreamable(message)
         self._topic.enter("waiting", retry_ms=round(self._settings.read_poll_seconds * 1000))
         await asyncio.sleep(self._settings.read_poll_seconds)
 
@@ -334,7 +334,7 @@ class Ingester:
         if kind == "err" and message.get("code") == "RUN_NOT_FOUND":
             raise failure_of_status(404)
         if kind == "err" and message.get("code") != "VALIDATION":
-            raise _StreamError(str(message.get("msg")))
+            raise _StreamError(message.get("msg") or "")
 
     def _finish_pass(self, replay: ReplayPass, *, finished: bool) -> bool:
         """Note that the pass is over; only one that began after the run had finished is known to be whole."""
