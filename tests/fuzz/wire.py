@@ -57,7 +57,7 @@ def _left_open(whole: World) -> list[str]:
     headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
     while time.monotonic() < until:
         found = httpx.get(f"{whole.stack.origin}/api/v1/streams", headers=headers, timeout=GONE_S).json()
-        if found["viewers"] == found["connections"] == 0 and not found["transparent"]:
+        if found["viewers"] == found["connections"] == 0 and not found["passthrough"]:
             return []
         time.sleep(0.1)
     return [f"streams are left: {found}"]

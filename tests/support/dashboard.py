@@ -98,4 +98,4 @@ def assert_balanced(page: Page) -> None:
 
 def frames_read(origin: str, token: str) -> int:
     """Return how many frames the relay has of the run that it has most of."""
-    return max((log["frames"] for log in ask(f"{origin}/api/v1/streams", token=token)["recordings"]), default=0)
+    return max((log["frames"] for log in ask(f"{origin}/api/v1/streams", token=token)["frame_logs"]), default=0)

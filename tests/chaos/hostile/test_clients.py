@@ -51,7 +51,7 @@ async def nothing_is_left(whole: World) -> None:
     async with httpx.AsyncClient(base_url=whole.stack.origin, timeout=GONE_S, headers=admin) as client:
         while True:
             found = (await client.get("/api/v1/streams")).json()
-            if found["viewers"] == found["connections"] == 0 and not found["transparent"]:
+            if found["viewers"] == found["connections"] == 0 and not found["passthrough"]:
                 return
             assert time.monotonic() < until, found
             await asyncio.sleep(0.1)

@@ -101,5 +101,5 @@ async def test_what_others_watch_is_not_told(target: Target, user: str | None) -
     async with honest(target):
         told = await asyncio.to_thread(target.get, "/api/v1/streams", user)
         (stream,) = (await asyncio.to_thread(streams, target))["streams"]
-    assert told.json() == {"viewers": 0, "recordings": [], "streams": []}
+    assert told.json() == {"viewers": 0, "frame_logs": [], "streams": []}
     assert stream["run_id"] == target.run_id

@@ -66,7 +66,7 @@ async def test_a_conversation_is_the_same_as_without_the_relay(
         assert await converse(relayed, *said, frames=500) == await converse(direct, *said, frames=500)
         async with httpx.AsyncClient(base_url=base.replace("ws", "http", 1)) as client:
             [shown] = (await client.get("/api/v1/streams", headers={"Authorization": "Bearer admin"})).json()[
-                "transparent"
+                "passthrough"
             ]
     assert (shown["state"], shown["from_viewer"], shown["breaks"]) == ("live", len(said), 0)
 

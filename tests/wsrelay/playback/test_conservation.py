@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
+from bff_shared.lru import ByteLRU
 from bff_wsrelay.framelog.frame import parse_frame
-from bff_wsrelay.framelog.frame_log import ByteLru, FrameLog
+from bff_wsrelay.framelog.frame_log import FrameLog
 from bff_wsrelay.framelog.replay_pass import ReplayPass
 from bff_wsrelay.framelog.topic import Topic
 from bff_wsrelay.metrics import StreamMetrics
@@ -70,7 +71,7 @@ class World:
     def __init__(self, reading: type[ReplayPass] = ReplayPass, **pacer: Any) -> None:
         self.now = 1000.0
         self.reading_type = reading
-        self.topic = Topic("run", FrameLog("epoch", 64 * MEBI, ByteLru(MEBI)))
+        self.topic = Topic("run", FrameLog("epoch", 64 * MEBI, ByteLRU(MEBI)))
         self.reading = reading(self.topic.log)
         self.sent = 0
         self.viewer = Viewer(clock=self.clock)

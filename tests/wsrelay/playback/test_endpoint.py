@@ -333,7 +333,7 @@ async def test_a_slow_viewer_gets_everything_in_fewer_frames_and_others_are_not_
 async def recording_of(relay: Relay, found: Callable[[dict[str, Any]], bool]) -> None:
     """Wait until what is known of the run's log is as it should be."""
     async with asyncio.timeout(20), httpx.AsyncClient() as http:
-        while not found((await http.get(f"{relay.url}/api/v1/streams")).json()["recordings"][0]):
+        while not found((await http.get(f"{relay.url}/api/v1/streams")).json()["frame_logs"][0]):
             await asyncio.sleep(0.01)
 
 
@@ -467,7 +467,7 @@ async def test_streams_are_listed_with_their_figures() -> None:
         assert body["imbalances"] == 0
         (stream,) = body["streams"]
         assert (stream["run_id"], stream["state"], stream["seq"]) == ("run", "ended", 299)
-        (recording,) = body["recordings"]
+        (recording,) = body["frame_logs"]
         assert (recording["frames"], recording["state"], recording["viewers"]) == (300, "finished", 1)
 
 
@@ -489,13 +489,13 @@ async def test_streams_of_other_credentials_are_for_the_admin_only() -> None:
             return body
 
         for stranger in ("", "mallory", "adminn"):
-            assert await seen(stranger) == {"viewers": 0, "recordings": [], "streams": []}
+            assert await seen(stranger) == {"viewers": 0, "frame_logs": [], "streams": []}
         own = await seen("alice")
-        assert (own["viewers"], len(own["streams"]), len(own["recordings"])) == (1, 1, 1)
+        assert (own["viewers"], len(own["streams"]), len(own["frame_logs"])) == (1, 1, 1)
         assert own["streams"][0]["seq"] == 299
         assert "connections" not in own
         everything = await seen("admin")
-        assert (everything["viewers"], everything["connections"], len(everything["recordings"])) == (2, 2, 2)
+        assert (everything["viewers"], everything["connections"], len(everything["frame_logs"])) == (2, 2, 2)
 
 
 async def test_guesses_at_the_admin_token_are_slowed_and_logged_as_at_every_other_route(

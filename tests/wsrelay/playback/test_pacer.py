@@ -6,8 +6,9 @@ import time
 
 import pytest
 
+from bff_shared.lru import ByteLRU
 from bff_wsrelay.framelog.frame import parse_frame
-from bff_wsrelay.framelog.frame_log import ByteLru, FrameLog
+from bff_wsrelay.framelog.frame_log import FrameLog
 from bff_wsrelay.playback.messages import Control, ControlRefused, Position, parse_message
 from bff_wsrelay.playback.pacer import CATCH_UP, MAX_COVERED, MAX_STRIDE, Emission, Pacer
 from tests.support.runs import source
@@ -17,7 +18,7 @@ MEBI = 1024 * 1024
 
 
 def log(count: int, *, ended: bool = True) -> FrameLog:
-    whole = FrameLog("epoch", 64 * MEBI, ByteLru(MEBI))
+    whole = FrameLog("epoch", 64 * MEBI, ByteLRU(MEBI))
     for frame in FRAMES[:count]:
         whole.append(frame)
     whole.ended = ended
@@ -147,7 +148,7 @@ LONG = 40_000
 @pytest.fixture(scope="module")
 def long_log() -> FrameLog:
     """A log of many frames, each with orders now and then."""
-    whole = FrameLog("epoch", 256 * MEBI, ByteLru(MEBI))
+    whole = FrameLog("epoch", 256 * MEBI, ByteLRU(MEBI))
     for number in range(LONG // len(FRAMES)):
         for frame in FRAMES:
             whole.append(dataclasses.replace(frame, micros=frame.micros + number * 10**12))

@@ -2,7 +2,8 @@
 
 import pytest
 
-from bff_wsrelay.framelog.frame_log import ByteLru, FrameLog
+from bff_shared.lru import ByteLRU
+from bff_wsrelay.framelog.frame_log import FrameLog
 from bff_wsrelay.playback.messages import Position
 from bff_wsrelay.playback.pacer import MAX_COVERED, MAX_STRIDE, NEVER, Emission, Pacer
 from tests.wsrelay.playback.test_pacer_schedule import FRAMES, MEBI, control, grow, log, playing, turns
@@ -12,7 +13,7 @@ class LongLog(FrameLog):
     """A log that says it has so many frames; nobody reads them here."""
 
     def __init__(self, count: int, *, ended: bool) -> None:
-        super().__init__("epoch", MEBI, ByteLru(MEBI))
+        super().__init__("epoch", MEBI, ByteLRU(MEBI))
         self.length, self.ended = count, ended
 
     def __len__(self) -> int:

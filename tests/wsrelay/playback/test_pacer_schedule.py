@@ -2,8 +2,9 @@
 
 import pytest
 
+from bff_shared.lru import ByteLRU
 from bff_wsrelay.framelog.frame import parse_frame
-from bff_wsrelay.framelog.frame_log import ByteLru, FrameLog
+from bff_wsrelay.framelog.frame_log import FrameLog
 from bff_wsrelay.playback.messages import Control, ControlRefused, Position, parse_message
 from bff_wsrelay.playback.pacer import NEVER, Emission, Pacer
 from tests.support.runs import source
@@ -14,7 +15,7 @@ Turn = tuple[float, tuple[int, int] | str | None]
 
 
 def log(count: int, *, ended: bool = True) -> FrameLog:
-    made = FrameLog("epoch", 64 * MEBI, ByteLru(MEBI))
+    made = FrameLog("epoch", 64 * MEBI, ByteLRU(MEBI))
     grow(made, count)
     made.ended = ended
     return made

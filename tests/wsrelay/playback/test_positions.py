@@ -2,15 +2,16 @@
 
 import pytest
 
+from bff_shared.lru import ByteLRU
 from bff_wsrelay.framelog.frame import parse_frame, parse_time
-from bff_wsrelay.framelog.frame_log import ByteLru, FrameLog
+from bff_wsrelay.framelog.frame_log import FrameLog
 from bff_wsrelay.playback.messages import ControlRefused, Position, parse_position
 from bff_wsrelay.playback.positions import check_range, resolve_index
 from tests.support.runs import source
 
 
 def log_of(count: int, *, ended: bool) -> FrameLog:
-    log = FrameLog("epoch", 1 << 20, ByteLru(1 << 20))
+    log = FrameLog("epoch", 1 << 20, ByteLRU(1 << 20))
     for frame in source(count):
         log.append(parse_frame(frame))
     log.ended = ended

@@ -58,9 +58,9 @@ class _Status:
             "draining": self._admission.drain.started,
             **self._playback.flush(),
             "log_bytes": self._registry.size,
-            "recordings": self._registry.describe(),
+            "frame_logs": self._registry.describe(),
             "streams": _listed(self._playback.subscribers),
-            "transparent": [one.describe() for one in islice(self._passthrough.sessions, MOST)],
+            "passthrough": [one.describe() for one in islice(self._passthrough.sessions, MOST)],
         }
 
     def own(self, request: Request) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class _Status:
         owner = self._playback.principal(credentials(request.headers.raw))
         mine = [subscriber for subscriber in self._playback.subscribers if subscriber.principal == owner]
         played = {id(subscriber.topic) for subscriber in mine}
-        return {"viewers": len(mine), "recordings": self._registry.describe(played), "streams": _listed(mine)}
+        return {"viewers": len(mine), "frame_logs": self._registry.describe(played), "streams": _listed(mine)}
 
 
 def _listed(subscribers: Iterable[Subscriber]) -> list[dict[str, Any]]:

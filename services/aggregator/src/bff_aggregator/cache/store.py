@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bff_aggregator.cache.entry import NO_GENERATION, Entry, Scope, State, pack_entry, principal_key, unpack_entry
-from bff_aggregator.cache.lru import ByteLRU
 from bff_aggregator.cache.metrics import CacheMetrics
 from bff_aggregator.cache.redis_tier import RedisTier, RedisUnavailable
 from bff_shared.http.context import current
 from bff_shared.http.headers import Header
+from bff_shared.lru import ByteLRU
 
 log = logging.getLogger(__name__)
 RELISTEN = 1.0

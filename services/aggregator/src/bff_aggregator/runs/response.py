@@ -15,7 +15,6 @@ from fastapi.responses import Response
 
 from bff_aggregator.backend.part import Part, State, failed_part, skipped_part
 from bff_aggregator.backend.run_calls import User, describe
-from bff_aggregator.cache.lru import ByteLRU
 from bff_aggregator.cache.single_flight import SingleFlight, joined
 from bff_aggregator.http import content_coding, response_budget
 from bff_aggregator.http.cpu_limiter import CpuLimiter
@@ -26,6 +25,7 @@ from bff_aggregator.runs.metrics import RunMetrics
 from bff_aggregator.runs.revision import RunBundle
 from bff_shared.errors import Internal
 from bff_shared.http.responses import JSON
+from bff_shared.lru import ByteLRU
 
 log = logging.getLogger(__name__)
 UNKNOWN_SIZE: Final = content_coding.MIN_BYTES

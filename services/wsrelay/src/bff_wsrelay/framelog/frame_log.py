@@ -9,55 +9,27 @@ import itertools
 import zlib
 from array import array
 from bisect import bisect_left, bisect_right
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from bff_shared.lru import ByteLRU
 from bff_wsrelay.framelog.frame import Frame, Summary, merged_head, parse_heads
 
 BLOCK = 64
 OVERHEAD = 600
 """Bytes that a block's Python objects take besides what it holds, roughly."""
 
+FrameCache = ByteLRU[tuple[object, ...], Any]
+"""Unpacked blocks, merged and encoded frames, by the log's serial and what of it they are."""
+
 _serials = itertools.count()
 
 
 class LogFull(Exception):
     """A log has reached its limit of bytes."""
-
-
-class ByteLru:
-    """Values by key, at most `limit` bytes of them; the least recently used go first."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit, self._size = limit, 0
-        self._items: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
-
-    def get(self, key: Any) -> Any:
-        """Return a value, None when it is not there."""
-        item = self._items.get(key)
-        if item is None:
-            return None
-        self._items.move_to_end(key)
-        return item[0]
-
-    def put(self, key: Any, value: Any, size: int) -> None:
-        """Keep a value of `size` bytes, in place of one that is there."""
-        _, before = self._items.pop(key, (None, 0))
-        self._size -= before
-        self._items[key] = (value, size)
-        self._size += size
-        while self._size > self._limit:
-            _, (_, gone) = self._items.popitem(last=False)
-            self._size -= gone
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._items.clear()
-        self._size = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +64,7 @@ class FrameLog:
     is in bytes. `cache` is shared by all logs of a process: unpacked blocks and merged frames.
     """
 
-    def __init__(self, epoch: str, limit: int, cache: ByteLru) -> None:
+    def __init__(self, epoch: str, limit: int, cache: FrameCache) -> None:
         self.epoch = epoch
         self.ended = False
         self.expected: int | None = None
@@ -200,11 +172,11 @@ class FrameLog:
         if end - start == 1:
             return self._heads(start // BLOCK)[start % BLOCK]
         key = (self.serial, start, end)
-        known = self._cache.get(key)
+        known: bytes | None = self._cache.get(key)
         if known is None:
             known = self._merge(start, end)
             self._cache.put(key, known, len(known) + 200)
-        return known  # type: ignore[no-any-return]  # the cache holds values of several types
+        return known
 
     def objects(self, start: int, end: int) -> list[dict[str, Any]]:
         """Return the frames of a range as objects."""
@@ -239,12 +211,12 @@ class FrameLog:
         if number >= len(self._blocks):
             return self._tail
         key = (self.serial, number)
-        heads = self._cache.get(key)
+        heads: list[bytes] | None = self._cache.get(key)
         if heads is None:
             block = self._blocks[number]
             heads = zlib.decompress(block.heads).split(b"\n")
             self._cache.put(key, heads, block.raw_size)
-        return heads  # type: ignore[no-any-return]  # the cache holds values of several types
+        return heads
 
     def _seal(self) -> None:
         """Pack the tail."""

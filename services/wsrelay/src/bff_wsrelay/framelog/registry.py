@@ -18,11 +18,12 @@ from typing import Any
 
 from bff_shared.errors import ClientBusy, UpstreamError
 from bff_shared.http.headers import Header
+from bff_shared.lru import ByteLRU
 from bff_shared.upstream.client import Upstream
 from bff_wsrelay.framelog.failure_cache import FailureCache, Key
 from bff_wsrelay.framelog.failures import Failure
 from bff_wsrelay.framelog.fair_semaphore import FairSemaphore
-from bff_wsrelay.framelog.frame_log import ByteLru, FrameLog
+from bff_wsrelay.framelog.frame_log import FrameCache, FrameLog
 from bff_wsrelay.framelog.ingester import Ingester, IngestResources
 from bff_wsrelay.framelog.log_budget import Ledger, LogUse
 from bff_wsrelay.framelog.shared_store import SharedStore, credentials_digest
@@ -80,7 +81,7 @@ class Registry:
         self._ledger: Ledger[Key] = Ledger(settings.log_total_bytes, settings.log_client_bytes)
         self._failures = FailureCache(settings.read_failure_seconds)
         self._past_connects = 0
-        self.cache = ByteLru(CACHE_BYTES)
+        self.cache: FrameCache = ByteLRU(CACHE_BYTES)
         metrics.topics.set_function(lambda: len(self._entries))
         metrics.log_bytes.set_function(lambda: self.size)
         metrics.waiting_ingesters.set_function(lambda: slots.waiting)

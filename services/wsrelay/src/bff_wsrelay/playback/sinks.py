@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from starlette.types import Send
 
-from bff_wsrelay.framelog.frame_log import ByteLru, FrameLog
+from bff_wsrelay.framelog.frame_log import FrameCache, FrameLog
 from bff_wsrelay.playback.http_connection import HttpConnection
 from bff_wsrelay.playback.pacer import Emission
 from bff_wsrelay.websocket.close_codes import NO_STATUS, TRY_AGAIN_LATER, Close
@@ -49,7 +49,7 @@ class WebSocketSink:
 
     __slots__ = ("_cache", "_writer", "unsent_bytes")
 
-    def __init__(self, writer: FrameWriter, cache: ByteLru) -> None:
+    def __init__(self, writer: FrameWriter, cache: FrameCache) -> None:
         self._writer, self._cache = writer, cache
         self.unsent_bytes = writer.get_buffered
 
@@ -61,13 +61,11 @@ class WebSocketSink:
     def send_frame(self, log: FrameLog, emission: Emission) -> int:
         """Send a frame."""
         start, end, dropped = emission
-        if dropped:
+        key = (log.serial, start, end, "encoded")
+        encoded: bytes | None = None if dropped else self._cache.get(key)
+        if encoded is None:
             encoded = encode_frame(frame_json(log, emission))
-        else:
-            key = (log.serial, start, end, "encoded")
-            encoded = self._cache.get(key)
-            if encoded is None:
-                encoded = encode_frame(frame_json(log, emission))
+            if not dropped:
                 self._cache.put(key, encoded, len(encoded) + 250)
         self._writer.write(encoded)
         return len(encoded)

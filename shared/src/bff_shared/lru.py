@@ -1,6 +1,6 @@
 """A mapping of at most so many bytes, from which the least recently used values leave first. Pure.
 
-Every in-process cache of this service is one of these. `cachetools.LRUCache` bounds bytes too, but knows no shares: its
+Every in-process cache of bytes is one of these. `cachetools.LRUCache` bounds bytes too, but knows no shares: its
 order of eviction is one for all, so one client's values could push out what all the others have.
 """
 

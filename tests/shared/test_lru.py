@@ -1,4 +1,4 @@
-from bff_aggregator.cache.lru import ByteLRU
+from bff_shared.lru import ByteLRU
 
 
 def test_least_recently_used_value_leaves_first_and_is_counted() -> None:
@@ -11,6 +11,15 @@ def test_least_recently_used_value_leaves_first_and_is_counted() -> None:
     assert [key for key in "abcde" if cache.get(key)] == ["a", "c", "d", "e"]
     assert gone == [1]
     assert cache.size == 400
+
+
+def test_a_value_put_twice_counts_once() -> None:
+    cache: ByteLRU[str, str] = ByteLRU(400)
+    cache.put("other", "value", 100)
+    for _ in range(10):
+        cache.put("key", "value", 100)
+    assert cache.get("other") == "value"
+    assert cache.size == 200
 
 
 def test_value_of_more_than_a_quarter_of_the_limit_is_not_kept_and_replaces_what_was() -> None:
