@@ -275,3 +275,34 @@ async def test_nothing_is_left_of_event_streams_that_come_and_go() -> None:
 async def many(one: Callable[[], Awaitable[None]], count: int) -> None:
     for _ in range(0, count, 50):
         await asyncio.gather(*(one() for _ in range(50)))
+
+
+HANDSHAKE = (
+    b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+@pytest.mark.parametrize("header", [b"Accept: text/event-stream\r\n", HANDSHAKE])
+@pytest.mark.parametrize("comes", ["run", "nothing"])
+async def test_a_client_that_leaves_before_its_verdict_is_no_failure_of_ours(
+    caplog: pytest.LogCaptureFixture, header: bytes, comes: str
+) -> None:
+    backend = RunBackend(source(300))
+    gate = backend.http.gates["/backtests/run"] = asyncio.Event()
+    async with playing(backend, stream_verify_seconds=1.0) as relay:
+        _, writer = await asyncio.open_connection("127.0.0.1", relay.port)
+        writer.write(f"GET {PATH} HTTP/1.1\r\nHost: a\r\n".encode() + header + b"\r\n")
+        await writer.drain()
+        await eventually(lambda: places(relay) == 1)
+        writer.close()
+        if comes == "run":
+            gate.set()
+        await eventually(lambda: is_empty(relay))
+        requests = relay.app.state.service.metrics.registry.collect()
+        statuses = {
+            s.labels["status"]: s.value for m in requests for s in m.samples if s.name == "bff_http_requests_total"
+        }
+        gate.set()
+    assert [record for record in caplog.records if record.levelname in {"ERROR", "CRITICAL"}] == []
+    assert statuses == ({} if header is HANDSHAKE else {"499": 1.0})  # nothing was said to anybody

@@ -36,7 +36,7 @@ from bff_wsrelay.playback.sinks import EVENT_STREAM_HEADERS, EventStreamSink, Si
 from bff_wsrelay.playback.subscriber import Subscriber
 from bff_wsrelay.playback.verdict import Verdict
 from bff_wsrelay.settings import RelaySettings
-from bff_wsrelay.websocket.close_codes import NO_STATUS, Close
+from bff_wsrelay.websocket.close_codes import ABNORMAL, NO_STATUS, Close
 from bff_wsrelay.websocket.server import WRITER_EXTENSION, FrameWriter
 
 log = logging.getLogger("bff.stream")
@@ -123,7 +123,11 @@ class PlaybackEndpoint:
                     return
                 address = stack.enter_context(self._admission.admit(scope))
                 entry = stack.enter_context(self._registry.open(_run_id(scope), credentials(scope["headers"]), address))
-                failure = await self._verdict.wait(entry, address, needs_frame=is_event_stream)
+                connection = connection_of(scope) if is_event_stream else None
+                failure = await self._verdict.wait(entry, address, needs_frame=is_event_stream, connection=connection)
+                if connection is not None and connection.lost.is_set():
+                    self._log_end(None, ABNORMAL, address, entry.topic.run_id)
+                    return
                 if failure is not None and (is_event_stream or is_refused_early(failure)):
                     self._log_end(None, failure.close, address, entry.topic.run_id)
                     raise http_error(failure)

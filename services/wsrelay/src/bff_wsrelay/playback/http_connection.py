@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import re
 import socket
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 from starlette.types import Scope
@@ -31,6 +32,7 @@ class HttpConnection:
         self._transport = transport
         self.get_buffered = transport.get_write_buffer_size
         self.lost = asyncio.Event()
+        self._on_lost: set[Callable[[], None]] = set()
         self.drained = asyncio.Event()
         self.drained.set()
 
@@ -50,6 +52,24 @@ class HttpConnection:
         if option is not None and connection is not None:
             with contextlib.suppress(OSError):  # a Unix socket has no such option
                 connection.setsockopt(socket.IPPROTO_TCP, option, unsent)
+
+    @contextlib.contextmanager
+    def telling(self, on_lost: Callable[[], None]) -> Iterator[None]:
+        """Call `on_lost` once the connection is gone, at once if it is already, while the context is open."""
+        self._on_lost.add(on_lost)
+        try:
+            if self.lost.is_set():
+                on_lost()
+            yield
+        finally:
+            self._on_lost.discard(on_lost)
+
+    def lose(self) -> None:
+        """Note that the connection is gone."""
+        self.lost.set()
+        self.drained.set()
+        for call in tuple(self._on_lost):
+            call()
 
     def abort(self) -> None:
         """Drop the connection and what was not sent."""
@@ -93,8 +113,7 @@ class HttpProtocol(server.HttpProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell every request of the connection; uvicorn tells only the newest."""
-        self._connection.lost.set()
-        self._connection.drained.set()
+        self._connection.lose()
         super().connection_lost(exc)
 
 

@@ -1,12 +1,14 @@
 """The backend's verdict on a run and on who asks for it, for which a handshake waits before it is answered. I/O."""
 
 import asyncio
+import contextlib
 
 from bff_shared.errors import Busy
 from bff_wsrelay.admission.limits import RETRY_AFTER, Admission
 from bff_wsrelay.framelog.failures import Failure, FailureReason
 from bff_wsrelay.framelog.registry import Entry, Registry
 from bff_wsrelay.framelog.topic import Topic
+from bff_wsrelay.playback.http_connection import HttpConnection
 
 
 class Verdict:
@@ -15,7 +17,9 @@ class Verdict:
     def __init__(self, registry: Registry, admission: Admission, seconds: float) -> None:
         self._registry, self._admission, self._seconds = registry, admission, seconds
 
-    async def wait(self, entry: Entry, address: str, *, needs_frame: bool) -> FailureReason | None:
+    async def wait(
+        self, entry: Entry, address: str, *, needs_frame: bool, connection: HttpConnection | None = None
+    ) -> FailureReason | None:
         """Wait until the backend has judged run and credentials.
 
         Args:
@@ -23,6 +27,7 @@ class Verdict:
             address: the client's, whose waiting handshakes are limited together.
             needs_frame: wait for the first frame of a finished run too: a response whose body has begun has no status
                 any more.
+            connection: the client's, where it tells when the client is gone; nobody waits any longer then.
 
         Returns:
             Why the run cannot be played; None if it can, or if that is not known in time.
@@ -36,7 +41,8 @@ class Verdict:
         pending = _Pending(deadline)
         try:
             async with deadline:
-                with self._admission.pending(address), self._admission.drain.covering(pending):
+                leaving = connection.telling(pending.end) if connection is not None else contextlib.nullcontext()
+                with leaving, self._admission.pending(address), self._admission.drain.covering(pending):
                     return await self._judge(entry, needs_frame=needs_frame)
         except TimeoutError as error:
             if pending.is_drained:
@@ -61,9 +67,13 @@ class _Pending:
         self.is_drained = False
 
     def drain(self, retry_ms: int) -> None:
-        """Let the deadline pass now."""
+        """End the wait for the process's sake."""
         del retry_ms  # the refusal says when to come back
         self.is_drained = True
+        self.end()
+
+    def end(self) -> None:
+        """Let the deadline pass now."""
         if not self._deadline.expired():
             self._deadline.reschedule(0)
 
