@@ -13,6 +13,7 @@ SHARED = [
     (RelaySettings, "stream_max_per_client", "stream_max_connections"),
     (RelaySettings, "stream_client_unfinished_bytes", "stream_unfinished_bytes"),
     (RelaySettings, "log_client_bytes", "log_total_bytes"),
+    (RelaySettings, "read_max_per_client", "read_max"),
 ]
 
 

@@ -72,7 +72,7 @@ class Target:
     def run_of(self, user: str) -> str:
         """Return the finished run of a user that has the fewest days."""
         runs = self.get("/api/v1/backtests?limit=500", user).raise_for_status().json()["items"]
-        return str(min((run for run in runs if run["status"] == "DONE"), key=_days)["run_id"])
+        return str(min((run for run in runs if run["status"] == "DONE"), key=days)["run_id"])
 
     def metric(self, service: str, name: str, **labels: str) -> float:
         """Return the sum of a metric's values in a service that have these labels; 0 where there are none."""
@@ -134,7 +134,7 @@ def keepalive(service: str) -> int:
 def longest_run(target: Target) -> tuple[str, str]:
     """Return the finished run of the most days of all users, and whose it is."""
     found = [
-        (_days(run), str(run["run_id"]), user)
+        (days(run), str(run["run_id"]), user)
         for user in TOKENS
         for run in target.get("/api/v1/backtests?limit=500", user).raise_for_status().json()["items"]
         if run["status"] == "DONE"
@@ -159,7 +159,8 @@ def start_target(environment: Mapping[str, Mapping[str, str]] | None = None, **o
     return made
 
 
-def _days(run: Mapping[str, str]) -> int:
+def days(run: Mapping[str, str]) -> int:
+    """Return how many days a run has."""
     return (date.fromisoformat(run["run_to"]) - date.fromisoformat(run["run_from"])).days
 
 

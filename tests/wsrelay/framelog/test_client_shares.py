@@ -127,7 +127,7 @@ async def test_slots_go_round_between_clients_however_many_each_asks_for() -> No
 
 
 async def test_a_client_holds_no_more_slots_than_it_may_and_a_cancelled_wait_takes_none() -> None:
-    semaphore = FairSemaphore(100, 2)
+    semaphore = FairSemaphore(4, 2)
     await semaphore.acquire("a")
     await semaphore.acquire("a")
     third, fourth = (asyncio.create_task(semaphore.acquire("a")) for _ in range(2))
@@ -143,6 +143,32 @@ async def test_a_client_holds_no_more_slots_than_it_may_and_a_cancelled_wait_tak
     await fifth
     for client in ("a", "a", "b"):
         semaphore.release(client)
+    assert (semaphore.active, semaphore.waiting) == (0, 0)
+
+
+async def test_a_client_alone_has_half_of_the_slots_and_several_leave_some_to_one_that_holds_less() -> None:
+    semaphore, held, ended = FairSemaphore(64, 32), Counter[str](), asyncio.Event()
+
+    async def hold(client: str) -> None:
+        async with semaphore.slot(client):
+            held[client] += 1
+            await ended.wait()
+
+    waiting = [asyncio.create_task(hold("a")) for _ in range(100)]
+    while semaphore.waiting < 68:
+        await asyncio.sleep(0)
+    assert held == {"a": 32}
+    waiting += [asyncio.create_task(hold(client)) for client in "bc" for _ in range(100)]
+    while semaphore.waiting + semaphore.active < 300:
+        await asyncio.sleep(0)
+    assert held["b"] > 10
+    newcomer = semaphore.acquire("d")
+    async with asyncio.timeout(20):
+        await newcomer
+        semaphore.release("d")
+        ended.set()
+        await asyncio.gather(*waiting)
+    assert held == dict.fromkeys("abc", 100)
     assert (semaphore.active, semaphore.waiting) == (0, 0)
 
 
@@ -212,6 +238,24 @@ async def test_a_run_that_brings_little_keeps_no_other_of_its_address_waiting(
             await other.until_type("end")
             assert_conserved(other.frames, backend.more["short"])
         assert relay.value("bff_stream_upstream_breaks_total") == 0
+
+
+async def test_a_run_of_which_enough_was_read_keeps_no_other_of_its_address_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bff_wsrelay.framelog.ingester.READING_FRAMES", 20)
+    for name in ("READING_SECONDS", "CAUGHT_UP_SECONDS"):
+        monkeypatch.setattr(f"bff_wsrelay.framelog.ingester.{name}", 1000.0)
+    stalled = Fate(stall_after=40)
+    backend = RunBackend(source(100), lambda n: stalled if n == 0 else Fate(), more={"short": source(50)})
+    url = "?speed=10&autoplay=1"
+    options: dict[str, Any] = {"read_max_per_client": 1, "read_quiet_seconds": 1000}
+    async with playing(backend, **options) as relay, watching(relay.stream(url)) as long:
+        await long.until_type("frame")
+        async with watching(relay.stream(url, "short")) as other:
+            await other.until_type("end")
+            assert_conserved(other.frames, backend.more["short"])
+        assert backend.open == 1, "the long run is still being read"
 
 
 async def test_one_address_with_many_credentials_leaves_room_for_another() -> None:

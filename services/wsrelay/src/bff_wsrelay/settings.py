@@ -80,9 +80,9 @@ class RelaySettings(Settings):
     stream_drain_spread: float = Field(2.0, ge=0, le=600, description="seconds over which a drain closes viewers")
 
     log_max_bytes: int = Field(64 * MEBI, ge=MEBI, description="most bytes of one run's frame log")
-    log_total_bytes: int = Field(256 * MEBI, ge=MEBI, description="most bytes of all frame logs of a process")
+    log_total_bytes: int = Field(640 * MEBI, ge=MEBI, description="most bytes of all frame logs of a process")
     log_client_bytes: int = Field(
-        192 * MEBI, ge=MEBI, description="most bytes of the frame logs that one client address watches"
+        480 * MEBI, ge=MEBI, description="most bytes of the frame logs that one client address watches"
     )
     log_linger: float = Field(60.0, ge=0, le=86_400, description="seconds a log is kept after its last viewer")
     log_share_seconds: Seconds = Field(600.0, description="seconds a finished log is shared through Redis")
@@ -104,8 +104,9 @@ class RelaySettings(Settings):
         8.0,
         description="quiet after a finished run's last frame that may mean its end, where the backend never says it",
     )
+    read_max: int = Field(64, ge=1, le=100_000, description="runs that one process begins to read at once; others wait")
     read_max_per_client: int = Field(
-        16, ge=1, le=100_000, description="runs read from the backend at once for one client address; others wait"
+        32, ge=1, le=100_000, description="those of one client address, alone; fewer beside others"
     )
     read_unwatched_seconds: float = Field(
         3.0, ge=0, le=86_400, description="seconds after its last viewer until a run is no longer read"

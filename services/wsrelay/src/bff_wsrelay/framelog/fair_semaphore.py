@@ -5,16 +5,19 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from bff_shared.limits import FairShare
+
 
 class FairSemaphore:
-    """At most `total` holders at a time, and at most `per_client` of them for one client; more wait.
+    """At most `total` holders at a time, at most `per_client` of them for one client, fewer beside others; more wait.
 
-    A free slot goes to the clients that wait in turn, whatever number of requests each has waiting; those of one client
-    are served in the order in which they came. Cancellation while waiting takes no slot.
+    What one client may hold of what others leave is said by `FairShare`. A free slot goes to the clients that wait in
+    turn, whatever number of requests each has waiting; those of one client are served in the order in which they came.
+    Cancellation while waiting takes no slot.
     """
 
     def __init__(self, total: int, per_client: int) -> None:
-        self._total, self._per_client = total, per_client
+        self._total, self._share = total, FairShare(total, per_client)
         self._held: Counter[str] = Counter()
         self._active = 0
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
@@ -31,7 +34,7 @@ class FairSemaphore:
 
     def is_free(self, client: str) -> bool:
         """Tell whether a client need not wait for a slot."""
-        return self._active < self._total and self._held[client] < self._per_client and client not in self._waiting
+        return client not in self._waiting and self._may_take(client)
 
     async def acquire(self, client: str) -> None:
         """Take a slot, waiting for one; each needs one `release`. Cancellation takes none."""
@@ -65,6 +68,9 @@ class FairSemaphore:
         finally:
             self.release(client)
 
+    def _may_take(self, client: str) -> bool:
+        return self._share.allows(self._held.get(client, 0), self._total - self._active)
+
     def _take(self, client: str) -> None:
         self._held[client] += 1
         self._active += 1
@@ -77,14 +83,12 @@ class FairSemaphore:
             queue = self._waiting[client]
             while queue and queue[0].done():
                 queue.popleft()
-            if queue and self._held[client] < self._per_client:
+            if queue and self._may_take(client):
                 self._take(client)
                 queue.popleft().set_result(None)
                 self._waiting.move_to_end(client)
             if not queue:
                 del self._waiting[client]
-            if not self._held[client]:
-                del self._held[client]
 
 
 class TimedSlot:

@@ -36,7 +36,9 @@ FRAMES_A_TURN = 64
 """Frames taken before viewers get their turn."""
 DETAIL_SECONDS = 10.0
 READING_SECONDS = 5.0
-"""A pass that takes longer keeps no other run of its client address from being read: a run may grow for hours."""
+"""A pass that takes longer keeps no other run from being read: a run may grow for hours."""
+READING_FRAMES = 1_800
+"""So does one that has come so far: its viewers have a minute of playback, and the backend has loaded the run."""
 CAUGHT_UP_SECONDS = 1.0
 """Without a frame for so long, a run that is being read counts as read so far as it goes."""
 ERRORS = 3
@@ -51,7 +53,7 @@ class IngestResources:
     """What all ingesters of a process share.
 
     Attributes:
-        slots: bounds how many runs are read at once for one client address.
+        slots: bounds how many runs begin to be read at once, in all and for one client address.
         turns: whose frames are taken next: one ingester's at a time, so that the event loop is never busy for longer
             than one slice, and each client address gets as much done as another.
     """
@@ -256,7 +258,7 @@ class Ingester:
                 if is_end or replay.is_complete:
                     return self._finish_pass(replay, finished=finished)
             now = time.monotonic()
-            if replay.position and now - silence.frame_at > CAUGHT_UP_SECONDS:
+            if replay.position and (replay.position >= READING_FRAMES or now - silence.frame_at > CAUGHT_UP_SECONDS):
                 self._slot.release()
             # A run that begins late looks like one without frames, so it gets twice the time.
             quiet = self._settings.read_quiet_seconds * (1 if replay.position or replay.malformed else 2)

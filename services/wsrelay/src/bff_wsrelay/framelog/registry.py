@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import sys
 import time
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
@@ -72,7 +71,7 @@ class Registry:
         store: SharedStore | None = None,
     ) -> None:
         self._settings = settings
-        slots = FairSemaphore(sys.maxsize, settings.read_max_per_client)
+        slots = FairSemaphore(settings.read_max, min(settings.read_max, settings.read_max_per_client))
         self._resources = IngestResources(
             settings, upstream, connector, metrics.counts, slots, FairSemaphore(1, 1), store
         )
