@@ -16,7 +16,7 @@ class AggregatorSettings(Settings):
     cache_client_bytes: int = Field(
         64 * 1024 * 1024,
         ge=0,
-        description="bytes that one client address may add to the shared cache in an hour; 0: any",
+        description="bytes an hour that a client address may add to a shared cache that is half full or more; 0: any",
     )
     run_timeout: Seconds = Field(1.5, description="seconds a complete run may take; `X-Request-Timeout` may shorten it")
     run_late_timeout: Seconds = Field(10.0, description="seconds a part of a run may take to come for the next request")

@@ -27,6 +27,9 @@ BYPASS, LONGEST_BYPASS = 1.0, 30.0
 GENERATION_SECONDS = 3 * 86_400
 """Longer than any entry lives; begun anew with each claim."""
 BUDGET_SECONDS = 3600
+CROWDED = 0.5
+"""Share of Redis' memory from which on a client's budget holds: below it, nobody's entries have to make room."""
+
 CHANNEL = "bff:1:purge"
 SECRET_KEY = "bff:1:owner-key"  # noqa: S105  the name of a key, not a secret
 
@@ -51,11 +54,18 @@ return {taken, redis.call('mget', unpack(KEYS, 1, n + 1))}
 """
 
 
-# The window begins with its first byte and ends by itself. KEYS: the counter. ARGV: bytes, seconds.
+# The window begins with its first byte and ends by itself; what is refused does not count. INFO tells of the node that
+# has the counter; where it names no bound, nothing would be evicted, and the budget holds always.
+# KEYS: the counter. ARGV: bytes, seconds, budget, the share of maxmemory from which on the budget holds.
 _SPEND = """
-local total = redis.call('incrby', KEYS[1], ARGV[1])
-if total == tonumber(ARGV[1]) then redis.call('expire', KEYS[1], ARGV[2]) end
-return total
+if tonumber(redis.call('get', KEYS[1]) or '0') + tonumber(ARGV[1]) > tonumber(ARGV[3]) then
+  local memory = redis.call('info', 'memory')
+  local bound = tonumber(string.match(memory, 'maxmemory:(%d+)') or '0')
+  local used = tonumber(string.match(memory, 'used_memory:(%d+)') or '0')
+  if bound == 0 or used >= bound * tonumber(ARGV[4]) then return 0 end
+end
+if redis.call('incrby', KEYS[1], ARGV[1]) == tonumber(ARGV[1]) then redis.call('expire', KEYS[1], ARGV[2]) end
+return 1
 """
 
 
@@ -235,11 +245,14 @@ class RedisTier:
         await self._link.run(lambda client: client.set(name, proposal, nx=True, ex=GENERATION_SECONDS))
         return _generation(await self._link.run(lambda client: client.get(name)))
 
-    async def spend(self, payer: str, size: int) -> int:
-        """Count bytes that a payer writes; return how many they are since its window began, this time included."""
+    async def spend(self, payer: str, size: int, budget: int) -> bool:
+        """Count bytes that a payer is about to write, and return True; False, and count nothing, where it may not.
+
+        A payer may write `budget` bytes in a window, and more while Redis is less than CROWDED full.
+        """
         name = f"bff:1:{{spent:{payer}}}"
-        arguments = (1, name, size, BUDGET_SECONDS)
-        return int(await self._link.run(lambda client: client.eval(_SPEND, *arguments), WRITE_TIMEOUT))
+        arguments = (1, name, size, BUDGET_SECONDS, budget, CROWDED)
+        return bool(await self._link.run(lambda client: client.eval(_SPEND, *arguments), WRITE_TIMEOUT))
 
     async def purge(self, scope: Scope) -> None:
         """Begin a new generation of a subject, which ends all its entries, and tell every process."""

@@ -58,7 +58,7 @@ class Store:
         clock: Callable[[], float] = time.time,
         budget: int = 0,
     ) -> None:
-        """Take the bytes that one client address may have written to Redis in an hour; 0: any number."""
+        """Take the bytes that one client address may add to a crowded Redis in an hour; 0: any number."""
         self._budget = budget
         self._memory, self._remote, self._metrics, self._clock = memory, remote, metrics, clock
         self._own_key = secret or secrets.token_bytes(KEY_BYTES)
@@ -149,7 +149,7 @@ class Store:
         size = sum(len(data) + OVERHEAD for data, _ in packed.values())
         payer = principal_key(self._key or self._own_key, [(b"payer", _payer(scope).encode())])
         with contextlib.suppress(RedisUnavailable):
-            if self._budget and await self._remote.spend(payer, size) > self._budget:
+            if self._budget and not await self._remote.spend(payer, size, self._budget):
                 self._metrics.over_budget.labels(scope.namespace).inc(len(packed))
                 return
             await self._remote.write(scope, packed)
