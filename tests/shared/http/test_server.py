@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from bff_aggregator.app import create_app as create_aggregator
 from bff_aggregator.settings import AggregatorSettings
@@ -174,3 +175,22 @@ async def test_every_request_of_a_connection_learns_that_the_client_is_gone() ->
         await seen.wait()
         writer.close()
         await told.wait()
+
+
+@pytest.mark.parametrize("target", [b"POST /ofrep/v1/evaluate/flags", b"PUT /api/v1/flags/websocket"])
+async def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_failure_of_ours(
+    start_app: StartApp, caplog: pytest.LogCaptureFixture, target: bytes
+) -> None:
+    app = create_proxy(ProxySettings(**SETTINGS, admin_token=SecretStr("admin")))
+    origin = await start_app(app)
+    requests = app.state.service.metrics.requests
+    async with asyncio.timeout(20):
+        _, writer = await asyncio.open_connection(*address(origin))
+        writer.write(target + b" HTTP/1.1\r\nauthorization: Bearer admin\r\n" + HEAD + b"content-length: 200\r\n\r\n{")
+        while not app.state.service.metrics.in_flight.collect()[0].samples[0].value:
+            await asyncio.sleep(0.01)
+        writer.close()
+        while not (seen := [s.labels["status"] for m in requests.collect() for s in m.samples]):
+            await asyncio.sleep(0.01)
+    assert seen[0] == "499"
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -49,7 +50,8 @@ class ErrorBoundary:
 
     A BffError is answered as it says, anything else is logged with its traceback and answered as 500 INTERNAL. What is
     raised after the response began is raised on, so that the server breaks the connection off; `Observe`, which stands
-    outside, notes that in the request's context.
+    outside, notes that in the request's context. A client that leaves in the middle of its request's body is nobody's
+    failure, and answered nothing.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -62,6 +64,8 @@ class ErrorBoundary:
             return
         try:
             await self._app(scope, receive, send)
+        except ClientDisconnect:
+            return
         except Exception as error:
             context = current()
             if context is not None and context.status:
