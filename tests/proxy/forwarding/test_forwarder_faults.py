@@ -5,9 +5,12 @@ import contextlib
 import json
 import socket
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 import pytest
+import uvloop
 
+from bff_proxy.forwarding.http_server import Cork
 from tests.support.http1 import OK, Message, Peer, address, exchange, read_answer, read_body, read_head
 
 StartProxy = Callable[..., Awaitable[str]]
@@ -293,3 +296,25 @@ async def test_slow_readers_hold_the_backend_back(start_proxy: StartProxy) -> No
     for writer in readers:
         writer.transport.abort()
     assert written < 10 * 20_000_000
+
+
+async def test_what_is_written_to_a_client_that_has_left_is_dropped_in_silence(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    loop = uvloop.new_event_loop()
+
+    async def leave() -> None:
+        served, theirs = socket.socketpair()
+        with theirs:
+            transport, _ = await loop.create_connection(asyncio.Protocol, sock=served)
+            cork = Cork(cast("asyncio.Transport", transport), loop)
+            cork.abort()
+            await asyncio.sleep(0.01)
+            cork.write(b"HTTP/1.1 200 OK\r\n")
+            await asyncio.sleep(0.01)
+
+    try:
+        await asyncio.to_thread(loop.run_until_complete, leave())
+    finally:
+        loop.close()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []

@@ -44,7 +44,8 @@ class Cork:
 
     def _flush(self) -> None:
         if self._parts:
-            self._transport.write(b"".join(self._parts))
+            if not self._transport.is_closing():  # the client may have left since, and uvloop takes no write then
+                self._transport.write(b"".join(self._parts))
             self._parts.clear()
 
 
