@@ -30,6 +30,11 @@ run: ## start everything behind one origin: make run [ORIGIN_PORT=8080] [BACKEND
 	@$(BIN)/python tools/page.py
 	@exec $(BIN)/python -m bff_tools --port "$(ORIGIN_PORT)" --backend-url "$(BACKEND_URL)"
 
+dev: ## serve the page with hot reload in front of a running make run: make dev [ORIGIN_PORT=8080]
+	@$(BOOTSTRAP) dev
+	@$(BIN)/python tools/frontend.py install
+	@ORIGIN_PORT="$(ORIGIN_PORT)" $(BIN)/python tools/frontend.py run run dev --workspace bff-dashboard
+
 trace: ## show a request's way through the logs of make run: make trace ID=…
 	@$(BOOTSTRAP) run
 	@$(BIN)/python -m bff_tools.trace "$(ID)"
@@ -74,6 +79,7 @@ format: ## rewrite the code in the project's format
 	@$(BOOTSTRAP) dev
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
+	@$(BIN)/python tools/frontend.py run run format
 
 lock: ## resolve requirements/*.txt anew (make lock UPGRADE=1 takes newer versions)
 	@$(BOOTSTRAP) dev
@@ -135,4 +141,4 @@ bench-compare: ## hold the latest measurements against the stored ones: make ben
 	@$(BOOTSTRAP) bench
 	@$(BIN)/python -m bench.compare $(ARGS)
 
-.PHONY: help run trace test test-slow test-all fuzz mutants test-tools lint format lock docs audit frontend image deploy chaos soak bench bench-compare
+.PHONY: help run dev trace test test-slow test-all fuzz mutants test-tools lint format lock docs audit frontend image deploy chaos soak bench bench-compare

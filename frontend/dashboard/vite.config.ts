@@ -1,8 +1,8 @@
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vite";
 
-// The origin serves the page and everything that it calls; `npm run dev` borrows one that is already up.
-const origin = "http://127.0.0.1:8080";
+// The origin serves the page and everything that it calls; `make dev` borrows one that is already up.
+const origin = `http://127.0.0.1:${process.env.ORIGIN_PORT || 8080}`;
 
 export default defineConfig({
   plugins: [react()],
