@@ -1,16 +1,20 @@
 /**
  * The US session calendar. A session is a date in New York, counted in days since the epoch; regular hours are 09:30 to
- * 16:00 there, 13:00 on early closes (NYSE Rule 7.2). Times are UTC seconds.
+ * 16:00 there, 13:00 on early closes (NYSE Rule 7.2), and before 2004 as the exchange decided. Times are UTC seconds.
  */
 
+import { EARLY_CLOSES } from "../generated/early-closes.ts";
 import { DAY } from "./time.ts";
 
 export const ZONE = "America/New_York";
 export const REGULAR_MINUTES = 390;
 const EARLY_MINUTES = 210;
 const OPEN = 9.5 * 3600;
+/** The first day on which the rule for early closes is right; for days before there is a table. */
+const RULE_SINCE = dayOf("2004-01-01");
 const HOUR = 3600;
 
+let earlyCloses: Map<number, number> | undefined;
 let zone: Intl.DateTimeFormat | undefined;
 const offsets = new Map<number, number>();
 
@@ -50,8 +54,31 @@ function local(seconds: number): number {
   return seconds - newYorkOffset(guess);
 }
 
-/** Return how long regular hours are on a day: the day after Thanksgiving, 3 July and 24 December may end early. */
+/** Return how many minutes regular hours have on a day; on weekends and holidays, how many they would have. */
 export function sessionMinutes(day: number): number {
+  return (day < RULE_SINCE ? tabled().get(day) : byRule(day)) ?? REGULAR_MINUTES;
+}
+
+/** Return the minutes of the days before 2004 that ended early, by day. */
+function tabled(): Map<number, number> {
+  if (earlyCloses === undefined) {
+    earlyCloses = new Map();
+    for (const [minutes, spans] of Object.entries(EARLY_CLOSES)) {
+      for (const span of spans.trim().split(/\s+/)) {
+        const [first = "", last = first] = span.split("/");
+        for (let day = dayOf(first); day <= dayOf(last); day += 1) earlyCloses.set(day, Number(minutes));
+      }
+    }
+  }
+  return earlyCloses;
+}
+
+function dayOf(date: string): number {
+  return Date.parse(date) / 1000 / DAY;
+}
+
+/** Return the minutes of a day since 2004: the day after Thanksgiving, 3 July and 24 December may end early. */
+function byRule(day: number): number {
   const date = new Date(day * DAY * 1000);
   const month = date.getUTCMonth() + 1;
   const number = date.getUTCDate();

@@ -1,5 +1,6 @@
 /** Draws charts that nobody sees, so that the browser has translated the code by the time somebody waits for one. */
 
+import { REGULAR_MINUTES } from "bff-client/lib/sessions";
 import { DAY, isoTime } from "bff-client/lib/time";
 import { EquityChart } from "./equity-chart.ts";
 import { equityPoints } from "./equity-points.ts";
@@ -25,7 +26,12 @@ function drawPrices(box: HTMLElement): PriceChart {
   const t = Array.from({ length: BARS }, (_, index) => FIRST + index * DAY);
   const wave = t.map((_, index) => 100 + 10 * Math.sin(index / 9));
   const columns = { t, o: wave, h: wave.map((y) => y + 1), l: wave.map((y) => y - 1), c: wave, v: wave };
-  chart.setBars(columns, 390, { from: FIRST, to: t.at(-1) ?? FIRST }, { from: FIRST, to: t.at(-1) ?? FIRST });
+  chart.setBars(
+    columns,
+    REGULAR_MINUTES,
+    { from: FIRST, to: t.at(-1) ?? FIRST },
+    { from: FIRST, to: t.at(-1) ?? FIRST },
+  );
   const orders = t.map((time, index) => ({
     ts: isoTime(time),
     side: index % 2 ? "SELL" : "BUY",

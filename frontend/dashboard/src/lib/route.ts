@@ -1,6 +1,7 @@
 /** What the address says: which view, of which run, where. A link reproduces the view. Pure. */
 
 import { isRunId, type Timeframe } from "bff-client";
+import { REGULAR_MINUTES } from "bff-client/lib/sessions";
 import { LISTED_METRICS } from "./metrics.ts";
 import { DEFAULT_TIMEFRAME, formatTimeframe, parseTimeframe } from "./timeframes.ts";
 
@@ -9,8 +10,8 @@ const RUN_SORT_KEYS = ["created_at", "symbol", "status", "run_from"] as const;
 export type RunSortKey = (typeof RUN_SORT_KEYS)[number];
 const SORT_KEYS = [...RUN_SORT_KEYS, ...LISTED_METRICS.map(({ key }) => key)] as const;
 export type SortKey = (typeof SORT_KEYS)[number];
-/** Minutes of a bar in playback; 390 is a session. 0 lets the speed decide. */
-export const BAR_MINUTES = [0, 1, 5, 15, 60, 390] as const;
+/** Minutes of a bar in playback, up to a session. 0 lets the speed decide. */
+export const BAR_MINUTES = [0, 1, 5, 15, 60, REGULAR_MINUTES] as const;
 export const SPEEDS = [0.1, 0.5, 1, 5, 15, 60, 240, 1000] as const;
 export const RATES = [10, 15, 30, 60] as const;
 

@@ -1,6 +1,7 @@
 /** The sizes of bars that a chart can be asked for: how each is called here, in an address and by the API. Pure. */
 
 import type { Timeframe } from "bff-client";
+import { REGULAR_MINUTES } from "bff-client/lib/sessions";
 
 interface TimeframeChoice {
   /** What the API calls it. */
@@ -9,7 +10,7 @@ interface TimeframeChoice {
   address: string;
   label: string;
   words: string;
-  /** Minutes of trading of a bar; 390 are a session. */
+  /** Minutes of trading of a bar; a daily bar has those of a regular session. */
   minutes: number;
   /** It suits spans of up to so many days: about a hundred bars or more, and few enough to tell them apart. */
   mostDays: number;
@@ -20,7 +21,14 @@ export const TIMEFRAMES: readonly TimeframeChoice[] = [
   { value: "1M", address: "1min", label: "1 min", words: "minutes", minutes: 1, mostDays: 3 },
   { value: "5M", address: "5min", label: "5 min", words: "five minutes", minutes: 5, mostDays: 14 },
   { value: "1H", address: "1h", label: "1 h", words: "hours", minutes: 60, mostDays: 120 },
-  { value: "1D", address: "1d", label: "1 day", words: "days", minutes: 390, mostDays: Number.POSITIVE_INFINITY },
+  {
+    value: "1D",
+    address: "1d",
+    label: "1 day",
+    words: "days",
+    minutes: REGULAR_MINUTES,
+    mostDays: Number.POSITIVE_INFINITY,
+  },
 ];
 
 export const DEFAULT_TIMEFRAME: Timeframe = "1D";
@@ -47,6 +55,7 @@ export function timeframeForBars(minutes: number): Timeframe {
 
 /** Return the words for bars of so many minutes of trading. */
 export function barSizeInWords(minutes: number): string {
-  if (minutes % 390 === 0) return minutes === 390 ? "1 session" : `${minutes / 390} sessions`;
+  const sessions = minutes / REGULAR_MINUTES;
+  if (Number.isInteger(sessions)) return sessions === 1 ? "1 session" : `${sessions} sessions`;
   return minutes % 60 === 0 ? `${minutes / 60} h` : `${minutes} min`;
 }

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { midnightOfDay, newYorkOffset, sessionDay, sessionMinutes, sessionOpen } from "../../../src/lib/sessions.ts";
 
@@ -21,6 +22,22 @@ test("it opens on the date in New York, on the days that clocks change too", () 
 test("a day begins at midnight in New York", () => {
   expect(midnightOfDay(day("2024-07-02"))).toBe(at("2024-07-02T04:00:00Z"));
   expect(sessionDay(at("2024-07-02T03:59:59Z"))).toBe(day("2024-07-01"));
+});
+
+test("each session from 1970 to 2050 is as long as in the aggregator's table", () => {
+  const path = "../../../../../services/aggregator/src/bff_aggregator/charts/early_closes.py";
+  const source = readFileSync(new URL(path, import.meta.url), "utf-8");
+  const early = new Map<number, number>();
+  for (const [, minutes, days] of source.matchAll(/(\d+): """([^"]*)"""/g)) {
+    for (const date of (days ?? "").trim().split(/\s+/)) early.set(day(date), Number(minutes));
+  }
+  expect(early.size).toBeGreaterThan(200);
+  for (let one = day("1970-01-01"); one <= day("2050-12-31"); one += 1) {
+    const weekday = new Date(one * 86_400_000).getUTCDay();
+    if (weekday === 0 || weekday === 6) continue;
+    const found = sessionMinutes(one);
+    if (found !== (early.get(one) ?? 390)) throw new Error(`${new Date(one * 86_400_000).toISOString()}: ${found}`);
+  }
 });
 
 test("regular hours end early on three eves", () => {

@@ -4,6 +4,7 @@
  * A frame may cover several source frames; it is put into the bar of its own time, as it is.
  */
 
+import { REGULAR_MINUTES } from "bff-client/lib/sessions";
 import { parseTime } from "bff-client/lib/time";
 import { barStart } from "../../lib/time.ts";
 
@@ -129,7 +130,9 @@ function addEquityAndOrders(candle: Candle, frame: Frame): void {
 /** Return the bar size for a pace: the smallest whose bars take at least two frames to grow. */
 export function barMinutesFor(speed: number, fps: number): number {
   const minutesPerFrame = (30 * speed) / fps;
-  return [1, 5, 15, 60].find((minutes) => minutes >= 2 * minutesPerFrame) ?? (minutesPerFrame <= 60 ? 60 : 390);
+  return (
+    [1, 5, 15, 60].find((minutes) => minutes >= 2 * minutesPerFrame) ?? (minutesPerFrame <= 60 ? 60 : REGULAR_MINUTES)
+  );
 }
 
 /** What came through a stream, and whether all of it did. */

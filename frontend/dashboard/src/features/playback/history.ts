@@ -1,6 +1,7 @@
 /** The candles before a place in a run, from the chart route. */
 
 import type { Client } from "bff-client";
+import { REGULAR_MINUTES } from "bff-client/lib/sessions";
 import { DAY } from "bff-client/lib/time";
 import { barTime } from "../../charts/session-times.ts";
 import { utcDay } from "../../lib/time.ts";
@@ -8,7 +9,7 @@ import { timeframeForBars } from "../../lib/timeframes.ts";
 import type { Ohlcv } from "./candle-book.ts";
 
 /** Days of bars before the place, by minutes per bar: more than fit on the screen. */
-const HISTORY_DAYS: Record<number, number> = { 1: 4, 5: 7, 15: 14, 60: 60, 390: 400 };
+const HISTORY_DAYS: Record<number, number> = { 1: 4, 5: 7, 15: 14, 60: 60, [REGULAR_MINUTES]: 400 };
 const MAX_BARS = 20_000;
 
 export interface HistoryQuery {
