@@ -27,6 +27,7 @@ from tests.support.serving import listening
 
 FRAMES = 120
 STOPPED_AT = 50
+GIVEN_BACK = "run_data"
 CHARTS = (
     "/api/v1/chart-data?symbol=AAPL&timeframe=1D&from_date=2024-01-02&to_date=2024-03-28",
     "/api/v1/chart-data?symbol=AAPL&timeframe=1H&from_date=2024-07-01&to_date=2024-07-05&format=columns",
@@ -73,7 +74,7 @@ async def aggregator() -> Recording:
 
 
 async def proxy() -> Recording:
-    """Record changes of flags, one of each kind; they lie in a hash."""
+    """Record changes of flags, one of each kind, and one flag that was given back; they lie in a hash."""
     changes: dict[str, dict[str, Any]] = {
         "bff": {"value": False},
         "websocket": {"value": True},
@@ -87,6 +88,8 @@ async def proxy() -> Recording:
         ):
             for key, change in changes.items():
                 (await Api(http).put(key, {**change, "reason": "recorded"})).raise_for_status()
+            (await Api(http).put(GIVEN_BACK, {"value": False, "reason": "recorded"})).raise_for_status()
+            (await Api(http).give_back(GIVEN_BACK)).raise_for_status()
             flags = await Api(http).flags()
         fields = {name.decode(): value.decode() for name, value in client.hgetall(HASH).items()}
     more = {"hash": HASH, "fields": fields, "flags": flags}

@@ -66,6 +66,10 @@ class Api:
         """Change a flag as an admin."""
         return await self.client.put(f"/api/v1/flags/{key}", json=content, headers={**ADMIN, **headers})
 
+    async def give_back(self, key: str) -> httpx.Response:
+        """Give a flag back to the file."""
+        return await self.client.delete(f"/api/v1/flags/{key}", headers=ADMIN)
+
     async def turn(self, key: str, value: bool) -> None:
         """Turn a flag on or off, and expect that to succeed."""
         (await self.put(key, {"value": value, "reason": "because"})).raise_for_status()
