@@ -100,6 +100,15 @@ def test_the_autoscalers_signals_are_made_from_metrics_that_the_services_have(en
             assert f'"{series}"' in sources
 
 
+def test_proxies_are_added_before_their_streams_of_flags_are_all_taken(environment: str) -> None:
+    targets = {
+        metric["pods"]["metric"]["name"]: float(metric["pods"]["target"]["averageValue"])
+        for metric in of_kind(environment, "HorizontalPodAutoscaler")["bff-proxy"]["spec"]["metrics"]
+        if metric["type"] == "Pods"
+    }
+    assert targets["bff_flag_streams"] <= ProxySettings().flag_listeners / 2
+
+
 def test_a_pod_has_the_time_that_draining_takes(environment: str) -> None:
     for service, kind in SETTINGS.items():
         pod = pod_of(of_kind(environment, "Deployment")[f"bff-{service}"])

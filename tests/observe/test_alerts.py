@@ -220,6 +220,43 @@ SITUATIONS = [
         ],
     ),
     Situation(
+        "one address asks for more work than its share, where another limit has refused somebody before",
+        30,
+        one("bff_responses_refused_total", "1x30", "aggregator", ', limit="client"')
+        | one("bff_cpu_jobs_refused_total", "0+120x30", "aggregator", ', limit="client"'),
+        [Firing("BffClientsThrottled", {"service": "aggregator"}, "2")],
+    ),
+    Situation(
+        "pages of one address find no listener of flags free",
+        30,
+        one("bff_flag_listeners_refused_total", "0+120x30", "proxy", ', limit="client"')
+        | one("bff_flag_listeners_refused_total", "0x30", "proxy", ', limit="process"'),
+        [Firing("BffClientsThrottled", PROXY, "2")],
+    ),
+    Situation(
+        "frame logs take all the bytes that they may",
+        30,
+        one("bff_stream_logs_refused_total", "0+30x30", "wsrelay"),
+        [Firing("BffCapacityExhausted", RELAY, "500m")],
+    ),
+    Situation(
+        "what an export makes the aggregator fetch is not shared",
+        60,
+        one("bff_cache_over_budget_total", "0+120x60", "aggregator", ', cache="chart"'),
+        [Firing("BffCacheBudgetSpent", {"service": "aggregator"}, "2")],
+    ),
+    Situation(
+        "an office opens all its pages, and their runs wait for two minutes",
+        30,
+        one("bff_stream_readings_waiting", "0x5 40x1 0x24", "wsrelay"),
+    ),
+    Situation(
+        "runs wait to be read for minutes",
+        30,
+        one("bff_stream_readings_waiting", "40x30", "wsrelay"),
+        [Firing("BffReadingsWait", RELAY, "40")],
+    ),
+    Situation(
         "a page is refused a stream now and then",
         30,
         one("bff_stream_refused_total", "0+2x30", "wsrelay", ', reason="rate"')

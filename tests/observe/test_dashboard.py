@@ -44,6 +44,15 @@ def test_the_dashboard_asks_for_everything_that_has_a_goal_or_an_alert() -> None
         "bff_stream_imbalances_total",
         "bff_cache_redis_bypassed",
         "bff_flag_share",
+        "bff_stream_refused_total",
+        "bff_websocket_refused_total",
+        "bff_flag_listeners_refused_total",
+        "bff_responses_refused_total",
+        "bff_cpu_jobs_refused_total",
+        "bff_upstream_refused_total",
+        "bff_stream_logs_refused_total",
+        "bff_stream_readings_waiting",
+        "bff_cache_over_budget_total",
     ):
         assert name in asked
 

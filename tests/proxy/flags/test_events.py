@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from bff_proxy.app import create_app
 from bff_proxy.flags.events import FlagEvents, StreamLimits, Subscriber, own_event
+from bff_proxy.flags.metrics import FlagMetrics
 from bff_proxy.flags.store import FlagStore
 from bff_proxy.settings import ProxySettings
 from bff_shared.limits import ConnectionLimiter
@@ -106,6 +108,7 @@ async def test_one_client_takes_only_its_share_of_the_streams(start_flags: Start
             waits.add(int(refused.headers["retry-after"]))
         assert min(waits) >= 5
         assert len(waits) > 1  # not all at the same moment
+        assert await api.metric('bff_flag_listeners_refused_total{limit="client"}') == 20
         opened.append(await all_.enter_async_context(api.events(**page)))
         await opened[-1].next()
         assert (await api.client.get("/api/v1/flags/events", headers=page)).status_code == 503  # full by now
@@ -157,7 +160,8 @@ async def test_listener_that_takes_nothing_is_given_up(monkeypatch: pytest.Monke
     monkeypatch.setattr("bff_proxy.flags.events.STUCK_SECONDS", 0.01)
     flag_store = FlagStore()
     flag_store.set_definitions(document())
-    events = FlagEvents(flag_store, StreamLimits(ConnectionLimiter(1, 1), (), heartbeat=10, lifetime=60))
+    refused = FlagMetrics(CollectorRegistry()).listeners_refused
+    events = FlagEvents(flag_store, StreamLimits(ConnectionLimiter(1, 1), refused, (), heartbeat=10, lifetime=60))
     never = asyncio.Event()
 
     async def receive() -> dict[str, Any]:

@@ -269,6 +269,7 @@ async def test_one_address_with_many_credentials_leaves_room_for_another() -> No
             client = await stack.enter_async_context(visitor(relay, f"t{number}", "203.0.113.1"))
             await client.until(lambda message: message["t"] in {"extent", "err"})
         assert 2 * MEBI < relay.value("bff_stream_log_bytes") <= 3 * MEBI + 256 * 1024
+        assert relay.value("bff_stream_logs_refused_total") >= 1
         async with visitor(relay, "honest", "203.0.113.2") as other:
             await play_through(other)
             assert_conserved(other.frames, backend.frames)

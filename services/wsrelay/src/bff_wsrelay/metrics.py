@@ -24,6 +24,7 @@ class StreamCounts:
     imbalances: int = 0
     upstream_connects: int = 0
     upstream_breaks: int = 0
+    logs_refused: int = 0
     malformed_frames: int = 0
 
 
@@ -37,6 +38,7 @@ _HELP = {
     "imbalances": "Frames that did not continue where the one before ended: must stay 0",
     "upstream_connects": "Connections to the backend's stream",
     "upstream_breaks": "Passes over the backend's stream that failed or broke off",
+    "logs_refused": "Runs that viewers were refused, or lost, because frame logs took all the bytes that they may",
     "malformed_frames": "Malformed frames of the backend that were skipped",
 }
 
@@ -61,7 +63,7 @@ class StreamMetrics:
         self.log_bytes = gauge("bff_stream_log_bytes", "Bytes of all frame logs", registry, "livesum")
         self.waiting_ingesters = gauge(
             "bff_stream_readings_waiting",
-            "Runs queued to be read, because their client address has as many read as it may",
+            "Runs queued to be read, because as many are being read as may be, in all or for their client address",
             registry,
             "livesum",
         )

@@ -14,10 +14,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from prometheus_client import Counter
 from starlette.types import Receive, Scope, Send
 
 from bff_proxy.flags.store import FlagStore
-from bff_shared.errors import Busy
+from bff_shared.errors import Busy, ClientBusy
 from bff_shared.http.headers import get
 from bff_shared.limits import ConnectionLimiter, client_address
 from bff_shared.settings import Network
@@ -83,12 +84,14 @@ class StreamLimits:
     """How many streams there may be and for how long.
 
     limiter    of streams in all, and per client address
+    refused    counts who finds none free, by whose limit it was
     trusted    networks of our own proxies, for the address
     heartbeat  seconds between two signs of life
     lifetime   seconds after which a stream ends; each lasts up to a fifth more or less, so that they end one by one
     """
 
     limiter: ConnectionLimiter
+    refused: Counter
     trusted: tuple[Network, ...]
     heartbeat: float
     lifetime: float
@@ -143,6 +146,7 @@ class FlagEvents:
         try:
             self._limits.limiter.acquire(client)
         except Busy as error:
+            self._limits.refused.labels("client" if isinstance(error, ClientBusy) else "process").inc()
             error.retry_after = random.uniform(*FULL_RETRY_SECONDS)  # noqa: S311  spreads requests, no secret
             raise
         try:

@@ -35,6 +35,14 @@ class FlagMetrics:
         self.refused = gauge("bff_flag_definitions_refused", refused, registry, "livemax")
         self.store_away = gauge("bff_flag_store_away", "1 while Redis does not answer", registry, "livemax")
         self.listeners = gauge("bff_flag_listeners", "Open event streams", registry, "livesum")
+        self.listeners_refused = Counter(
+            "bff_flag_listeners_refused_total",
+            "Event streams refused, by whose limit it was",
+            ("limit",),
+            registry=registry,
+        )
+        for limit in ("client", "process"):
+            self.listeners_refused.labels(limit)
 
     def evaluated(self, found: Evaluated) -> None:
         """Count one evaluation of a defined flag."""

@@ -33,7 +33,13 @@ class FlagService:
         path = Path(settings.flags_file) if settings.flags_file else None
         self.sync = FlagSync(self.flag_store, path, self._make_store(), settings.flag_poll_seconds)
         limiter = ConnectionLimiter(settings.flag_listeners, settings.flag_listeners_per_client, what="event stream")
-        limits = StreamLimits(limiter, settings.trusted_proxies, settings.flag_heartbeat, settings.flag_stream_seconds)
+        limits = StreamLimits(
+            limiter,
+            self.metrics.listeners_refused,
+            settings.trusted_proxies,
+            settings.flag_heartbeat,
+            settings.flag_stream_seconds,
+        )
         self.events = FlagEvents(self.flag_store, limits)
         self.admin = FlagAdmin(self.flag_store, self.sync, self.metrics)
         self.metrics.listeners.set_function(lambda: len(self.events))

@@ -298,9 +298,11 @@ class Registry:
         busy = Failure("BUSY", "the relay holds as many runs as it can", TRY_AGAIN_LATER)
         for key in eviction.drop:
             entry = self._entries[key]
+            self._resources.counts.logs_refused += bool(entry.viewers)
             self._drop(entry)
             entry.topic.fail(busy.reason)
         if eviction.refused:
+            self._resources.counts.logs_refused += 1
             self._forget_entry(growing)
             raise busy
 
