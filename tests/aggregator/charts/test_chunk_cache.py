@@ -247,7 +247,7 @@ async def test_purge_needs_the_token_and_reaches_every_process(
 ) -> None:
     settings = {"backend_url": demo.url, "redis_url": redis.url, "admin_token": "sesame", **SETTINGS}
     one, two = [await start_aggregator(**settings) for _ in range(2)]
-    purge = "/api/v1/cache/chart-data?symbol=aapl"
+    purge = "/api/v1/cache/chart-data?symbol=AAPL"
     with redis.client() as look:
         while look.pubsub_numsub("bff:1:purge")[0][1] < 2:
             await asyncio.sleep(0.005)

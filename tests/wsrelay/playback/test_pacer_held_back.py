@@ -109,3 +109,20 @@ def test_in_a_changed_run_that_comes_late_the_place_is_found_by_time() -> None:
     grow(changed, 200)
     pacer.on_growth(2.0)
     assert turns(pacer, 1) == [(2.0, (100, 120))]
+
+
+def test_a_step_back_from_the_end_of_what_is_there_shows_the_frame_before_the_last() -> None:
+    pacer = Pacer(log(100), cursor=100)
+    control(pacer, '"cmd":"step","val":-1', 1.0)
+    assert turns(pacer, 1) == [(1.0, (98, 99))]
+
+
+def test_play_and_pause_are_controls_and_who_is_paused_is_not_late() -> None:
+    pacer = Pacer(log(400))
+    control(pacer, '"cmd":"play"', 1.0)
+    assert repr(pacer) == "<Pacer playing cursor=0 speed=60 fps=30 due=1.000>"
+    assert (pacer.lag(0.5), pacer.lag(3.0)) == (0.0, 2.0)
+    control(pacer, '"cmd":"pause"', 2.0)
+    assert (pacer.state, pacer.due, pacer.lag(3.0)) == ("paused", NEVER, 0.0)
+    pacer.seek(Position(index=50), 4.0)
+    assert (pacer.due, pacer.lag(9.0)) == (4.0, 0.0)
