@@ -360,6 +360,8 @@ export interface components {
         /**
          * PartReport
          * @description How a part fared: its age in milliseconds, where it came from, and the error if there is one.
+         *
+         *     Its source is `frames` where the backend has no route for it and the run's event stream was read.
          */
         PartReport: {
             /** Age Ms */
@@ -375,7 +377,7 @@ export interface components {
             /** Rejected */
             rejected?: number | null;
             /** Source */
-            source: ("backend" | "cache") | null;
+            source: ("backend" | "cache" | "frames") | null;
             state: components["schemas"]["State"];
         };
         /**

@@ -50,7 +50,8 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
     )
 
     run_metrics = RunMetrics.create(metrics.registry)
-    run_source = RunSource(upstream, settings, CallMetrics.create(metrics.registry), performance.trade_performance, cpu)
+    figures = performance.trade_performance, performance.complete
+    run_source = RunSource(upstream, settings, CallMetrics.create(metrics.registry), *figures, cpu)
     cache_metrics = CacheMetrics.create(metrics.registry)
     memory = Memory(settings.cache_bytes, cache_metrics.evictions.inc)
     remote = RedisTier(RedisClient(settings.redis_url, cache_metrics, time.monotonic))
@@ -87,7 +88,7 @@ def create_app(settings: AggregatorSettings | None = None) -> FastAPI:
         await run_responses.aclose()
         await run_list.aclose()
         await run_loader.aclose()
-        run_source.aclose()
+        await run_source.aclose()
         await loader.aclose()
         await store.aclose()
         await upstream.aclose()

@@ -29,7 +29,7 @@ class Part:
 
     `began` is when it was asked for and `at` when it had come; `data` depends on the part (None unless ok or stale);
     `count` is how many points or orders there are, `rejected` how many of the backend's were left out, `facts` are the
-    figures that follow from it alone.
+    figures that follow from it alone; `from_frames` is whether it was put together from the run's frames.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Part:
     facts: Json | None = None
     revision: str = ""
     fresh_until: float = 0.0
+    from_frames: bool = False
 
     @property
     def usable(self) -> bool:

@@ -15,10 +15,19 @@ from bff_aggregator.backend.metrics import CallMetrics
 from bff_aggregator.backend.part import RUN, Part, State, failed_part
 from bff_aggregator.backend.priority import PriorityClass, PriorityLimiter
 from bff_aggregator.backend.refusal import BackendRefusal
+from bff_aggregator.backend.run_frames import Complete, RunFrames
 from bff_aggregator.backend.schema import Json, UnexpectedShape
 from bff_aggregator.http.cpu_limiter import CpuLimiter
 from bff_aggregator.settings import AggregatorSettings
-from bff_shared.errors import BackendMalformed, BackendTimeout, BackendUnavailable, BffError, Internal, RunNotFound
+from bff_shared.errors import (
+    ArtifactMissing,
+    BackendMalformed,
+    BackendTimeout,
+    BackendUnavailable,
+    BffError,
+    Internal,
+    RunNotFound,
+)
 from bff_shared.http.headers import Header
 from bff_shared.upstream.client import BackendResponse, Call, Upstream, credentials_and_ids
 from bff_shared.upstream.concurrency_limit import ConcurrencyLimit
@@ -55,10 +64,11 @@ class RunSource:
         settings: AggregatorSettings,
         metrics: CallMetrics,
         order_facts: OrderFacts,
+        complete: Complete,
         cpu: CpuLimiter,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Take what computes the facts of orders, and a clock in seconds since the Unix epoch."""
+        """Take what computes the facts of orders and lacking metrics, and a clock in seconds since the Unix epoch."""
         self._upstream, self._metrics, self._clock = upstream, metrics, clock
         self._order_facts, self._cpu = order_facts, cpu
         self._timeout = settings.run_late_timeout
@@ -68,10 +78,12 @@ class RunSource:
             [PriorityClass(width, max_wait) for width, max_wait in zip(widths, MAX_WAIT_SECONDS, strict=True)]
         )
         self._curves = CurveReader(upstream)
+        self._frames = RunFrames(upstream, cpu, order_facts, complete, self._heavy)
 
-    def aclose(self) -> None:
-        """Read no more curves."""
+    async def aclose(self) -> None:
+        """Read no more curves, and no frames."""
         self._curves.close()
+        await self._frames.aclose()
 
     async def fetch_run(self, user: User, run_id: str) -> Json:
         """Return a run's detail in our vocabulary.
@@ -114,6 +126,8 @@ class RunSource:
     async def _part(self, user: User, run_id: str, name: str, began: float) -> Part:
         try:
             answer, read = await (self._curve(user, run_id) if name == "equity" else self._small(user, run_id, name))
+            if has_no_route(answer):
+                return await self._from_frames(user, run_id, name, began)
             if answer.status in ABSENT:
                 return failed_part(name, State.MISSING, explain(answer), began, self._clock())
             if answer.status != 200:
@@ -122,6 +136,14 @@ class RunSource:
         except UnexpectedShape as error:
             raise BackendMalformed(f"the backend's answer is not what it should be: {error}") from error
         return Part(name, State.OK, began=began, at=self._clock(), **told)
+
+    async def _from_frames(self, user: User, run_id: str, name: str, began: float) -> Part:
+        """Return a part as the run's frames have it, which is all that this version of the backend offers."""
+        try:
+            told = await self._frames.part(user.credentials, user.principal, path(run_id), name)
+        except ArtifactMissing as error:
+            return failed_part(name, State.MISSING, describe(error), began, self._clock())
+        return Part(name, State.OK, began=began, at=self._clock(), from_frames=True, **told)
 
     async def _read(self, name: str, text: bytes) -> Json:
         """Read a part, beside the event loop if it is large enough to hold up other requests."""
@@ -163,6 +185,11 @@ def read_part(name: str, text: bytes, order_facts: OrderFacts) -> Json:
     orders = schema.orders_of(answer)
     rest = {key: value for key, value in answer.items() if key != "orders"} if isinstance(answer, dict) else {}
     return {"data": orders, "extra": rest or None, "count": len(orders), "facts": order_facts(orders)}
+
+
+def has_no_route(answer: BackendResponse) -> bool:
+    """Tell whether the backend does not have a route at all, which its framework says in two words."""
+    return answer.status == 404 and answer.content.replace(b" ", b"") == b'{"detail":"NotFound"}'
 
 
 def check(answer: BackendResponse) -> None:

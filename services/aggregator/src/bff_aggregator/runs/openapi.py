@@ -103,11 +103,14 @@ class Order(BaseModel):
 
 
 class PartReport(BaseModel):
-    """How a part fared: its age in milliseconds, where it came from, and the error if there is one."""
+    """How a part fared: its age in milliseconds, where it came from, and the error if there is one.
+
+    Its source is `frames` where the backend has no route for it and the run's event stream was read.
+    """
 
     state: State
     age_ms: int | None
-    source: Literal["backend", "cache"] | None
+    source: Literal["backend", "cache", "frames"] | None
     error: dict[str, Any] | None = None
     extra: dict[str, Any] | None = None
     rejected: int | None = None

@@ -30,6 +30,8 @@ class Packed:
 def pack_part(part: Part) -> bytes:
     """Return a part's bytes."""
     head = {name: getattr(part, name) for name in _PART_FIELDS} | {"v": VERSION}
+    if part.from_frames:
+        head["frames"] = True
     if isinstance(part.data, Packed):
         head |= part.data.head
         payload = bytes(part.data.payload)
@@ -47,7 +49,7 @@ def unpack_part(data: bytes) -> Part | None:
     """Return the part, its data still packed; None if the bytes are of another version or damaged."""
     try:
         head, payload = _split(data)
-        part = Part(**{name: head.pop(name) for name in _PART_FIELDS})
+        part = Part(**{name: head.pop(name) for name in _PART_FIELDS}, from_frames=head.pop("frames", False))
         return replace(part, state=State(part.state), data=Packed(head, payload) if part.usable else None)
     except (ValueError, KeyError, TypeError):
         return None

@@ -139,7 +139,8 @@ def _run_report(snapshot: RunSnapshot, now: float) -> Json:
 
 
 def _part_report(part: Part, now: float) -> Json:
-    shown: Json = {"state": part.state, "age_ms": _age(part.at, now) if part.at else None, "source": part.source}
+    source = "frames" if part.from_frames and part.usable else part.source
+    shown: Json = {"state": part.state, "age_ms": _age(part.at, now) if part.at else None, "source": source}
     if part.error is not None:
         shown["error"] = part.error
     if part.extra:
