@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bff_aggregator.settings import AggregatorSettings
 from tests.chaos.hostile.target import TOKENS, Snapshot, Target, keepalive
 from tests.chaos.strength import STRENGTH
 from tests.support.stalls import STOOD_STILL_S, Stalls, Unsteady
@@ -44,6 +45,7 @@ LATE_TIMES = 3.0
 FILES_MORE = 16
 """File descriptors that may stay open: connections to the backend and to Redis that are kept for the next call."""
 
+CACHE_BYTES = AggregatorSettings().cache_bytes
 SPOOL_MORE = 1 << 20
 """Bytes of request bodies that may lie in nginx's folder."""
 
@@ -191,6 +193,8 @@ def differences(before: Snapshot, now: Snapshot, *, lasting: bool = True) -> lis
     for key, (old, new) in _pairs(before.connections, now.connections):
         if new > old + keepalive(key):
             found.append(f"connections of nginx to {key}: {old} → {new}, of which it may keep {keepalive(key)} idle")
+    if now.cached > max(before.cached, CACHE_BYTES):
+        found.append(f"the aggregator caches {now.cached >> 20} MiB, of which it may {CACHE_BYTES >> 20}")
     if now.spool > before.spool + SPOOL_MORE:
         found.append(f"nginx keeps {now.spool >> 20} MiB of bodies")
     return found

@@ -26,6 +26,9 @@ class Snapshot:
     """The state of a stack's parts that an attack may not change for good."""
 
     memory: Mapping[str, int]
+    """Bytes of each part, without those in `cached`."""
+    cached: int
+    """Bytes of chunks and runs in the aggregator's memory, which have a bound of their own."""
     files: Mapping[str, int]
     """File descriptors of each part, without those in `connections`."""
     connections: Mapping[str, int]
@@ -105,9 +108,11 @@ class Target:
         names = [child.name for child in self.stack]
         connections = {name: self.connections(name) for name in SERVICES}
         not_own = {**connections, "nginx": sum(connections.values())}
+        cached = int(self.metric("aggregator", "bff_cache_memory_bytes"))
         flags = httpx.get(f"{self.origin}/api/v1/flags", timeout=WAIT_S).raise_for_status().json()["flags"]
         return Snapshot(
-            memory={name: self.memory(name) for name in names},
+            memory={name: self.memory(name) - (cached if name == "aggregator" else 0) for name in names},
+            cached=cached,
             files={name: self.files(name) - not_own.get(name, 0) for name in names},
             connections=connections,
             spool=self.spool(),

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from tests.chaos.hostile.harness import FILES_MORE, LATE_TIMES, Witness, blame, differences
+from tests.chaos.hostile.harness import CACHE_BYTES, FILES_MORE, LATE_TIMES, Witness, blame, differences
 from tests.chaos.hostile.target import SERVICES, Snapshot, keepalive
 from tests.chaos.strength import STRENGTH
 from tests.support.stalls import STOOD_STILL_S, Stalls, Unsteady
 
-STATE = Snapshot(memory={}, files={}, connections={}, spool=0, flags={}, breakers={}, pids={})
+STATE = Snapshot(memory={}, cached=0, files={}, connections={}, spool=0, flags={}, breakers={}, pids={})
 USUAL_S, TICK_S = 10.0, 1 / 30
 LONG_S = 3 * max(STRENGTH.gap_s, STRENGTH.p99_s)
 
@@ -66,6 +66,11 @@ def test_idle_connections_of_nginx_are_no_leak_up_to_the_number_that_it_may_keep
     assert differences(before, replace(before, connections=kept)) == []
     more = {name: number + 1 for name, number in kept.items()}
     assert len(differences(before, replace(before, connections=more))) == len(SERVICES)
+
+
+def test_a_cache_that_fills_up_to_its_bound_is_no_harm() -> None:
+    assert differences(STATE, replace(STATE, cached=CACHE_BYTES)) == []
+    assert len(differences(STATE, replace(STATE, cached=CACHE_BYTES + 1))) == 1
 
 
 def test_memory_and_files_that_stay_are_harm() -> None:
