@@ -22,11 +22,12 @@ SWITCHING = 101
 class Attacker:
     """Connections from an address of its own, all dropped at the end.
 
-    `user` is whose token it sends; None sends none.
+    `user` is whose token it sends; None sends none. `port` is where it connects, past nginx; 0 is nginx.
     """
 
-    def __init__(self, target: Target, user: str | None = None, address: str = HOSTILE) -> None:
+    def __init__(self, target: Target, user: str | None = None, address: str = HOSTILE, port: int = 0) -> None:
         self.target, self.user, self.address = target, user, address
+        self._port = port or target.stack.origin_port
         self._writers: list[asyncio.StreamWriter] = []
 
     async def __aenter__(self) -> Self:
@@ -55,13 +56,13 @@ class Attacker:
     async def connect(
         self, words: bytes = b"", receive_bytes: int = 0
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Open a connection to nginx and say the first words; `receive_bytes` makes its receive buffer so small."""
+        """Open a connection and say the first words; `receive_bytes` makes its receive buffer so small."""
         own = socket.socket()
         own.setblocking(False)
         own.bind((self.address, 0))
         if receive_bytes:
             own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-        await asyncio.get_running_loop().sock_connect(own, ("127.0.0.1", self.target.stack.origin_port))
+        await asyncio.get_running_loop().sock_connect(own, ("127.0.0.1", self._port))
         reader, writer = await asyncio.open_connection(sock=own, limit=(receive_bytes or 1 << 24))
         self._writers.append(writer)
         writer.write(words)

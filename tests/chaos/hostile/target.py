@@ -1,7 +1,8 @@
 """A stack that is attacked, and the state of its parts."""
 
+import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -77,6 +78,12 @@ class Target:
         runs = self.get("/api/v1/backtests?limit=500", user).raise_for_status().json()["items"]
         return str(min((run for run in runs if run["status"] == "DONE"), key=days)["run_id"])
 
+    def streams(self) -> dict[str, Any]:
+        """Return what the admin sees of the relay."""
+        headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+        found = httpx.get(f"{self.origin}/api/v1/streams", headers=headers, timeout=WAIT_S)
+        return dict(found.raise_for_status().json())
+
     def metric(self, service: str, name: str, **labels: str) -> float:
         """Return the sum of a metric's values in a service that have these labels; 0 where there are none."""
         text = httpx.get(f"http://127.0.0.1:{self.stack[service].port}/metrics", timeout=WAIT_S).text
@@ -87,6 +94,16 @@ class Target:
     def memory(self, name: str) -> int:
         """Return the bytes of a part's processes: proportional set size, children included (proc(5), smaps_rollup)."""
         return sum(_proportional(pid) for pid in _family(self._pid(name)))
+
+    @contextmanager
+    def peak(self, name: str) -> Iterator[Callable[[], int]]:
+        """Yield what returns the most bytes that a part's own process has held since the block began.
+
+        It is resident memory (proc(5), VmHWM), which the kernel notes: nothing between two looks is missed.
+        """
+        status = Path(f"/proc/{self._pid(name)}/status")
+        status.with_name("clear_refs").write_text("5")
+        yield lambda: _kibibytes(status, "VmHWM") << 10
 
     def files(self, name: str) -> int:
         """Return how many file descriptors a part's processes hold."""
@@ -99,9 +116,9 @@ class Target:
         return sum(row[1].endswith(local) and row[3] == established for row in rows)
 
     def spool(self) -> int:
-        """Return the bytes of bodies that nginx has written to its folder."""
-        folders = [path for path in self.stack.folder.rglob("*") if path.is_dir()]
-        return sum(file.stat().st_size for folder in folders for file in folder.iterdir() if file.is_file())
+        """Return the bytes of bodies that nginx has written to its folders; it unlinks each file once it is open."""
+        held = [link for pid in _family(self._pid("nginx")) for link in Path(f"/proc/{pid}/fd").iterdir()]
+        return sum(_spooled(link, self.stack.folder) for link in held)
 
     def snapshot(self) -> Snapshot:
         """Return the present state of everything that has to come back."""
@@ -175,6 +192,18 @@ def _family(pid: int) -> list[int]:
 
 
 def _proportional(pid: int) -> int:
-    found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
-    assert found, pid
-    return int(found[1]) << 10
+    return _kibibytes(Path(f"/proc/{pid}/smaps_rollup"), "Pss") << 10
+
+
+def _kibibytes(file: Path, name: str) -> int:
+    found = re.search(rf"^{name}:\s+(\d+) kB", file.read_text(), re.MULTILINE)
+    assert found, (file, name)
+    return int(found[1])
+
+
+def _spooled(link: Path, folder: Path) -> int:
+    """Return the bytes of an open file if it lies in a folder within this one; logs lie beside those folders."""
+    with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+        if folder in link.readlink().parent.parents:
+            return link.stat().st_size
+    return 0
