@@ -15,7 +15,7 @@ from tests.chaos.strength import STRENGTH
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 MEBI = 1 << 20
-ALL_CHARTS, CHARTS = 100, 40 if STRENGTH.is_full else 5
+ALL_CHARTS, CHARTS = 100, 40 if STRENGTH.is_full else 4
 """So many fill Redis as delivered one and a third times; of fewer, so much less room: all of them take four minutes."""
 
 REDIS_BYTES, CLIENT_BYTES = 256 * MEBI * CHARTS // ALL_CHARTS, 64 * MEBI * CHARTS // ALL_CHARTS
