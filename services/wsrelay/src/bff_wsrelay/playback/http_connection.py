@@ -17,7 +17,7 @@ from starlette.types import Scope
 from bff_shared.http import server
 
 CONNECTION_EXTENSION = "bff.connection"
-_KEY = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==")
+_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 """16 bytes in base64."""
 
 
