@@ -140,8 +140,8 @@ async def test_computed_figures_equal_an_independent_computation(demo: Any, star
     assert body["metrics"]["total_trades"] == len(closed)
     assert body["metrics"]["win_rate"] == sum(b["price"] > a["price"] for a, b in closed) / len(closed)
     assert {name: body["metrics"][name] for name in told} == told
-    won = sum(b["price"] > a["price"] for a, b in closed)
-    assert (body["metrics"]["winning_trades"], body["metrics"]["losing_trades"]) == (won, len(closed) - won)
+    won, lost = (sum(sign * (b["price"] - a["price"]) > 0 for a, b in closed) for sign in (1, -1))
+    assert (body["metrics"]["winning_trades"], body["metrics"]["losing_trades"]) == (won, lost)
     of_trades = {"avg_losing_trade", "avg_winning_trade", "largest_loser", "largest_winner", "losing_trades"}
     of_trades |= {"profit_factor", "total_trades", "win_rate", "winning_trades"}
     assert body["metadata"]["computed"] == [*sorted(of_trades | {"sharpe_ratio"}), "equity.drawdown"]
