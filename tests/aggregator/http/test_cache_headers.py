@@ -1,3 +1,5 @@
+import pytest
+
 from bff_aggregator.http import cache_headers
 
 
@@ -39,3 +41,16 @@ def test_age_is_never_negative_for_clients_and_told_as_it_is_for_people() -> Non
 
 def test_timing_is_in_milliseconds() -> None:
     assert cache_headers.timing("load;dur=1.00, ", 0.00125) == (b"server-timing", b"load;dur=1.00, total;dur=1.25")
+
+
+@pytest.mark.parametrize(
+    ("how", "value"),
+    [
+        ({"failed": False, "hit": True, "reused": True}, "bff-aggregator; hit"),
+        ({"failed": False, "hit": False, "reused": False}, "bff-aggregator; fwd=miss"),
+        ({"failed": False, "hit": False, "reused": True}, "bff-aggregator; fwd=partial"),
+        ({"failed": True, "hit": False, "reused": True}, "bff-aggregator; fwd=stale; detail=backend-failed"),
+    ],
+)
+def test_cache_status_says_why_the_cache_went_to_the_backend(how: dict[str, bool], value: str) -> None:
+    assert cache_headers.cache_status(cache_headers.outcome(**how)) == value

@@ -220,7 +220,7 @@ async def test_answer_says_how_it_came_about(demo: Any, start_aggregator: StartA
     client = await start_aggregator(backend_url=demo.url)
     path = f"/api/v1/runs/{small(demo)}/complete"
     cold, warm = await client.get(path), await client.get(path)
-    assert cold.headers["cache-status"] == "bff-aggregator; fwd=uri-miss"
+    assert cold.headers["cache-status"] == "bff-aggregator; fwd=miss"
     assert warm.headers["cache-status"] == "bff-aggregator; hit"
     assert "load;dur=" in warm.headers["server-timing"]
     assert warm.headers["cache-control"] == "private, no-cache"

@@ -193,14 +193,12 @@ class ChartEndpoint:
 
 
 def cache_status(chart: Chart) -> str:
-    """Return what the `Cache-Status` of an answer out of chunks says of it (RFC 9211)."""
+    """Return what the `Cache-Status` of a response out of chunks says of it (RFC 9211)."""
     loaded = chart.loaded
-    if loaded.error is not None:
-        return "fwd=stale; detail=backend-failed"
-    if not loaded.made:
-        return "hit"
-    forwarded = "partial" if loaded.hits else "miss"
-    return f"fwd={forwarded}; {'stored' if chart.facts.backend_calls else 'collapsed'}"
+    found = cache_headers.outcome(failed=loaded.error is not None, hit=not loaded.made, reused=bool(loaded.hits))
+    if loaded.error is not None or not loaded.made:
+        return found
+    return f"{found}; {'stored' if chart.facts.backend_calls else 'collapsed'}"
 
 
 def make_router(endpoint: ChartEndpoint, store: Store) -> APIRouter:

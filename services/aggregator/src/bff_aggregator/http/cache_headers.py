@@ -53,11 +53,31 @@ def not_modified(tag: str) -> list[Header]:
     return [_VARY, (b"etag", tag.encode())]
 
 
+def outcome(*, failed: bool, hit: bool, reused: bool) -> str:
+    """Return how a cache came by a response (RFC 9211 section 2), as charts and runs say it alike.
+
+    Args:
+        failed: the backend was asked in vain, and what the cache had is served stale
+        hit: all of it was in the cache
+        reused: some of it was
+    """
+    if failed:
+        return "fwd=stale; detail=backend-failed"
+    if hit:
+        return "hit"
+    return "fwd=partial" if reused else "fwd=miss"
+
+
+def cache_status(status: str, ttl: int | None = None) -> str:
+    """Return the value of `Cache-Status`: an outcome, and for how many seconds it is still good where that is known."""
+    what, _, detail = status.partition("; detail=")
+    return f"{CACHE}; {what}" + ("" if ttl is None else f"; ttl={ttl}") + (f"; detail={detail}" if detail else "")
+
+
 def freshness(ttl: int, status: str = "hit") -> list[Header]:
     """Return the headers that tell how long an answer is still good, in seconds, and where it came from (RFC 9211)."""
-    what, _, detail = status.partition("; detail=")
-    told = f"{CACHE}; {what}; ttl={ttl}" + (f"; detail={detail}" if detail else "")
-    return [(b"cache-control", b"private, max-age=%d" % max(0, ttl)), (b"cache-status", told.encode())]
+    value = cache_status(status, ttl).encode()
+    return [(b"cache-control", b"private, max-age=%d" % max(0, ttl)), (b"cache-status", value)]
 
 
 def timing(steps: str, seconds: float) -> Header:

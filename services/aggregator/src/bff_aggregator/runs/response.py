@@ -16,7 +16,7 @@ from fastapi.responses import Response
 from bff_aggregator.backend.part import Part, State, failed_part, skipped_part
 from bff_aggregator.backend.run_calls import User, describe
 from bff_aggregator.cache.single_flight import SingleFlight, joined
-from bff_aggregator.http import content_coding, response_budget
+from bff_aggregator.http import cache_headers, content_coding, response_budget
 from bff_aggregator.http.cpu_limiter import CpuLimiter
 from bff_aggregator.http.response_budget import PartsResponse
 from bff_aggregator.http.steps import Steps, finish
@@ -264,9 +264,5 @@ def response_headers(representation: Representation, load_s: float, encode_s: fl
 
 def cache_status(bundle: RunBundle) -> str:
     """Return the value of `Cache-Status` (RFC 9211)."""
-    if bundle.stale:
-        return "bff-aggregator; hit; detail=stale-if-error"
-    if bundle.cache_hit:
-        return "bff-aggregator; hit"
     reused = any(part.source == "cache" for part in bundle.parts.values())
-    return f"bff-aggregator; fwd={'partial' if reused else 'uri-miss'}"
+    return cache_headers.cache_status(cache_headers.outcome(failed=bundle.stale, hit=bundle.cache_hit, reused=reused))
