@@ -26,7 +26,7 @@ from bff_wsrelay.playback.scheduler import Scheduler
 from bff_wsrelay.playback.sinks import frame_json
 from bff_wsrelay.playback.subscriber import Subscriber
 from bff_wsrelay.settings import RelaySettings
-from bff_wsrelay.websocket.close_codes import Close
+from bff_wsrelay.websocket.close_codes import TRY_AGAIN_LATER, Close
 from tests.support.runs import assert_conserved, source
 
 RUN = source(700)
@@ -246,6 +246,21 @@ def test_dropped_counts_exactly_the_frames_that_a_slow_viewer_was_spared(room: l
     assert_conserved(slow.viewer.frames, RUN, whole=False)
     assert slow.viewer.frames[-1]["seq"] == swift.viewer.frames[-1]["seq"]
     assert len(slow.viewer.frames) + slow.viewer.frames[-1]["dropped"] == len(swift.viewer.frames)
+
+
+def test_viewer_that_was_slow_a_minute_ago_is_not_taken_for_stuck_as_soon_as_it_is_slow_again() -> None:
+    world = World(speed=0.1)
+    world.receive(len(FRAMES))
+    world.send(cmd="play")
+    for _ in range(2):
+        world.viewer.stuck = True
+        world.wait(1)
+        world.viewer.stuck = False
+        world.wait(60)
+    assert world.viewer.closes == []
+    world.viewer.stuck = True
+    world.wait(60)
+    assert [close.code for close in world.viewer.closes] == [TRY_AGAIN_LATER]
 
 
 def test_an_hour_of_playback_leaves_nothing_behind_and_does_not_drift() -> None:

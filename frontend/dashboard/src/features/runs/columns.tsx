@@ -1,4 +1,4 @@
-/** The columns of the list of runs: an entry is all that there is to a column. */
+/** The columns of the list of runs: one entry each; a figure's is in `LISTED_METRICS` of `lib/metrics.ts`. */
 
 import type { ListedRun } from "bff-client";
 import { parseTime } from "bff-client/lib/time";

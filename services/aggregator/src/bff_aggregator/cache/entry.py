@@ -40,7 +40,7 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where entries belong: what is purged together is a namespace's `subject`; `owner` is a digest of credentials.
+    """Where entries belong: what is purged together is a namespace's `subject`; `principal` is a digest of credentials.
 
     All keys of one subject share a hash tag and so a slot of a Redis Cluster.
     """

@@ -111,7 +111,7 @@ class ChunkFetcher:
 
 
 def read_extent(value: bytes) -> Extent | None:
-    """Return what `Filler` has kept of a symbol's extent."""
+    """Return what the cache has kept of a symbol's extent."""
     return None if value == UNKNOWN else Extent(*(date.fromisoformat(day) for day in orjson.loads(value)))
 
 

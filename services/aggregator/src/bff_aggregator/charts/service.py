@@ -189,7 +189,7 @@ class ChartService:
         return loaded
 
     async def _make(self, work: _Work, source: Source, loaded: Loaded) -> Chart:
-        """Return the chart made from what was loaded; raise hours.NotInterchangeable, ClientBusy or Busy."""
+        """Return the chart made from what was loaded; raise hourly_source.NotInterchangeable, ClientBusy or Busy."""
         found = [loaded.entries[key] for key in sorted(loaded.entries)]
         begun = time.perf_counter()
         load_ms = (begun - work.begun) * 1000
@@ -234,7 +234,7 @@ def data_source(loaded: Loaded) -> str:
 
 
 def assemble(query: ChartQuery, found: Sequence[Entry], source: Source, *, stale: bool) -> Steps[Assembled]:
-    """Return, in steps, a chart and the facts about its bars; raise hours.NotInterchangeable. Pure."""
+    """Return, in steps, a chart and the facts about its bars; raise hourly_source.NotInterchangeable. Pure."""
     piece = chunk_codec.join([item.value for item in found])
     yield
     bars = piece.bars.between(*Chunk(query.first, query.last).bounds)

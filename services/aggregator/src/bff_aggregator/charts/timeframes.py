@@ -1,7 +1,8 @@
-"""The timeframes of charts: one row each, and nothing about a single one anywhere else in this service. Pure.
+"""The timeframes of charts: one row each. Pure.
 
 A new one is a row here, one in the client (`legacy/charts.ts`) and one in the page (`lib/timeframes.ts`). Parameters,
-limits, sources, sizes of bars, OpenAPI and the client's types follow from the row.
+limits, sources, OpenAPI and the client's types (`make docs`) follow from the row; a length of bars that none has yet
+is one of `resample.MINUTES` as well, here and in the client.
 """
 
 from enum import StrEnum

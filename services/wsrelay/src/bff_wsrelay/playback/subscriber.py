@@ -10,6 +10,7 @@ from bff_shared.limits import TokenBucket
 from bff_wsrelay.framelog.frame import format_time
 from bff_wsrelay.framelog.topic import Topic
 from bff_wsrelay.metrics import StreamMetrics
+from bff_wsrelay.playback.backpressure import Backpressure
 from bff_wsrelay.playback.continuity import ContinuityCheck
 from bff_wsrelay.playback.messages import (
     END,
@@ -45,20 +46,17 @@ class Subscriber:
     """
 
     __slots__ = (
-        "_buffered",
+        "_backpressure",
         "_clock",
         "_control_bucket",
         "_dropped",
         "_epoch_known",
         "_extent_announced",
-        "_get_buffered",
-        "_has_backlog",
+        "_get_unsent",
         "_heartbeat_due",
         "_malformed_count",
         "_metrics",
-        "_progress_at",
         "_request_id",
-        "_room",
         "_scheduler",
         "_settings",
         "_sink",
@@ -99,13 +97,12 @@ class Subscriber:
         self.left = Close(NO_STATUS)
         self.principal = ""
         self._sink, self._scheduler, self._settings, self._metrics = sink, scheduler, settings, metrics
-        self._get_buffered = sink.unsent_bytes
-        self._clock, self._room = clock, settings.stream_viewer_bytes
+        self._get_unsent = sink.unsent_bytes
+        self._backpressure = Backpressure(settings.stream_viewer_bytes, settings.stream_stuck_seconds, now)
+        self._clock = clock
         self._control_bucket = TokenBucket(settings.stream_max_controls, settings.stream_max_controls)
         self._heartbeat_due = now + settings.stream_heartbeat
-        self._has_backlog = False
         self._dropped = 0
-        self._buffered, self._progress_at = 0, now
         self._request_id = correlation_id()
 
     def __repr__(self) -> str:
@@ -153,7 +150,9 @@ class Subscriber:
         """Send what is due at `now`; return the next due time in monotonic seconds, infinity for none."""
         if self.closed is not None:
             return float("inf")
-        room = self._get_buffered() == 0 or self._has_room(now)
+        room = self._backpressure.has_room(self._get_unsent(), now)
+        if not room and self._backpressure.is_stuck(now):
+            self.close(Close(TRY_AGAIN_LATER, "the connection takes nothing"))
         if now >= self._heartbeat_due:
             if room:
                 self._sink.send(HEARTBEAT, "hb")
@@ -265,7 +264,7 @@ class Subscriber:
             "jumps": pacer.jumps,
             "imbalances": self.continuity.faults,
             "lag_ms": round(1000 * pacer.lag(now), 1),
-            "buffered": self._get_buffered(),
+            "buffered": self._get_unsent(),
             "seconds": round(now - self.opened, 3),
         }
 
@@ -310,16 +309,3 @@ class Subscriber:
             self._malformed_count = count
             state = self.topic.state if self.announced_status is not None else "live"
             self._sink.send(status_message(state, malformed=count), "status")
-
-    def _has_room(self, now: float) -> bool:
-        """Return whether the connection takes more; close one that has taken nothing for too long."""
-        buffered = self._get_buffered()
-        if buffered <= self._room:
-            self._has_backlog = False
-            return True
-        if not self._has_backlog or buffered < self._buffered:
-            self._progress_at = now
-        self._has_backlog, self._buffered = True, buffered
-        if now - self._progress_at >= self._settings.stream_stuck_seconds:
-            self.close(Close(TRY_AGAIN_LATER, "the connection takes nothing"))
-        return False
