@@ -81,10 +81,10 @@ async def load(port: int, run_id: str, outcomes: Counter[str]) -> None:
     )
     async with asyncio.TaskGroup() as group:
         for n in range(LANES):
-            group.create_task(lane(port, paths[n % len(paths)], n / RATE, outcomes))
+            group.create_task(requests_of(port, paths[n % len(paths)], n / RATE, outcomes))
 
 
-async def lane(port: int, path: str, offset: float, outcomes: Counter[str]) -> None:
+async def requests_of(port: int, path: str, offset: float, outcomes: Counter[str]) -> None:
     """Ask for one path over one connection, each time when it is due, until cancelled."""
     method = "POST" if path.startswith("/ofrep") else "GET"
     request = f"{method} {path} HTTP/1.1\r\nhost: bench\r\ncontent-length: 0\r\n\r\n".encode()

@@ -2,7 +2,7 @@
 
 from bff_shared.upstream.client import BackendResponse
 
-_KEPT_HEADERS = ("content-type", "www-authenticate", "retry-after")
+_PASSED_HEADERS = ("content-type", "www-authenticate", "retry-after")
 
 
 class BackendRefusal(Exception):
@@ -11,5 +11,5 @@ class BackendRefusal(Exception):
     def __init__(self, answer: BackendResponse) -> None:
         super().__init__(f"the backend answered {answer.status}")
         self.status, self.content = answer.status, answer.content
-        kept = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
-        self.headers = {name: value for name, value in kept.items() if value.isascii()}
+        passed = {name: answer.headers[name] for name in _PASSED_HEADERS if name in answer.headers}
+        self.headers = {name: value for name, value in passed.items() if value.isascii()}

@@ -81,7 +81,7 @@ class FillResult:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A kept value; `cost` is the seconds that making it took."""
+    """A cached value; `cost` is the seconds that making it took."""
 
     value: bytes
     made: float

@@ -44,7 +44,7 @@ class Representation:
         return content_coding.entity_tag(self.content, self.edition, coding)
 
     def code(self, coding: str, pieces: tuple[bytes, ...]) -> CodedBody:
-        """Keep the body in a coding, and return it."""
+        """Store the body in a coding, and return it."""
         size = sum(map(len, pieces))
         if size <= WHOLE_BYTES:  # One message to the server costs less than two, and more than a copy.
             pieces = (b"".join(pieces),)
@@ -55,7 +55,7 @@ class Representation:
         return made
 
     def hit(self, now: float) -> list[Header]:
-        """Return the headers of a cached answer that change with time, which is once a second."""
+        """Return the headers of a cached response that change with time, which is once a second."""
         ttl = int(self.fresh_until - now)
         if self._aged[0] != ttl:
             self._aged = ttl, cache_headers.freshness(ttl)
@@ -63,7 +63,7 @@ class Representation:
 
     @property
     def size(self) -> int:
-        """Bytes that the answer takes, allowing for the codings still to come."""
+        """Bytes that the response takes, allowing for the codings still to come."""
         return OVERHEAD + self.length + self.length // 4
 
 
@@ -80,11 +80,11 @@ class ResponseCache:
         self.size = self.epoch = 0
 
     def __len__(self) -> int:
-        """Return the number of answers."""
+        """Return the number of responses."""
         return len(self._responses)
 
     def get(self, principal: str, query: ChartQuery) -> Representation | None:
-        """Return the answer to a query while it is good."""
+        """Return the response to a query while it is good."""
         key = principal, query.key
         found = self._responses.get(key)
         if found is None:
@@ -116,13 +116,13 @@ class ResponseCache:
             self._drop(next(iter(self._responses)))
 
     def purge(self, symbol: str) -> None:
-        """Forget the answers of a symbol."""
+        """Forget the responses of a symbol."""
         self.epoch += 1
         for key in [key for key, (_, _, of) in self._responses.items() if of == symbol]:
             self._drop(key)
 
     def clear(self) -> None:
-        """Forget all answers."""
+        """Forget all responses."""
         self.epoch += 1
         self._responses.clear()
         self.size = 0

@@ -34,7 +34,7 @@ from bff_shared.http.responses import JsonResponse
 PATH = "/api/v1/chart-data"
 METHODS = frozenset(("GET", "HEAD"))
 Reply = tuple[int, list[Header], Sequence[bytes]]
-"""Status, headers and the pieces of the body of an answer."""
+"""Status, headers and the pieces of the body of a response."""
 
 
 def utc_today() -> date:
@@ -43,10 +43,10 @@ def utc_today() -> date:
 
 
 class ChartEndpoint:
-    """Answers chart requests: from kept answers, from chunks, or with 304 where the client has the answer already.
+    """Responds to chart requests: from the response cache, from chunks, or with 304 where the client has the response.
 
-    It is a plain ASGI application, because a warm answer costs less than a framework's way to it. It raises what is no
-    answer of its own; whoever stands around it observes requests and answers errors.
+    It is a plain ASGI application, because a warm response costs less than a framework's way to it. It raises errors;
+    the layers around it observe requests and make responses of errors.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class ChartEndpoint:
         await self._charts.aclose()
 
     async def plain(self, query_string: bytes, asked: RequestHeaders, begun: float) -> tuple[Sequence[bytes], str]:
-        """Return the pieces of an answer in no coding, and the entity tag that it would have in the client's.
+        """Return the pieces of a response in no coding, and the entity tag that it would have in the client's.
 
         For a request that came at `begun` (monotonic seconds). Raises BackendRefusal too.
         """
@@ -127,7 +127,7 @@ class ChartEndpoint:
     async def _made(
         self, asked: RequestHeaders, query: ChartQuery, principal: str, deadline: float, begun: float
     ) -> Reply:
-        """Return an answer out of chunks."""
+        """Return a response out of chunks."""
         try:
             chart, representation = await self._make(asked, query, principal, deadline)
         except BackendRefusal as refused:
@@ -140,16 +140,16 @@ class ChartEndpoint:
     async def _make(
         self, asked: RequestHeaders, query: ChartQuery, principal: str, deadline: float
     ) -> tuple[Chart, Representation]:
-        """Return a chart and what answers with it, which is kept where it is good for the next request too."""
+        """Return a chart and its representation, which is cached where it is good for the next request too."""
         epoch = self._responses.epoch
         chart = await self._charts.chart(query, principal, asked.credentials, deadline)
         representation = self._representation(principal, query, chart, chart.facts)
         if not chart.facts.stale:
             hit = chart.facts.hit
-            kept = (
+            cached = (
                 representation if hit else self._representation(principal, query, chart, chart.facts.out_of_the_cache())
             )
-            self._responses.put(principal, query, kept, epoch, again=hit)
+            self._responses.put(principal, query, cached, epoch, again=hit)
         return chart, representation
 
     def _representation(self, principal: str, query: ChartQuery, chart: Chart, facts: Facts) -> Representation:
@@ -168,7 +168,7 @@ class ChartEndpoint:
     async def _respond(
         self, asked: RequestHeaders, representation: Representation, freshness: list[Header], steps: str, begun: float
     ) -> Reply:
-        """Return an answer in the client's favourite coding, or 304 if the client has it."""
+        """Return a response in the client's favourite coding, or 304 if the client has it."""
         coding = content_coding.choose(asked.encoding, representation.length)
         if asked.conditions and (known := content_coding.matching_tag(asked.conditions, representation.tag(coding))):
             timing = cache_headers.timing(steps, time.perf_counter() - begun)

@@ -51,7 +51,7 @@ class Text:
 class RunListService:
     """Loads pages; `fanout` metrics are asked for at once. `aclose` ends what is under way.
 
-    What is kept, pages and metrics alike, belongs to one subject, so that one look finds all metrics of a page, and
+    What is cached, pages and metrics alike, belongs to one subject, so that one look finds all metrics of a page, and
     one purge forgets them.
     """
 
@@ -81,47 +81,47 @@ class RunListService:
         plain = list_page.read_page(found.text)
         now = time.monotonic()
         until = min(deadline, now + SHARE * (now - begun) if found.calls else now)
-        kept = self._store.get_local(scope, [row.key for row in plain.rows if row.key])
+        cached = self._store.get_local(scope, [row.key for row in plain.rows if row.key])
         at = self._clock()
-        due = [row for row in plain.rows if row.key and (row.key not in kept or at >= kept[row.key].fresh_until)]
+        due = [row for row in plain.rows if row.key and (row.key not in cached or at >= cached[row.key].fresh_until)]
         failed = {row.key: state for row in due if (state := self._recent_failure(scope, row.key))}
         wanted = [row for row in due if row.key not in failed]
         # Where no call of the backend's could end in time, beginning them would only hold up the answer.
         pause = 0.0 if until - now > WORTH_A_CALL else AFTER_THE_ANSWER
         tasks = self._begin(scope, user, wanted, pause)
-        missing = [row.key for row in wanted if row.key not in kept]
+        missing = [row.key for row in wanted if row.key not in cached]
         if missing and tasks and until > time.monotonic():
             await asyncio.wait(tasks, timeout=until - time.monotonic())
-            kept |= self._store.get_local(scope, missing)
+            cached |= self._store.get_local(scope, missing)
             failed |= {key: state for key in missing if (state := self._recent_failure(scope, key))}
-        return Page(plain, {key: item.value for key, item in kept.items()}, failed, found.calls, found.error)
+        return Page(plain, {key: item.value for key, item in cached.items()}, failed, found.calls, found.error)
 
     async def _text(self, scope: Scope, user: User, query: str, deadline: float) -> Text:
-        """Return the page as the backend has it, or a kept one: for a second, and when the backend fails."""
-        kept = self._store.get_local(scope, (query,)).get(query)
-        if kept is not None and self._clock() < kept.fresh_until:
-            return Text(kept.value)
+        """Return the page as the backend has it, or a cached one: for a second, and when the backend fails."""
+        cached = self._store.get_local(scope, (query,)).get(query)
+        if cached is not None and self._clock() < cached.fresh_until:
+            return Text(cached.value)
         holder = object()
         flight, begun = self._lists.join((user.principal, query), holder, lambda: self._ask(scope, user, query))
         try:
             await asyncio.wait((flight.task,), timeout=max(0.0, deadline - time.monotonic()))
             return Text(flight.result(), int(begun))
         except UpstreamError as error:
-            if kept is None:
+            if cached is None:
                 raise
-            return Text(kept.value, int(begun), describe(error))
+            return Text(cached.value, int(begun), describe(error))
         except (BffError, BackendRefusal):
             raise
         except Exception:
-            if kept is None:
+            if cached is None:
                 raise
             log.exception("a page of the list could not be loaded")
-            return Text(kept.value, int(begun), describe(Internal("the service failed to load the list")))
+            return Text(cached.value, int(begun), describe(Internal("the service failed to load the list")))
         finally:
             self._lists.release(flight, holder)
 
     async def _ask(self, scope: Scope, user: User, query: str) -> bytes:
-        """Ask the backend; what it says is kept in this process, for it is good for seconds only."""
+        """Ask the backend; what it says is cached in this process, for it is good for seconds only."""
         epoch = self._store.epoch()
         try:
             text = await self._source.fetch_list(user, query)

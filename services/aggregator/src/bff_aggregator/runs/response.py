@@ -102,7 +102,7 @@ class _Wanted:
 class RunResponses:
     """Makes responses, and keeps what finished runs are made of, at most `limit` bytes; `aclose` ends what is made.
 
-    Kept are sections, which every response about the same parts shares, and compressed representations of cached runs.
+    It caches sections, which every response about the same parts shares, and compressed representations.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class RunResponses:
     ) -> None:
         """Take a clock in seconds since the Unix epoch."""
         self._metrics, self._cpu, self._clock = metrics, cpu, clock
-        self._kept: ByteLRU[Hashable, Encoded | Representation] = ByteLRU(limit)
+        self._cache: ByteLRU[Hashable, Encoded | Representation] = ByteLRU(limit)
         self._sections_under_way: SingleFlight[Encoded] = SingleFlight(clock)
         self._bodies_under_way: SingleFlight[Representation] = SingleFlight(clock)
 
@@ -129,14 +129,14 @@ class RunResponses:
         loaded = time.monotonic()
         coding = content_coding.choose(preferences.accept_encoding, UNKNOWN_SIZE)
         wanted = _Wanted(bundle, shape, coding, begun, sections_key(user, bundle, shape))
-        found = self._kept.get(wanted.representation_key)
-        kept = found if isinstance(found, Representation) else None
-        if kept is not None:
+        found = self._cache.get(wanted.representation_key)
+        cached = found if isinstance(found, Representation) else None
+        if cached is not None:
             self._metrics.bodies.labels("kept").inc()
-        representation = kept or await self._represent(wanted)
+        representation = cached or await self._represent(wanted)
         headers = response_headers(representation, loaded - begun, time.monotonic() - loaded)
-        if kept is not None:
-            headers["age"] = str(max(0, int(self._clock() - kept.made)))
+        if cached is not None:
+            headers["age"] = str(max(0, int(self._clock() - cached.made)))
         if representation.tag and preferences.if_none_match:
             known = content_coding.matching_tag(preferences.if_none_match, representation.tag)
             if known is not None:
@@ -185,12 +185,12 @@ class RunResponses:
             pieces = (await self._cpu.steps(len(body.text), steps),)
         made = Representation(pieces, coding, entity_tag(bundle, body, metadata, coding), bundle, now)
         if coding != content_coding.IDENTITY and bundle.settled and bundle.cache_hit:
-            self._kept.put(wanted.representation_key, made, made.size)
+            self._cache.put(wanted.representation_key, made, made.size)
         return made
 
     async def _encoded(self, wanted: _Wanted) -> Encoded:
-        """Return the sections encoded; those that cannot change any more are kept."""
-        known = self._kept.get(wanted.key)
+        """Return the sections encoded; those that cannot change any more are cached."""
+        known = self._cache.get(wanted.key)
         if isinstance(known, Encoded):
             self._metrics.bodies.labels("kept").inc()
             return known
@@ -200,7 +200,7 @@ class RunResponses:
         )
         self._metrics.bodies.labels("encoded" if first else "coalesced").inc()
         if encoded.with_failures(wanted.bundle).settled:
-            self._kept.put(wanted.key, encoded, encoded.size)
+            self._cache.put(wanted.key, encoded, encoded.size)
         return encoded
 
 

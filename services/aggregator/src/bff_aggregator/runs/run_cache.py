@@ -1,4 +1,4 @@
-"""What is kept of runs, by credentials, run and part, in the layers that charts use too."""
+"""The cache of runs, by credentials, run and part, in the tiers that charts use too."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -19,9 +19,9 @@ WRITERS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class CachedRun:
-    """What is kept of one run for one user, as of one look; `epoch` is for what is to be kept after it.
+    """What is cached of one run for one user, as of one look-up; `epoch` is for what is to be cached after it.
 
-    `unwritten` is what was kept since, in this process only.
+    `unwritten` is what was cached since, in this process only.
     """
 
     scope: Scope
@@ -49,7 +49,7 @@ class RunCache:
         await self._writes.aclose()
 
     async def look(self, user: User, run_id: str, names: tuple[str, ...] = (RUN, *PARTS)) -> CachedRun:
-        """Return what is kept of a run."""
+        """Return what is cached of a run."""
         scope, now, epoch = Scope(NAMESPACE, run_id, user.principal), self._clock(), self._store.epoch()
         found = self._store.get_local(scope, names)
         wanted = [name for name in names if name not in found or found[name].state(now) is not State.FRESH]
@@ -93,7 +93,7 @@ class RunCache:
         self._store.put_local(cached.scope, {part.name: cached.unwritten[part.name]}, cached.epoch)
 
     async def write(self, cached: CachedRun) -> None:
-        """Write the parts that were kept to Redis."""
+        """Write the parts that were cached to Redis."""
         items = dict(cached.unwritten)
         cached.unwritten.clear()
         await self._store.put_shared(cached.scope, items, cached.epoch)

@@ -25,16 +25,16 @@ def to_backend(
     headers: Sequence[Header], ids: Sequence[Header], peer: str | None, scheme: str, trusted: tuple[Network, ...]
 ) -> list[Header]:
     """Return the headers for the backend's handshake; `scheme` is `ws` or `wss`."""
-    kept = [pair for pair in _kept(headers) if pair[0].lower() not in _REPLACED]
+    passed = [pair for pair in _end_to_end(headers) if pair[0].lower() not in _REPLACED]
     added = forwarded(headers, peer, {"ws": "http", "wss": "https"}.get(scheme, scheme), trusted)
-    return [*kept, *ids, *added, VIA]
+    return [*passed, *ids, *added, VIA]
 
 
 def to_client(headers: Sequence[Header], request_id: bytes) -> list[Header]:
     """Return the headers for the viewer: what the backend set, such as cookies, and the request's id."""
-    kept = [pair for pair in _kept(headers) if pair[0].lower() not in _OWN]
-    return [*kept, (b"x-request-id", request_id)]
+    passed = [pair for pair in _end_to_end(headers) if pair[0].lower() not in _OWN]
+    return [*passed, (b"x-request-id", request_id)]
 
 
-def _kept(headers: Sequence[Header]) -> list[Header]:
+def _end_to_end(headers: Sequence[Header]) -> list[Header]:
     return [pair for pair in end_to_end(headers) if not pair[0].lower().startswith(b"sec-websocket-")]

@@ -231,8 +231,8 @@ class PlaybackEndpoint:
     def _log_end(self, subscriber: Subscriber | None, code: int, address: str, run_id: str) -> None:
         """Count the end of a stream and write its log line."""
         self._metrics.ended(code, address)
-        figures = subscriber.describe() if subscriber else {"run_id": run_id}
-        log.info("stream ended", extra={"client": address, "close_code": code, **figures})
+        counts = subscriber.describe() if subscriber else {"run_id": run_id}
+        log.info("stream ended", extra={"client": address, "close_code": code, **counts})
 
 
 def _time(topic: Topic, start: int) -> str | None:
