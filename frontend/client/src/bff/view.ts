@@ -263,6 +263,7 @@ function runWindow({ symbol, run_from: from, run_to: to }: RunHead): Window {
 /** Return the head of a run, as `GET /runs/{id}/status` would. */
 function runHead({ run, metadata }: CompleteRun): RunHead {
   const { run_id, status, symbol, strategy_id, created_at, run_from, run_to, duration_ms } = run;
+  const { started_at = null, completed_at = null, error_message = null } = run;
   const progress = run.extra?.["progress"];
   return {
     run_id,
@@ -273,6 +274,9 @@ function runHead({ run, metadata }: CompleteRun): RunHead {
     run_from,
     run_to,
     duration_ms,
+    started_at,
+    completed_at,
+    error_message,
     finished: isOver(status),
     progress: status === "DONE" ? 1 : typeof progress === "number" ? progress : null,
     revision: metadata.revision,

@@ -39,7 +39,7 @@ function rounded(run: CompleteRun): CompleteRun {
 
 const CHARTS: ChartQuery[] = [
   { symbol: "AAPL", timeframe: "1D", from: "2024-01-01", to: "2025-12-31" },
-  { symbol: "aapl", timeframe: "1D", from: "2024-01-01", to: "2025-12-31", targetPoints: 120 },
+  { symbol: " AAPL ", timeframe: "1D", from: "2024-01-01", to: "2025-12-31", targetPoints: 120 },
   { symbol: "AAPL", timeframe: "1D", from: "2024-01-01", to: "2024-12-31", targetPoints: 100 },
   { symbol: "TSLA", timeframe: "1H", from: "2024-03-01", to: "2024-04-30" },
   { symbol: "TSLA", timeframe: "1H", from: "2024-01-01", to: "2024-12-31", targetPoints: 300 },

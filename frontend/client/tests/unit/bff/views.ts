@@ -20,6 +20,9 @@ export const NAMES = {
   symbol: "AAPL",
   created_at: "2025-01-02T00:00:00Z",
   duration_ms: 12,
+  started_at: null,
+  completed_at: null,
+  error_message: null,
 };
 export const WINDOW = { run_from: "2024-01-01", run_to: "2024-01-31" };
 export const HEAD = { ...NAMES, ...WINDOW, status: "DONE", finished: true, progress: 1, revision: "abc", stale: false };
