@@ -101,18 +101,18 @@ def test_nothing_is_computed_without_its_part() -> None:
 
 
 def test_winners_and_losers_are_told_apart() -> None:
-    prices = [10.0, 13.0, 10.0, 8.0, 10.0, 11.0, 10.0, 10.0]
+    prices = [10.0, 13.0, 10.0, 8.0, 10.0, 11.0, 10.0, 10.0, 10.0, 6.0]
     orders = [order("BUY" if n % 2 == 0 else "SELL", 1, price, n) for n, price in enumerate(prices)]
     assert performance.trade_performance(orders) == {
-        "total_trades": 4,
-        "win_rate": 0.5,
+        "total_trades": 5,
+        "win_rate": 0.4,
         "winning_trades": 2,
-        "losing_trades": 1,
-        "profit_factor": 2.0,
+        "losing_trades": 2,
+        "profit_factor": pytest.approx(4 / 6),
         "avg_winning_trade": 2.0,
-        "avg_losing_trade": -2.0,
+        "avg_losing_trade": -3.0,
         "largest_winner": 3.0,
-        "largest_loser": -2.0,
+        "largest_loser": -4.0,
     }
 
 

@@ -253,6 +253,16 @@ def test_a_break_right_after_the_first_new_frame_does_not_show_it_again() -> Non
     assert state.counts.skipped == 1 + 2
 
 
+def test_a_replay_without_the_frame_shown_last_goes_on_after_it_through_another_break_too() -> None:
+    state = playing(frame(30), frame(31))
+    state.connection_lost()
+    state.restore()
+    assert heard(state, frame(30), frame(32)) == [frame(32)]
+    state.connection_lost()
+    state.restore()
+    assert heard(state, frame(30), frame(32), frame(33)) == [frame(33)]
+
+
 def test_a_break_right_after_a_play_from_the_start_skips_nothing() -> None:
     frames = [frame(30), frame(31)]
     state = playing(*frames)
