@@ -7,7 +7,7 @@ to do delays no measurement. Runs that it makes up, by their ids:
 
     bomb-N-…        every response is N bytes of zeros, compressed with gzip once; bombs-N-…: twice
     good-…          600 frames that are all right
-    malformed-…     every third of them cannot be read
+    malformed-…     every third of them from the middle on has text for a number
     odd-…           every part but the run's detail holds odd values
 
 A list for the symbol ODD holds odd rows beside good ones, bars of ODD odd times.
@@ -23,17 +23,22 @@ import struct
 import sys
 import zlib
 from functools import lru_cache
+from typing import Any
 
 from tests.chaos.strength import STRENGTH
 from tests.support.rfc6455 import TEXT, frame
 from tests.support.runs import source
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+CANDLE = {"o": 1.5, "h": 2.5, "l": 1.0, "c": 2.0, "v": 100}
 DEEP = "[" * 300 + "]" * 300
 HUGE = "9" * 400
 ROWS = '{"run_id":"row-%d","status":"QUEUED","symbol":"ODD"}'
 FRAMES = 600 if STRENGTH.is_full else 150
 """Of a run: 30 are played a second."""
+
+MALFORMED_AT = range(FRAMES // 2, FRAMES, 3)
+"""Which of them are malformed: late ones, so that the run is readable when it is opened."""
 
 
 @lru_cache
@@ -100,11 +105,16 @@ def _response(body: bytes, headers: str = "", status: str = "200 OK") -> bytes:
     return f"{head}{headers}Connection: close\r\n\r\n".encode() + body
 
 
+def _with_text(one: dict[str, Any]) -> dict[str, Any]:
+    """Return a frame whose highest price is text, which nobody can compare with a number."""
+    return {**one, "ohlc": {**(one["ohlc"] or CANDLE), "h": "2.0"}}
+
+
 @lru_cache
 def _stream(*, malformed: bool) -> bytes:
     frames = source(FRAMES)
     if malformed:
-        frames = [{**each, "ohlc": {"o": "1", "h": [2]}} if at % 3 == 0 else each for at, each in enumerate(frames)]
+        frames = [_with_text(each) if at in MALFORMED_AT else each for at, each in enumerate(frames)]
     texts = [*map(json.dumps, frames), '{"t":"end"}']
     return b"".join(frame(TEXT, text.encode(), mask=False) for text in texts)
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.chaos.hostile.attacker import Attacker, playback
-from tests.chaos.hostile.front import FRAMES
+from tests.chaos.hostile.front import FRAMES, MALFORMED_AT
 from tests.chaos.hostile.harness import BACKENDS_OWN, honest, unharmed
 from tests.chaos.hostile.target import Target, start_target
 from tests.chaos.strength import STRENGTH
@@ -122,7 +122,7 @@ async def test_one_malformed_run_among_twenty_good_ones_costs_their_viewers_no_f
             await asyncio.sleep(STRENGTH.attack_s)
         seen = await asyncio.gather(*watching)
     assert [each == list(range(FRAMES)) for each in seen[:GOOD]] == [True] * GOOD, "each frame, once, alone, in order"
-    readable = FRAMES - len(range(0, FRAMES, 3))
+    readable = FRAMES - len(MALFORMED_AT)
     assert [each[-1] + 1 for each in seen[GOOD:]] == [readable] * MALFORMED, "what can be read of a run is played"
     await unharmed(target, witness)
 
