@@ -132,7 +132,7 @@ def test_entry_survives_redis_and_fits_one_key_generation_and_version_only() -> 
     assert unpack_entry(data, "key", b"generation"[:8]) == item
     assert unpack_entry(data, "other", b"generation"[:8]) is None
     assert unpack_entry(data, "key", bytes(8)) is None
-    assert unpack_entry(b"BFC\x02" + data[4:], "key", b"generation"[:8]) is None
+    assert unpack_entry(b"BFC\x03" + data[4:], "key", b"generation"[:8]) is None
     for place in range(len(data)):
         damaged = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
         assert unpack_entry(damaged, "key", b"generation"[:8]) is None

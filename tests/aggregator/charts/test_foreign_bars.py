@@ -1,5 +1,6 @@
 """Bars as data vendors write them are charted in every format, or the error says which field is not understood."""
 
+import asyncio
 import io
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from tests.support.foreign import ForeignBackend
+from tests.support.redis_server import RedisServer
 
 StartAggregator = Callable[..., Awaitable[httpx.AsyncClient]]
 StartApp = Callable[[Any], Awaitable[str]]
@@ -43,6 +45,19 @@ async def test_any_volume_is_charted_in_every_format(
     expected = None if volume is None else pytest.approx(3 * volume)
     assert [bar["volume"] for bar in thin["bars"]] == [expected] * 130
     assert thin["metadata"]["rejected_bars"] == 0
+
+
+@pytest.mark.parametrize(("volume", "form"), [(7, 1), (0.3, 2)])
+async def test_a_version_that_knows_whole_volumes_only_takes_chunks_of_others_for_none(
+    volume: float, form: int, redis: RedisServer, start_aggregator: StartAggregator, start_app: StartApp
+) -> None:
+    client = await start_aggregator(backend_url=await start_app(backend(minute(0, v=volume))), redis_url=redis.url)
+    assert (await client.get("/api/v1/chart-data", params=WINDOW)).status_code == 200
+    with redis.client() as look:
+        async with asyncio.timeout(30):
+            while not (kept := [key for key in look.keys("*:minute-*") if b"lock" not in key]):
+                await asyncio.sleep(0.005)
+        assert {look.get(key)[:4] for key in kept} == {b"BFC" + bytes((form,))}
 
 
 def arrow_volumes(answer: httpx.Response) -> list[float | None]:

@@ -22,8 +22,9 @@ STALE_IF_ERROR = 86_400.0
 JITTER = 0.1
 _XFETCH_BETA = 1.0
 
-# Magic and format version, five numbers, generation; then a digest over key, head and value, then the value.
-_MAGIC = b"BFC\x01"
+# Magic and format, five numbers, generation; then a digest over key, head and value, then the value.
+_MAGIC = b"BFC"
+_FORMATS = (1, 2)
 _HEAD = struct.Struct("<4sddddf8s")
 _DIGEST = 16
 NO_GENERATION = b"\0" * 8
@@ -73,10 +74,14 @@ class Lifetime:
 
 @dataclass(frozen=True, slots=True)
 class FillResult:
-    """A new value and how long it is good for."""
+    """A new value and how long it is good for.
+
+    A version of this service takes an entry for none whose `format` it does not know.
+    """
 
     value: bytes
     lifetime: Lifetime
+    format: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,7 @@ class Entry:
     revalidate_until: float
     usable_until: float
     cost: float
+    format: int = 1
 
     def state(self, now: float) -> State:
         """Tell what the entry may be used for."""
@@ -111,25 +117,25 @@ def make_entry(made: FillResult, now: float, cost: float, draw: float) -> Entry:
     life = made.lifetime
     fresh = now + life.fresh * (1.0 - JITTER * draw)
     revalidate = fresh + life.stale_while_revalidate
-    return Entry(made.value, now, fresh, revalidate, revalidate + life.stale_if_error, cost)
+    return Entry(made.value, now, fresh, revalidate, revalidate + life.stale_if_error, cost, made.format)
 
 
 def pack_entry(item: Entry, key: str, generation: bytes) -> bytes:
     """Return an entry's bytes for Redis; they are valid under this key only."""
     times = (item.made, item.fresh_until, item.revalidate_until, item.usable_until, item.cost)
-    head = _HEAD.pack(_MAGIC, *times, generation)
+    head = _HEAD.pack(_MAGIC + bytes((item.format,)), *times, generation)
     return b"".join((head, _digest(key, head, item.value), item.value))
 
 
 def unpack_entry(data: bytes, key: str, generation: bytes) -> Entry | None:
     """Return the entry, or None if it is of another format, key or generation, or damaged."""
-    if len(data) < _HEAD.size + _DIGEST or data[:4] != _MAGIC:
+    if len(data) < _HEAD.size + _DIGEST or data[:3] != _MAGIC or data[3] not in _FORMATS:
         return None
     head, digest, value = data[: _HEAD.size], data[_HEAD.size : _HEAD.size + _DIGEST], data[_HEAD.size + _DIGEST :]
     _, made, fresh, swr, keep, cost, written = _HEAD.unpack(head)
     if written != generation or digest != _digest(key, head, value):
         return None
-    return Entry(value, made, fresh, swr, keep, cost)
+    return Entry(value, made, fresh, swr, keep, cost, data[3])
 
 
 def _digest(key: str, head: bytes, value: bytes) -> bytes:

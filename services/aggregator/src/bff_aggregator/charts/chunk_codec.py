@@ -39,6 +39,11 @@ class Piece:
     rejected: int
 
 
+def version(bars: Bars) -> int:
+    """Return the version of the chunks that bars are written as."""
+    return _FRACTIONAL if bars.v.dtype.kind == "f" else _VERSION
+
+
 def split(bars: Bars, bounds: Sequence[tuple[int, int]], rejected: int) -> list[bytes]:
     """Return one chunk for each range of moments `start <= t < end` (UTC seconds); the first one notes `rejected`."""
     narrow = _narrow(bars)
@@ -47,10 +52,9 @@ def split(bars: Bars, bounds: Sequence[tuple[int, int]], rejected: int) -> list[
     )
     flags = (_TRADES if bars.n is not None else 0) | (_NARROW if narrow is not None else 0)
     rows = np.searchsorted(bars.t, np.array(bounds, np.int64).reshape(-1)).reshape(-1, 2).tolist()
-    version = _FRACTIONAL if bars.v.dtype.kind == "f" else _VERSION
     parts: list[bytes] = []
     for first, last in rows:
-        head = _HEAD.pack(version, flags, last - first, 0 if parts else min(rejected, _UINT32 - 1))
+        head = _HEAD.pack(version(bars), flags, last - first, 0 if parts else min(rejected, _UINT32 - 1))
         parts.append(b"".join([head, *(column[first:last].tobytes() for column in columns)]))
     return parts
 

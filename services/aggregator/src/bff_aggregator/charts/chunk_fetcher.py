@@ -92,8 +92,9 @@ class ChunkFetcher:
         size = len(parsed.bars) * _BAR_BYTES
         bounds = [chunk.bounds for chunk in group]
         values = await self.cpu.run(size, chunk_codec.split, parsed.bars, bounds, parsed.rejected)
+        form = chunk_codec.version(parsed.bars)
         return {
-            chunk: FillResult(value, chunk_plan.lifetime(chunk, self.today, known_empty=known_empty))
+            chunk: FillResult(value, chunk_plan.lifetime(chunk, self.today, known_empty=known_empty), form)
             for chunk, value in zip(group, values, strict=True)
         }
 
