@@ -1,6 +1,8 @@
 import socket
+import subprocess
+import sys
 
-from bff_tools.ports import HIGHEST, LOWEST, free_ports, highest_usable, is_free
+from bff_tools.ports import HIGHEST, LOWEST, free_ports, highest_usable, is_free, release_ports
 
 
 def listening() -> socket.socket:
@@ -28,6 +30,17 @@ def test_free_ports_are_different_and_free() -> None:
     ports = free_ports(20)
     assert len(set(ports)) == 20
     assert all(is_free(port) for port in ports)
+
+
+def test_a_port_that_nothing_listens_on_yet_is_not_given_to_another_process() -> None:
+    (port,) = free_ports(1)
+    only = f"ports.LOWEST = {port}; ports.highest_usable = lambda: {port}"
+    ask = f"from bff_tools import ports; {only}; ports.free_ports(1)"
+    command = [sys.executable, "-c", ask]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)  # noqa: S603  our own code
+    assert "no free port" in refused.stderr
+    release_ports([port])
+    assert subprocess.run(command, capture_output=True, check=False, timeout=30).returncode == 0  # noqa: S603  as above
 
 
 def test_ports_are_never_those_of_outgoing_connections() -> None:

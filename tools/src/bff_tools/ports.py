@@ -1,7 +1,10 @@
 """TCP ports on the loopback interface: which are free, and which to take."""
 
+import atexit
 import random
 import socket
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 LOWEST = 10_000
@@ -37,8 +40,38 @@ def highest_usable() -> int:
     return first_ephemeral - 1 if first_ephemeral - 1 > LOWEST + 1000 else HIGHEST
 
 
+_claims: dict[int, socket.socket] = {}
+
+
+def _claim(port: int) -> bool:
+    """Take a port for this process, which others that look for one see before anything listens on it (Linux alone).
+
+    The claim is a name in the abstract namespace of Unix sockets: the kernel lets it go when the process ends.
+    """
+    if sys.platform != "linux":
+        return True
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        claim.bind(f"\0bff-port-{port}")
+    except OSError:
+        claim.close()
+        return False
+    _claims[port] = claim
+    return True
+
+
+def release_ports(ports: Iterable[int]) -> None:
+    """Let others take these ports."""
+    for port in ports:
+        if claim := _claims.pop(port, None):
+            claim.close()
+
+
+atexit.register(lambda: release_ports(list(_claims)))
+
+
 def free_ports(count: int) -> list[int]:
-    """Return that many different free ports, chosen at random so that stacks started side by side rarely meet.
+    """Return that many different free ports, which are this process's until it ends or releases them.
 
     Raises:
         OSError: after 1,000 taken ones in a row nothing seems to be free.
@@ -47,7 +80,7 @@ def free_ports(count: int) -> list[int]:
     refused = 0
     while len(found) < count:
         port = random.randint(LOWEST, highest_usable())  # noqa: S311  chance decides about a port, not about a secret
-        if port not in found and is_free(port):
+        if port not in found and is_free(port) and _claim(port):
             found.append(port)
             refused = 0
         elif (refused := refused + 1) > 1000:

@@ -13,7 +13,7 @@ from typing import Self
 
 from bff_tools import nginx, origin, servers
 from bff_tools.guard import Guard
-from bff_tools.ports import free_ports, is_free
+from bff_tools.ports import free_ports, is_free, release_ports
 from bff_tools.probes import Probe, http_probe, redis_probe
 from bff_tools.processes import Child, StartError
 
@@ -74,6 +74,7 @@ class Stack:
         self._cancelled = cancelled
         self.notes: list[str] = []
         """What a user should know about how this stack was put together, one line each."""
+        self._ports: list[int] = []
         self._guard: Guard | None = None
         self._folder: Path | None = None
 
@@ -138,6 +139,7 @@ class Stack:
         if self._folder and self.options.run_dir is None:
             shutil.rmtree(self._folder, ignore_errors=True)
         self.children.clear()
+        release_ports(self._ports)
 
     def _start(self, wanted: int | None) -> None:
         until = time.monotonic() + self.options.ready_timeout
@@ -160,7 +162,8 @@ class Stack:
     def _plan(self, wanted: int | None) -> None:
         """Decide every port and command; nothing runs yet."""
         names = self._services()
-        ports = iter(free_ports(len(names) + 3))
+        self._ports = free_ports(len(names) + 3)
+        ports = iter(self._ports)
         self.origin_port = next(ports) if wanted is None else wanted
         self._plan_redis(next(ports))
         self._plan_backend(next(ports))
