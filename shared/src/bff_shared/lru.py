@@ -15,7 +15,7 @@ V = TypeVar("V")
 class ByteLRU(Generic[K, V]):
     """At most `limit` bytes of values, by what `put` says of their sizes.
 
-    Each value counts for a payer. Where space is short, the values of a payer that has more than half of it go first,
+    A value may count for a payer. Where space is short, the values of a payer that has more than half of it go first,
     so that nobody can push out what all the others have.
     """
 
@@ -42,20 +42,23 @@ class ByteLRU(Generic[K, V]):
         if found is None:
             return None
         self._values.move_to_end(key)
-        self._keys[found[2]].move_to_end(key)
+        if found[2]:
+            self._keys[found[2]].move_to_end(key)
         return found[0]
 
     def put(self, key: K, value: V, size: int, payer: str = "") -> None:
         """Keep a value of so many bytes in place of the key's last one, unless it is over a quarter of the limit."""
-        self.delete(key)
+        if key in self._values:
+            self.delete(key)
         if size > self._limit // 4:
             return
         self._values[key] = value, size, payer
-        self._keys.setdefault(payer, OrderedDict())[key] = None
-        self._spent[payer] += size
         self.size += size
-        if self._spent[payer] > self._limit // 2:
-            self._greedy = payer
+        if payer:
+            self._keys.setdefault(payer, OrderedDict())[key] = None
+            self._spent[payer] += size
+            if self._spent[payer] > self._limit // 2:
+                self._greedy = payer
         gone = 0
         while self.size > self._limit:
             self.delete(next(iter(self._values if self._greedy is None else self._keys[self._greedy])))
@@ -70,6 +73,8 @@ class ByteLRU(Generic[K, V]):
             return
         _, size, payer = found
         self.size -= size
+        if not payer:
+            return
         self._spent[payer] -= size
         if payer == self._greedy and self._spent[payer] <= self._limit // 2:
             self._greedy = None
