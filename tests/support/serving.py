@@ -8,6 +8,7 @@ from unittest import mock
 
 import uvicorn.server
 
+from bff_shared.http import server as http_server
 from bff_shared.serve import uvicorn_options
 from bff_shared.settings import Settings
 from bff_wsrelay.websocket.server import WebSocketProtocol
@@ -31,6 +32,7 @@ class _BriskAsyncio:
 
 
 mock.patch.object(uvicorn.server, "asyncio", _BriskAsyncio()).start()
+mock.patch.object(http_server, "LULL_SECONDS", PAUSE_S).start()
 
 
 @asynccontextmanager
@@ -53,6 +55,8 @@ async def running(config: uvicorn.Config, *, force: bool = False) -> AsyncIterat
             for request in requests:
                 request.cancel()
             await asyncio.gather(*requests, return_exceptions=True)
+            for connection in list(server.server_state.connections):
+                connection.transport.close()
             await server.lifespan.shutdown()
 
 

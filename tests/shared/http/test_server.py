@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -194,3 +195,37 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_failure_of_o
             await asyncio.sleep(0.01)
     assert seen[0] == "499"
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_a_request_that_arrives_as_the_server_stops_is_served_and_its_connection_closed() -> None:
+    connections: list[server.HttpProtocol] = []
+
+    class Seen(server.HttpProtocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+            connections.append(self)
+            super().connection_made(transport)
+
+    async def app(_: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with listening(app, force=False, http=Seen, lifespan="off") as port, asyncio.timeout(20):
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            assert (await asyncio.to_thread(client.recv, 4096)).startswith(b"HTTP/1.1 200")
+            # The loop does not run between these two: what the client has sent is in the kernel when the server stops.
+            client.sendall(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx")
+            connections[0].shutdown()
+            assert (await asyncio.to_thread(client.recv, 4096)).startswith(b"HTTP/1.1 200")
+            assert await asyncio.to_thread(client.recv, 4096) == b""
+
+
+async def test_an_idle_connection_is_closed_by_a_server_that_stops() -> None:
+    async def app(_: Any, __: Any, ___: Any) -> None: ...
+
+    async with asyncio.timeout(20):
+        async with listening(app, force=False, lifespan="off") as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        assert await reader.read() == b""
+        writer.close()

@@ -1,10 +1,12 @@
 """uvicorn's HTTP/1.1 server, made to end connections by the book. I/O.
 
-uvicorn leaves two things out, and a reverse proxy takes both for a failure of the whole process, which it then keeps
-everybody's requests from. A third makes a request of a body:
+uvicorn leaves four things out. A reverse proxy takes the first three for a failure of the whole process, which it then
+keeps everybody's requests from; the last makes a request of a body:
 
 - A connection that is closed while the client goes on sending is reset by the kernel, and the response is lost with it
   (RFC 9112 section 9.6). Here it is closed in one direction; what still arrives is read and dropped for LINGER_SECONDS.
+- A server that stops closes idle connections at once, and a request just arriving on one is lost with it; nobody
+  sends a POST again. Here what has been sent by then is served, and its connection closed after that.
 - A request that is not valid HTTP is answered past the app, in plain text. Here the app is asked: it finds the error in
   `scope[MALFORMED]`, and answers it with an id, for the pages that may read it, in its log and in its metrics.
 - A request that asks for an upgrade ends with its head for the parser, so its body would be the next request: one that
@@ -14,6 +16,7 @@ And when the client goes away every request of its connection is told, not the n
 """
 
 import asyncio
+import select
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -22,6 +25,9 @@ from bff_shared.errors import BffError, MalformedRequest
 
 LINGER_SECONDS = 5.0
 """How long a client that is sending may take to receive its response before it is cut."""
+
+LULL_SECONDS = 0.1
+"""How long a connection has to be idle before a server that stops closes it."""
 
 MALFORMED = "bff.malformed"
 
@@ -52,6 +58,9 @@ class HttpProtocol(HttpToolsProtocol):
     _ended = False
     """Whether what arrives is dropped."""
 
+    _stopping = False
+    """Whether the connection ends with the response that is under way, or with a lull."""
+
     _axe: asyncio.TimerHandle | None = None
     _running: RequestResponseCycle | None = None
     """The request that is being answered; `cycle` is the newest."""
@@ -71,6 +80,31 @@ class HttpProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade() and any(_announces_body(*header) for header in self.headers):
             raise AmbiguousFraming
         super().on_headers_complete()
+        if self._stopping and cast("object", self.cycle) is not None:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """Serve what is under way and what is just arriving, then close; called by a server that stops."""
+        self._stopping = True
+        if self._ended or not self._is_idle():
+            super().shutdown()
+        else:
+            self.loop.call_later(LULL_SECONDS, self._close_idle)
+
+    def _is_idle(self) -> bool:
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        return cycle is None or cycle.response_complete
+
+    def _close_idle(self) -> None:
+        """Close the connection unless a request has come meanwhile, or it is a WebSocket by now."""
+        if self.transport.is_closing() or self not in self.connections or not self._is_idle():
+            return
+        arriving = select.poll()
+        arriving.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        if arriving.poll(0):
+            self.loop.call_later(LULL_SECONDS, self._close_idle)
+        else:
+            self.transport.close()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  uvicorn's own text is not shown
         """Have the app answer a request that is not valid HTTP, after those before it; nothing more is parsed."""
