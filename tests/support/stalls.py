@@ -49,7 +49,9 @@ class Stalls:
 
     def _watch(self) -> None:
         slept = time.monotonic()
-        while not self._ended.wait(TICK_S):
+        ended = False
+        while not ended:
+            ended = self._ended.wait(TICK_S)
             woke = time.monotonic()
             self.note(slept + TICK_S, woke)
             slept = woke
