@@ -15,9 +15,9 @@ SUBJECTS = [
         "bff_aggregator.cache.loader",
         ["tests/aggregator/cache/test_loader_layers.py", "tests/aggregator/cache/test_loader.py"],
     ),
-    Subject("bff_proxy.flags.rules", ["tests/proxy/flags/test_snapshot.py", "tests/proxy/flags/test_definitions.py"]),
+    Subject("bff_proxy.flags.rules", ["tests/proxy/flags/test_evaluation.py", "tests/proxy/flags/test_definitions.py"]),
     Subject(
-        "bff_proxy.flags.snapshot", ["tests/proxy/flags/test_snapshot.py", "tests/proxy/flags/test_definitions.py"]
+        "bff_proxy.flags.evaluation", ["tests/proxy/flags/test_evaluation.py", "tests/proxy/flags/test_definitions.py"]
     ),
     Subject("bff_shared.upstream.concurrency_limit", ["tests/shared/upstream/test_concurrency_limit.py"]),
     Subject("bff_shared.http.headers", ["tests/shared/http/test_headers.py"]),

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bff_proxy.flags.definitions import KEYS, built_in, parse
+from bff_proxy.flags.evaluation import FlagSet
 from bff_proxy.flags.rules import BadDefinition, Rules
-from bff_proxy.flags.snapshot import FlagSet
 from tests.support.flags import SHIPPED, VARIANTS, document, flag, percentage
 
 NAMES = st.sampled_from(

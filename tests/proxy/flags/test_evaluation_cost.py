@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from bff_proxy.flags.definitions import Definitions, parse
+from bff_proxy.flags.evaluation import FlagSet, quiet_library
 from bff_proxy.flags.evaluation_cost import ATTRIBUTES, CONTEXT, Size
 from bff_proxy.flags.ofrep import BadEvaluation, context_of
 from bff_proxy.flags.rules import BadDefinition
-from bff_proxy.flags.snapshot import FlagSet, quiet_library
 from tests.support.flags import document, flag
 
 MOST_S = 0.02

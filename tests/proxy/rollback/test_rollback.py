@@ -11,10 +11,10 @@ from prometheus_client import CollectorRegistry
 from bff_proxy.app import create_app
 from bff_proxy.flags.admin import FlagAdmin
 from bff_proxy.flags.definitions import parse
+from bff_proxy.flags.evaluation import FlagSet
 from bff_proxy.flags.metrics import FlagMetrics
 from bff_proxy.flags.overrides import Change
 from bff_proxy.flags.redis_store import OverrideStore
-from bff_proxy.flags.snapshot import FlagSet
 from bff_proxy.flags.store import FlagStore
 from bff_proxy.flags.sync import FlagSync
 from bff_proxy.rollback.budgets import Budget, Rollback

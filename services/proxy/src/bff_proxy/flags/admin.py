@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from bff_proxy.flags.evaluation import FlagSet
 from bff_proxy.flags.metrics import FlagMetrics
 from bff_proxy.flags.overrides import Change, Entry
 from bff_proxy.flags.schemas import FlagChange
-from bff_proxy.flags.snapshot import FlagSet
 from bff_proxy.flags.store import FlagStore
 from bff_proxy.flags.sync import FlagSync, OutcomeUnknown
 from bff_shared.errors import InvalidRequest, NotFound

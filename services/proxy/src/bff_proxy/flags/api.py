@@ -10,10 +10,10 @@ from starlette.types import Receive, Scope, Send
 
 from bff_proxy.flags import ofrep
 from bff_proxy.flags.admin import FlagAdmin
+from bff_proxy.flags.evaluation import TARGETING_KEY, Evaluated
 from bff_proxy.flags.events import EventFormat, FlagEvents, ofrep_event, own_event
 from bff_proxy.flags.metrics import FlagMetrics
 from bff_proxy.flags.schemas import FlagChange, FlagList, FlagsEvent, FlagState, listing, state
-from bff_proxy.flags.snapshot import TARGETING_KEY, Evaluated
 from bff_proxy.flags.store import FlagStore
 from bff_proxy.flags.sync import FlagSync
 from bff_shared.admin_access import require_admin

@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from bff_proxy.flags.snapshot import Evaluated, FlagSet
+from bff_proxy.flags.evaluation import Evaluated, FlagSet
 from bff_shared.telemetry.metrics import gauge
 
 

@@ -8,9 +8,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from bff_proxy.flags.evaluation import TARGETING_KEY, Evaluated, FlagSet
 from bff_proxy.flags.evaluation_cost import CONTEXT, Size
 from bff_proxy.flags.rules import MOST_NUMBER
-from bff_proxy.flags.snapshot import TARGETING_KEY, Evaluated, FlagSet
 
 EVENTS = "/ofrep/v1/events"
 INACTIVITY_SECONDS = 120

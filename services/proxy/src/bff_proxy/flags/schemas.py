@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
-from bff_proxy.flags.snapshot import Evaluated, FlagSet
+from bff_proxy.flags.evaluation import Evaluated, FlagSet
 
 Sentence = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 

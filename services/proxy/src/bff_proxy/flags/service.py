@@ -8,9 +8,9 @@ from fastapi import FastAPI
 
 from bff_proxy.flags.admin import FlagAdmin
 from bff_proxy.flags.api import Evaluator, make_ofrep_router, make_router
+from bff_proxy.flags.evaluation import quiet_library
 from bff_proxy.flags.events import FlagEvents, StreamLimits
 from bff_proxy.flags.metrics import FlagMetrics
-from bff_proxy.flags.snapshot import quiet_library
 from bff_proxy.flags.store import FlagStore
 from bff_proxy.flags.sync import FlagSync
 from bff_proxy.settings import ProxySettings

@@ -5,9 +5,9 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from bff_proxy.flags.definitions import Definitions, parse
+from bff_proxy.flags.evaluation import FlagSet, nothing_defined
 from bff_proxy.flags.overrides import Change
 from bff_proxy.flags.rules import BadDefinition
-from bff_proxy.flags.snapshot import FlagSet, nothing_defined
 
 Callback = Callable[[Sequence[str]], None]
 """Called with the keys that changed; must not wait."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bff_proxy.flags.definitions import PIECES
-from bff_proxy.flags.snapshot import FlagSet
+from bff_proxy.flags.evaluation import FlagSet
 from bff_shared.outcomes import BUCKET_SECONDS, Counts
 
 

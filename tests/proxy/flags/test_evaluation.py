@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bff_proxy.flags.definitions import KEYS, parse
+from bff_proxy.flags.evaluation import FlagSet, nothing_defined
 from bff_proxy.flags.overrides import Change, Entry, Stored, layered, pack, unpack_entry
-from bff_proxy.flags.snapshot import FlagSet, nothing_defined
 from tests.support.flags import document, flag, percentage
 
 calm = settings(max_examples=50)
@@ -208,7 +208,7 @@ def test_damaged_change_is_none(data: bytes) -> None:
 
 
 def test_evaluation_without_a_targeting_key_is_not_logged_as_an_error(caplog: pytest.LogCaptureFixture) -> None:
-    from bff_proxy.flags.snapshot import quiet_library
+    from bff_proxy.flags.evaluation import quiet_library
 
     quiet_library()
     with caplog.at_level(logging.DEBUG):
