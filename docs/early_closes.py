@@ -9,7 +9,7 @@ from pathlib import Path
 import holidays
 
 ROOT = Path(__file__).parents[1]
-PYTHON = ROOT / "services/aggregator/src/bff_aggregator/charts/early_closes.py"
+PYTHON = ROOT / "shared/src/bff_shared/early_closes.py"
 TYPESCRIPT = ROOT / "frontend/client/src/generated/early-closes.ts"
 YEARS = range(1970, 2051)
 RULE_SINCE = 2004
@@ -51,7 +51,7 @@ def early_closes() -> dict[int, list[date]]:
 
 
 def python_module() -> str:
-    """Return the source of the aggregator's table."""
+    """Return the source of the services' table."""
     text = _HEADER.format(first=YEARS[0], last=YEARS[-1], version=holidays.__version__)
     for minutes, days in early_closes().items():
         lines = [days[at : at + DATES_PER_LINE] for at in range(0, len(days), DATES_PER_LINE)]

@@ -13,12 +13,13 @@ from bff_aggregator.backend.bars import Bars
 from bff_aggregator.charts import hourly_source
 from bff_aggregator.charts.hourly_source import NotInterchangeable, may_stand_in, require_fit
 from bff_aggregator.charts.query import ChartQuery
-from bff_aggregator.charts.resample import MINUTES, Size, Span, bucket, merge, resample
+from bff_aggregator.charts.resample import Size, Span, bucket, merge, resample
 from bff_aggregator.charts.timeframes import Timeframe
 from bff_demo.market import build_market
+from bff_shared.trading_sessions import BAR_MINUTES
 from tests.aggregator.charts.test_resample import EPOCH, HOUR, MINUTE, from_demo, generated
 
-WHOLE_HOURS = [size for size in MINUTES if size >= hourly_source.HOUR]
+WHOLE_HOURS = [size for size in BAR_MINUTES if size >= hourly_source.HOUR]
 TODAY = date(2026, 1, 5)
 
 

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from bff_aggregator.backend import bars_reader
 from bff_aggregator.backend.bars import Bars
 from bff_aggregator.charts import sessions
-from bff_aggregator.charts.resample import MINUTES, Clock, Size, Span, bucket, resample, sizes
+from bff_aggregator.charts.resample import Clock, Size, Span, bucket, resample, sizes
 from bff_demo.market import Bars as DemoBars
 from bff_demo.market import build_market
+from bff_shared.trading_sessions import BAR_MINUTES, REGULAR_MINUTES
 from tests.support import chart_reference as reference
 
 MINUTE = Clock(1)
@@ -90,13 +91,13 @@ def generated(draw: st.DrawFn, *, extended: bool = False, daily: bool = False) -
 
 
 @settings(max_examples=40)
-@given(generated(), st.sampled_from([*MINUTES, *Span]))
+@given(generated(), st.sampled_from([*BAR_MINUTES, *Span]))
 def test_regular_buckets_are_those_of_the_reference(bars: Bars, size: Size) -> None:
     assert as_dicts(bucket(bars, size, MINUTE)) == by_reference(bars, size, MINUTE)
 
 
 @settings(max_examples=40)
-@given(generated(extended=True), st.sampled_from([*MINUTES, *Span]))
+@given(generated(extended=True), st.sampled_from([*BAR_MINUTES, *Span]))
 def test_extended_buckets_are_those_of_the_reference(bars: Bars, size: Size) -> None:
     assert as_dicts(bucket(bars, size, EXTENDED)) == by_reference(bars, size, EXTENDED)
 
@@ -124,7 +125,7 @@ def test_finest_size_that_fits_is_taken_and_nothing_is_lost(bars: Bars, target: 
 
 
 @settings(max_examples=40)
-@given(generated(extended=True), st.sampled_from(MINUTES), st.data())
+@given(generated(extended=True), st.sampled_from(BAR_MINUTES), st.data())
 def test_part_cut_between_sessions_has_the_buckets_of_the_whole(bars: Bars, size: int, data: st.DataObject) -> None:
     if not len(bars):
         return
@@ -143,7 +144,7 @@ def test_two_years_of_the_demo_fit_every_target(target: int, clock: Clock) -> No
     minutes = build_market(42).minutes["AAPL"]
     bars = from_demo(minutes if clock.extended else minutes.take(np.flatnonzero(minutes.rth)))
     done = resample(bars, target, clock)
-    size: Size = done.stride if done.stride in MINUTES else Span(done.stride)
+    size: Size = done.stride if done.stride in BAR_MINUTES else Span(done.stride)
     assert len(done.bars) <= target
     check_window(bars, done.bars)
     finer = sizes(clock)[: sizes(clock).index(size)]
@@ -195,8 +196,8 @@ def test_hours_are_merged_whole() -> None:
 
 
 def test_sizes_from_an_hour_on_are_whole_hours() -> None:
-    assert [size % 60 for size in MINUTES if size >= 60] == [0, 0, 0]
-    assert max(size for size in MINUTES if size < 60) == 39
+    assert [size % 60 for size in BAR_MINUTES if size >= 60] == [0, 0, 0]
+    assert max(size for size in BAR_MINUTES if size < 60) == 39
 
 
 def test_fifty_years_of_days_fit_the_smallest_target() -> None:
@@ -214,7 +215,7 @@ def test_early_closes_are_those_of_the_exchange(year: int) -> None:
     closed = set(holidays.financial_holidays("NYSE", years=year, categories=("public",)))
     t = np.array([int(reference.at(day, 12, 0).timestamp()) for day in trading if day not in closed], np.int64)
     found = sessions.find(t)
-    early: Sequence[int] = found.day[found.minutes != sessions.REGULAR_MINUTES].tolist()
+    early: Sequence[int] = found.day[found.minutes != REGULAR_MINUTES].tolist()
     assert {EPOCH + timedelta(days=number) for number in early} == {day for day in EARLY if day.year == year}
 
 

@@ -1,13 +1,14 @@
 import pytest
 
 from bff_aggregator.backend.bars import Source
-from bff_aggregator.charts.resample import MINUTES, Span
+from bff_aggregator.charts.resample import Span
 from bff_aggregator.charts.timeframes import BY_NAME, Timeframe, unmerged
+from bff_shared.trading_sessions import BAR_MINUTES
 
 
 @pytest.mark.parametrize("timeframe", Timeframe)
 def test_bars_of_a_timeframe_are_whole_bars_of_its_source_in_a_size_that_charts_have(timeframe: Timeframe) -> None:
-    assert timeframe.minutes in {*MINUTES, Span.SESSION.value}
+    assert timeframe.minutes in {*BAR_MINUTES, Span.SESSION.value}
     assert timeframe.minutes % timeframe.source.minutes == 0
 
 

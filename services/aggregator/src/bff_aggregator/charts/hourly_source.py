@@ -13,11 +13,11 @@ import numpy as np
 from bff_aggregator.backend.bars import Bars, Source
 from bff_aggregator.charts import sessions
 from bff_aggregator.charts.query import ChartQuery
-from bff_aggregator.charts.resample import MINUTES
+from bff_shared.trading_sessions import BAR_MINUTES, REGULAR_MINUTES
 
 HOUR = 60
-BELOW = max(size for size in MINUTES if size < HOUR)
-PARTS = -(-sessions.REGULAR_MINUTES // BELOW)
+BELOW = max(size for size in BAR_MINUTES if size < HOUR)
+PARTS = -(-REGULAR_MINUTES // BELOW)
 # Of so many sessions one may lack hours: the one that is under way, a listing's first, one with a halt.
 SESSIONS_PER_GAP = 50
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from bff_aggregator.backend.bars import Bars, Floats, Ints
 from bff_aggregator.charts import sessions
+from bff_shared.trading_sessions import BAR_MINUTES, DAY, REGULAR_MINUTES
 
-MINUTES = (1, 2, 3, 5, 10, 13, 15, 26, 30, 39, 60, 120, 180)
 _MINUTE = 60
 _LARGEST_SUM = 2.0**62
 
@@ -82,7 +82,7 @@ def resample(bars: Bars, target: int, clock: Clock) -> Decimated:
 def sizes(clock: Clock) -> list[Size]:
     """Return the ladder for bars of one source, finest first."""
     least = max(clock.minutes + 1, clock.finest)
-    inner: list[Size] = [] if clock.daily else [m for m in MINUTES if m >= least and m % clock.minutes == 0]
+    inner: list[Size] = [] if clock.daily else [m for m in BAR_MINUTES if m >= least and m % clock.minutes == 0]
     return [*inner, *(span for span in Span if not (clock.daily and span is Span.SESSION))]
 
 
@@ -140,7 +140,7 @@ class _Days:
 
     def _day_stamp(self, day: Ints) -> Ints:
         if self._clock.daily:
-            return day * sessions.DAY
+            return day * DAY
         midnight, opened = sessions.starts(day)
         return midnight if self._clock.extended else opened
 
@@ -157,7 +157,7 @@ class _Days:
         np.not_equal(index[1:], index[:-1], out=starts[1:])
         starts[self._sessions.first] = True
         offset = index * np.int32(size)
-        for row in np.flatnonzero(self._sessions.minutes != sessions.REGULAR_MINUTES).tolist():
+        for row in np.flatnonzero(self._sessions.minutes != REGULAR_MINUTES).tolist():
             self._restart_at_close(row, size, starts, offset)
         first = np.flatnonzero(starts)
         session = np.searchsorted(self._sessions.first, first, side="right") - 1

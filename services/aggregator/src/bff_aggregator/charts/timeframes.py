@@ -2,7 +2,7 @@
 
 A new one is a row here, one in the client (`legacy/charts.ts`) and one in the page (`lib/timeframes.ts`). Parameters,
 limits, sources, OpenAPI and the client's types (`make docs`) follow from the row; a length of bars that none has yet
-is one of `resample.MINUTES` as well, here and in the client.
+is one of `BAR_MINUTES` as well, here and in the client.
 """
 
 from enum import StrEnum

@@ -1,0 +1,51 @@
+"""The calendar by moments makes the bars that the chart's columns make."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from bff_aggregator.backend.bars import Bars
+from bff_aggregator.charts.resample import Clock, Size, Span, bucket
+from bff_shared.trading_sessions import BAR_MINUTES, SESSION, bar_bounds, bar_start, stretch_of
+
+DAYS = {
+    "spring": datetime(2024, 3, 9, tzinfo=UTC),
+    "autumn": datetime(2024, 11, 2, tzinfo=UTC),
+    "early-closes": datetime(2024, 7, 2, tzinfo=UTC),
+    "christmas": datetime(2024, 12, 23, tzinfo=UTC),
+    "crash": datetime(1987, 10, 22, tzinfo=UTC),
+}
+
+
+def minutes_from(day: datetime, count: int) -> list[int]:
+    """Return each minute of some days, around the clock."""
+    return [int((day + timedelta(minutes=minute)).timestamp()) for minute in range(1440 * count)]
+
+
+@pytest.mark.parametrize("day", DAYS.values(), ids=DAYS)
+@pytest.mark.parametrize("minutes", [*BAR_MINUTES, SESSION])
+def test_bars_by_moments_are_the_charts_buckets(minutes: int | None, day: datetime) -> None:
+    moments = minutes_from(day, 3)
+    t = np.array(moments, np.int64)
+    price = t.astype(np.float64)
+    size: Size = Span.SESSION if minutes is SESSION else minutes
+    chart = bucket(Bars(t, price, price, price, price, np.ones(len(t), np.int64)), size, Clock(1))
+    starts = [bar_start(stretch_of(moment), moment, minutes) for moment in moments]
+    first = [row for row, moment in enumerate(moments) if not row or starts[row] != starts[row - 1]]
+    assert [starts[row] for row in first] == chart.t.tolist()
+    assert [moments[row] for row in first] == chart.o.tolist()
+
+
+@pytest.mark.parametrize("day", DAYS.values(), ids=DAYS)
+@pytest.mark.parametrize("minutes", [*BAR_MINUTES, SESSION])
+def test_bounds_are_where_the_bar_changes(minutes: int | None, day: datetime) -> None:
+    for moment in minutes_from(day, 3)[::61]:
+        stretch = stretch_of(moment)
+        begin, end = bar_bounds(stretch, moment, minutes)
+        assert begin <= moment < end
+        start = bar_start(stretch, moment, minutes)
+        assert bar_start(stretch_of(begin), begin, minutes) == start
+        assert bar_start(stretch_of(end - 1), end - 1, minutes) == start
+        for outside in (begin - 1, end):
+            assert bar_bounds(stretch_of(outside), outside, minutes) != (begin, end)
