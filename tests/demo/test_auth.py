@@ -67,7 +67,7 @@ def test_healthz_stays_open(client: httpx.Client) -> None:
 
 def test_runs_are_shared_out_and_listed_to_their_owners(client: httpx.Client) -> None:
     alice, bob = runs_of(client, "alice"), runs_of(client, "bob")
-    assert (len(alice), len(bob), len({*alice, *bob})) == (9, 8, 17)
+    assert (len(alice), len(bob), len({*alice, *bob})) == (12, 11, 23)
 
 
 def test_run_of_somebody_else_is_403(client: httpx.Client) -> None:

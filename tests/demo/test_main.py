@@ -47,7 +47,18 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
     text = capsys.readouterr().out
-    for option in ("host", "port", "seed", "protocol", "tokens", "faults", "load-delay", "running-seconds"):
+    for option in (
+        "host",
+        "port",
+        "seed",
+        "protocol",
+        "tokens",
+        "faults",
+        "load-delay",
+        "running-seconds",
+        "no-early-closes",
+        "no-part-routes",
+    ):
         assert f"--{option}" in text
 
 

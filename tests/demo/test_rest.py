@@ -48,7 +48,7 @@ def test_list_is_sorted_by_creation(client: httpx.Client) -> None:
     up = get(client, "/backtests", limit=500, to="2026-01-31", order="created_at").json()["items"]
     assert down == sorted(down, reverse=True)
     assert [item["created_at"] for item in up] == down[::-1]
-    assert len(down) == 17
+    assert len(down) == 23
 
 
 @pytest.mark.parametrize(("asked", "used"), [(0, 1), (-5, 1), (1, 1), (500, 500), (9999, 500)])
@@ -57,9 +57,9 @@ def test_limit_is_clamped(client: httpx.Client, asked: int, used: int) -> None:
 
 
 def test_list_pages_do_not_overlap(client: httpx.Client) -> None:
-    pages = [get(client, "/backtests", limit=7, offset=offset, to="2026-01-31").json() for offset in (0, 7, 14, 21)]
-    assert [len(page["items"]) for page in pages] == [7, 7, 3, 0]
-    assert len({item["run_id"] for page in pages for item in page["items"]}) == pages[0]["total"] == 17
+    pages = [get(client, "/backtests", limit=7, offset=offset, to="2026-01-31").json() for offset in (0, 7, 14, 21, 28)]
+    assert [len(page["items"]) for page in pages] == [7, 7, 7, 2, 0]
+    assert len({item["run_id"] for page in pages for item in page["items"]}) == pages[0]["total"] == 23
 
 
 def test_list_is_filtered(client: httpx.Client) -> None:
@@ -249,3 +249,23 @@ def test_bad_date_is_400_for_hours_and_500_elsewhere(client: httpx.Client) -> No
 def test_control_routes_do_not_exist_without_faults(client: httpx.Client) -> None:
     assert client.put("/__faults", json={}).status_code == 404
     assert client.get("/__requests").status_code == 404
+
+
+def test_without_early_closes_minutes_go_on_to_four_and_count_as_regular() -> None:
+    window = {"symbol": "AAPL", "from": "2024-12-24", "to": "2024-12-24"}
+    with DemoServer(Options(early_closes=False)) as demo, httpx.Client(base_url=demo.url) as client:
+        minutes = client.get("/bars/minute", params=window).json()["bars"]
+        hours = client.get("/bars/hour", params=window).json()["bars"]
+    assert (len(minutes), minutes[-1]["t"]) == (390, "2024-12-24T20:59:00Z")
+    assert (len(hours), hours[-1]["t"]) == (7, "2024-12-24T20:30:00Z")
+
+
+def test_without_part_routes_parts_are_not_found_and_the_streams_have_them(find_run: Find) -> None:
+    run = find_run("MSFT", "2025-03-01", "2025-03-31")
+    with DemoServer(Options(part_routes=False)) as demo, httpx.Client(base_url=demo.url) as client:
+        for part in ("metrics", "equity", "orders"):
+            answer = client.get(f"/backtests/{run}/{part}")
+            assert (answer.status_code, answer.json()) == (404, {"detail": "Not Found"})
+        assert client.get(f"/backtests/{run}").json()["status"] == "DONE"
+        events = client.get(f"/backtests/{run}/stream").text.split("\n\n")
+    assert events[-2].startswith("event: end")

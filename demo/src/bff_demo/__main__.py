@@ -31,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         faults=chosen.faults,
         access_log=chosen.access_log,
         load_delay=chosen.load_delay,
+        early_closes=chosen.early_closes,
+        part_routes=chosen.part_routes,
         running_seconds=chosen.running_seconds,
     )
     try:
@@ -71,6 +73,18 @@ def _parser() -> argparse.ArgumentParser:
         default=defaults.load_delay,
         metavar="SECONDS",
         help="how long everything stands still while a run is loaded for streaming (default %(default)s)",
+    )
+    parser.add_argument(
+        "--no-early-closes",
+        action="store_false",
+        dest="early_closes",
+        help="have minutes after early closes, to 16:00, flagged as regular hours",
+    )
+    parser.add_argument(
+        "--no-part-routes",
+        action="store_false",
+        dest="part_routes",
+        help="know no routes for metrics, equity and orders of a run; its streams have them",
     )
     parser.add_argument(
         "--running-seconds",

@@ -27,6 +27,8 @@ def create_app(options: Options | None = None) -> ASGIApp:
     app.state.backend = open_backend(options)
     errors.install(app)
     app.include_router(rest.router)
+    if options.part_routes:
+        app.include_router(rest.parts)
     app.include_router(stream.router)
     inner: ASGIApp = AccessLog(app) if options.access_log else app
     if not options.faults:

@@ -25,7 +25,7 @@ class Backend:
 
 def open_backend(options: Options) -> Backend:
     """Make the data of a backend: well under a second of work, less when the seed was the last one used."""
-    market = build_market(options.seed)
+    market = build_market(options.seed, early_closes=options.early_closes)
     return Backend(options, market, Registry(options, market))
 
 

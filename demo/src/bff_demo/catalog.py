@@ -39,9 +39,10 @@ class Inputs:
         return int(self.params.get("slow", 50))
 
     @property
-    def quantity(self) -> int:
-        """Shares per order."""
-        return int(self.params.get("qty", 1))
+    def quantity(self) -> float:
+        """Shares per order; whole unless an instrument is traded in fractions."""
+        quantity: float = self.params.get("qty", 1)
+        return quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ _TS = Wording(equity="ts", metrics="full", order_symbol=True)
 _TS_UTC = Wording(equity="ts_utc", metrics="renamed", order_symbol=True, done="COMPLETED", failed="FAILED")
 
 
-def _params(fast: int, slow: int, quantity: int) -> dict[str, Any]:
+def _params(fast: int, slow: int, quantity: float) -> dict[str, Any]:
     return {"fast": fast, "slow": slow, "qty": quantity}
 
 
@@ -121,4 +122,12 @@ CATALOG: tuple[Entry, ...] = (
     _entry("NVDA", "2025-07-01/2025-07-31", "2025-08-04T13:37:00.912345", wording=_FULL, fate="no-equity"),
     _entry("SPY", "2025-12-01/2025-12-31", "2026-01-03T20:10:59.101010", wording=_TS_UTC, fate="cancelled"),
     _entry("AAPL", "2025-02-01/2025-02-28", "2025-03-03T09:09:09.090909", wording=_TS_UTC, fate="failed"),
+    # One run of each instrument of `instruments`, older than those of the stocks. Some end on days without a session:
+    # Good Friday, a Saturday, a Sunday.
+    _entry("X:BTCUSD", "2024-03-04/2024-03-17", "2024-04-08T21:12:40.118302", _params(30, 90, 0.05), _FULL),
+    _entry("PNNY", "2024-03-01/2024-03-29", "2024-04-09T06:31:07.902114", _params(10, 40, 2_000_000), _FULL),
+    _entry("C:EURUSD", "2024-03-04/2024-03-16", "2024-04-10T14:55:21.440087", _params(60, 240, 20_000)),
+    _entry("CL=F", "2024-02-01/2024-03-31", "2024-04-11T09:20:33.271905", _params(15, 45, 500), _TS),
+    _entry("ES=F", "2024-03-04/2024-03-15", "2024-04-12T17:03:58.636210", _params(45, 180, 5), _FULL),
+    _entry("BRK.b", "2024-03-01/2024-03-31", "2024-04-15T11:44:16.054871", _params(20, 60, 50), _TS_UTC),
 )

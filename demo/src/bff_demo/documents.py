@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from bff_demo.market import TICKS, Bars
+from bff_demo.bars import Bars
 from bff_demo.sessions import MINUTES_PER_DAY
 from bff_demo.strategy import Result, drawdowns
 
@@ -39,8 +39,8 @@ def bars_body(symbol: str, bars: Bars, meta: dict[str, int] | None = None) -> by
 def _bar_rows(bars: Bars, rows: slice) -> list[dict[str, Any]]:
     part = bars.take(rows)
     names = ("t", "o", "h", "l", "c", "v") + (() if part.n is None else ("n",))
-    prices = ((column / TICKS).tolist() for column in (part.o, part.h, part.l, part.c))
-    counts = [column.tolist() for column in (part.v, part.n) if column is not None]
+    prices = (column.tolist() for column in part.prices())
+    counts = [part.volumes()] if part.n is None else [part.volumes(), part.n.tolist()]
     return [dict(zip(names, row, strict=True)) for row in zip(timestamps(part.minute), *prices, *counts, strict=True)]
 
 
@@ -61,7 +61,7 @@ def equity_body(bars: Bars, result: Result, keys: tuple[str, str], *, drawdown: 
     return b'{"equity":[' + _joined(len(bars), rows) + b"]}"
 
 
-def orders_body(bars: Bars, result: Result, symbol: str, quantity: int) -> bytes:
+def orders_body(bars: Bars, result: Result, symbol: str, quantity: float) -> bytes:
     """Return `{"orders":[...]}`: one filled market order per change of position, numbered by its bar."""
     indexes = np.flatnonzero(result.side)
     traded = bars.take(indexes)
@@ -69,7 +69,7 @@ def orders_body(bars: Bars, result: Result, symbol: str, quantity: int) -> bytes
         indexes.tolist(),
         timestamps(traded.minute),
         result.side[indexes].tolist(),
-        (traded.c / TICKS).tolist(),
+        (traded.c / traded.ticks).tolist(),
         strict=True,
     )
     orders = [
@@ -89,7 +89,7 @@ def orders_body(bars: Bars, result: Result, symbol: str, quantity: int) -> bytes
     return orjson.dumps({"orders": orders})
 
 
-def frame_texts(bars: Bars, result: Result, quantity: int, *, newer: bool, size: int = 256) -> Iterator[list[str]]:
+def frame_texts(bars: Bars, result: Result, quantity: float, *, newer: bool, size: int = 256) -> Iterator[list[str]]:
     """Yield the texts of all frames in order, in lists of at most `size`.
 
     `newer` adds `metrics` (return and deepest drawdown up to the frame) and `total_frames`.
@@ -98,12 +98,12 @@ def frame_texts(bars: Bars, result: Result, quantity: int, *, newer: bool, size:
     for start in range(0, len(bars), size):
         rows = slice(start, start + size)
         part = bars.take(rows)
-        prices = ((column / TICKS).tolist() for column in (part.o, part.h, part.l, part.c))
+        prices = (column.tolist() for column in part.prices())
         columns = zip(
             range(start, start + len(part)),
             timestamps(part.minute),
             *prices,
-            part.v.tolist(),
+            ["null" if volume is None else volume for volume in part.volumes()],
             result.equity[rows].tolist(),
             result.side[rows].tolist(),
             strict=True,
@@ -117,7 +117,7 @@ def frame_texts(bars: Bars, result: Result, quantity: int, *, newer: bool, size:
         yield [text + "}" for text in texts] if extras is None else _extended(texts, extras, start)
 
 
-def _frame_order(index: int, ts: str, side: int, quantity: int, price: float) -> str:
+def _frame_order(index: int, ts: str, side: int, quantity: float, price: float) -> str:
     name = "BUY" if side > 0 else "SELL"
     return (
         f'{{"ts_utc": "{ts}", "side": "{name}", "qty": {quantity}, "price": {price!r}, "order_id": "o{index}", '

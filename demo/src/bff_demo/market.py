@@ -1,7 +1,6 @@
-"""Generated minute bars of five symbols over two years, and every coarser bar derived from them.
+"""Generated minute bars of five stocks over two years, the days made of them, and the instruments beside them.
 
-Pure and deterministic: the same seed gives the same bars. Prices are kept as whole ticks of 1/10000 dollar in int32
-columns, so sums of closes are exact and a price divided by 10000 prints with as few digits as it was made with.
+Pure and deterministic: the same seed gives the same bars.
 """
 
 from collections.abc import Sequence
@@ -12,12 +11,12 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from bff_demo.sessions import MINUTES_PER_DAY, Session, date_to_minute, list_sessions
+from bff_demo.bars import FIRST_YEAR, LAST_YEAR, TICKS, Bars
+from bff_demo.instruments import INSTRUMENTS, build_instrument
+from bff_demo.sessions import MINUTES_PER_DAY, Session, list_sessions
 
-__all__ = ["FIRST_YEAR", "LAST_YEAR", "SYMBOLS", "TICKS", "Bars", "Market", "build_market", "pick_stride"]
+__all__ = ["SYMBOLS", "TICKS", "Bars", "Market", "build_market", "pick_stride"]
 
-TICKS = 10_000
-FIRST_YEAR, LAST_YEAR = 2024, 2025
 _PRE_MARKET, _POST_MARKET = 330, 240
 _BRIDGED_NIGHT = 0.55
 
@@ -46,70 +45,21 @@ SYMBOLS: dict[str, _Profile] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Bars:
-    """Columns of equal length, ascending by `minute` (bar start, minutes since the epoch).
-
-    Prices are in ticks, `v` in shares; `rth` is true within regular trading hours; `n` (number of trades) is
-    filled for daily bars only.
-    """
-
-    minute: NDArray[np.int32]
-    o: NDArray[np.int32]
-    h: NDArray[np.int32]
-    l: NDArray[np.int32]  # noqa: E741  the field's name in the contract
-    c: NDArray[np.int32]
-    v: NDArray[np.int64]
-    rth: NDArray[np.bool_]
-    n: NDArray[np.int64] | None = None
-
-    def __len__(self) -> int:
-        """Return the number of bars."""
-        return len(self.minute)
-
-    def window(self, first: date, last: date, *, rth_only: bool) -> "Bars":
-        """Return the bars that start on the UTC dates `first` to `last`, both included."""
-        begin, end = np.searchsorted(self.minute, (date_to_minute(first), date_to_minute(last) + MINUTES_PER_DAY))
-        part = self.take(slice(int(begin), int(end)))
-        return part.take(np.flatnonzero(part.rth)) if rth_only else part
-
-    def take(self, rows: slice | NDArray[np.intp]) -> "Bars":
-        """Return the given rows."""
-        trades = None if self.n is None else self.n[rows]
-        columns = (self.o[rows], self.h[rows], self.l[rows], self.c[rows], self.v[rows], self.rth[rows])
-        return Bars(self.minute[rows], *columns, trades)
-
-    def bucket(self, keys: NDArray[np.int32]) -> "Bars":
-        """Merge runs of bars with equal `keys` (the new bar starts): first open, max, min, last close, sum."""
-        if not len(self):
-            return self
-        starts = np.flatnonzero(np.diff(keys, prepend=keys[0] - 1))
-        ends = np.append(starts[1:], len(self)) - 1
-        return Bars(
-            keys[starts],
-            self.o[starts],
-            np.maximum.reduceat(self.h, starts),
-            np.minimum.reduceat(self.l, starts),
-            self.c[ends],
-            np.add.reduceat(self.v, starts, dtype=np.int64),
-            self.rth[starts],
-        )
-
-    def hourly(self) -> "Bars":
-        """Merge into hours that start at half past the hour UTC, so that one starts at the open."""
-        return self.bucket((self.minute - 30) // 60 * 60 + 30)
-
-    def strided(self, stride: int) -> "Bars":
-        """Merge into buckets of `stride` minutes counted from midnight UTC, wherever the session opens."""
-        return self.bucket(self.minute // stride * stride)
-
-
-@dataclass(frozen=True, slots=True)
 class Market:
-    """Minute and daily bars by symbol, over `sessions`."""
+    """Minute and daily bars of the stocks by symbol, over `sessions`; `seed` makes those of other instruments."""
 
     sessions: tuple[Session, ...]
     minutes: dict[str, Bars]
     days: dict[str, Bars]
+    seed: int
+
+    def minutes_of(self, symbol: str) -> Bars | None:
+        """Return the minutes of a stock or an instrument, None of what is neither."""
+        return build_instrument(self.seed, symbol)[0] if symbol in INSTRUMENTS else self.minutes.get(symbol)
+
+    def days_of(self, symbol: str) -> Bars | None:
+        """Return the days of a stock or an instrument, None of what is neither."""
+        return build_instrument(self.seed, symbol)[1] if symbol in INSTRUMENTS else self.days.get(symbol)
 
 
 def pick_stride(first: date, last: date, target: int) -> int:
@@ -119,16 +69,19 @@ def pick_stride(first: date, last: date, target: int) -> int:
 
 
 @lru_cache(maxsize=1)
-def build_market(seed: int) -> Market:
-    """Make all bars from `seed`; about a second of work, kept for the last seed because restarts ask for it again."""
-    sessions = list_sessions(FIRST_YEAR, LAST_YEAR)
+def build_market(seed: int, *, early_closes: bool = True) -> Market:
+    """Make all stocks from `seed`; about a second of work, kept for the last seed because restarts ask for it again.
+
+    Without `early_closes` the minutes after an early close are there and flagged as regular hours, to 16:00.
+    """
+    sessions = list_sessions(FIRST_YEAR, LAST_YEAR, early_closes=early_closes)
     grid = _Grid.over(sessions)
     minutes = {
         symbol: _symbol_bars(grid, profile, np.random.default_rng([seed, index]))
         for index, (symbol, profile) in enumerate(SYMBOLS.items())
     }
     days = {symbol: _daily(minutes[symbol], profile.lot) for symbol, profile in SYMBOLS.items()}
-    return Market(sessions, minutes, days)
+    return Market(sessions, minutes, days, seed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ class Options:
     `tokens` maps a user to a bearer token; empty means that anybody may do anything. `load_delay` is how long the event
     loop stands still while a run is loaded for streaming; the deployed backend's needs 3.9 s. `running_seconds` after
     the start the one running run is done. A posted run is queued for `queue_seconds`, then runs for `work_seconds`; at
-    most `created_limit` are kept.
+    most `created_limit` are kept. Without `early_closes` stocks trade on to 16:00 on days that close at 13:00, and
+    without `part_routes` metrics, equity and orders of a run are not found: two things that the deployed backend does.
     """
 
     seed: int = 42
@@ -28,6 +29,8 @@ class Options:
     faults: bool = False
     access_log: bool = False
     load_delay: float = 0.0
+    early_closes: bool = True
+    part_routes: bool = True
     heartbeat_seconds: float = 5.0
     running_seconds: float = 30.0
     queue_seconds: float = 1.0

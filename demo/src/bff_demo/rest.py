@@ -7,13 +7,16 @@ from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
 
 from bff_demo import documents, runs
 from bff_demo.backend import Backend, BackendDep, CallerDep, owned_run
+from bff_demo.bars import FIRST_YEAR, LAST_YEAR, Bars
 from bff_demo.errors import ApiError, BadDate
-from bff_demo.market import FIRST_YEAR, LAST_YEAR, Bars, pick_stride
+from bff_demo.market import pick_stride
 from bff_demo.submission import BadRequest, parse_day, parse_submission
 
-__all__ = ["router"]
+__all__ = ["parts", "router"]
 
 router = APIRouter()
+parts = APIRouter()
+"""The routes of a run's parts, which some versions of the backend do not have."""
 
 # Bodies and keys are kept with the runs that they made, so both are bounded.
 _BODY_LIMIT = 1 << 16
@@ -93,7 +96,7 @@ async def read_backtest(run_id: str, backend: BackendDep, caller: CallerDep) -> 
     return runs.detail(owned_run(backend, run_id, caller), backend.registry.now())
 
 
-@router.get("/backtests/{run_id}/metrics")
+@parts.get("/backtests/{run_id}/metrics")
 def read_metrics(run_id: str, backend: BackendDep, caller: CallerDep) -> dict[str, float]:
     """Return the figures that sum a run up."""
     run = owned_run(backend, run_id, caller)
@@ -101,13 +104,13 @@ def read_metrics(run_id: str, backend: BackendDep, caller: CallerDep) -> dict[st
     return runs.metrics(run, backend.registry.compute(run))
 
 
-@router.get("/backtests/{run_id}/equity")
+@parts.get("/backtests/{run_id}/equity")
 def read_equity(run_id: str, backend: BackendDep, caller: CallerDep) -> Response:
     """Return one point of equity per minute."""
     return _part(backend, run_id, caller, "equity")
 
 
-@router.get("/backtests/{run_id}/orders")
+@parts.get("/backtests/{run_id}/orders")
 def read_orders(run_id: str, backend: BackendDep, caller: CallerDep) -> Response:
     """Return the orders of a run."""
     return _part(backend, run_id, caller, "orders")
@@ -119,7 +122,7 @@ def read_daily(
 ) -> Response:
     """Return bars of whole sessions, stamped midnight UTC of the session date."""
     first, last = _bounds(from_, to, _FIRST, _LAST)
-    days = backend.market.days.get(symbol)
+    days = backend.market.days_of(symbol)
     return _bars(symbol, None if days is None else days.window(first, last, rth_only=False))
 
 
@@ -170,7 +173,7 @@ def _bounds(first: str | None, last: str | None, lowest: date, highest: date) ->
 
 def _minutes(backend: Backend, symbol: str, first: str, last: str, *, rth_only: bool) -> Bars | None:
     window = _bounds(first, last, _FIRST, _LAST)
-    minutes = backend.market.minutes.get(symbol)
+    minutes = backend.market.minutes_of(symbol)
     return None if minutes is None else minutes.window(*window, rth_only=rth_only)
 
 

@@ -14,8 +14,9 @@ from typing import Any, Literal
 import numpy as np
 
 from bff_demo import documents, strategy
+from bff_demo.bars import Bars
 from bff_demo.catalog import CATALOG, Entry, Inputs, Wording, run_id
-from bff_demo.market import Bars, Market
+from bff_demo.market import Market
 from bff_demo.options import Options
 from bff_demo.sessions import MINUTES_PER_DAY
 
@@ -127,8 +128,13 @@ class Registry:
     def compute(self, run: Run) -> Computed:
         """Compute a run from its bars; the same answer every time."""
         inputs = run.inputs
-        bars = self._market.minutes[inputs.symbol].window(inputs.first, inputs.last, rth_only=True)
-        result = strategy.backtest(bars.c, fast=inputs.fast, slow=inputs.slow, quantity=inputs.quantity)
+        minutes = self._market.minutes_of(inputs.symbol)
+        if minutes is None:
+            raise KeyError(inputs.symbol)
+        bars = minutes.window(inputs.first, inputs.last, rth_only=True)
+        result = strategy.backtest(
+            bars.c, fast=inputs.fast, slow=inputs.slow, quantity=inputs.quantity, ticks=bars.ticks
+        )
         return Computed(bars, result)
 
     def require(self, run: Run, part: Part) -> None:
@@ -138,7 +144,7 @@ class Registry:
 
     def has_data(self, symbol: str, first: date, last: date) -> bool:
         """Tell whether there are bars to run on."""
-        bars = self._market.minutes.get(symbol)
+        bars = self._market.minutes_of(symbol)
         return bars is not None and len(bars.window(first, last, rth_only=True)) > 0
 
     def _add(self, identifier: str, inputs: Inputs, owner: str) -> Run:
@@ -232,8 +238,9 @@ def detail(run: Run, now: float) -> dict[str, Any]:
 
 def metrics(run: Run, computed: Computed) -> dict[str, float]:
     """Return the metrics in the run's vocabulary: two of them, all, or some under other names."""
-    day = (computed.bars.minute // MINUTES_PER_DAY).astype(np.int32)
-    full = strategy.summarize(computed.result, computed.bars.c, day, run.inputs.quantity)
+    bars = computed.bars
+    day = (bars.minute // MINUTES_PER_DAY).astype(np.int32)
+    full = strategy.summarize(computed.result, bars.c, day, run.inputs.quantity, bars.ticks)
     if run.wording.metrics == "full":
         return full
     if run.wording.metrics == "renamed":

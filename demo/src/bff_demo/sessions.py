@@ -44,11 +44,11 @@ def minute_to_date(minute: int) -> date:
     return _EPOCH + timedelta(days=minute // MINUTES_PER_DAY)
 
 
-def list_sessions(first_year: int, last_year: int) -> tuple[Session, ...]:
-    """Return the sessions of whole years, both included, in ascending order."""
+def list_sessions(first_year: int, last_year: int, *, early_closes: bool = True) -> tuple[Session, ...]:
+    """Return the sessions of whole years, both included, ascending; without early closes all end at 16:00."""
     years = range(first_year, last_year + 1)
     closed = holidays.financial_holidays("NYSE", years=years)
-    early = holidays.financial_holidays("NYSE", years=years, categories=("half_day",))
+    early = holidays.financial_holidays("NYSE", years=years, categories=("half_day",)) if early_closes else ()
     return tuple(
         Session(day, _minute(day, _OPEN), _minute(day, _EARLY_CLOSE if day in early else _CLOSE))
         for day in _weekdays(first_year, last_year)

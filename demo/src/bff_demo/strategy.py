@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bff_demo.market import TICKS
+from bff_demo.bars import TICKS
 
 __all__ = ["START_CASH", "Result", "backtest", "drawdowns", "summarize"]
 
@@ -26,8 +26,11 @@ class Result:
     equity: NDArray[np.float64]
 
 
-def backtest(close: NDArray[np.int32], *, fast: int, slow: int, quantity: int) -> Result:
-    """Trade `quantity` shares on closes in ticks. Averages are compared as whole-number sums, so ties are exact."""
+def backtest(close: NDArray[np.int32], *, fast: int, slow: int, quantity: float, ticks: int = TICKS) -> Result:
+    """Trade `quantity` shares on closes in `ticks` a dollar.
+
+    Averages are compared as whole-number sums, so ties are exact.
+    """
     held = np.zeros(len(close), dtype=np.int8)
     if len(close) >= slow:
         total = np.concatenate(([0], np.cumsum(close, dtype=np.int64)))
@@ -37,7 +40,7 @@ def backtest(close: NDArray[np.int32], *, fast: int, slow: int, quantity: int) -
     held[:1] = 1
     held[1:2] = 0
     side = np.diff(held, prepend=np.int8(0))
-    price = close / TICKS
+    price = close / ticks
     traded, position = side.astype(np.int64) * quantity, held.astype(np.int64) * quantity
     cash = np.cumsum(np.concatenate(([START_CASH], -traded * price)))[1:]
     return Result(side, cash + position * price)
@@ -49,8 +52,10 @@ def drawdowns(equity: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((peak - equity) / peak)
 
 
-def summarize(result: Result, close: NDArray[np.int32], day: NDArray[np.int32], quantity: int) -> dict[str, float]:
-    """Return all metrics of a run; `day` numbers the session of each bar.
+def summarize(
+    result: Result, close: NDArray[np.int32], day: NDArray[np.int32], quantity: float, ticks: int = TICKS
+) -> dict[str, float]:
+    """Return all metrics of a run; `day` numbers the session of each bar, `close` is in `ticks` a dollar.
 
     Ratios are of daily returns, annualised by 252; `hit_rate` counts closed trades with a gain; `avg_win` and
     `avg_loss` are dollars a trade; `turnover` is the value traded as a multiple of the starting cash. There are no fees
@@ -61,8 +66,8 @@ def summarize(result: Result, close: NDArray[np.int32], day: NDArray[np.int32], 
     daily = np.concatenate(([START_CASH], result.equity[last]))
     returns = np.diff(daily) / daily[:-1]
     years = len(last) / _SESSIONS_PER_YEAR
-    trades = _trade_profits(result.side, close, quantity)
-    traded = np.abs(result.side).astype(np.float64) @ (close / TICKS) * quantity
+    trades = _trade_profits(result.side, close, quantity, ticks)
+    traded = np.abs(result.side).astype(np.float64) @ np.abs(close / ticks) * quantity
     return {
         "total_return": total,
         "max_drawdown": float(drawdowns(result.equity).max()),
@@ -78,9 +83,11 @@ def summarize(result: Result, close: NDArray[np.int32], day: NDArray[np.int32], 
     }
 
 
-def _trade_profits(side: NDArray[np.int8], close: NDArray[np.int32], quantity: int) -> NDArray[np.float64]:
+def _trade_profits(
+    side: NDArray[np.int8], close: NDArray[np.int32], quantity: float, ticks: int
+) -> NDArray[np.float64]:
     bought, sold = close[side > 0], close[side < 0]
-    return np.asarray((sold - bought[: len(sold)]) * quantity / TICKS)
+    return np.asarray((sold - bought[: len(sold)]) * quantity / ticks)
 
 
 def _mean(values: NDArray[np.float64]) -> float:

@@ -10,7 +10,7 @@ from bff_demo.catalog import Inputs
 
 __all__ = ["BadRequest", "parse_day", "parse_submission"]
 
-_DATASET = re.compile(r"([A-Z]{1,6})-(\d{4})-1m")
+_DATASET = re.compile(r"([!-~]{1,32})-(\d{4})-1m")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _LONGEST_AVERAGE = 10_000
 
