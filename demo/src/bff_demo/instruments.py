@@ -45,6 +45,7 @@ class Instrument:
         volume_units: how many counts of `v` make one unit; 0 where no volume is known.
         traded: the share of minutes in which anything trades.
         wave: the height of a monthly wave on the price of an `additive` instrument, which takes it below zero.
+        last_year: until when there are bars; a year without a night has as many as two with.
     """
 
     hours: Hours
@@ -58,21 +59,34 @@ class Instrument:
     traded: float = 1.0
     additive: bool = False
     wave: float = 0.0
+    last_year: int = LAST_YEAR
 
 
 INSTRUMENTS: dict[str, Instrument] = {
     # Trades around the clock, in fractions of a coin.
     "X:BTCUSD": Instrument(
-        "always", 42_280.0, 87_500.0, 0.025, ticks=100, volume=1.4, volume_units=10**8, traded=0.995
+        "always",
+        42_280.0,
+        93_400.0,
+        0.025,
+        ticks=100,
+        volume=1.4,
+        volume_units=10**8,
+        traded=0.995,
+        last_year=FIRST_YEAR,
     ),
     # Costs less than a cent: six decimals tell its prices apart, and in most minutes nobody trades it.
     "PNNY": Instrument("stock", 0.004312, 0.001876, 0.06, ticks=1_000_000, volume=250_000, traded=0.45),
     # Has no volume, since nobody counts what currencies trade.
-    "C:EURUSD": Instrument("week", 1.10427, 1.17465, 0.004, ticks=100_000, volume_units=0, traded=0.98),
+    "C:EURUSD": Instrument(
+        "week", 1.10427, 1.03542, 0.004, ticks=100_000, volume_units=0, traded=0.98, last_year=FIRST_YEAR
+    ),
     # Has been below zero, as crude oil was in April 2020.
     "CL=F": Instrument("pit", 4.2, 5.1, 0.6, ticks=100, volume=420, additive=True, wave=12.0),
     # A session begins at 18:00 in New York and carries the date of the day after.
-    "ES=F": Instrument("overnight", 4820.25, 6890.5, 0.008, ticks=100, step=25, volume=900, traded=0.97),
+    "ES=F": Instrument(
+        "overnight", 4820.25, 5935.5, 0.008, ticks=100, step=25, volume=900, traded=0.97, last_year=FIRST_YEAR
+    ),
     # A class share whose key is in mixed case; `BRK.B` is not known.
     "BRK.b": Instrument("stock", 356.7, 502.4, 0.009, ticks=100, volume=8_000),
 }
@@ -80,30 +94,27 @@ INSTRUMENTS: dict[str, Instrument] = {
 
 @lru_cache(maxsize=2 * len(INSTRUMENTS))
 def build_instrument(seed: int, symbol: str) -> tuple[Bars, Bars]:
-    """Make the minutes and the days of an instrument from `seed`; up to half a second of work, then kept.
+    """Make the minutes and the days of an instrument from `seed`; up to a fifth of a second of work, then kept.
 
     Raises:
         KeyError: there is no such instrument.
     """
     instrument = INSTRUMENTS[symbol]
     rng = np.random.default_rng([seed, 1_000 + list(INSTRUMENTS).index(symbol)])
-    sessions = instrument_sessions(instrument.hours)
+    sessions = instrument_sessions(instrument.hours, instrument.last_year)
     minute, session = _traded_minutes(sessions, instrument.traded, rng)
     close = _walk(instrument, minute, session, len(sessions), rng)
     minutes = _candles(instrument, minute, close, session, rng)
     return minutes, _daily(minutes, sessions, session)
 
 
-def instrument_sessions(hours: Hours) -> Sequence[Session]:
-    """Return the sessions of two years, in ascending order; `day` is the date that a daily bar carries."""
+def instrument_sessions(hours: Hours, last_year: int) -> Sequence[Session]:
+    """Return the sessions until the end of a year, in ascending order; `day` is the date that a daily bar carries."""
     if hours == "stock":
-        return list_sessions(FIRST_YEAR, LAST_YEAR)
-    return [_HOURS[hours](day) for day in _days() if _trades(hours, day)]
-
-
-def _days() -> list[date]:
-    first = date(FIRST_YEAR, 1, 1)
-    return [first + timedelta(days=n) for n in range((date(LAST_YEAR, 12, 31) - first).days + 1)]
+        return list_sessions(FIRST_YEAR, last_year)
+    first, last = date(FIRST_YEAR, 1, 1), date(last_year, 12, 31)
+    days = (first + timedelta(days=n) for n in range((last - first).days + 1))
+    return [_HOURS[hours](day) for day in days if _trades(hours, day)]
 
 
 def _trades(hours: Hours, day: date) -> bool:
