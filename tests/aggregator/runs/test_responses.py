@@ -133,7 +133,7 @@ async def test_computed_figures_equal_an_independent_computation(demo: Any, star
     value = [point["equity"] for point in demo.get(f"/backtests/{run}/equity").json()["equity"]]
     orders = demo.get(f"/backtests/{run}/orders").json()["orders"]
     returns = [later / earlier - 1 for earlier, later in pairwise(value)]
-    sharpe = statistics.fmean(returns) / statistics.pstdev(returns) * math.sqrt(252 * 390)
+    sharpe = statistics.fmean(returns) / statistics.stdev(returns) * math.sqrt(252 * 390)
     closed = list(zip(orders[::2], orders[1::2], strict=False))
     assert all((a["side"], b["side"]) == ("BUY", "SELL") for a, b in closed)
     assert body["metrics"]["sharpe_ratio"] == pytest.approx(sharpe, rel=1e-9)

@@ -1,28 +1,31 @@
 /** Performance metrics that the backend lacks, computed from equity and orders: docs/runs.md has the formulas. */
 
-import { REGULAR_MINUTES } from "../lib/sessions.ts";
-import type { EquityPoint, Order, RunMetrics } from "../types.ts";
-import { drawdowns } from "./equity.ts";
+import { parseTimeMs } from "../lib/time.ts";
+import type { Order, RunMetrics } from "../types.ts";
+import { periodsPerYear } from "./annualisation.ts";
+import { drawdowns, type EquityCurve } from "./equity.ts";
 import { isNumber } from "./schema.ts";
 
-const MINUTES_PER_YEAR = 252 * REGULAR_MINUTES;
 const BOUGHT = ["BUY", "B", "LONG", "COVER", "BUY_TO_COVER"];
 const SOLD = ["SELL", "S", "SHORT", "SELL_SHORT"];
 const UNFILLED = ["NEW", "PENDING", "OPEN", "REJECTED", "CANCELLED", "CANCELED", "EXPIRED"];
 const FLAT = 1e-9;
+/** Returns that differ by less than this share of them differ by what floating point leaves. */
+const STEADY = 1e-9;
+const BELOW_MS = /\.\d{3}(\d+)/;
 
 /** Return metrics with what they lack and what can be computed, and the names of that. */
 export function completeMetrics(
   metrics: RunMetrics,
-  points: EquityPoint[] | null,
+  curve: EquityCurve | null,
   orders: Order[] | null,
 ): [RunMetrics, string[]] {
   const found: Record<string, number | null> = {};
-  if (points) {
-    const values = points.map(({ value }) => value);
+  if (curve) {
+    const values = curve.points.map(({ value }) => value);
     found["total_return"] = totalReturn(values);
     found["max_drawdown"] = drawdowns(values).reduce((deepest, loss) => deeper(deepest, loss), null);
-    found["sharpe_ratio"] = sharpe(values);
+    found["sharpe_ratio"] = sharpe(values, curve.at);
   }
   if (orders) {
     Object.assign(found, tradeMetrics(tradeProfits(orders)));
@@ -58,20 +61,20 @@ function totalReturn(values: number[]): number | null {
   return first && last !== undefined ? last / first - 1 : null;
 }
 
-function sharpe(values: number[]): number | null {
-  if (values.length < 3 || values.slice(0, -1).includes(0)) return null;
+function sharpe(values: number[], at: number[]): number | null {
+  const periods = periodsPerYear(at);
+  if (periods === null || values.slice(0, -1).includes(0)) return null;
   const returns = values.slice(1).map((value, row) => (value - (values[row] as number)) / (values[row] as number));
   const mean = returns.reduce((sum, value) => sum + value, 0) / returns.length;
-  const deviation = Math.sqrt(returns.reduce((sum, value) => sum + (value - mean) ** 2, 0) / returns.length);
-  return deviation > 0 ? (mean / deviation) * Math.sqrt(MINUTES_PER_YEAR) : null;
+  const deviation = Math.sqrt(returns.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (returns.length - 1));
+  return deviation > STEADY * Math.abs(mean) ? (mean / deviation) * Math.sqrt(periods) : null;
 }
 
 /** Return the profit of each round trip from flat to flat; an order past flat ends one and begins another. */
 function tradeProfits(orders: Order[]): number[] {
   const profits: number[] = [];
   const books = new Map<string | null, { held: number; cash: number }>();
-  const filled = orders.filter(isFilled).sort((a, b) => (String(a.ts) < String(b.ts) ? -1 : a.ts === b.ts ? 0 : 1));
-  for (const order of filled) {
+  for (const order of inTime(orders.filter(isFilled))) {
     const price = order.price as number;
     const quantity = (order.quantity as number) * (isOne(order.side, BOUGHT) ? 1 : -1);
     const fee = isNumber(order.commission) ? order.commission : 0;
@@ -89,6 +92,17 @@ function tradeProfits(orders: Order[]): number[] {
     books.set(order.symbol, { held: held + rest * quantity, cash: cash - rest * (quantity * price + fee) });
   }
   return profits;
+}
+
+/** Return orders by their times, however these are spelled; one without a time stays behind the one before it. */
+function inTime(orders: Order[]): Order[] {
+  let last = Number.NEGATIVE_INFINITY;
+  const timed = orders.map((order) => {
+    const at = parseTimeMs(order.ts) + Number(`0.${BELOW_MS.exec(String(order.ts))?.[1] ?? 0}`);
+    if (!Number.isNaN(at)) last = at;
+    return { order, at: last };
+  });
+  return timed.sort((a, b) => (a.at === b.at ? 0 : a.at - b.at)).map(({ order }) => order);
 }
 
 function isFilled({ side, status, quantity, price }: Order): boolean {

@@ -181,7 +181,7 @@ function assembleRun(run: Run, parts: Parts, points: number, took: { ms: number;
   const orders = parts.orders.value;
   let metrics = parts.metrics.value;
   let computed: string[] = [];
-  if (metrics) [metrics, computed] = completeMetrics(metrics, curve?.points ?? null, orders);
+  if (metrics) [metrics, computed] = completeMetrics(metrics, curve, orders);
   if (curve?.points.length && !curve.given) computed.push("equity.drawdown");
   const equity: EquityPoint[] | null = curve && downsample(curve, points, orders);
   const failed = PARTS.filter((name) => ["failed", "timeout"].includes(parts[name].report.state));

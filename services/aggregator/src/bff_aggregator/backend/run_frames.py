@@ -12,7 +12,7 @@ from typing import Final
 import httpx
 
 from bff_aggregator.backend import equity_stream, frames_reader
-from bff_aggregator.backend.equity_curve import Floats
+from bff_aggregator.backend.equity_curve import Curve
 from bff_aggregator.backend.frames_reader import EventScanner, Frames
 from bff_aggregator.backend.schema import Json
 from bff_aggregator.cache.single_flight import SingleFlight, joined
@@ -27,8 +27,8 @@ READ_SECONDS: Final = 60.0
 """A year of minutes takes the deployed backend some ten seconds."""
 MAX_BYTES: Final = 256 * 1024 * 1024
 OrderFacts = Callable[[list[Json]], Json]
-Complete = Callable[[Json, Floats, Json], Json]
-"""Returns the performance metrics that some lack and that values of equity and facts of orders determine."""
+Complete = Callable[[Json, Curve, Json], Json]
+"""Returns the performance metrics that some lack and that the curve and facts of orders determine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class RunFrames:
         curve, orders, metrics = frames_reader.parts_of(pieces)
         facts = self._order_facts(orders)
         return {
-            "metrics": {"data": {**metrics, **self._complete(metrics, curve.value, facts)}},
+            "metrics": {"data": {**metrics, **self._complete(metrics, curve, facts)}},
             "equity": equity_stream.fields(curve, {}),
             "orders": {"data": orders, "count": len(orders), "facts": facts},
         }

@@ -67,7 +67,7 @@ def encode_sections(bundle: RunBundle, shape: Shape) -> Steps[Body]:
     curve, orders = data_of(bundle.parts["equity"]), data_of(bundle.parts["orders"])
     metrics = data_of(bundle.parts["metrics"])
     if metrics is not None:
-        found = performance.complete(metrics, None if curve is None else curve.value, bundle.parts["orders"].facts)
+        found = performance.complete(metrics, curve, bundle.parts["orders"].facts)
         metrics = {**metrics, **found}
         computed += sorted(found)
     line = None

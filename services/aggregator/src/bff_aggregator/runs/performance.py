@@ -2,8 +2,8 @@
 
 - total return = last / first - 1
 - drawdown = (peak - value) / peak; the maximum of it
-- Sharpe ratio = mean / standard deviation (of the population) of the minute returns x sqrt(252 x 390), without a
-  risk-free rate
+- Sharpe ratio = mean / standard deviation (of the sample) of the returns from point to point x the root of how many of
+  these make a year (`annualisation`), without a risk-free rate
 - a trade is a round trip: from a flat position back to a flat one; an order that goes past flat ends one and begins
   another, its commission shared by quantity. Its profit is what was received less what was paid and the commissions.
 - win rate = trades with a profit above zero, the winners, / trades; losers have one below zero
@@ -11,17 +11,21 @@
 """
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bff_aggregator.backend.equity_curve import drawdowns
+from bff_aggregator.backend import bar_fields
+from bff_aggregator.backend.equity_curve import Curve, drawdowns
 from bff_aggregator.backend.schema import is_number
+from bff_aggregator.backend.timestamps import NOWHEN
+from bff_aggregator.runs.annualisation import periods_per_year
 
 Floats = NDArray[np.float64]
-MINUTES_PER_YEAR = 252 * 390
+STEADY: Final = 1e-9
+"""Returns that differ by less than this share of them differ by what floating point leaves, and by nothing else."""
 _BOUGHT = frozenset(("BUY", "B", "LONG", "COVER", "BUY_TO_COVER"))
 _SOLD = frozenset(("SELL", "S", "SHORT", "SELL_SHORT"))
 _UNFILLED = frozenset(("NEW", "PENDING", "OPEN", "REJECTED", "CANCELLED", "CANCELED", "EXPIRED"))
@@ -39,13 +43,18 @@ def max_drawdown(value: Floats) -> float | None:
     return None if np.isnan(depth).all() else _finite(np.nanmax(depth))
 
 
-def sharpe_ratio(value: Floats) -> float | None:
-    """Return the annualised ratio of the returns from each minute to the next; None if they do not vary."""
-    if len(value) < 3:
+def sharpe_ratio(curve: Curve) -> float | None:
+    """Return the annualised ratio of the returns from each point to the next; None if they do not vary.
+
+    None as well where the curve's points are too unevenly spaced to say how many of them make a year.
+    """
+    periods = periods_per_year(curve.at)
+    if periods is None:
         return None
-    with np.errstate(all="ignore"):  # after a zero, or where nothing varies, it is not finite
-        returns = np.diff(value) / value[:-1]
-        return _finite(returns.mean() / returns.std() * np.sqrt(MINUTES_PER_YEAR))
+    with np.errstate(all="ignore"):  # after a zero it is not finite
+        returns = np.diff(curve.value) / curve.value[:-1]
+        mean, deviation = returns.mean(), returns.std(ddof=1)
+        return _finite(mean / deviation * np.sqrt(periods)) if deviation > STEADY * abs(mean) else None
 
 
 def trade_profits(orders: Iterable[Mapping[str, Any]]) -> list[float]:
@@ -55,7 +64,7 @@ def trade_profits(orders: Iterable[Mapping[str, Any]]) -> list[float]:
     """
     profits: list[float] = []
     books: dict[str, tuple[float, float]] = {}
-    for order in sorted((order for order in orders if _is_fill(order)), key=lambda order: str(order["ts"])):
+    for order in _in_time([order for order in orders if _is_fill(order)]):
         filled = float(order["quantity"])
         quantity = filled if str(order["side"]).upper() in _BOUGHT else -filled
         fee = float(order["commission"]) if is_number(order["commission"]) else 0.0
@@ -71,6 +80,14 @@ def trade_profits(orders: Iterable[Mapping[str, Any]]) -> list[float]:
         rest = 1.0 - closing
         books[symbol] = (held + rest * quantity, cash - rest * (quantity * order["price"] + fee))
     return profits
+
+
+def _in_time(orders: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return orders by their times, however these are spelled; one without a time stays behind the one before it."""
+    at = bar_fields.times([order["ts"] for order in orders])
+    known = np.maximum.accumulate(np.where(at == NOWHEN, -1, np.arange(len(at))))
+    at = np.where(known < 0, NOWHEN, at[known])
+    return [orders[row] for row in np.argsort(at, kind="stable").tolist()]
 
 
 def _finite(figure: Any) -> float | None:
@@ -107,14 +124,18 @@ def trade_performance(orders: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def complete(metrics: Mapping[str, Any], value: Floats | None, trades: Mapping[str, Any] | None) -> dict[str, Any]:
+def complete(metrics: Mapping[str, Any], curve: Curve | None, trades: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the figures that `metrics` lacks and that equity and `trade_performance` (None: not at hand) determine."""
     found: dict[str, Any] = {}
-    if value is not None:
+    if curve is not None:
         with np.errstate(all="ignore"):  # what overflows is undefined
-            found |= {name: rule(value) for name, rule in _FROM_EQUITY.items() if metrics.get(name) is None}
+            found |= {name: rule(curve) for name, rule in _FROM_EQUITY.items() if metrics.get(name) is None}
     found |= trades or {}
     return {name: figure for name, figure in found.items() if figure is not None and metrics.get(name) is None}
 
 
-_FROM_EQUITY = {"total_return": total_return, "max_drawdown": max_drawdown, "sharpe_ratio": sharpe_ratio}
+_FROM_EQUITY: Final[Mapping[str, Callable[[Curve], float | None]]] = {
+    "total_return": lambda curve: total_return(curve.value),
+    "max_drawdown": lambda curve: max_drawdown(curve.value),
+    "sharpe_ratio": sharpe_ratio,
+}
