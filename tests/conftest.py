@@ -12,6 +12,7 @@ from unittest import mock
 import httpx
 import pytest
 from _pytest.runner import runtestprotocol
+from httpx import _config as httpx_config
 from httpx._transports import default as httpx_default
 from hypothesis import HealthCheck, settings
 
@@ -31,6 +32,12 @@ settings.load_profile("test")
 
 mock.patch.object(httpx_default, "create_ssl_context", functools.cache(httpx.create_ssl_context)).start()
 """Each client of httpx reads the certificates of all authorities: 20 to 40 ms of thousands of tests, which use none."""
+
+httpx_config.DEFAULT_TIMEOUT_CONFIG.__init__(30.0)  # type: ignore[misc]  # the very object is every client's default
+"""httpx gives up after 5 s, which a busy machine can take to answer."""
+
+httpx_config.DEFAULT_LIMITS.keepalive_expiry = 1.0
+"""uvicorn closes an idle connection after 5 s. httpx keeps one just as long, so that a request could meet its end."""
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -44,7 +44,7 @@ def _restored(stack: Stack) -> Iterator[None]:
 
 def listeners(stack: Stack) -> int:
     """Return how many event streams of flags are open."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{stack['proxy'].port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{stack['proxy'].port}/metrics", timeout=30) as answer:
         found = re.search(r"^bff_flag_listeners(?:\{.*\})? (\d+)", answer.read().decode(), re.MULTILINE)
     assert found is not None
     return int(found[1])

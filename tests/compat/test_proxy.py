@@ -31,7 +31,7 @@ def redis() -> Iterator[RedisServer]:
 async def values(start_app: StartApp, redis: RedisServer) -> dict[str, tuple[Any, Any]]:
     """Return each flag's value and percentage, as the current proxy has them."""
     settings = ProxySettings(redis_url=redis.url, flags_file=str(SHIPPED), admin_token=SecretStr(TOKEN))
-    async with httpx.AsyncClient(base_url=await start_app(create_app(settings)), timeout=10) as client:
+    async with httpx.AsyncClient(base_url=await start_app(create_app(settings)), timeout=30) as client:
         return told(await Api(client).flags())
 
 
@@ -88,7 +88,7 @@ async def test_a_removal_through_0_1_0_is_taken_for_a_loss_and_undone_until_this
     settings = ProxySettings(redis_url=redis.url, flags_file=str(SHIPPED), admin_token=SecretStr(TOKEN))
     with redis.client() as store:
         store.flushall()
-        async with httpx.AsyncClient(base_url=await start_app(create_app(settings)), timeout=10) as client:
+        async with httpx.AsyncClient(base_url=await start_app(create_app(settings)), timeout=30) as client:
             api = Api(client)
             await api.turn("chart_data", value=False)
             store.eval(REMOVES_AS_0_1_0, 1, HASH, "chart_data", CHANNEL)

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from httpx import _config as httpx_config
 from websockets.sync.client import connect
 
 from bff_demo.__main__ import main
+from bff_demo.app import create_app
 from bff_demo.options import Options, parse_tokens
+from bff_demo.server import make_server
 
 BEARER = {"Authorization": "Bearer tokA"}
 
@@ -37,9 +40,9 @@ def test_options_reach_it_and_a_signal_stops_it_with_sockets_open(stop: signal.S
         assert httpx.get(f"{url}/backtests").status_code == 401
         with connect(url.replace("http", "ws") + "/backtests/nope/ws", additional_headers=BEARER) as socket:
             socket.send("?")
-            socket.recv(timeout=10)
+            socket.recv(timeout=30)
             process.send_signal(stop)
-            process.wait(timeout=10)
+            process.wait(timeout=30)
         assert process.returncode in (0, 130, -stop)
 
 
@@ -78,3 +81,9 @@ def test_tokens_come_from_a_file_or_a_list(tmp_path: Path) -> None:
 
 def test_authentication_and_faults_are_off_by_default() -> None:
     assert (dict(Options().tokens), Options().faults) == ({}, False)
+
+
+def test_clients_of_tests_let_go_of_an_idle_connection_long_before_a_server_does() -> None:
+    server = make_server(create_app(Options()), "127.0.0.1", 0)
+    assert httpx_config.DEFAULT_LIMITS.keepalive_expiry is not None
+    assert 3 * httpx_config.DEFAULT_LIMITS.keepalive_expiry < server.config.timeout_keep_alive

@@ -194,7 +194,7 @@ async def test_stopping_the_backend_closes_open_sockets(month: str) -> None:
             await socket.send('{"t":"ctrl","cmd":"speed","val":1}')
             await receive(socket)
             await asyncio.to_thread(demo.stop)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await socket.wait_closed()
             assert socket.close_code == 1012
 

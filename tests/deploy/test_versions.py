@@ -76,7 +76,7 @@ def test_every_environment_says_where_the_images_are(environment: str) -> None:
 async def test_a_running_service_says_its_version(service: str, start_app: Callable[[Any], Awaitable[str]]) -> None:
     assert version(f"bff-{service}") == declared(service)
     url = await start_app(APPS[service]())
-    async with httpx.AsyncClient(base_url=url, timeout=10) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=30) as client:
         assert (await client.get("/health")).json()["version"] == declared(service)
         assert (await client.get(f"/api/v1/openapi/{service}.json")).json()["info"]["version"] == declared(service)
         metrics = (await client.get("/metrics")).text

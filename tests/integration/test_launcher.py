@@ -22,7 +22,7 @@ DEADLINE_S = 60.0
 
 def get(url: str) -> tuple[int, bytes]:
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310  our own origin
+        with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310  our own origin
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         with error:

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
 from bff_proxy.app import create_app
 from bff_proxy.flags.service import FlagService
@@ -39,7 +40,7 @@ async def test_debug_logging_tells_what_goes_in_and_out_of_each_layer(
     async with httpx.AsyncClient() as client:
         await client.get(f"{origin}/api/v1/backtests")
     messages: list[tuple[str, str]] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while ("bff.access", "request") not in messages:
             messages = [(record.name, record.message) for record in caplog.records]
             await asyncio.sleep(0)
@@ -49,3 +50,9 @@ async def test_debug_logging_tells_what_goes_in_and_out_of_each_layer(
         ("bff_proxy.forwarding.forwarder", "response body"),
         ("bff.access", "request"),
     ]
+
+
+def test_only_what_is_idempotent_may_be_retried() -> None:
+    assert ProxySettings(retry_methods=("GET", "PUT")).retry_methods == ("GET", "PUT")
+    with pytest.raises(ValidationError, match="'POST' is not an idempotent method"):
+        ProxySettings(retry_methods=("GET", "POST"))

@@ -208,7 +208,7 @@ async def test_service_reports_its_outcomes(monkeypatch: pytest.MonkeyPatch) -> 
             await asyncio.sleep(0)
             for fails, more in ((True, {}), (False, {}), (True, {}), (True, {"x-request-timeout": "0.001"})):
                 await client.get("/api/v1/chart-data", params={"fails": fails}, headers=more)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 total = Counts()
                 while total.requests < 4:
                     spans = await log.spans(60)

@@ -61,7 +61,7 @@ async def test_sigterm_ends_the_process() -> None:
         async with httpx.AsyncClient(trust_env=False) as client:
             assert (await client.get(f"{origin}/health/live")).status_code == 200
         running.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await running.process.wait()
 
 
@@ -75,7 +75,7 @@ async def test_draining_process_still_answers_and_is_not_ready() -> None:
             assert (await client.get(f"{origin}/health/ready")).status_code == 503
             assert (await client.get(f"{origin}/health/live")).status_code == 200
         running.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await running.process.wait()
 
 
@@ -91,7 +91,7 @@ async def test_two_workers_answer_with_metrics_of_both() -> None:
             text = (await client.get("/metrics")).text
         assert 'bff_http_requests_total{method="GET",route="unmatched",status="404"} 10.0' in text
         running.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             await running.process.wait()
 
 

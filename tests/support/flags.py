@@ -102,7 +102,7 @@ class Events:
     async def block(self) -> list[str]:
         """Return the lines up to the next empty one, none at the end of the stream."""
         lines: list[str] = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             async for line in self._lines:
                 if not line:
                     return lines
@@ -121,12 +121,12 @@ class Events:
 @asynccontextmanager
 async def asking(origin: str) -> AsyncIterator[Api]:
     """Talk to a proxy for as long as the context lasts."""
-    async with httpx.AsyncClient(base_url=origin, timeout=10, verify=NO_TLS) as client:
+    async with httpx.AsyncClient(base_url=origin, timeout=30, verify=NO_TLS) as client:
         yield Api(client)
 
 
 async def until(fact: Callable[[], Any]) -> None:
     """Wait until an awaited fact holds; the limit only guards against a hang."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not await fact():
             await asyncio.sleep(0.01)

@@ -41,7 +41,7 @@ class RedisServer:
         command = [self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         command += ["--dir", str(self._folder), *self._arguments]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603  found above
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         with self.client() as client:
             while True:
                 try:
@@ -107,7 +107,7 @@ def cluster(nodes: int = 1) -> Iterator[RedisServer]:
             client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", str(number + 1))
         for server in servers[1:]:
             clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", str(server.port))
-        until = time.monotonic() + 20
+        until = time.monotonic() + 30
         while not all(_knows_all(client, nodes) for client in clients):
             assert time.monotonic() < until, "the cluster did not form"
             time.sleep(0.01)

@@ -69,7 +69,10 @@ async def listening(app: Any, *, force: bool, **options: Any) -> AsyncIterator[i
 
 @asynccontextmanager
 async def serving(app: Any, **options: Any) -> AsyncIterator[str]:
-    """Serve an app behind the relay's own WebSocket server; yields the address of its root."""
-    own = {"ws": WebSocketProtocol, "lifespan": "off", **options}
+    """Serve an app behind the relay's own WebSocket server; yields the address of its root.
+
+    The server sends no pings of its own, which on a busy machine would come among the frames that a test counts.
+    """
+    own = {"ws": WebSocketProtocol, "lifespan": "off", "ws_ping_interval": 3600.0, **options}
     async with listening(app, force=False, **own) as port:
         yield f"ws://127.0.0.1:{port}/"

@@ -24,7 +24,7 @@ def test_without_a_built_page_the_root_is_not_found_and_a_note_says_why(
     with Stack(options) as stack:
         assert stack.notes == ["the page is not built: / is not found, everything else works"]
         with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(f"{stack.origin}/", timeout=10)  # noqa: S310  our own origin
+            urllib.request.urlopen(f"{stack.origin}/", timeout=30)  # noqa: S310  our own origin
         with refused.value:
             assert refused.value.code == 404
 

@@ -48,7 +48,7 @@ class Traffic:
 
 
 async def test_a_few_calls_of_all_kinds_go_at_once() -> None:
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         traffic = Traffic(group, 9, 9, 9, crowd=3)
         for name, priority in (("curve", 2), ("orders", 1), ("look", 0)):
             await traffic.call(name, priority)
@@ -57,7 +57,7 @@ async def test_a_few_calls_of_all_kinds_go_at_once() -> None:
 
 
 async def test_crowded_lane_holds_those_after_it_but_none_before_it() -> None:
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         traffic = Traffic(group, 9, 9, 9, crowd=2)
         for name, priority in (("a", 1), ("b", 1), ("curve", 2), ("c", 1), ("look", 0)):
             await traffic.call(name, priority)
@@ -71,7 +71,7 @@ async def test_crowded_lane_holds_those_after_it_but_none_before_it() -> None:
 
 
 async def test_eight_calls_are_a_crowd_unless_another_number_is_asked_for() -> None:
-    async with asyncio.timeout(10), AsyncExitStack() as stack:
+    async with asyncio.timeout(30), AsyncExitStack() as stack:
         limiter = PriorityLimiter([PriorityClass(9, LONG), PriorityClass(9, LONG)])
         for _ in range(7):
             await stack.enter_async_context(limiter.enter(0))
@@ -84,7 +84,7 @@ async def test_eight_calls_are_a_crowd_unless_another_number_is_asked_for() -> N
 
 
 async def test_those_who_wait_go_in_the_order_in_which_they_came() -> None:
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         traffic = Traffic(group, 1, crowd=9)
         for name in "abcd":
             await traffic.call(name, 0)
@@ -96,7 +96,7 @@ async def test_those_who_wait_go_in_the_order_in_which_they_came() -> None:
 
 
 async def test_nobody_waits_for_longer_than_max_wait_of_its_priority() -> None:
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         traffic = Traffic(group, 1, crowd=9, max_wait=0.01)
         await traffic.call("a", 0)
         await traffic.call("b", 0)
@@ -113,7 +113,7 @@ async def test_nobody_waits_for_longer_than_max_wait_of_its_priority() -> None:
 
 async def test_call_that_hangs_holds_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(priority, "HUNG_SECONDS", 0.01)
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         traffic = Traffic(group, 1, 1, crowd=1)
         await traffic.call("hanging", 0)
         await traffic.call("curve", 1)
@@ -124,7 +124,7 @@ async def test_call_that_hangs_holds_nobody(monkeypatch: pytest.MonkeyPatch) -> 
 
 async def test_call_that_hung_and_ends_at_last_is_not_counted_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(priority, "HUNG_SECONDS", 0.01)
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         traffic = Traffic(group, 1, crowd=9)
         await traffic.call("hanging", 0)
         monkeypatch.setattr(priority, "HUNG_SECONDS", LONG)
@@ -139,7 +139,7 @@ async def test_call_that_hung_and_ends_at_last_is_not_counted_twice(monkeypatch:
 
 async def test_call_that_finds_the_queue_full_goes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(priority, "MAX_WAITING", 1)
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         traffic = Traffic(group, 1, crowd=9)
         for name in "abc":
             await traffic.call(name, 0)
@@ -150,13 +150,13 @@ async def test_call_that_finds_the_queue_full_goes_at_once(monkeypatch: pytest.M
 async def test_nobody_waits_where_no_queue_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(priority, "MAX_WAITING", 0)
     places = PriorityLimiter([PriorityClass(1, LONG)])
-    async with asyncio.timeout(10), AsyncExitStack() as stack:
+    async with asyncio.timeout(30), AsyncExitStack() as stack:
         for _ in range(3):
             await stack.enter_async_context(places.enter(0))
 
 
 async def test_a_call_that_is_cancelled_in_the_moment_of_its_turn_passes_it_on() -> None:
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         traffic = Traffic(group, 1, crowd=9)
         for name in "abc":
             await traffic.call(name, 0)

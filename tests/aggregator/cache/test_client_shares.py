@@ -28,7 +28,7 @@ def entry(size: int) -> Entry:
 async def keys_of(redis: RedisServer, count: int) -> list[str]:
     """Return the names of all keys, once there are so many."""
     with redis.client() as client:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 names = sorted(name.decode() if isinstance(name, bytes) else str(name) for name in client.keys("*"))
                 if sum(":{chart:AAPL}:" in name and not name.endswith("generation") for name in names) >= count:
@@ -79,7 +79,7 @@ async def test_a_client_above_its_budget_is_served_from_memory_and_shares_nothin
     calls = backend.calls["/bars/daily"]
     assert (await client.get(CHART)).json()["metadata"]["cache_hit"] is True
     assert backend.calls["/bars/daily"] == calls
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while b"bff_cache_over_budget_total{" not in (await client.get("/metrics")).content:
             await asyncio.sleep(0.01)
     assert (await (await start_aggregator(**own)).get(CHART)).json()["metadata"]["cache_hit"] is False

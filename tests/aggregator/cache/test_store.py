@@ -23,7 +23,7 @@ def new_store(url: str = "") -> Store:
 
 
 async def until(fact: object, wanted: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(fact) < wanted:  # type: ignore[arg-type]  # a list that grows
             await asyncio.sleep(0.002)
 

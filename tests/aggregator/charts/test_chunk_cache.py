@@ -260,7 +260,7 @@ async def test_purge_needs_the_token_and_reaches_every_process(
     done = await one.delete(purge, headers={"authorization": "Bearer sesame"})
     assert done.json() == {"symbol": "AAPL", "purged": True, "everywhere": True}
     assert not (await one.get(PATH, params=WEEK)).json()["metadata"]["cache_hit"]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while 'origin="elsewhere"' not in (await two.get("/metrics")).text:
             await asyncio.sleep(0.005)
     demo.forget()
@@ -284,7 +284,7 @@ async def test_frozen_redis_costs_little_and_wrong_bytes_in_it_nothing(
     expected = as_rows(direct(demo, query))
     assert (await get(client, query))["bars"] == expected
     with redis.client() as look:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not (keys := [key for key in look.keys("*minute*") if b"lock" not in key]):
                 await asyncio.sleep(0.005)
         for key in keys:
@@ -310,7 +310,7 @@ async def test_redis_cluster_serves_as_a_single_server_does(
     first = [(await one.get(PATH, params={**WEEK, "symbol": symbol})).json()["bars"] for symbol in symbols]
     with RedisCluster.from_url(redis_cluster.url) as look:
         assert len({look.keyslot(f"{{chart:{symbol}}}") * 3 // SLOTS for symbol in symbols}) > 1, "several nodes"
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while any(len(chunks_in(look, symbol)) < 7 for symbol in symbols):
                 await asyncio.sleep(0.005)
     second = [await two.get(PATH, params={**WEEK, "symbol": symbol}) for symbol in symbols]
@@ -318,7 +318,7 @@ async def test_redis_cluster_serves_as_a_single_server_does(
     assert all(answer.json()["metadata"]["cache_hit"] for answer in second)
     purged = await one.delete("/api/v1/cache/chart-data?symbol=SPY", headers={"authorization": "Bearer sesame"})
     assert purged.json()["everywhere"]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while 'origin="elsewhere"' not in (await two.get("/metrics")).text:
             await asyncio.sleep(0.005)
     assert not (await two.get(PATH, params={**WEEK, "symbol": "SPY"})).json()["metadata"]["cache_hit"]

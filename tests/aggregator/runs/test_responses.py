@@ -200,8 +200,8 @@ async def test_list_is_shown_stale_while_the_backend_fails(
 
 async def test_list_does_not_wait_for_slow_metrics(demo: Any, start_aggregator: StartAggregator) -> None:
     client = await start_aggregator(backend_url=demo.url)
-    demo.faults({"path_pattern": "/metrics$", "latency_ms": 5000})
-    async with asyncio.timeout(4):
+    demo.faults({"path_pattern": "/metrics$", "latency_ms": 60_000})
+    async with asyncio.timeout(30):
         body = (await client.get("/api/v1/runs?symbol=SPY")).json()
     states = {item["metrics_state"] for item in body["items"] if item["status"] in {"DONE", "ERROR", "CANCELLED"}}
     assert states == {"pending"}

@@ -115,3 +115,8 @@ def test_a_context_is_refused_whose_attribute_is_larger_than_the_rules_allow(siz
     for too_much in (["x"] * (size.values + 1), "x" * (size.characters + 1)):
         with pytest.raises(BadEvaluation):
             given(too_much)
+
+
+@pytest.mark.parametrize("loop", ["some", "all", "none", "map", "filter", "reduce"])
+def test_a_loop_over_nothing_at_all_leaves_room_for_the_largest_contexts(loop: str) -> None:
+    assert parse(document({"bff": flag(targeting={"if": [{loop: []}, "on", "off"]})})).attributes == CONTEXT

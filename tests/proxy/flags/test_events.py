@@ -172,7 +172,7 @@ async def test_listener_that_takes_nothing_is_given_up(monkeypatch: pytest.Monke
         if message["type"] == "http.response.body":
             await never.wait()
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await events.serve({"type": "http", "headers": []}, receive, send, own_event, initial=True)
     assert len(events) == 0
 

@@ -151,7 +151,7 @@ async def test_answer_before_the_upload_is_over_is_heard(start_proxy: StartProxy
 
     reader, writer = await asyncio.open_connection(*address(await start_proxy(Peer(behave=behave))))
     writer.write(get(b"/api/v1/x", b"content-length: 1000000", method=b"POST", body=b"only the start"))
-    answer = await asyncio.wait_for(read_answer(reader), 10)
+    answer = await asyncio.wait_for(read_answer(reader), 30)
     assert (answer.status, answer.body) == (403, b"no")
     writer.close()
 
@@ -167,7 +167,7 @@ async def test_event_is_passed_on_while_the_answer_goes_on(start_proxy: StartPro
 
     url = f"{await start_proxy(Peer(behave=behave))}/api/v1/stream"
     async with httpx.AsyncClient(trust_env=False) as client, client.stream("GET", url) as answer:
-        assert await asyncio.wait_for(anext(answer.aiter_raw()), 10) == b"data: 1\n\n"
+        assert await asyncio.wait_for(anext(answer.aiter_raw()), 30) == b"data: 1\n\n"
         heard.set()
 
 

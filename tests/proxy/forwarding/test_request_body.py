@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import httpx
 import pytest
 
+from bff_proxy.forwarding.forwarder import _while_client_listens
 from bff_proxy.forwarding.request_body import BodyLimits
 from tests.support.http1 import OK, Message, Peer, address, exchange, read_answer, read_body
 
@@ -29,7 +30,7 @@ async def active(origin: str, gauge: str) -> int:
 
 
 async def settled(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not await condition():
             await asyncio.sleep(0.01)
 
@@ -102,7 +103,7 @@ async def test_a_body_may_take_no_longer_in_all_than_is_set(start_bare_proxy: St
             await asyncio.sleep(0.01)
 
     dripping = asyncio.create_task(drip())
-    assert (await asyncio.wait_for(read_answer(reader), 10)).status == 408
+    assert (await asyncio.wait_for(read_answer(reader), 30)).status == 408
     dripping.cancel()
     await asyncio.wait((dripping,))
     writer.close()
@@ -158,14 +159,14 @@ async def test_streams_of_one_client_take_no_place_of_other_requests(start_proxy
     for _ in range(12):
         reader, writer = await asyncio.open_connection(*address(origin))
         writer.write(stream)
-        await asyncio.wait_for(reader.readuntil(b": hello\n\n"), 10)
+        await asyncio.wait_for(reader.readuntil(b": hello\n\n"), 30)
         writers.append(writer)
     assert (await exchange(origin, stream)).status == 503  # the client's share of the streams
     for _ in range(5):
         assert (await exchange(origin, GET)).status == 200
     reader, other = await asyncio.open_connection(*address(origin), local_addr=("127.0.0.9", 0))
     other.write(stream)
-    await asyncio.wait_for(reader.readuntil(b": hello\n\n"), 10)
+    await asyncio.wait_for(reader.readuntil(b": hello\n\n"), 30)
     for writer in [*writers, other]:
         writer.transport.abort()
 
@@ -180,3 +181,19 @@ async def test_an_early_answer_to_an_upload_passes(start_bare_proxy: StartProxy,
     sent = b"x" * min(size, 2000)
     answer = await exchange(await start_bare_proxy(Peer(behave=behave)), post(b"content-length: %d" % size, body=sent))
     assert (answer.status, answer.body) == (401, b"no")
+
+
+async def test_a_request_that_is_cancelled_from_without_is_not_taken_for_one_whose_client_left() -> None:
+    async def connected() -> dict[str, str]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def work() -> str:
+        await asyncio.Event().wait()
+        return "never"
+
+    request = asyncio.create_task(_while_client_listens(work(), connected, None))
+    await asyncio.sleep(0)
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request

@@ -1,5 +1,6 @@
 """A piece that breaks its budget is turned off, once, and stays off until somebody turns it on."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from bff_proxy.flags.overrides import Change
 from bff_proxy.flags.redis_store import OverrideStore
 from bff_proxy.flags.store import FlagStore
 from bff_proxy.flags.sync import FlagSync
+from bff_proxy.rollback import watcher
 from bff_proxy.rollback.budgets import Budget, Rollback
 from bff_proxy.rollback.watcher import RollbackWatcher
 from bff_proxy.settings import ProxySettings
@@ -24,6 +26,7 @@ from bff_shared.outcome_log import OutcomeLog
 from bff_shared.outcomes import BUCKET_SECONDS, Counts, bucket
 from tests.support.flags import document, flag, percentage
 from tests.support.redis_server import RedisServer
+from tests.support.serving import serving
 
 BUDGET = Budget(window=30, min_requests=20, error_share=0.2, slow_share=0.5)
 START = 1_700_000_000.0
@@ -250,6 +253,27 @@ async def test_without_redis_nothing_is_evaluated_and_nothing_breaks(
     assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == [
         "budgets cannot be evaluated"
     ]
+
+
+async def test_an_app_with_redis_evaluates_until_it_ends(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluated, evaluate = asyncio.Event(), RollbackWatcher.evaluate
+
+    async def note(watch: RollbackWatcher) -> None:
+        await evaluate(watch)
+        evaluated.set()
+
+    monkeypatch.setattr(watcher, "EVERY", 0.01)
+    monkeypatch.setattr(RollbackWatcher, "evaluate", note)
+    app = create_app(ProxySettings(rollback_enabled=True, redis_url=redis.url))
+    async with serving(app, lifespan="on", ws="none"):
+        async with asyncio.timeout(30):
+            await evaluated.wait()
+        assert repr(app.state.rollback) == "<RollbackWatcher running=True unavailable=False withheld=[]>"
+        about = "flags=4 overrides=0 subscribers=1 problem=''"
+        assert repr(app.state.flags.flag_store) == f"<FlagStore {app.state.flags.flag_store.current.revision} {about}>"
+        assert repr(app.state.flags.events) == "<FlagEvents subscribers=0 closed=False>"
+    assert "running=False" in repr(app.state.rollback)
+    assert repr(app.state.flags.events) == "<FlagEvents subscribers=0 closed=True>"
 
 
 def test_a_rollback_that_cannot_be_is_said_at_the_start(caplog: pytest.LogCaptureFixture) -> None:

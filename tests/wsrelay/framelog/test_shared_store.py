@@ -181,7 +181,7 @@ async def test_commands_that_come_at_once_open_one_client_and_the_end_closes_it(
     before = connections()
     assert await asyncio.gather(*(store.acquire(f"run-{n}", []) for n in range(8))) == [True] * 8
     await store.aclose()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while connections() > before:
             await asyncio.sleep(0.01)
 
@@ -196,7 +196,7 @@ async def test_the_lease_of_a_relay_that_is_gone_expires(redis_server: RedisServ
     async with relaying(backend.url, **options) as relay, watching(relay.stream(FAST)) as client:
         await client.until(lambda message: message.get("state") == "waiting")
         await client.until_type("end")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not await gone.acquire("run", []):  # whoever has read gives the turn back
                 await asyncio.sleep(0.01)
     assert backend.connections == 1

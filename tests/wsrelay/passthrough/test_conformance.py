@@ -191,7 +191,7 @@ async def test_a_half_closed_viewer_is_let_go(echo_relay: Relay) -> None:
         await peer.send(frame(TEXT, b"unfinished", fin=False))
         peer.writer.write_eof()
         await peer.rest()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while echo_relay.admission.connections:
             await asyncio.sleep(0.005)
 

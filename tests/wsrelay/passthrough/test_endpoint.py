@@ -148,7 +148,7 @@ async def test_the_viewers_close_reaches_the_backend(
     relay = await start_relay((await start_backend(script)).url)
     async with relay.watch() as viewer:
         await viewer.connection.close(code, reason)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert await closed == (code, reason)
 
 
@@ -164,7 +164,7 @@ async def test_a_viewer_that_vanishes_went_away_for_the_backend(
     relay = await start_relay((await start_backend(script)).url)
     async with relay.watch() as viewer:
         viewer.connection.transport.abort()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert await closed == 1001
 
 

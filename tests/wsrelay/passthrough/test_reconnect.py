@@ -164,7 +164,7 @@ async def test_a_viewer_that_offers_subprotocols_waits_outside(
     await asyncio.wait([opening], timeout=0.05)
     assert not opening.done()
     await backend.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         viewer = await opening
     assert viewer.connection.subprotocol == "v1"
     await viewer.connection.close()
@@ -189,7 +189,7 @@ async def test_a_viewer_that_waits_outside_a_draining_relay_is_answered_503(
     await backend.stop()
     relay = await start_relay(backend.url)
     opening = asyncio.create_task(relay.watch(subprotocols=["v1"]).__aenter__())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not relay.admission.connections:
             await asyncio.sleep(0.005)
         await relay.admission.drain.run()

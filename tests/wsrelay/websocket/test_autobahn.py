@@ -85,7 +85,7 @@ async def renamed(port: int) -> AsyncIterator[str]:
     server = await asyncio.start_server(connect_through, "127.0.0.1", 0)
     async with server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await asyncio.gather(*under_way)
 
 

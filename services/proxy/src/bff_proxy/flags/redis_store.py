@@ -181,7 +181,6 @@ class OverrideStore:
                     notify()
         except FAILURES as error:
             raise StoreUnavailable from error
-        raise StoreUnavailable
 
     async def aclose(self) -> None:
         """Close every connection."""
