@@ -11,6 +11,9 @@ ORIGIN_PORT ?= 8080
 BACKEND_URL ?=
 SOAK ?= 600
 MINUTES ?= 10
+# How long a roll-out watches the alerts that Prometheus (NAMESPACE/SERVICE:PORT) has, in seconds.
+WATCH ?= 300
+ALERTS ?=
 PYTEST = $(BIN)/python -m pytest --durations=10 --durations-min=0.5
 # A file at a time on each worker; how many there are, tests/conftest.py says.
 PARALLEL = -n auto --dist loadfile --no-loadscope-reorder
@@ -72,7 +75,7 @@ lint: ## ruff, mypy strict, import directions, locks, frontend, manifests, workf
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python requirements/lock.py --check
 	@$(BIN)/python tools/frontend.py lint
-	@$(BIN)/python deploy/k8s/manifests.py check
+	@$(BIN)/python -m deploy.k8s.check
 	@$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 
@@ -112,11 +115,9 @@ image: ## build one image: make image SERVICE=proxy IMAGE=registry/bff-proxy:tag
 	@docker buildx bake --file docker-compose.yml --set "$(SERVICE).tags=$(IMAGE)" --metadata-file .local/image.json \
 		--provenance=mode=max --sbom=true $(if $(PUSH),--push) "$(SERVICE)"
 
-deploy: ## deploy one service: make deploy SERVICE=proxy ENVIRONMENT=staging IMAGE=registry/bff-proxy@sha256:…
-	@$(BOOTSTRAP) dev
-	@manifests=$$($(BIN)/python deploy/k8s/manifests.py select "$(ENVIRONMENT)" "$(SERVICE)" "$(IMAGE)") \
-		&& printf '%s\n' "$$manifests" | $(BIN)/kubectl apply -f - \
-		&& $(BIN)/kubectl -n "bff-$(ENVIRONMENT)" rollout status "deployment/bff-$(SERVICE)" --timeout=15m
+deploy: ## roll one service out: make deploy SERVICE=proxy ENVIRONMENT=staging IMAGE=registry/bff-proxy@sha256:… [ALERTS=monitoring/prometheus-operated:9090]
+	@$(BOOTSTRAP) deploy
+	@$(BIN)/python -m deploy.k8s.rollout "$(ENVIRONMENT)" "$(SERVICE)" "$(IMAGE)" --alerts "$(ALERTS)" --watch $(WATCH)
 
 fuzz: ## search at random for what no test says yet: make fuzz [MINUTES=10] [TARGET=http] [SEED=…]
 	@$(BOOTSTRAP) dev

@@ -1,9 +1,9 @@
 """Resolve the hashed requirement files beside this script.
 
 One file for each service and the demo (what its image installs), `run` (everything that `make run` starts),
-`dev` (run, tests and lint), `bench` (dev and the peers that are measured) and `audit` (what looks for known
-vulnerabilities). `bench` is resolved first and constrains the others, so every file agrees on versions. No file names a
-registry host.
+`dev` (run, tests and lint), `bench` (dev and the peers that are measured), `deploy` (what a roll-out runs) and `audit`
+(what looks for known vulnerabilities). `bench` is resolved first and constrains the others, so every file agrees on
+versions. No file names a registry host.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ def inputs() -> dict[str, list[str]]:
         "dev": dev,
         "run": run,
         "audit": groups["audit"],
+        "deploy": groups["deploy"],
         "demo": [BUILD_BACKEND, *declared(Path("demo"))],
     }
     for service in WORKSPACE:

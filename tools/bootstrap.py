@@ -1,5 +1,5 @@
 # ruff: noqa: INP001  a script that runs before anything is installed
-"""Make `.venv` hold exactly what a verb of the Makefile needs: `bootstrap.py run|dev|bench`.
+"""Make `.venv` hold exactly what a verb of the Makefile needs: `bootstrap.py run|dev|bench|deploy|audit`.
 
 Runs on the standard library alone. Does nothing when the lock file and the workspace's package metadata are the ones
 that were installed last. Every failure is one line on standard error and exit status 1.
@@ -7,6 +7,7 @@ that were installed last. Every failure is one line on standard error and exit s
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,8 @@ def install(lock: Path, stamp: Path) -> None:
     stamp.unlink(missing_ok=True)
     print(f"installing {lock.relative_to(ROOT)}", file=sys.stderr)
     pip(python, "--require-hashes", "--only-binary=:all:", "-r", str(lock), what=str(lock.relative_to(ROOT)))
+    if not re.search(r"^flit-core==", lock.read_text(), re.MULTILINE):
+        return  # nothing of the project's own is built with this lock, because nothing of it is run
     editable = [argument for member in MEMBERS for argument in ("-e", str(member))]
     pip(python, "--no-deps", "--no-build-isolation", *editable, what="the project's own packages")
 

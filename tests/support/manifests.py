@@ -1,9 +1,9 @@
 """The Kubernetes objects of an environment, as kustomize builds them."""
 
 import functools
-import importlib.util
-from types import ModuleType
 from typing import Any
+
+from deploy.k8s.manifests import build
 
 from bff_tools.origin import ROOT
 
@@ -13,20 +13,9 @@ Manifest = dict[str, Any]
 
 
 @functools.cache
-def script() -> ModuleType:
-    """Return `deploy/k8s/manifests.py`, which is not part of a package."""
-    spec = importlib.util.spec_from_file_location("manifests", KUBERNETES / "manifests.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@functools.cache
 def built(environment: str) -> tuple[Manifest, ...]:
     """Return the objects of an environment; they are shared, so nobody may change them."""
-    return tuple(script().build(environment))
+    return tuple(build(environment))
 
 
 def of_kind(environment: str, kind: str) -> dict[str, Manifest]:
