@@ -9,6 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 BOOTSTRAP = $(if $(PYTHON),$(PYTHON) tools/bootstrap.py,echo "error: no Python 3.11 or newer found" >&2; exit 1;)
 ORIGIN_PORT ?= 8080
 BACKEND_URL ?=
+FRONTEND_DIR ?=
 SOAK ?= 600
 MINUTES ?= 10
 # How long a roll-out watches the alerts that Prometheus (NAMESPACE/SERVICE:PORT) has, in seconds.
@@ -29,9 +30,9 @@ QUICK_AGAIN = $(if $(CI),if [ $$services -eq 1 ]; then $(LAST_FAILED) -m "not sl
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
-run: ## start everything behind one origin: make run [ORIGIN_PORT=8080] [BACKEND_URL=http://host:port]
+run: ## start everything behind one origin: make run [ORIGIN_PORT=8080] [BACKEND_URL=http://host:port] [FRONTEND_DIR=dist]
 	@$(BOOTSTRAP) run
-	@$(BIN)/python tools/page.py
+	@$(if $(FRONTEND_DIR),,$(BIN)/python tools/page.py)
 	@exec $(BIN)/python -m bff_tools --port "$(ORIGIN_PORT)" --backend-url "$(BACKEND_URL)"
 
 dev: ## serve the page with hot reload in front of a running make run: make dev [ORIGIN_PORT=8080]

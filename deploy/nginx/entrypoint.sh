@@ -13,6 +13,8 @@
 #   BFF_ALLOWED_ORIGINS                browser origins whose pages may read nginx's own errors; the services have the same setting
 #   NGINX_TLS_LISTEN, NGINX_TLS_CERTIFICATE, NGINX_TLS_KEY
 #                                      a TLS listener beside the plain one, with HTTP/2; without a certificate there is none
+#   FRONTEND_DIR                       folder of another single-page application to serve at /, for its routes too; empty: our page
+#   FRONTEND_CSP                       content security policy of what is served at /; empty: the usual one; off: none
 #   NGINX_ERROR_LEVEL, NGINX_LISTEN, NGINX_ROOT, NGINX_ACCESS_LOG, NGINX_MAX_BODY_SIZE, NGINX_READ_TIMEOUT, NGINX_STREAM_TIMEOUT,
 #   NGINX_REQUEST_RATE, NGINX_REQUEST_BURST, NGINX_STREAMS_PER_CLIENT, NGINX_UPLOADS_PER_CLIENT, NGINX_REQUESTS_PER_CLIENT
 #                                      as the template says
@@ -26,6 +28,7 @@ set -euf # no word is a pattern of files: `*` is an origin
 : "${NGINX_REQUEST_RATE:=1000r/s}" "${NGINX_REQUEST_BURST:=2000}" "${NGINX_STREAMS_PER_CLIENT:=3000}"
 : "${NGINX_UPLOADS_PER_CLIENT:=200}" "${NGINX_REQUESTS_PER_CLIENT:=4000}"
 : "${NGINX_TRUSTED_PROXIES:=}" "${NGINX_HOSTS:=}" "${BFF_ALLOWED_ORIGINS:=}"
+: "${FRONTEND_DIR:=}" "${FRONTEND_CSP:=}"
 : "${NGINX_TLS_LISTEN:=8443}" "${NGINX_TLS_CERTIFICATE:=}" "${NGINX_TLS_KEY:=}"
 
 authorities=/etc/ssl/certs/ca-certificates.crt
@@ -134,6 +137,13 @@ case $BACKEND_SCHEME:$port in
     *) BACKEND_PATTERN=$escaped ;;
 esac
 
+NGINX_FALLBACK="" NGINX_CSP=$FRONTEND_CSP
+if [ -n "$FRONTEND_DIR" ]; then
+    [ -r "$FRONTEND_DIR/index.html" ] || fail "FRONTEND_DIR '$FRONTEND_DIR' holds no index.html"
+    NGINX_ROOT=$FRONTEND_DIR NGINX_FALLBACK=/index.html
+fi
+case $FRONTEND_CSP in *[!\ -~]* | *[\"\$\\]*) fail "FRONTEND_CSP: '$FRONTEND_CSP' is not a policy such as default-src 'self'" ;; esac
+
 NGINX_HTTP2=""
 if since 1025001; then NGINX_HTTP2="http2 on;"; fi
 
@@ -178,7 +188,7 @@ export BACKEND_SCHEME BACKEND_AUTHORITY BACKEND_HOST BACKEND_PATTERN BACKEND_SER
 export NGINX_REQUEST_RATE NGINX_REQUEST_BURST NGINX_STREAMS_PER_CLIENT NGINX_UPLOADS_PER_CLIENT NGINX_REQUESTS_PER_CLIENT
 export NGINX_HTTP2 NGINX_TLS NGINX_REAL_IP NGINX_TRUSTED NGINX_HOSTS NGINX_ORIGINS NGINX_ORIGIN_CREDENTIALS
 export PROXY_SERVERS AGGREGATOR_SERVERS WSRELAY_SERVERS
-export NGINX_LISTEN NGINX_ROOT NGINX_ACCESS_LOG NGINX_RESOLVER
+export NGINX_LISTEN NGINX_ROOT NGINX_FALLBACK NGINX_CSP NGINX_ACCESS_LOG NGINX_RESOLVER
 export NGINX_ERROR_LEVEL NGINX_MAX_BODY_SIZE NGINX_READ_TIMEOUT NGINX_STREAM_TIMEOUT
 
 exec /docker-entrypoint.sh "$@"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bff_tools.nginx import ConfigurationError, origin_lines, split_backend
+from bff_tools.nginx import ConfigurationError, origin_lines, policy_text, split_backend
 from bff_tools.origin import ROOT, TEMPLATE, backend_servers
 
 ENTRYPOINT = ROOT / "deploy/nginx/entrypoint.sh"
@@ -87,6 +87,25 @@ def test_an_origin_that_is_none_is_refused_by_name(tmp_path: Path, odd: str) -> 
     assert told["error"].startswith("error: BFF_ALLOWED_ORIGINS")
     with pytest.raises(ConfigurationError, match="is not an origin"):
         origin_lines([odd])
+
+
+def test_the_entrypoint_serves_another_frontend_as_the_launcher_does(tmp_path: Path) -> None:
+    url = {"BACKEND_URL": "http://127.0.0.1:1"}
+    names = ("NGINX_ROOT", "NGINX_FALLBACK", "NGINX_CSP")
+    ours = values_of(tmp_path, **url)
+    assert [ours[name] for name in names] == ["/usr/share/nginx/bff", "", ""]
+    assert "holds no index.html" in values_of(tmp_path, FRONTEND_DIR=str(tmp_path), **url)["error"]
+    (tmp_path / "index.html").write_text("<!doctype html>")
+    other = values_of(tmp_path, FRONTEND_DIR=str(tmp_path), FRONTEND_CSP="default-src 'self'", **url)
+    assert [other[name] for name in names] == [str(tmp_path), "/index.html", "default-src 'self'"]
+
+
+@pytest.mark.parametrize("odd", ['default-src "x"', "a $b", "a \\ b", "a\nb", "a\tb", "ä"])
+def test_a_policy_that_is_none_is_refused_by_name(tmp_path: Path, odd: str) -> None:
+    told = values_of(tmp_path, BACKEND_URL="http://127.0.0.1:1", FRONTEND_CSP=odd)
+    assert told["error"].startswith("error: FRONTEND_CSP: ")
+    with pytest.raises(ConfigurationError, match=r"FRONTEND_CSP: .* is not a policy"):
+        policy_text(odd)
 
 
 @pytest.mark.parametrize(

@@ -83,3 +83,19 @@ class _Never:
 
 def _never() -> _Never:
     return _Never()
+
+
+def test_another_frontend_is_served_where_one_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert options_of(parse([]), terminal=False).frontend is None
+    monkeypatch.setenv("FRONTEND_DIR", str(tmp_path))
+    monkeypatch.setenv("FRONTEND_CSP", "off")
+    options = options_of(parse([]), terminal=False)
+    assert (options.frontend, options.frontend_csp) == (tmp_path, "off")
+
+
+def test_a_folder_without_an_application_is_refused_by_name(tmp_path: Path) -> None:
+    with (
+        pytest.raises(StartError, match=r"FRONTEND_DIR: .* holds no index.html"),
+        Stack(StackOptions(frontend=tmp_path, redis=False)),
+    ):
+        pass

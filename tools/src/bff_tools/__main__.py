@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -61,8 +62,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def options_of(chosen: argparse.Namespace, terminal: bool) -> StackOptions:
     """Return what the command line means."""
     log_format = os.environ.get("BFF_LOG_FORMAT") or ("console" if terminal else "json")
+    frontend = os.environ.get("FRONTEND_DIR", "")
     return StackOptions(
         origin_port=chosen.port,
+        frontend=Path(frontend).expanduser() if frontend else None,
+        frontend_csp=os.environ.get("FRONTEND_CSP", ""),
         backend_url=chosen.backend_url,
         demo_args=["--access-log", *chosen.demo],
         environment={"*": {"BFF_LOG_FORMAT": log_format}},

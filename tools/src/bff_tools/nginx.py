@@ -149,6 +149,8 @@ class RouteMap:
     trusted_proxies: Sequence[str] = ()
     hosts: Sequence[str] = ()
     origins: Sequence[str] = ()
+    fallback: str = ""
+    policy: str = ""
 
     def values(self) -> dict[str, str]:
         """Return the template's names and their values."""
@@ -156,6 +158,8 @@ class RouteMap:
         return {
             "NGINX_LISTEN": self.listen,
             "NGINX_ROOT": quoted(str(self.root)),
+            "NGINX_FALLBACK": self.fallback,
+            "NGINX_CSP": policy_text(self.policy),
             "NGINX_ACCESS_LOG": quoted(self.access_log),
             "NGINX_ERROR_LEVEL": self.error_level,
             "NGINX_MAX_BODY_SIZE": self.max_body_size,
@@ -183,6 +187,13 @@ class RouteMap:
             "BACKEND_PATTERN": authority_pattern(self.backend),
             "BACKEND_TLS": self.backend_tls,
         }
+
+
+def policy_text(policy: str) -> str:
+    """Return a content security policy as a part of an nginx word; raise ConfigurationError for what cannot be one."""
+    if re.search(r"""[^ -~]|["$\\\\]""", policy):
+        raise ConfigurationError(f"FRONTEND_CSP: {policy!r} is not a policy such as default-src 'self'")
+    return policy
 
 
 def quoted(text: str) -> str:

@@ -8,7 +8,7 @@ import socket
 import ssl
 from pathlib import Path
 
-from bff_tools.nginx import NEVER_LEFT_OUT, BackendAddress, resolver_line, server_lines
+from bff_tools.nginx import NEVER_LEFT_OUT, BackendAddress, ConfigurationError, resolver_line, server_lines
 from bff_tools.nginx import quoted as nginx_word
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -33,6 +33,13 @@ def open_files() -> int:
 def built_page() -> Path | None:
     """Return the folder of the built page, None if it is not built."""
     return DASHBOARD if (DASHBOARD / "index.html").exists() else None
+
+
+def application(folder: Path) -> Path:
+    """Return the folder of another frontend; raise ConfigurationError if there is nothing to serve in it."""
+    if not (folder / "index.html").is_file():
+        raise ConfigurationError(f"FRONTEND_DIR: {str(folder)!r} holds no index.html")
+    return folder.resolve()
 
 
 def resolvable(host: str) -> bool:

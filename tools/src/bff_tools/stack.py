@@ -37,6 +37,8 @@ class StackOptions:
             port to reach it at. Lets tests put faults between any two processes.
         route_map: values of the route map's template by name, such as `NGINX_READ_TIMEOUT`, instead of its usual ones.
         page: the folder served at `/`; None takes the built page, and without one `/` is not found.
+        frontend: the folder of another single-page application, served at `/` in the page's place, and for its routes.
+        frontend_csp: the content security policy of what is served at `/`; empty for the usual one, `off` for none.
         run_dir: where logs and nginx's files go; None makes a temporary folder that `stop` removes.
         ready_timeout: seconds that everything together may take until it answers.
     """
@@ -52,6 +54,8 @@ class StackOptions:
     through: Mapping[str, Callable[[int], int]] = field(default_factory=dict)
     route_map: Mapping[str, str] = field(default_factory=dict)
     page: Path | None = None
+    frontend: Path | None = None
+    frontend_csp: str = ""
     run_dir: Path | None = None
     ready_timeout: float = 60.0
 
@@ -253,6 +257,8 @@ class Stack:
             backend_tls=origin.certificate_check(backend),
             http2=version >= nginx.HTTP2_SINCE,
             origins=self._allowed_origins(),
+            fallback="/index.html" if self.options.frontend else "",
+            policy=self.options.frontend_csp,
         )
 
     def _allowed_origins(self) -> Sequence[str]:
@@ -274,6 +280,8 @@ class Stack:
         return port if through is None else through(port)
 
     def _page(self) -> Path:
+        if self.options.frontend:
+            return origin.application(self.options.frontend)
         if self.options.page:
             return self.options.page.resolve()
         page = origin.built_page()
