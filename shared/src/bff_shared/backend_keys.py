@@ -7,12 +7,26 @@ An id of a run is a step of a path as well: `.`, `..` and what holds a `/` would
 proxies decode `%2F`).
 """
 
+import re
 from typing import Final
 
 MAX_SYMBOL: Final = 64
 MAX_RUN_ID: Final = 256
 SYMBOL_RULE: Final = f"1 to {MAX_SYMBOL} printable characters, no space at either end"
 RUN_ID_RULE: Final = f"1 to {MAX_RUN_ID} printable characters, no `/`, and neither `.` nor `..`"
+
+_DATASET: Final = re.compile(r"(.+)-[0-9]{4}-[0-9]+[A-Za-z]+", re.DOTALL)
+
+
+def dataset_symbol(dataset_id: object) -> str | None:
+    """Return the symbol in a dataset's id, None when there is none.
+
+    That is what stands before year and bar length (`BRK-B-2024-1m`), in another id what stands before the first `-`.
+    """
+    if not isinstance(dataset_id, str):
+        return None
+    dated = _DATASET.fullmatch(dataset_id)
+    return dated[1] if dated else dataset_id.partition("-")[0] or None
 
 
 def is_key(text: str, longest: int) -> bool:

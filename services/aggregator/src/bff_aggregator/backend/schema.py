@@ -4,7 +4,6 @@ Nothing that the backend says is lost: what has no name here is kept, as it came
 """
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from bff_shared import foreign_json
+from bff_shared.backend_keys import dataset_symbol
 
 Json = dict[str, Any]
 
@@ -127,7 +127,6 @@ POINT_TIMES: Final = ("ts", "timestamp", "ts_utc", "time")
 POINT_VALUES: Final = ("value", "equity")
 
 
-_DATASET: Final = re.compile(r"(.+)-[0-9]{4}-[0-9]+[A-Za-z]+", re.DOTALL)
 _YEAR_1, _YEAR_10000 = -62_135_596_800, 253_402_300_800
 
 
@@ -159,19 +158,8 @@ def run_of(detail: object) -> Json:
         raise UnexpectedShape("a run is an object with a status")
     run = _renamed(detail, RUN_NAMES, RUN_FIELDS)
     run["status"] = status_of(run["status"])
-    run["symbol"] = run["symbol"] or symbol_of(run["dataset_id"])
+    run["symbol"] = run["symbol"] or dataset_symbol(run["dataset_id"])
     return run
-
-
-def symbol_of(dataset_id: object) -> str | None:
-    """Return the symbol in a dataset's id, None when there is none.
-
-    That is what stands before year and bar length (`BRK-B-2024-1m`), in another id what stands before the first `-`.
-    """
-    if not isinstance(dataset_id, str):
-        return None
-    dated = _DATASET.fullmatch(dataset_id)
-    return dated[1] if dated else dataset_id.partition("-")[0] or None
 
 
 def metrics_of(answer: object) -> Json:

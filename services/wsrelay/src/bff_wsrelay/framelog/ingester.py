@@ -11,6 +11,7 @@ from bff_shared import foreign_json
 from bff_shared.errors import Busy, UpstreamError
 from bff_shared.http.headers import Header
 from bff_shared.upstream.client import Upstream
+from bff_wsrelay.framelog.end_check import PAUSE_SECONDS, EndCheck
 from bff_wsrelay.framelog.failures import Failure, FailureReason, failure_of_status, unstreamable
 from bff_wsrelay.framelog.fair_semaphore import FairSemaphore, TimedSlot
 from bff_wsrelay.framelog.frame import parse_frame
@@ -18,7 +19,7 @@ from bff_wsrelay.framelog.frame_log import LogFull
 from bff_wsrelay.framelog.lease import Lease
 from bff_wsrelay.framelog.replay_pass import BreakCounter, ReplayPass, SilenceTracker
 from bff_wsrelay.framelog.run_client import RunClient
-from bff_wsrelay.framelog.run_info import falls_short, read_detail
+from bff_wsrelay.framelog.run_info import read_detail
 from bff_wsrelay.framelog.shared_store import SharedStore
 from bff_wsrelay.framelog.topic import Topic
 from bff_wsrelay.metrics import StreamCounts
@@ -94,8 +95,8 @@ class Ingester:
         self._on_growth = on_growth
         self._backoff, self._breaks = Backoff(REPLAY_SCHEDULE), BreakCounter()
         self._replay: ReplayPass | None = None
+        self._end = EndCheck(self._run)
         self._errors = self._max_malformed = 0
-        self._checked_end = -1
         self.detail_known = asyncio.Event()
 
     def __repr__(self) -> str:
@@ -147,6 +148,8 @@ class Ingester:
         known = self._topic.detail
         found = read_detail(self._topic.run_id, body) if known is None or isinstance(body, dict) else known
         is_anew = self._topic.set_detail(found, time.monotonic())
+        if is_anew:
+            self._end.reset()
         self.detail_known.set()
         return is_anew
 
@@ -209,8 +212,7 @@ class Ingester:
         replay = self._replay
         if replay is None or not (replay.position or _is_broken_off(error)) or not self._breaks.note(replay.position):
             return False
-        end = await self._run.fetch_equity_end() if replay.position else None
-        if end is not None and not falls_short(replay.log.time_of(replay.position - 1), end, None):
+        if replay.position and await self._end.is_whole(replay.last_time):
             return self._finish_pass(replay, finished=True)
         where = "at the same frame" if replay.position else "before its first frame"
         raise Failure("STREAM_ERROR", f"the backend always breaks this run off {where}", 4424)
@@ -248,7 +250,8 @@ class Ingester:
     async def _read_frames(self, connection: UpstreamConnection, *, finished: bool) -> bool:
         self._replay = replay = ReplayPass(self._topic.log)
         now = time.monotonic()
-        silence, checked_at = SilenceTracker(now, now), -1
+        silence, asked_at, checked_at = SilenceTracker(now, now), 0, -1
+        self._end.begin_pass()
         while True:
             batch = await self._receive(connection)
             for start in range(0, len(batch), FRAMES_A_TURN):
@@ -260,30 +263,22 @@ class Ingester:
             now = time.monotonic()
             if replay.position and (replay.position >= READING_FRAMES or now - silence.frame_at > CAUGHT_UP_SECONDS):
                 self._slot.release()
+            if finished and replay.position != asked_at and now - silence.frame_at > PAUSE_SECONDS:
+                asked_at = replay.position
+                if await self._end.is_last(replay.last_time, self._topic.detail):
+                    return self._finish_pass(replay, finished=True)
             # A run that begins late looks like one without frames, so it gets twice the time.
             quiet = self._settings.read_quiet_seconds * (1 if replay.position or replay.malformed else 2)
             if silence.means_end(now, quiet) and (finished or replay.position):
                 if not finished or replay.position == checked_at:
                     return self._finish_pass(replay, finished=finished)
-                await self._check_end(replay)
+                await self._end.require_whole(replay.last_time, replay.position, self._topic.detail)
                 checked_at = replay.position  # unless more has come while the backend was asked
             if silence.means_stall(now, self._settings.read_stall_seconds):
                 raise TimeoutError("the backend fell silent")
 
-    async def _check_end(self, replay: ReplayPass) -> None:
-        """Check an inferred end against the equity curve or `run_to`; raise TimeoutError if frames are missing.
-
-        A second pass that stops at the same frame is believed.
-        """
-        known, at = self._topic.detail, replay.position
-        run_to = known.run_to if known is not None and at else None  # an empty run has dates too
-        last = replay.log.time_of(at - 1) if at else -1
-        if at != self._checked_end and falls_short(last, await self._run.fetch_equity_end(), run_to):
-            self._checked_end = at
-            raise TimeoutError("the backend stopped before the end of the run")
-
     async def _receive(self, connection: UpstreamConnection) -> list[Message]:
-        pause = min(1.0, self._settings.read_quiet_seconds / 4, self._settings.read_stall_seconds / 4)
+        pause = min(PAUSE_SECONDS / 2, self._settings.read_quiet_seconds / 4, self._settings.read_stall_seconds / 4)
         try:
             async with asyncio.timeout(pause):
                 return await connection.receive()

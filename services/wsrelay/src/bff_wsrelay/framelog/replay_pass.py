@@ -43,6 +43,11 @@ class ReplayPass:
         self.log.ended = True
 
     @property
+    def last_time(self) -> int:
+        """The time in µs of the last frame of this pass, -1 before the first one."""
+        return self.log.time_of(self.position - 1) if self.position else -1
+
+    @property
     def is_complete(self) -> bool:
         """Return whether the pass has come to the number of frames that the backend announced."""
         expected, position = self.log.expected, self.position

@@ -1,10 +1,10 @@
-"""One run at the backend, asked with one set of credentials: its detail, the end of its equity, its stream. I/O."""
+"""One run at the backend, asked with one set of credentials: its detail, where it ends, its stream. I/O."""
 
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from bff_shared import foreign_json
 from bff_shared.errors import BackendUnavailable, UpstreamError
@@ -12,13 +12,16 @@ from bff_shared.http.context import upstream_headers
 from bff_shared.http.headers import Header
 from bff_shared.upstream.client import MAX_BODY, BackendResponse, Call, Upstream, credentials_and_ids
 from bff_wsrelay.framelog.failures import REFUSED_STATUSES, failure_of_status
-from bff_wsrelay.framelog.run_info import equity_end
+from bff_wsrelay.framelog.run_info import RunDetail, bars_window, date_of, last_stamp
 from bff_wsrelay.websocket.client import UpstreamConnection
 from bff_wsrelay.websocket.connector import Connector, HandshakeRefused, Unreachable
 
 MAX_DETAIL = 1 << 20
 """Bytes of a run's detail."""
 EQUITY_SECONDS = 10.0
+BARS_SECONDS = 3.0
+MAX_BARS = 1 << 20
+"""Bytes of two weeks of hours, or of two days of minutes, many times over."""
 _READY = '{"t":"ready"}'
 _PLAY = '{"t":"ctrl","cmd":"play"}'
 
@@ -55,7 +58,26 @@ class RunClient:
             response = await self._get(f"{self._path}/equity", EQUITY_SECONDS)
         except UpstreamError:
             return None
-        return equity_end(response.content) if response.status == HTTPStatus.OK else None
+        return last_stamp(response.content) if response.status == HTTPStatus.OK else None
+
+    async def fetch_bars_end(self, detail: RunDetail) -> int | None:
+        """Return the start in µs of the last minute that the run can have a frame of, None where it is not known.
+
+        The hours of the days before `run_to` name the last day with bars, whatever calendar the instrument keeps.
+        """
+        window = bars_window(detail)
+        if window is None or detail.symbol is None:
+            return None
+        hour = await self._fetch_last_bar("hour", detail.symbol, *window)
+        return await self._fetch_last_bar("minute", detail.symbol, date_of(hour), window[1]) if hour else None
+
+    async def _fetch_last_bar(self, kind: str, symbol: str, first: str, last: str) -> int | None:
+        query = urlencode({"symbol": symbol, "from": first, "to": last, "rth_only": "true"})
+        try:
+            response = await self._get(f"/bars/{kind}?{query}", BARS_SECONDS, MAX_BARS)
+        except UpstreamError:
+            return None
+        return last_stamp(response.content) if response.status == HTTPStatus.OK else None
 
     async def open_stream(self) -> UpstreamConnection:
         """Return a connection on which `ready` and `play` were sent; the caller aborts its transport.

@@ -8,21 +8,25 @@ from typing import Any
 
 import orjson
 
-from bff_wsrelay.framelog.frame import parse_time
+from bff_shared.backend_keys import dataset_symbol, is_symbol
+from bff_wsrelay.framelog.frame import format_time, parse_time
 
 FINISHED = frozenset(("DONE", "COMPLETED", "ERROR", "FAILED", "CANCELLED"))
-_STAMP = re.compile(rb'"(?:timestamp|ts|ts_utc)"\s*:\s*"([^"]*)"')
+_STAMP = re.compile(rb'"(?:timestamp|ts|ts_utc|t)"\s*:\s*"([^"]*)"')
+_DAYS_BEFORE = 14
+"""Days before `run_to` among which the last session is looked for; no exchange closes for so long."""
 _IDENTITY = ("created_at", "dataset_id", "strategy_id", "params", "seed", "code_hash")
 
 
 @dataclass(frozen=True, slots=True)
 class RunDetail:
-    """What the backend says about a run: whether it may still grow, its dates, and the epoch of its first log."""
+    """What the backend says about a run: whether it may still grow, the epoch of its first log, dates, instrument."""
 
     finished: bool
     epoch: str
     run_from: str | None = None
     run_to: str | None = None
+    symbol: str | None = None
 
 
 def read_detail(run_id: str, body: Any) -> RunDetail:
@@ -30,8 +34,14 @@ def read_detail(run_id: str, body: Any) -> RunDetail:
     fields = body if isinstance(body, dict) else {}
     status = fields.get("status")
     identity = orjson.dumps([run_id, *(fields.get(name) for name in _IDENTITY)])
-    dates = (value if isinstance(value, str) else None for value in (fields.get("run_from"), fields.get("run_to")))
-    return RunDetail(not isinstance(status, str) or status.upper() in FINISHED, epoch_of(identity), *dates)
+    first, last = (
+        value if isinstance(value, str) else None for value in (fields.get("run_from"), fields.get("run_to"))
+    )
+    finished = not isinstance(status, str) or status.upper() in FINISHED
+    symbol = fields.get("symbol")
+    if not isinstance(symbol, str) or not is_symbol(symbol):
+        symbol = dataset_symbol(fields.get("dataset_id"))
+    return RunDetail(finished, epoch_of(identity), first, last, symbol)
 
 
 def is_different_run(known: RunDetail, found: RunDetail) -> bool:
@@ -44,15 +54,33 @@ def renewed_epoch(epoch: str) -> str:
     return epoch_of(b"%b again" % epoch.encode())
 
 
-def falls_short(last: int, curve_end: int | None, run_to: str | None) -> bool:
+def bars_window(detail: RunDetail) -> tuple[str, str] | None:
+    """Return the dates among which the last bar of a run is looked for, None where `run_to` is no date.
+
+    Where `run_to` is a time, bars of its day may be later than it.
+    """
+    try:
+        last = date.fromisoformat(detail.run_to or "")
+        first = last - timedelta(days=_DAYS_BEFORE)
+    except (ValueError, OverflowError):
+        return None
+    return first.isoformat(), last.isoformat()
+
+
+def date_of(micros: int) -> str:
+    """Return the UTC date of a time in µs, `2025-01-02`."""
+    return format_time(micros)[: len("2025-01-02")]
+
+
+def falls_short(last: int, known_end: int | None, run_to: str | None) -> bool:
     """Return whether a pass that stopped at the time `last` lacks frames, by what the backend says of the run.
 
-    `curve_end` is the time of the last point of the run's equity, None if it is unknown; then
+    `known_end` is the time of the last point of the run's equity, or of its last bar, None if both are unknown; then
     `run_to`, the date or time up to which the run was to go, has to do. Times in µs; without either nothing speaks
     against it.
     """
-    if curve_end is not None:
-        return last < curve_end
+    if known_end is not None:
+        return last < known_end
     try:
         return run_to is not None and last < parse_time(_weekday(run_to))
     except ValueError:
@@ -70,8 +98,8 @@ def _weekday(day: str) -> str:
 _FRIDAY = 4
 
 
-def equity_end(body: bytes) -> int | None:
-    """Return the time in µs of the last point in a response with an equity curve, None if it has none.
+def last_stamp(body: bytes) -> int | None:
+    """Return the time in µs of the last point or bar in a response with many, None if it has none.
 
     Only its end is read: a curve has megabytes.
     """
