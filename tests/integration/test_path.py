@@ -133,6 +133,64 @@ def test_both_doors_and_the_legacy_path_play_the_same_run(faulty_stack: Stack, b
         assert last is None or frame["ohlc"]["c"] == last["ohlc"]["c"]
 
 
+# ── What a client of the original BFF reads (docs/original-bff.md) ──
+
+METRICS = (
+    "total_return sharpe_ratio max_drawdown win_rate profit_factor total_trades winning_trades losing_trades "
+    "avg_trade_return avg_winning_trade avg_losing_trade largest_winner largest_loser"
+)
+RUN = "run_id status strategy_id symbol created_at started_at completed_at error_message"
+METADATA = "load_time_ms cache_hit backend_calls data_sources partial_data failed_sources orders_count equity_points"
+
+
+def test_a_client_of_the_original_finds_what_it_reads_of_a_run(origin: httpx.Client) -> None:
+    listed = origin.get("/api/v1/backtests", params={"limit": "100", "status": "DONE"}).json()["items"]
+    run_id = next(item["run_id"] for item in listed if item["status"] == "DONE")
+    asked = {"include_metrics": "true", "include_equity": "true", "include_orders": "true"}
+    whole = origin.get(f"/api/v1/runs/{run_id}/complete", params=asked).json()
+    assert set(whole) == {"run", "metrics", "equity", "orders", "metadata"}
+    assert set(whole["run"]) >= {*RUN.split(), "params"}
+    assert set(whole["metrics"]) >= set(METRICS.split())
+    assert set(whole["metadata"]) >= set(METADATA.split())
+    assert set(origin.get(f"/api/v1/runs/{run_id}/status").json()) >= set(RUN.split())
+
+
+def test_a_client_of_the_original_asks_for_charts_as_it_did(origin: httpx.Client) -> None:
+    asked = {"symbol": "AAPL", "timeframe": "1D", "from": "2024-01-02T00:00:00", "to": "2024-01-31T00:00:00"}
+    chart = origin.get("/api/v1/chart-data", params={**asked, "target_points": "1000", "rth_only": "true"}).json()
+    assert set(chart) == {"symbol", "timeframe", "from_date", "to_date", "bars", "metadata"}
+    assert len(chart["bars"]) == 21
+    assert set(chart["bars"][0]) >= {"timestamp", "open", "high", "low", "close", "volume"}
+    told = "total_bars decimated decimation_stride cache_hit load_time_ms backend_calls data_source"
+    assert set(chart["metadata"]) >= set(told.split())
+
+
+@pytest.mark.parametrize("query", ["limit=9999", "limit=0", "limit=-1", "offset=-5", "order=zzz", "limit=abc"])
+def test_the_list_takes_the_values_that_the_backend_takes(
+    origin: httpx.Client, backend: httpx.Client, query: str
+) -> None:
+    ours, theirs = origin.get(f"/api/v1/runs?{query}"), backend.get(f"/backtests?{query}")
+    assert ours.status_code == theirs.status_code
+    if theirs.is_success:
+        kept = ("total", "limit", "offset")
+        assert [ours.json()[name] for name in kept] == [theirs.json()[name] for name in kept]
+        ids = [[item["run_id"] for item in answer.json()["items"]] for answer in (ours, theirs)]
+        assert ids[0] == ids[1]
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/ready", "/health/live"])
+def test_health_is_where_the_original_has_it(origin: httpx.Client, path: str) -> None:
+    answer = origin.get(f"/api/v1{path}")
+    assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+    assert answer.json()["timestamp"]
+
+
+def test_a_correlation_id_goes_all_the_way_and_back(origin: httpx.Client) -> None:
+    answer = origin.get("/api/v1/runs/none/complete", headers={"X-Correlation-ID": "original-1"})
+    assert answer.headers["x-correlation-id"] == answer.headers["x-request-id"] == "original-1"
+    assert answer.json()["error"]["details"]["correlation_id"] == "original-1"
+
+
 @pytest.mark.parametrize("service", ["proxy", "aggregator", "wsrelay"])
 def test_each_service_describes_itself(origin: httpx.Client, service: str) -> None:
     assert origin.get(f"/api/v1/openapi/{service}.json").json()["info"]["title"] == f"bff-{service}"
