@@ -120,6 +120,12 @@ deploy: ## roll one service out: make deploy SERVICE=proxy ENVIRONMENT=staging I
 	@$(BOOTSTRAP) deploy
 	@$(BIN)/python -m deploy.k8s.rollout "$(ENVIRONMENT)" "$(SERVICE)" "$(IMAGE)" --alerts "$(ALERTS)" --watch $(WATCH)
 
+plan: ## print the images that production may run now, by what GitHub and the registry say
+	@$(PYTHON) -m deploy.pipeline plan
+
+head: ## fail unless the commit that is checked out is the head of main
+	@$(PYTHON) -m deploy.pipeline head
+
 fuzz: ## search at random for what no test says yet: make fuzz [MINUTES=10] [TARGET=http] [SEED=…]
 	@$(BOOTSTRAP) dev
 	@$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(TARGET) $(if $(SEED),--seed $(SEED))
@@ -144,4 +150,4 @@ bench-compare: ## hold the latest measurements against the stored ones: make ben
 	@$(BOOTSTRAP) bench
 	@$(BIN)/python -m bench.compare $(ARGS)
 
-.PHONY: help run dev trace test test-slow test-all fuzz mutants test-tools lint format lock docs audit frontend image deploy chaos soak bench bench-compare
+.PHONY: help run dev trace test test-slow test-all fuzz mutants test-tools lint format lock docs audit frontend image deploy plan head chaos soak bench bench-compare

@@ -1,5 +1,6 @@
 """The workflows cover what the project consists of, and do what its Makefile does."""
 
+import fnmatch
 import re
 import subprocess
 import sysconfig
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from deploy.pipeline import PARTS
 
 from bff_tools import SERVICES
 from bff_tools.origin import ROOT
@@ -69,6 +71,48 @@ def test_the_services_workflows_differ_in_the_name_alone() -> None:
     assert len(texts) == 1
 
 
+def used_by(folder: Path) -> Iterator[Path]:
+    """Return the files that kustomize reads for a folder."""
+    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    yield folder / "kustomization.yaml"
+    named = [*kustomization.get("resources", []), *kustomization.get("components", [])]
+    named += [patch["path"] for patch in kustomization.get("patches", []) if "path" in patch]
+    for generator in kustomization.get("configMapGenerator", []):
+        named += [*generator.get("envs", []), *generator.get("files", [])]
+    for name in named:
+        path = (folder / name).resolve()
+        yield from used_by(path) if path.is_dir() else [path]
+
+
+def copied_by(dockerfile: Path) -> Iterator[Path]:
+    """Return what an image's recipe takes from the repository."""
+    for sources in re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile.read_text(), re.MULTILINE):
+        yield from (ROOT / source for source in sources.split() if "$" not in source)
+
+
+def starts(name: str, path: Path) -> bool:
+    """Tell whether a change of a file starts a workflow, as GitHub matches paths."""
+    relative = path.relative_to(ROOT).as_posix()
+    patterns = triggers(name)["push"]["paths"]
+    return any(fnmatch.fnmatchcase(relative, pattern.replace("**", "*")) for pattern in patterns)
+
+
+@pytest.mark.parametrize(("part", "workflow"), PARTS.items())
+def test_everything_that_a_part_in_the_cluster_is_made_of_starts_its_workflow(part: str, workflow: str) -> None:
+    made_of = {ROOT / "docker-compose.yml", ROOT / ".dockerignore", ROOT / "requirements/deploy.txt"}
+    made_of |= set((ROOT / "deploy/k8s").glob("*.py"))
+    for environment in ("staging", "production"):
+        made_of |= set(used_by(ROOT / "deploy/k8s/overlays" / environment))
+    others = {ROOT / f"deploy/k8s/base/{other}.yaml" for other in PARTS if other != part}
+    if part == "origin":
+        made_of |= {path for path in copied_by(ROOT / "deploy/nginx/Dockerfile") if path.is_file()}
+        others.add(ROOT / "deploy/k8s/base/service.yaml")
+    chain = [workflow, *(Path(use).stem for use in calls(workflow) if use.startswith("./"))]
+    chain += [Path(use).stem for name in chain[1:] for use in calls(name) if use.startswith("./")]
+    made_of |= {FOLDER / f"{name}.yml" for name in chain}
+    assert [str(path) for path in sorted(made_of - others) if not starts(workflow, path)] == []
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_is_built_when_something_that_it_is_made_of_changes(service: str) -> None:
     made_of = {f"services/{service}/**", "shared/**", f"requirements/{service}.txt", "deploy/Dockerfile"}
@@ -83,7 +127,7 @@ def test_a_service_is_built_when_something_that_it_is_made_of_changes(service: s
 def test_paths_that_start_a_workflow_exist(name: str) -> None:
     for event in ("push", "pull_request"):
         for path in (triggers(name).get(event) or {}).get("paths", []):
-            assert (ROOT / path.removesuffix("/**")).exists(), path
+            assert list(ROOT.glob(path.removesuffix("/**"))), path
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
@@ -143,16 +187,72 @@ def test_reusable_workflows_are_given_what_they_ask_for() -> None:
                 assert job["with"].keys() == inputs.keys(), name
 
 
-def test_only_what_was_tested_is_deployed_and_staging_comes_first() -> None:
+def test_only_what_was_tested_reaches_staging() -> None:
     for name in ("service", "frontend"):
         jobs = WORKFLOWS[name]["jobs"]
         assert jobs["image"]["needs"] == "test"
         assert jobs["staging"]["needs"] == "image"
-        assert jobs["production"]["needs"] == ["image", "staging"]
-        for environment in ("staging", "production"):
-            assert jobs[environment]["with"]["environment"] == environment
-            assert (ROOT / "deploy/k8s/overlays" / environment).is_dir()
-            assert jobs[environment]["with"]["image"] == "${{ needs.image.outputs.image }}"
+        assert jobs["staging"]["with"]["environment"] == "staging"
+        assert jobs["staging"]["with"]["image"] == "${{ needs.image.outputs.image }}"
+        assert "production" not in jobs
+    assert {path.name for path in ROOT.glob("deploy/k8s/overlays/*")} == {"staging", "production"}
+
+
+def test_production_waits_for_the_whole_and_for_each_part() -> None:
+    assert triggers("production")["workflow_run"] == {
+        "workflows": ["whole", *PARTS.values()],
+        "types": ["completed"],
+        "branches": ["main"],
+    }
+    assert {WORKFLOWS[name]["name"] for name in ("whole", *PARTS.values())} == {"whole", *PARTS.values()}
+    plan = WORKFLOWS["production"]["jobs"]["plan"]
+    assert "github.ref == 'refs/heads/main'" in plan["if"]
+    assert "github.event.workflow_run.event != 'pull_request'" in plan["if"]
+
+
+def test_production_gets_one_part_after_the_other_and_stops_at_the_first_that_fails() -> None:
+    jobs = WORKFLOWS["production"]["jobs"]
+    assert list(jobs) == ["plan", *PARTS]
+    before = ["plan"]
+    for part in PARTS:
+        needs = jobs[part]["needs"]
+        assert ([needs] if isinstance(needs, str) else needs) == before
+        assert f"needs.plan.outputs.{part} != ''" in jobs[part]["if"]
+        # Without a function of its own a condition asks for success, and a part that is skipped has none.
+        assert len(before) == 1 or jobs[part]["if"].startswith("!failure() && !cancelled() && ")
+        assert jobs[part]["with"] == {
+            "part": part,
+            "environment": "production",
+            "image": f"${{{{ needs.plan.outputs.{part} }}}}",
+        }
+        before = [*before, part]
+    assert set(jobs["plan"]["outputs"]) == set(PARTS)
+
+
+def test_deployments_to_one_environment_queue_up() -> None:
+    assert WORKFLOWS["deploy"]["concurrency"] == {"group": "deploy-${{ inputs.environment }}", "queue": "max"}
+    runs = [step for step in steps("deploy") if "run" in step]
+    assert [step.get("if") for step in runs] == ["inputs.environment == 'production'", None]
+    assert runs[0]["run"] == "make head"
+
+
+def test_where_the_credentials_of_a_cluster_are_little_is_installed() -> None:
+    assert re.findall(r"^([\w-]+)==", (ROOT / "requirements/deploy.txt").read_text(), re.MULTILINE) == ["pyyaml"]
+    recipe = (ROOT / "Makefile").read_text().partition("\ndeploy:")[2].partition("\n\n")[0]
+    assert "$(BOOTSTRAP) deploy" in recipe
+
+
+def test_images_are_named_in_small_letters_whoever_owns_the_repository() -> None:
+    for step in steps("image"):
+        assert not re.search(r"\$NAME|\$\{NAME\}", step.get("run", ""))
+
+
+def test_secrets_go_no_further_than_where_they_are_used() -> None:
+    for name in ("service", "frontend"):
+        assert WORKFLOWS[name]["jobs"]["image"]["secrets"] == {"REGISTRY_TOKEN": "${{ secrets.REGISTRY_TOKEN }}"}
+    mentioned = {name: set(re.findall(r"secrets\.(\w+)", (FOLDER / f"{name}.yml").read_text())) for name in WORKFLOWS}
+    assert mentioned["image"] == {"REGISTRY_TOKEN"}
+    assert mentioned["deploy"] == {"KUBECONFIG"}
 
 
 def test_images_are_built_by_parts_of_the_compose_file() -> None:
