@@ -8,7 +8,7 @@ from pydantic.fields import FieldInfo
 
 from bff_aggregator.settings import AggregatorSettings
 from bff_proxy.settings import ProxySettings
-from bff_shared.settings import PREFIX, Settings
+from bff_shared.settings import PREFIX, AccessSettings, Settings
 from bff_wsrelay.settings import RelaySettings
 
 DOCUMENT = Path(__file__).parent / "settings.md"
@@ -43,8 +43,12 @@ def table() -> str:
     for name, field in common.items():
         line = row(name, field, "all")
         lines.append(line.replace(f"| {default(field)} |", f"| {ports} |", 1) if name == "port" else line)
+    access = {name: field for name, field in AccessSettings.model_fields.items() if name not in common}
+    keepers = ", ".join(service for service, kind in SERVICES.items() if issubclass(kind, AccessSettings))
+    lines += [row(name, field, keepers) for name, field in access.items()]
+    shown = common.keys() | access.keys()
     for service, kind in SERVICES.items():
-        lines += [row(name, field, service) for name, field in kind.model_fields.items() if name not in common]
+        lines += [row(name, field, service) for name, field in kind.model_fields.items() if name not in shown]
     return "\n".join(lines) + "\n"
 
 

@@ -117,6 +117,31 @@ class Settings(BaseSettings):
     rollback_slow_seconds: Seconds = Field(5.0, description="an answer that takes longer is slow, for that budget")
 
 
+Sharing = Literal["credentials", "identity", "shared"]
+
+
+class AccessSettings(Settings):
+    """What the services read besides that keep data of users: with whom it is shared, and who may look at it."""
+
+    access_seconds: Seconds = Field(
+        60.0, description="seconds that a credential may read what is cached after the backend has accepted it"
+    )
+    access_stale_seconds: float = Field(
+        600.0, ge=0, le=86_400, description="seconds that it may do so longer while the backend cannot be asked"
+    )
+    cache_scope: Sharing = Field(
+        "credentials",
+        description="with whom cached data is shared: `credentials`, `identity` or `shared` ([security](security.md))",
+    )
+    cache_scope_runs: Sharing | Literal[""] = Field("", description="the same for runs; empty: `BFF_CACHE_SCOPE`")
+    identity_claim: str = Field(
+        "sub", min_length=1, max_length=128, description="the claim of a bearer token that says whose it is"
+    )
+    credential_cookies: Words = Field(
+        (), description="names of the cookies that count as credentials; empty: all but those that analytics set"
+    )
+
+
 S = TypeVar("S", bound=Settings)
 
 

@@ -3,11 +3,15 @@ from datetime import date
 
 import pytest
 
+from bff_aggregator.backend.bars import Source
+from bff_aggregator.charts.bars_access import Question
 from bff_aggregator.charts.query import ChartQuery
 from bff_aggregator.charts.response_cache import OVERHEAD, Representation, ResponseCache
 from bff_aggregator.charts.timeframes import Timeframe
 
 NOW = 1000.0
+
+QUESTION = Question("AAPL", Source.MINUTE, True, date(2024, 1, 3))
 
 
 class Clock:
@@ -30,7 +34,7 @@ def query(symbol: str = "AAPL", target: int = 1000) -> ChartQuery:
 
 
 def answer(body: bytes = b"{}", seconds: float = 1000.0) -> Representation:
-    return Representation((body,), "c", "e", "application/json", NOW + seconds)
+    return Representation((body,), "c", "e", "application/json", NOW + seconds, QUESTION)
 
 
 def test_answer_is_the_owners_and_the_queries(clock: Clock) -> None:
@@ -119,7 +123,7 @@ def test_a_coded_body_is_kept_and_described() -> None:
 
 
 def test_large_pieces_are_shared_and_small_ones_are_one_message() -> None:
-    large, small = answer(b"abc" * 30_000), Representation((b"ab", b"c"), "c", "e", "application/json", NOW)
+    large, small = answer(b"abc" * 30_000), Representation((b"ab", b"c"), "c", "e", "application/json", NOW, QUESTION)
     assert large.code("identity", large.pieces).pieces[0] is large.pieces[0]
     assert small.code("identity", small.pieces).pieces == (b"abc",)
 

@@ -1,16 +1,19 @@
 """The aggregator's own settings."""
 
+from typing import Literal
+
 from pydantic import Field
 
-from bff_shared.settings import Seconds, Settings
+from bff_shared.settings import AccessSettings, Seconds, Sharing
 
 
-class AggregatorSettings(Settings):
+class AggregatorSettings(AccessSettings):
     """What the aggregator reads besides the common settings."""
 
     port: int = Field(8102, ge=0, le=65_535, description="port to listen on; 0 takes any free one")
     chart_timeout: Seconds = Field(2.0, description="seconds a chart may take; `X-Request-Timeout` may shorten it")
     chart_hours: bool = Field(True, description="make long charts of minutes from hours; false reads minutes always")
+    cache_scope_charts: Sharing | Literal[""] = Field("", description="as above for charts; empty: `BFF_CACHE_SCOPE`")
     chart_answer_bytes: int = Field(32 * 1024 * 1024, ge=0, description="bytes of encoded charts kept in this process")
     cache_bytes: int = Field(64 * 1024 * 1024, ge=0, description="bytes of chunks and runs kept in this process")
     cache_client_bytes: int = Field(

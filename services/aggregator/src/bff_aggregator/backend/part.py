@@ -11,6 +11,8 @@ PARTS: Final = ("metrics", "equity", "orders")
 # The curve is the longest part by far: asked for last, it would end that much later.
 ASKED: Final = ("equity", "metrics", "orders")
 
+REFUSED: Final = frozenset((401, 403))
+
 
 class State(StrEnum):
     """How a part fared."""
@@ -56,6 +58,12 @@ class Part:
     def final(self) -> bool:
         """Whether it says something about the run itself, so that it can be kept."""
         return self.state in {State.OK, State.MISSING}
+
+    @property
+    def refused(self) -> int | None:
+        """The backend's status where it refused the part to whom it was asked for, None where it did not."""
+        status = self.error.get("status") if self.error is not None and self.state is State.FAILED else None
+        return status if status in REFUSED else None
 
     def stale(self, error: Json | None) -> "Part":
         """Return a copy marked STALE, to serve in place of a refresh that failed with `error` (stale-if-error)."""

@@ -6,7 +6,6 @@ Under pressure looks at runs go before metrics and orders, and these before equi
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from urllib.parse import quote
 
 from bff_aggregator.backend import schema
@@ -19,6 +18,7 @@ from bff_aggregator.backend.run_frames import Complete, RunFrames
 from bff_aggregator.backend.schema import Json, UnexpectedShape
 from bff_aggregator.http.cpu_limiter import CpuLimiter
 from bff_aggregator.settings import AggregatorSettings
+from bff_shared.access.credentials import Reader
 from bff_shared.errors import (
     ArtifactMissing,
     BackendMalformed,
@@ -28,7 +28,6 @@ from bff_shared.errors import (
     Internal,
     RunNotFound,
 )
-from bff_shared.http.headers import Header
 from bff_shared.upstream.client import BackendResponse, Call, Upstream, credentials_and_ids
 from bff_shared.upstream.concurrency_limit import ConcurrencyLimit
 
@@ -42,14 +41,6 @@ RUNS_AT_ONCE, SMALL_PARTS_AT_ONCE = 64, 32
 MAX_WAIT_SECONDS = (0.3, 0.5, 1.0)
 Read = tuple[BackendResponse, Json | None]
 OrderFacts = Callable[[list[Json]], Json]
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """On whose behalf the backend is asked: the credentials as they came, and a digest that may stand in keys."""
-
-    credentials: tuple[Header, ...]
-    principal: str
 
 
 class RunSource:
@@ -85,7 +76,7 @@ class RunSource:
         self._curves.close()
         await self._frames.aclose()
 
-    async def fetch_run(self, user: User, run_id: str) -> Json:
+    async def fetch_run(self, user: Reader, run_id: str) -> Json:
         """Return a run's detail in our vocabulary.
 
         Raises RunNotFound, BackendRefusal for another error of the client's, or an UpstreamError or Busy.
@@ -100,7 +91,7 @@ class RunSource:
         except UnexpectedShape as error:
             raise BackendMalformed(f"the backend's answer is not a run: {error}") from error
 
-    async def fetch_list(self, user: User, query: str) -> bytes:
+    async def fetch_list(self, user: Reader, query: str) -> bytes:
         """Return the text of a page of the list of runs; raise as `look` does."""
         async with self._limiter.enter(RUNS):
             answer, _ = await self._get(user, "list", b"/backtests?" + query.encode(), self._whole)
@@ -109,7 +100,7 @@ class RunSource:
             raise BackendRefusal(answer)
         return answer.content
 
-    async def fetch_part(self, user: User, run_id: str, name: str) -> Part:
+    async def fetch_part(self, user: Reader, run_id: str, name: str) -> Part:
         """Return a part of a run, whatever became of it."""
         began, begun = self._clock(), time.monotonic()
         try:
@@ -123,7 +114,7 @@ class RunSource:
         finally:
             self._metrics.seconds.labels(name).observe(time.monotonic() - begun)
 
-    async def _part(self, user: User, run_id: str, name: str, began: float) -> Part:
+    async def _part(self, user: Reader, run_id: str, name: str, began: float) -> Part:
         try:
             answer, read = await (self._curve(user, run_id) if name == "equity" else self._small(user, run_id, name))
             if has_no_route(answer):
@@ -137,10 +128,10 @@ class RunSource:
             raise BackendMalformed(f"the backend's answer is not what it should be: {error}") from error
         return Part(name, State.OK, began=began, at=self._clock(), **told)
 
-    async def _from_frames(self, user: User, run_id: str, name: str, began: float) -> Part:
+    async def _from_frames(self, user: Reader, run_id: str, name: str, began: float) -> Part:
         """Return a part as the run's frames have it, which is all that this version of the backend offers."""
         try:
-            told = await self._frames.part(user.credentials, user.principal, path(run_id), name)
+            told = await self._frames.part(user.credentials, user.credential, path(run_id), name)
         except ArtifactMissing as error:
             return failed_part(name, State.MISSING, describe(error), began, self._clock())
         return Part(name, State.OK, began=began, at=self._clock(), from_frames=True, **told)
@@ -149,11 +140,11 @@ class RunSource:
         """Read a part, beside the event loop if it is large enough to hold up other requests."""
         return await self._cpu.run(len(text), read_part, name, text, self._order_facts)
 
-    async def _small(self, user: User, run_id: str, name: str) -> Read:
+    async def _small(self, user: Reader, run_id: str, name: str) -> Read:
         async with self._limiter.enter(SMALL_PARTS):
             return await self._get(user, name, path(run_id) + b"/" + name.encode(), self._whole)
 
-    async def _curve(self, user: User, run_id: str) -> Read:
+    async def _curve(self, user: Reader, run_id: str) -> Read:
         await self._heavy.acquire()
         try:
             async with self._limiter.enter(EQUITY_CURVES):
@@ -164,7 +155,7 @@ class RunSource:
     async def _whole(self, call: Call) -> Read:
         return await self._upstream.fetch(call), None
 
-    async def _get(self, user: User, kind: str, target: bytes, fetch: Callable[[Call], Awaitable[Read]]) -> Read:
+    async def _get(self, user: Reader, kind: str, target: bytes, fetch: Callable[[Call], Awaitable[Read]]) -> Read:
         """Make a call, once more if it failed in passing and the budget of all retries allows it."""
         headers = credentials_and_ids(user.credentials)
         call = Call("GET", target, headers, deadline=time.monotonic() + self._timeout, circuit=kind)

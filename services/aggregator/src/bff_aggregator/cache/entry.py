@@ -9,13 +9,10 @@ Lowenstein: Optimal Probabilistic Cache Stampede Prevention, 2015).
 """
 
 import hashlib
-import hmac
 import math
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from functools import lru_cache
 from urllib.parse import quote
 
 STALE_IF_ERROR = 86_400.0
@@ -143,23 +140,3 @@ def _digest(key: str, head: bytes, value: bytes) -> bytes:
     digest.update(len(key).to_bytes(4, "little") + key.encode())
     digest.update(value)
     return digest.digest()
-
-
-def principal_key(secret: bytes, credentials: Sequence[tuple[bytes, bytes]]) -> str:
-    """Return the keyed digest that stands for a user's credentials (HMAC-SHA-256); none are a user too.
-
-    Lengths go in with the values, so no two lists of headers make the same message.
-    """
-    if not credentials:
-        return _nobody(secret)
-    parts = [part for name, value in credentials for part in (name.lower(), value)]
-    return _keyed(secret, b"".join(len(part).to_bytes(4, "little") + part for part in parts))
-
-
-@lru_cache(maxsize=4)
-def _nobody(secret: bytes) -> str:
-    return _keyed(secret, b"")
-
-
-def _keyed(secret: bytes, message: bytes) -> str:
-    return hmac.digest(secret, message, "sha256").hex()[:32]

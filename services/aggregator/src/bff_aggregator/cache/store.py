@@ -1,4 +1,4 @@
-"""Both tiers of the cache as one, and the principal key that keeps users apart."""
+"""Both tiers of the cache as one, and the key of the digests that keep users apart."""
 
 import asyncio
 import contextlib
@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bff_aggregator.cache.entry import NO_GENERATION, Entry, Scope, State, pack_entry, principal_key, unpack_entry
+from bff_aggregator.cache.entry import NO_GENERATION, Entry, Scope, State, pack_entry, unpack_entry
 from bff_aggregator.cache.metrics import CacheMetrics
 from bff_aggregator.cache.redis_tier import RedisTier, RedisUnavailable
+from bff_shared.access.credentials import digest
 from bff_shared.http.context import current
-from bff_shared.http.headers import Header
 from bff_shared.lru import ByteLRU
 
 log = logging.getLogger(__name__)
@@ -21,6 +21,10 @@ RELISTEN = 1.0
 OVERHEAD = 512
 Memory = ByteLRU[tuple[Scope, str], Entry]
 KEY_BYTES = 32
+KEY_NOTE = (
+    "BFF_DIGEST_KEY is not set: the replicas agree through Redis on the key of the digests that stand for credentials."
+    " Whoever reads Redis has it, and a replica that starts while Redis is away shares nothing with the others"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +65,9 @@ class Store:
         """Take the bytes that one client address may add to a crowded Redis in an hour; 0: any number."""
         self._budget = budget
         self._memory, self._remote, self._metrics, self._clock = memory, remote, metrics, clock
-        self._own_key = secret or secrets.token_bytes(KEY_BYTES)
-        self._secret = self._key = secret
+        self._is_given = bool(secret)
+        self._key = secret or secrets.token_bytes(KEY_BYTES)
+        self._agreeing: asyncio.Task[None] | None = None
         self._purges = 0
         self._on_purge: list[Callable[[str, str], None]] = []
         self._on_clear: list[Callable[[], None]] = []
@@ -84,25 +89,27 @@ class Store:
         self._on_clear.append(hook)
 
     async def start(self) -> None:
-        """Connect, and begin to hear of purges by other processes."""
+        """Connect, agree on the key of digests, and begin to hear of purges by other processes."""
         if self._remote.is_usable:
+            if not self._is_given:
+                log.info(KEY_NOTE)
             with contextlib.suppress(RedisUnavailable):
                 await self._remote.open()
+                await self._agree()
             self._listener = asyncio.create_task(self._listen(), name="cache-purges")
 
     async def aclose(self) -> None:
         """Stop listening and close the connections."""
-        if self._listener is not None:
-            self._listener.cancel()
-            await asyncio.gather(self._listener, return_exceptions=True)
+        tasks = [task for task in (self._listener, self._agreeing) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._remote.aclose()
 
-    async def principal(self, credentials: Sequence[Header]) -> str:
-        """Return what stands for a user's credentials in keys; equal in all processes once Redis was reached."""
-        if not self._key and self._remote.is_usable:
-            with contextlib.suppress(RedisUnavailable):
-                self._key = await self._remote.digest_key(self._own_key)
-        return principal_key(self._key or self._own_key, credentials)
+    @property
+    def digest_key(self) -> bytes:
+        """The key of the digests that stand for credentials; equal in all processes once they have reached Redis."""
+        return self._key
 
     def epoch(self) -> PurgeEpoch:
         """Return the purge epoch for what is made from now on."""
@@ -147,7 +154,7 @@ class Store:
             if item.usable_until > now
         }
         size = sum(len(data) + OVERHEAD for data, _ in packed.values())
-        payer = principal_key(self._key or self._own_key, [(b"payer", _payer(scope).encode())])
+        payer = digest(self._key, [(b"payer", _payer(scope).encode())])
         with contextlib.suppress(RedisUnavailable):
             if self._budget and not await self._remote.spend(payer, size, self._budget):
                 self._metrics.over_budget.labels(scope.namespace).inc(len(packed))
@@ -228,10 +235,9 @@ class Store:
             hook(namespace, subject)
 
     def _forget_all(self) -> None:
-        """Start over: the key of the digests may be another one too, if Redis lost it meanwhile."""
+        """Start over."""
         self._purges += 1
         self._memory.clear()
-        self._key = self._secret
         for hook in self._on_clear:
             hook()
 
@@ -239,8 +245,30 @@ class Store:
         """Hear of purges; whenever that begins anew, what was missed may be anything, so memory is emptied."""
         while True:
             with contextlib.suppress(RedisUnavailable):
-                await self._remote.listen(self._forget_all, lambda name, what: self._forget(name, what, "elsewhere"))
+                await self._remote.listen(self._connected, lambda name, what: self._forget(name, what, "elsewhere"))
             await asyncio.sleep(RELISTEN)
+
+    def _connected(self) -> None:
+        """Start over, and agree on the key again: Redis may have lost it, or this process have begun without it."""
+        self._forget_all()
+        if self._agreeing is None or self._agreeing.done():
+            self._agreeing = asyncio.create_task(self._keep_agreeing(), name="agree on the key of digests")
+
+    async def _keep_agreeing(self) -> None:
+        """Agree on the key of digests, however often that takes."""
+        while True:
+            with contextlib.suppress(RedisUnavailable):
+                return await self._agree()
+            await asyncio.sleep(RELISTEN)
+
+    async def _agree(self) -> None:
+        """Take the key that Redis has, or leave ours there; with another key nothing kept so far is found again."""
+        if self._is_given:
+            return
+        agreed = await self._remote.digest_key(self._key)
+        if agreed != self._key:
+            self._key = agreed
+            self._forget_all()
 
 
 def _payer(scope: Scope) -> str:

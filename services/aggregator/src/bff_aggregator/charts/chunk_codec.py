@@ -69,6 +69,17 @@ def join(values: Sequence[bytes]) -> Piece:
     return Piece(concatenate(parts), rejected)
 
 
+def last_second(value: bytes) -> int | None:
+    """Return when a chunk's last bar begins (UTC seconds), None if it has no bars; raise Unreadable."""
+    head = _head(value)
+    if not head.count:
+        return None
+    narrow = bool(head.flags & _NARROW)
+    kind, width = ("<i4", 4) if narrow else ("<i8", 8)
+    last = int(np.frombuffer(value, kind, 1, _HEAD.size + (head.count - 1) * width)[0])
+    return last * _MINUTE if narrow else last
+
+
 @dataclass(frozen=True, slots=True)
 class _Head:
     version: int

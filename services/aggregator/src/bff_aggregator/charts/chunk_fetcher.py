@@ -11,13 +11,16 @@ from bff_aggregator.backend import bar_calls
 from bff_aggregator.backend.bar_calls import Range
 from bff_aggregator.backend.bars import Source
 from bff_aggregator.backend.bars_reader import Parsed
+from bff_aggregator.backend.refusal import BackendRefusal
 from bff_aggregator.cache.entry import FillResult, Lifetime, Scope
 from bff_aggregator.cache.loader import Loader
 from bff_aggregator.charts import chunk_codec, chunk_plan
+from bff_aggregator.charts.bars_access import UNKNOWN_TEXT, UnknownSymbol, resource_of
 from bff_aggregator.charts.chunk_plan import Chunk
 from bff_aggregator.http.cpu_limiter import CpuLimiter
-from bff_shared.errors import DatasetNotFound
-from bff_shared.http.headers import Header
+from bff_shared.access.credentials import Reader
+from bff_shared.access.gate import AccessGate
+from bff_shared.errors import ClientBusy, DatasetNotFound, UpstreamError
 from bff_shared.upstream.client import Upstream
 
 EXTENT = "extent"
@@ -27,8 +30,8 @@ _DAY = 86_400
 _BAR_BYTES = 28
 
 
-class UnknownSymbol(DatasetNotFound):
-    """The backend has no bars of a symbol at all."""
+class Withheld(UpstreamError):
+    """A call for shared data failed for the sake of the one reader that it was made for; others go on without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +44,21 @@ class Extent:
 
 @dataclass(slots=True)
 class ChunkFetcher:
-    """Makes entries for one request: `calls` of them went to the backend, which took `seconds` of waiting in all."""
+    """Makes entries for one request, which took `calls` of the backend; `refusal` is why one was refused to its reader.
+
+    What is shared is never told that a symbol is unknown: that is between the backend and one reader.
+    """
 
     upstream: Upstream
     loader: Loader
     scope: Scope
-    credentials: Sequence[Header]
+    reader: Reader
+    access: AccessGate
     deadline: float
     today: date
     cpu: CpuLimiter
     calls: int = 0
+    refusal: BackendRefusal | ClientBusy | None = None
     gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CALLS))
 
     async def chunks(
@@ -101,14 +109,29 @@ class ChunkFetcher:
     async def _extent(self, keys: Sequence[str]) -> Mapping[str, FillResult | Exception]:
         parsed = await self._fetch(Range(self.scope.subject, Source.DAILY, None))
         if parsed is None or not len(parsed.bars):
-            return dict.fromkeys(keys, FillResult(UNKNOWN, Lifetime(chunk_plan.EMPTY_SECONDS)))
+            if self.reader.shares:
+                return dict.fromkeys(keys, unknown_symbol(self.scope.subject))
+            seconds = min(chunk_plan.EMPTY_SECONDS, self.access.verdicts.periods.good)
+            return dict.fromkeys(keys, FillResult(UNKNOWN, Lifetime(seconds)))
         ends = [int(parsed.bars.t[row]) // _DAY * _DAY for row in (0, -1)]
         value = orjson.dumps([datetime.fromtimestamp(end, UTC).date() for end in ends])
         return dict.fromkeys(keys, FillResult(value, Lifetime(chunk_plan.OPEN_SECONDS, chunk_plan.MINUTE)))
 
     async def _fetch(self, wanted: Range) -> Parsed | None:
+        """Ask the backend, which thereby judges the reader; None says nothing of access, for it may be a gap."""
         self.calls += 1
-        return await bar_calls.fetch(self.upstream, wanted, self.credentials, self.deadline, self.cpu)
+        resource, asked = resource_of(wanted.symbol, wanted.source), self.access.now()
+        try:
+            parsed = await bar_calls.fetch(self.upstream, wanted, self.reader.credentials, self.deadline, self.cpu)
+        except (BackendRefusal, ClientBusy) as error:
+            self.access.note(self.reader.credential, resource, error)
+            if not self.reader.shares:
+                raise
+            self.refusal = error
+            raise Withheld("the backend did not answer another reader") from error
+        if parsed is not None:
+            self.access.accepted(self.reader.credential, resource, asked)
+        return parsed
 
 
 def read_extent(value: bytes) -> Extent | None:
@@ -120,10 +143,8 @@ def unknown_symbol(symbol: str, similar: str | None = None) -> UnknownSymbol:
     """Return the error for a symbol that the backend has no bars of, with a similar one of which it has."""
     details = {"symbol": symbol, "known": None}
     if similar is None:
-        return UnknownSymbol("the backend has no bars of this symbol", details)
-    return UnknownSymbol(
-        f"the backend has no bars of this symbol; did you mean {similar}?", {**details, "did_you_mean": similar}
-    )
+        return UnknownSymbol(UNKNOWN_TEXT, details)
+    return UnknownSymbol(f"{UNKNOWN_TEXT}; did you mean {similar}?", {**details, "did_you_mean": similar})
 
 
 def outside(symbol: str, extent: Extent) -> DatasetNotFound:

@@ -15,7 +15,7 @@ from bff_aggregator.cache.entry import STALE_IF_ERROR, Lifetime
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 OPEN_SECONDS, RECENT_SECONDS, OLD_SECONDS, EMPTY_SECONDS = 5 * MINUTE, HOUR, DAY, MINUTE
 OLD_DAYS = 7
-_EPOCH = date(1970, 1, 1)
+_EPOCH, _FRIDAY = date(1970, 1, 1), 4
 # 800 days of 36 kB are about 29 MB, below the 64 MiB of a response that `Upstream` accepts.
 MAX_CALL_DAYS = {Source.MINUTE: 800, Source.HOUR: 40_000, Source.DAILY: 40_000}
 
@@ -71,6 +71,11 @@ def runs(source: Source, wanted: Sequence[Chunk]) -> list[list[Chunk]]:
 
 def _follows(chunk: Chunk, group: Sequence[Chunk]) -> bool:
     return (chunk.first - group[-1].last).days == 1
+
+
+def last_weekday(day: date) -> date:
+    """Return a date, or the Friday before it on a weekend: on most of these there are bars."""
+    return day - timedelta(days=max(0, day.weekday() - _FRIDAY))
 
 
 def lifetime(chunk: Chunk, today: date, *, known_empty: bool) -> Lifetime:

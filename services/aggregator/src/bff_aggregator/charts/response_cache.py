@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from bff_aggregator.charts.bars_access import Question
 from bff_aggregator.charts.query import ChartQuery
 from bff_aggregator.http import cache_headers, content_coding
 from bff_aggregator.http.response_budget import WHOLE_BYTES
@@ -24,13 +25,17 @@ class CodedBody:
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
 class Representation:
-    """A serialized chart: its bytes, a digest of the data, one of the metadata, and the coded bodies made so far."""
+    """A serialized chart: its bytes, a digest of the data, one of the metadata, and the coded bodies made so far.
+
+    `question` is what tells whether somebody may read it.
+    """
 
     pieces: tuple[bytes, ...]
     content: str
     edition: str
     media_type: str
     fresh_until: float
+    question: Question
     coded: dict[str, CodedBody] = field(default_factory=dict)
     _aged: tuple[int, list[Header]] = (-1, [])
     length: int = field(init=False)

@@ -1,7 +1,7 @@
 """The routes of chart data."""
 
 import time
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from weakref import WeakValueDictionary
@@ -24,6 +24,7 @@ from bff_aggregator.http import cache_headers, content_coding
 from bff_aggregator.http.cache_headers import RequestHeaders
 from bff_aggregator.http.cpu_limiter import SMALL_BYTES, CpuLimiter
 from bff_aggregator.http.deadline import request_deadline
+from bff_shared.access.credentials import Reader, Readers
 from bff_shared.admin_access import require_admin
 from bff_shared.backend_keys import MAX_SYMBOL
 from bff_shared.errors import MethodNotAllowed
@@ -33,6 +34,8 @@ from bff_shared.http.responses import JsonResponse
 
 PATH = "/api/v1/chart-data"
 METHODS = frozenset(("GET", "HEAD"))
+UNCONFIRMED = "hit; detail=access-unconfirmed"
+"""What `Cache-Status` says where the backend could not be asked whether the reader may still read it."""
 Reply = tuple[int, list[Header], Sequence[bytes]]
 """Status, headers and the pieces of the body of a response."""
 
@@ -52,14 +55,14 @@ class ChartEndpoint:
     def __init__(
         self,
         charts: ChartService,
-        principal: Callable[[Sequence[Header]], Awaitable[str]],
+        readers: Readers,
         responses: ResponseCache,
         metrics: CacheMetrics,
         timeout: float,
         today: Callable[[], date],
         cpu: CpuLimiter,
     ) -> None:
-        self._charts, self._principal, self._responses = charts, principal, responses
+        self._charts, self._readers, self._responses = charts, readers, responses
         self._timeout, self.today, self._cpu = timeout, today, cpu
         self._in_use: WeakValueDictionary[Hashable, Representation] = WeakValueDictionary()
         self._compressions: SingleFlight[CodedBody] = SingleFlight(time.time)
@@ -101,12 +104,14 @@ class ChartEndpoint:
         """
         deadline = request_deadline(begun, self._timeout, asked.timeout)
         query = self._parse(query_string, self.today())
-        principal = await self._principal(asked.credentials)
-        representation = self._responses.get(principal, query)
+        reader = self._readers(asked.credentials)
+        representation = self._responses.get(reader.principal, query)
         if representation is None:
             with self._charts.answering():
-                _, representation = await self._make(asked, query, principal, deadline)
+                _, representation = await self._make(query, reader, deadline)
         else:
+            if not self._charts.access.is_good(reader, representation.question):
+                await self._charts.access.require(reader, representation.question, deadline)
             self._hits.inc()
         coding = content_coding.choose(asked.encoding, representation.length)
         return representation.pieces, representation.tag(coding)
@@ -116,33 +121,41 @@ class ChartEndpoint:
         asked = cache_headers.parse(headers)
         deadline = request_deadline(time.monotonic(), self._timeout, asked.timeout)
         query = self._parse(query_string, self.today())
-        principal = await self._principal(asked.credentials)
-        representation = self._responses.get(principal, query)
-        if representation is not None:
-            self._hits.inc()
-            return await self._respond(asked, representation, representation.hit(time.time()), "", begun)
-        with self._charts.answering():
-            return await self._made(asked, query, principal, deadline, begun)
-
-    async def _made(
-        self, asked: RequestHeaders, query: ChartQuery, principal: str, deadline: float, begun: float
-    ) -> Reply:
-        """Return a response out of chunks."""
+        reader = self._readers(asked.credentials)
+        representation = self._responses.get(reader.principal, query)
         try:
-            chart, representation = await self._make(asked, query, principal, deadline)
+            if representation is None:
+                with self._charts.answering():
+                    return await self._made(asked, query, reader, deadline, begun)
+            freshness = representation.hit(time.time())
+            if not self._charts.access.is_good(reader, representation.question) and await self._charts.access.require(
+                reader, representation.question, deadline
+            ):
+                freshness = cache_headers.freshness(0, UNCONFIRMED)
         except BackendRefusal as refused:
             passed = Response(refused.content, refused.status, {**refused.headers, "cache-control": "no-store"})
             return refused.status, passed.raw_headers, (refused.content,)
-        freshness = cache_headers.freshness(int(chart.fresh_until - time.time()), cache_status(chart))
+        self._hits.inc()
+        return await self._respond(asked, representation, freshness, "", begun)
+
+    async def _made(
+        self, asked: RequestHeaders, query: ChartQuery, reader: Reader, deadline: float, begun: float
+    ) -> Reply:
+        """Return a response out of chunks; raise BackendRefusal too."""
+        chart, representation = await self._make(query, reader, deadline)
+        status = cache_status(chart)
+        if chart.stretched:
+            freshness = cache_headers.freshness(0, UNCONFIRMED if status == "hit" else status)
+        else:
+            freshness = cache_headers.freshness(int(chart.fresh_until - time.time()), status)
         steps = f"load;dur={chart.timings.load:.2f}, make;dur={chart.timings.make:.2f}, "
         return await self._respond(asked, representation, freshness, steps, begun)
 
-    async def _make(
-        self, asked: RequestHeaders, query: ChartQuery, principal: str, deadline: float
-    ) -> tuple[Chart, Representation]:
+    async def _make(self, query: ChartQuery, reader: Reader, deadline: float) -> tuple[Chart, Representation]:
         """Return a chart and its representation, which is cached where it is good for the next request too."""
         epoch = self._responses.epoch
-        chart = await self._charts.chart(query, principal, asked.credentials, deadline)
+        chart = await self._charts.chart(query, reader, deadline)
+        principal = reader.principal
         representation = self._representation(principal, query, chart, chart.facts)
         if not chart.facts.stale:
             hit = chart.facts.hit
@@ -159,9 +172,8 @@ class ChartEndpoint:
         found = self._in_use.get(key)
         if found is None:
             media_type = MEDIA_TYPES[query.format]
-            found = Representation(
-                encoded.body(facts), encoded.content, edition_of(facts), media_type, chart.fresh_until
-            )
+            body, edition = encoded.body(facts), edition_of(facts)
+            found = Representation(body, encoded.content, edition, media_type, chart.fresh_until, chart.question)
             self._in_use[key] = found
         return found
 

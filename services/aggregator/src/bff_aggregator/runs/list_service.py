@@ -15,7 +15,7 @@ from typing import Final
 
 from bff_aggregator.backend.part import State
 from bff_aggregator.backend.refusal import BackendRefusal
-from bff_aggregator.backend.run_calls import RunSource, User, describe
+from bff_aggregator.backend.run_calls import RunSource, describe
 from bff_aggregator.backend.schema import Json, UnexpectedShape
 from bff_aggregator.cache.entry import STALE_IF_ERROR, FillResult, Lifetime, Scope, make_entry
 from bff_aggregator.cache.entry import State as Freshness
@@ -24,10 +24,14 @@ from bff_aggregator.cache.single_flight import SingleFlight
 from bff_aggregator.cache.store import Store
 from bff_aggregator.runs import list_page
 from bff_aggregator.runs.list_page import Page, Row
+from bff_shared.access.credentials import Reader
+from bff_shared.access.gate import AccessGate
 from bff_shared.errors import BackendMalformed, BackendUnavailable, BffError, Internal, UpstreamError
 
 log = logging.getLogger(__name__)
 NAMESPACE: Final = "run-lists"
+RESOURCE: Final = "runs"
+"""What the backend's verdict on a page is about."""
 SHARE: Final = 0.3  # of the plain list's time; the rest of its time again is for putting the answer together
 WORTH_A_CALL: Final = 0.005
 AFTER_THE_ANSWER: Final = 0.02
@@ -56,10 +60,16 @@ class RunListService:
     """
 
     def __init__(
-        self, source: RunSource, store: Store, loader: Loader, fanout: int, clock: Callable[[], float] = time.time
+        self,
+        source: RunSource,
+        store: Store,
+        loader: Loader,
+        gate: AccessGate,
+        fanout: int,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """Take a clock in seconds since the Unix epoch."""
-        self._source, self._store, self._loader, self._clock = source, store, loader, clock
+        self._source, self._store, self._loader, self._gate, self._clock = source, store, loader, gate, clock
         self._lists: SingleFlight[bytes] = SingleFlight(clock, JOINABLE)
         self._batch, self._fanout = fanout, asyncio.Semaphore(fanout)
         self._under_way: dict[tuple[str, str], asyncio.Task[None]] = {}
@@ -73,7 +83,7 @@ class RunListService:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._lists.aclose()
 
-    async def load(self, user: User, query: str, deadline: float) -> Page:
+    async def load(self, user: Reader, query: str, deadline: float) -> Page:
         """Return a page by the `deadline` (monotonic seconds); raise as `RunSource.list` does."""
         begun = time.monotonic()
         scope = Scope(NAMESPACE, "", user.principal)
@@ -96,46 +106,52 @@ class RunListService:
             failed |= {key: state for key in missing if (state := self._recent_failure(scope, key))}
         return Page(plain, {key: item.value for key, item in cached.items()}, failed, found.calls, found.error)
 
-    async def _text(self, scope: Scope, user: User, query: str, deadline: float) -> Text:
-        """Return the page as the backend has it, or a cached one: for a second, and when the backend fails."""
+    async def _text(self, scope: Scope, user: Reader, query: str, deadline: float) -> Text:
+        """Return the page as the backend has it, or a cached one: for a second, and when the backend fails.
+
+        A page is asked for with the reader's own credentials, unless the backend has accepted them lately.
+        """
         cached = self._store.get_local(scope, (query,)).get(query)
-        if cached is not None and self._clock() < cached.fresh_until:
+        if cached is not None and self._clock() < cached.fresh_until and self._gate.is_open(user.credential, RESOURCE):
             return Text(cached.value)
+        stand_in = cached if self._gate.may_stretch(user.credential, RESOURCE) else None
         holder = object()
-        flight, begun = self._lists.join((user.principal, query), holder, lambda: self._ask(scope, user, query))
+        flight, begun = self._lists.join((user.credential, query), holder, lambda: self._ask(scope, user, query))
         try:
             await asyncio.wait((flight.task,), timeout=max(0.0, deadline - time.monotonic()))
             return Text(flight.result(), int(begun))
         except UpstreamError as error:
-            if cached is None:
+            if stand_in is None:
                 raise
-            return Text(cached.value, int(begun), describe(error))
+            return Text(stand_in.value, int(begun), describe(error))
         except (BffError, BackendRefusal):
             raise
         except Exception:
-            if cached is None:
+            if stand_in is None:
                 raise
             log.exception("a page of the list could not be loaded")
-            return Text(cached.value, int(begun), describe(Internal("the service failed to load the list")))
+            return Text(stand_in.value, int(begun), describe(Internal("the service failed to load the list")))
         finally:
             self._lists.release(flight, holder)
 
-    async def _ask(self, scope: Scope, user: User, query: str) -> bytes:
+    async def _ask(self, scope: Scope, user: Reader, query: str) -> bytes:
         """Ask the backend; what it says is cached in this process, for it is good for seconds only."""
-        epoch = self._store.epoch()
+        epoch, asked = self._store.epoch(), self._clock()
         try:
             text = await self._source.fetch_list(user, query)
             list_page.read_page(text)
-        except BackendRefusal:
+        except BackendRefusal as error:
+            self._gate.note(user.credential, RESOURCE, error)
             await self._store.delete(scope, (query,))
             raise
         except UnexpectedShape as error:
             raise BackendMalformed(f"the backend's answer is not a list of runs: {error}") from error
+        self._gate.accepted(user.credential, RESOURCE, asked)
         made = FillResult(text, Lifetime(FRESH, stale_if_error=STALE_IF_ERROR))
         self._store.put_local(scope, {query: make_entry(made, self._clock(), 0.0, 0.0)}, epoch)
         return text
 
-    def _begin(self, scope: Scope, user: User, rows: Sequence[Row], pause: float) -> set[asyncio.Task[None]]:
+    def _begin(self, scope: Scope, user: Reader, rows: Sequence[Row], pause: float) -> set[asyncio.Task[None]]:
         """Have metrics brought that nobody is bringing yet; return the tasks of all that are under way."""
         keys = {row.key: row for row in rows if (scope.principal, row.key) not in self._under_way}
         if keys and len(self._under_way) + len(keys) <= MOST_UNDER_WAY:
@@ -151,14 +167,14 @@ class RunListService:
         for key in keys:
             del self._under_way[key]
 
-    async def _bring(self, scope: Scope, user: User, rows: Sequence[Row], pause: float) -> None:
+    async def _bring(self, scope: Scope, user: Reader, rows: Sequence[Row], pause: float) -> None:
         """Bring metrics into memory; a defect on the way costs these metrics only, and is logged."""
         try:
             await self._bring_all(scope, user, rows, pause)
         except Exception:
             log.exception("metrics of the list could not be brought")
 
-    async def _bring_all(self, scope: Scope, user: User, rows: Sequence[Row], pause: float) -> None:
+    async def _bring_all(self, scope: Scope, user: Reader, rows: Sequence[Row], pause: float) -> None:
         """Bring metrics: all that Redis has with one look, the others, after a pause, in batches."""
         found, _ = await self._store.get_shared(scope, [row.key for row in rows], self._store.epoch())
         now = self._clock()
@@ -177,7 +193,7 @@ class RunListService:
             with suppress(BffError):  # each failure is remembered by itself
                 await self._loader.load(scope, list(by_key), fill, time.monotonic() + FILL_SECONDS)
 
-    async def _metrics(self, scope: Scope, user: User, row: Row) -> FillResult | Exception:
+    async def _metrics(self, scope: Scope, user: Reader, row: Row) -> FillResult | Exception:
         """Ask the backend for one run's metrics."""
         async with self._fanout:
             part = await self._source.fetch_part(user, row.run_id, "metrics")

@@ -14,7 +14,7 @@ import orjson
 from fastapi.responses import Response
 
 from bff_aggregator.backend.part import Part, State, failed_part, skipped_part
-from bff_aggregator.backend.run_calls import User, describe
+from bff_aggregator.backend.run_calls import describe
 from bff_aggregator.cache.single_flight import SingleFlight, joined
 from bff_aggregator.http import cache_headers, content_coding, response_budget
 from bff_aggregator.http.cpu_limiter import CpuLimiter
@@ -23,6 +23,7 @@ from bff_aggregator.http.steps import Steps, finish
 from bff_aggregator.runs.encode import Body, Shape, encode_sections, estimated_size, metadata_text
 from bff_aggregator.runs.metrics import RunMetrics
 from bff_aggregator.runs.revision import RunBundle
+from bff_shared.access.credentials import Reader
 from bff_shared.errors import Internal
 from bff_shared.http.responses import JSON
 from bff_shared.lru import ByteLRU
@@ -120,7 +121,7 @@ class RunResponses:
         await self._sections_under_way.aclose()
 
     async def answer(
-        self, user: User, bundle: RunBundle, shape: Shape, preferences: Preferences, begun: float
+        self, user: Reader, bundle: RunBundle, shape: Shape, preferences: Preferences, begun: float
     ) -> Response:
         """Return the answer to a request that came at `begun` (monotonic seconds): 200, or 304 if it is known.
 
@@ -146,7 +147,7 @@ class RunResponses:
         return PartsResponse(representation.pieces, 200, headers, JSON)
 
     async def plain(
-        self, user: User, bundle: RunBundle, shape: Shape, accept_encoding: str | None, begun: float
+        self, user: Reader, bundle: RunBundle, shape: Shape, accept_encoding: str | None, begun: float
     ) -> tuple[Sequence[bytes], str | None]:
         """Return the pieces of an answer in no coding, and the entity tag that it would have in the client's.
 
@@ -204,7 +205,7 @@ class RunResponses:
         return encoded
 
 
-def sections_key(user: User, bundle: RunBundle, shape: Shape) -> Hashable:
+def sections_key(user: Reader, bundle: RunBundle, shape: Shape) -> Hashable:
     """Return what is equal for requests that the same sections answer."""
     states = tuple((part.state, part.at) for part in bundle.parts.values())
     return (user.principal, orjson.dumps(bundle.snapshot.run), states, shape)

@@ -11,8 +11,8 @@ from pydantic.json_schema import SkipJsonSchema, WithJsonSchema
 
 from bff_aggregator.backend.part import PARTS, State
 from bff_aggregator.backend.refusal import BackendRefusal
-from bff_aggregator.backend.run_calls import User
 from bff_aggregator.backend.schema import FINISHED, ITEM_FIELDS, is_number
+from bff_aggregator.cache.access import Access
 from bff_aggregator.cache.store import Store
 from bff_aggregator.http import content_coding
 from bff_aggregator.http.cpu_limiter import CpuLimiter
@@ -30,6 +30,7 @@ from bff_aggregator.runs.revision import RunBundle
 from bff_aggregator.runs.run_cache import NAMESPACE
 from bff_aggregator.runs.service import RunService
 from bff_aggregator.settings import AggregatorSettings
+from bff_shared.access.credentials import Reader
 from bff_shared.admin_access import require_admin
 from bff_shared.backend_keys import MAX_RUN_ID, MAX_SYMBOL, RUN_ID_RULE, is_key, is_run_id
 from bff_shared.errors import ArtifactMissing, BackendTimeout, BackendUnavailable, InvalidRequest
@@ -93,6 +94,7 @@ def make_router(
     replies: RunResponses,
     run_list: RunListService,
     store: Store,
+    access: Access,
     cpu: CpuLimiter,
     settings: AggregatorSettings,
 ) -> APIRouter:
@@ -102,9 +104,8 @@ def make_router(
     """
     router = APIRouter(prefix="/api/v1", tags=["runs"], default_response_class=JSONResponse)
 
-    async def identify(request: Request) -> User:
-        given = tuple(credentials(request.headers.raw))
-        return User(given, await store.principal(given))
+    def identify(request: Request) -> Reader:
+        return access.runs(credentials(request.headers.raw))
 
     @router.get(
         "/runs/{run_id}/complete",
@@ -132,7 +133,7 @@ def make_router(
         included = dict(zip(PARTS, (include_metrics, include_equity, include_orders), strict=True))
         wanted = [name for name in PARTS if included[name] or name in required]
         try:
-            user = await identify(request)
+            user = identify(request)
             bundle = await runs.load(user, run_id, wanted, deadline)
         except BackendRefusal as refused:
             return refusal_response(refused)
@@ -145,7 +146,7 @@ def make_router(
     async def status(request: Request, run_id: RunId, x_request_timeout: Timeout = None) -> Response:
         deadline = request_deadline(time.monotonic(), settings.run_timeout, x_request_timeout)
         try:
-            bundle = await runs.load(await identify(request), run_id, (), deadline)
+            bundle = await runs.load(identify(request), run_id, (), deadline)
         except BackendRefusal as refused:
             return refusal_response(refused)
         return JsonResponse(status_body(bundle), headers=FRESH)
@@ -175,7 +176,7 @@ def make_router(
         order = order if order == OLDEST_FIRST else NEWEST_FIRST
         query = urlencode({**fields, "limit": limit, "offset": offset, "order": order})
         try:
-            page = await run_list.load(await identify(request), query, deadline)
+            page = await run_list.load(access.lists(credentials(request.headers.raw)), query, deadline)
         except BackendRefusal as refused:
             return refusal_response(refused)
         body = page_body(page, (time.monotonic() - begun) * 1000)

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bff_aggregator.backend.part import PARTS, RUN, Part
-from bff_aggregator.backend.run_calls import User
 from bff_aggregator.cache.entry import STALE_IF_ERROR, Entry, FillResult, Lifetime, Scope, State, make_entry
 from bff_aggregator.cache.single_flight import BackgroundTasks
 from bff_aggregator.cache.store import PurgeEpoch, Store
 from bff_aggregator.runs import part_codec, revision
 from bff_aggregator.runs.revision import RunSnapshot
+from bff_shared.access.credentials import Reader
 
 NAMESPACE: Final = "runs"
 WRITERS: Final = 64
@@ -21,13 +21,14 @@ WRITERS: Final = 64
 class CachedRun:
     """What is cached of one run for one user, as of one look-up; `epoch` is for what is to be cached after it.
 
-    `unwritten` is what was cached since, in this process only.
+    `asked` is when the backend was asked for the snapshot, `unwritten` what was cached since, in this process only.
     """
 
     scope: Scope
     epoch: PurgeEpoch
     snapshot: RunSnapshot | None
     parts: Mapping[str, Part]
+    asked: float = 0.0
     unwritten: dict[str, Entry] = field(default_factory=dict)
 
     def part(self, name: str, revision: str) -> Part | None:
@@ -48,7 +49,7 @@ class RunCache:
         """End the writes that are under way."""
         await self._writes.aclose()
 
-    async def look(self, user: User, run_id: str, names: tuple[str, ...] = (RUN, *PARTS)) -> CachedRun:
+    async def look(self, user: Reader, run_id: str, names: tuple[str, ...] = (RUN, *PARTS)) -> CachedRun:
         """Return what is cached of a run."""
         scope, now, epoch = Scope(NAMESPACE, run_id, user.principal), self._clock(), self._store.epoch()
         found = self._store.get_local(scope, names)
@@ -63,19 +64,20 @@ class RunCache:
             part = None if name == RUN else part_codec.unpack_part(entry.value)
             if part is not None:
                 parts[name] = replace(part, source="cache", fresh_until=entry.fresh_until)
-        seen = part_codec.unpack_snapshot(found[RUN].value) if RUN in found else None
-        return CachedRun(scope, epoch, seen, parts)
+        run = found.get(RUN)
+        seen, asked = (part_codec.unpack_snapshot(run.value), run.made - run.cost) if run else (None, 0.0)
+        return CachedRun(scope, epoch, seen, parts, asked)
 
     def newest_snapshot(self, cached: CachedRun) -> RunSnapshot | None:
         """Return the snapshot that this process has by now."""
         known = self._store.get_local(cached.scope, (RUN,)).get(RUN)
         return None if known is None else part_codec.unpack_snapshot(known.value)
 
-    def keep_snapshot(self, cached: CachedRun, snapshot: RunSnapshot) -> None:
-        """Keep a snapshot; parts of another revision count no more from now on."""
+    def keep_snapshot(self, cached: CachedRun, snapshot: RunSnapshot, asked: float) -> None:
+        """Keep a snapshot asked for at a time; parts of another revision count no more from now on."""
         life = Lifetime(revision.snapshot_lifetime(snapshot), stale_if_error=STALE_IF_ERROR)
         made = FillResult(part_codec.pack_snapshot(snapshot), life)
-        items = {RUN: make_entry(made, snapshot.at, 0.0, 0.0)}
+        items = {RUN: make_entry(made, snapshot.at, max(0.0, snapshot.at - asked), 0.0)}
         self._store.put_local(cached.scope, items, cached.epoch)
         self._writes.start(lambda: self._store.put_shared(cached.scope, items, cached.epoch))
 

@@ -7,15 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bff_aggregator.backend.part import ASKED, PARTS, RUN, Part, State, failed_part, skipped_part
-from bff_aggregator.backend.run_calls import RunSource, User, describe
+from bff_aggregator.backend.run_calls import RunSource, describe
 from bff_aggregator.cache.lease import Leases
 from bff_aggregator.cache.single_flight import BackgroundTasks, Flight, SingleFlight
-from bff_aggregator.runs import revision
 from bff_aggregator.runs.load_request import Request
 from bff_aggregator.runs.metrics import RunMetrics
 from bff_aggregator.runs.revision import RunBundle, RunSnapshot
 from bff_aggregator.runs.run_cache import RunCache
 from bff_aggregator.runs.snapshots import RunSnapshots
+from bff_shared.access.credentials import Reader
+from bff_shared.access.gate import AccessGate
 from bff_shared.errors import BackendTimeout
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ MARGIN = 0.04
 ROUNDS = 4
 LATE = 256
 BEHIND = 0.02
+UNAUTHORIZED = 401
 PART_JOINABLE = 5.0
 """Seconds for which a call under way can be joined; for half of the time that it may take, it does not hang yet."""
 
@@ -41,6 +43,7 @@ class RunService:
         cache: RunCache,
         leases: Leases,
         metrics: RunMetrics,
+        gate: AccessGate,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Take a clock in seconds since the Unix epoch."""
@@ -48,7 +51,7 @@ class RunService:
         # A part that has come is there for everybody from then on, though it is kept only with the last one.
         self._flights: SingleFlight[Part] = SingleFlight(clock, PART_JOINABLE, lambda part: part.final)
         self._background = BackgroundTasks(LATE)
-        self._snapshots = RunSnapshots(source, cache, self._background, clock)
+        self._snapshots = RunSnapshots(source, cache, gate, self._background, clock)
 
     def __repr__(self) -> str:
         """Say how much is under way."""
@@ -64,7 +67,7 @@ class RunService:
 
     async def load(
         self,
-        user: User,
+        user: Reader,
         run_id: str,
         wanted: Sequence[str],
         deadline: float,
@@ -79,15 +82,14 @@ class RunService:
         margin = min(MARGIN, max(0.0, deadline - time.monotonic()) / 10)
         asked = [name for name in ASKED if name in wanted]
         request = Request(user, run_id, cached, asked, deadline - margin, cached.snapshot)
-        missing = self._missing(request)
-        if missing:  # The look at the run need not wait for this, the parts do.
-            request.acquiring = asyncio.create_task(self._leases.take(cached.scope, missing, request))
+        if not user.shares or self._snapshots.is_open(request):
+            self._acquire(request)
         try:
             snapshot, parts = await self._consistent(request, on_snapshot)
         finally:
             for flight in request.held:
                 self._flights.release(flight, request)
-            if missing and not self._background.start(lambda: self._wind_up(request, BEHIND)):
+            if request.acquiring and not self._background.start(lambda: self._wind_up(request, BEHIND)):
                 await self._give_back(request)
         shown = {name: skipped_part(name) for name in PARTS} | {part.name: part for part in parts}
         bundle = RunBundle(snapshot, shown, request.calls)
@@ -98,6 +100,11 @@ class RunService:
             states = {part.name: f"{part.state} from {part.source}" for part in parts}
             log.debug("run loaded", extra={"run_id": run_id, "parts": states, "backend_calls": request.calls})
         return bundle
+
+    def _acquire(self, request: Request) -> None:
+        """Begin to claim the parts that are missing; the look at the run need not wait for this, the parts do."""
+        if missing := self._missing(request):
+            request.acquiring = asyncio.create_task(self._leases.take(request.cached.scope, missing, request))
 
     def _missing(self, request: Request) -> list[str]:
         """Return the wanted parts that are not at hand, as far as can be told before the run is looked at."""
@@ -126,6 +133,8 @@ class RunService:
     ) -> tuple[RunSnapshot, list[Part]]:
         """Return a snapshot and parts of its revision, begun anew whenever the run has moved on meanwhile."""
         snapshot = await self._first_snapshot(request)
+        if request.acquiring is None and request.user.shares:  # nobody claims what he may not read
+            self._acquire(request)
         if on_snapshot is not None:
             on_snapshot(snapshot)
         for _ in range(ROUNDS):
@@ -143,9 +152,9 @@ class RunService:
 
     async def _first_snapshot(self, request: Request) -> RunSnapshot:
         """Return a snapshot that is fresh, or a new one; parts are asked for early where that is no waste."""
-        known = request.cached.snapshot
-        if known is not None and self._clock() - known.at < revision.snapshot_lifetime(known):
-            return replace(known, source="cache")
+        known, recent = request.cached.snapshot, self._snapshots.recent(request)
+        if recent is not None:
+            return recent
         if known is not None and not known.finished:
             return await self._snapshots.look(request, known)
         task = asyncio.create_task(self._snapshots.look(request, known))
@@ -185,9 +194,20 @@ class RunService:
             part = failed_part(name, State.FAILED, snapshot.error, 0.0, 0.0)
         else:
             part = await self._fetch(request, name, snapshot)
+            if part.refused:
+                part = await self._on_refusal(request, part, snapshot)
             if snapshot.finished:  # It needs no confirmation, and whoever comes from now on shall find it.
                 self._keep(request, part, snapshot)
-        return part if part.final or known is None else known.stale(part.error)
+        return part if part.final or part.refused or known is None else known.stale(part.error)
+
+    async def _on_refusal(self, request: Request, part: Part, snapshot: RunSnapshot) -> Part:
+        """Take note of a part that the backend refuses; read it alone where it was refused to another reader."""
+        if part.name not in request.begun:
+            flight = self._start(request, part.name, snapshot.earliest(), alone=True)
+            part = await self._landed(request, flight, snapshot)
+        if part.refused == UNAUTHORIZED:
+            self._snapshots.note_refused(request)
+        return part
 
     async def _fetch(self, request: Request, name: str, snapshot: RunSnapshot) -> Part:
         """Return a part from another process that is reading it, or from the backend.
@@ -234,17 +254,22 @@ class RunService:
         error = BackendTimeout("the backend did not answer within the deadline")
         return failed_part(flight.keys[0][2], State.TIMEOUT, describe(error), flight.began, self._clock())
 
-    def _start(self, request: Request, name: str, not_before: float) -> Flight[Part]:
-        """Return the call that the request has for a part, or join or begin one; it is held until the request ends."""
-        for held in request.held:
-            if held.keys[0][2] == name and held.began >= not_before:
-                return held
+    def _start(self, request: Request, name: str, not_before: float, *, alone: bool = False) -> Flight[Part]:
+        """Return the call that the request has for a part, or join or begin one; it is held until the request ends.
+
+        Before the backend has accepted its reader, or `alone`, it is joined by nobody with other credentials.
+        """
         user, run_id = request.user, request.run_id
-        key = (user.principal, run_id, name)
+        for held in request.held:
+            if held.keys[0][2] == name and held.began >= not_before and not alone:
+                return held
+        key = (user.principal if self._snapshots.is_open(request) and not alone else user.credential, run_id, name)
         flight, begun = self._flights.join(
             key, request, lambda: self._source.fetch_part(user, run_id, name), not_before
         )
         request.calls += begun
+        if begun or alone:
+            request.begun.add(name)
         request.held.append(flight)
         return flight
 

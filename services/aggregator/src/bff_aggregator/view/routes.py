@@ -15,8 +15,6 @@ from starlette.types import Receive, Scope, Send
 
 from bff_aggregator.backend.part import PARTS
 from bff_aggregator.backend.refusal import BackendRefusal
-from bff_aggregator.backend.run_calls import User
-from bff_aggregator.cache.store import Store
 from bff_aggregator.charts.routes import ChartEndpoint
 from bff_aggregator.http import cache_headers, content_coding, response_budget
 from bff_aggregator.http.cache_headers import RequestHeaders
@@ -29,6 +27,7 @@ from bff_aggregator.runs.revision import RunBundle, RunSnapshot
 from bff_aggregator.runs.routes import MOST, RunId, Timeout, refusal_response, status_body
 from bff_aggregator.runs.service import RunService
 from bff_aggregator.view import ndjson, openapi
+from bff_shared.access.credentials import Reader, Readers
 from bff_shared.errors import BffError, DatasetNotFound, Internal
 from bff_shared.http.context import correlation_id
 from bff_shared.http.headers import Header
@@ -51,14 +50,14 @@ PartBody = tuple[Sequence[bytes], str | None]
 class Sources:
     """Dependencies of a view: the same services that back /status, /chart-data and /complete.
 
-    `run_timeout` is how many seconds a run may take; `told` counts parts by name and status, `outcomes` counts them for
-    the budgets of flags. `cpu` compresses what is large.
+    `readers` tell who asks for a run, `run_timeout` is how many seconds one may take; `told` counts parts by name and
+    status, `outcomes` counts them for the budgets of flags. `cpu` compresses what is large.
     """
 
     runs: RunService
     replies: RunResponses
     charts: ChartEndpoint
-    store: Store
+    readers: Readers
     run_timeout: float
     told: Counter
     outcomes: Outcomes
@@ -73,7 +72,7 @@ class ViewRequest:
     """
 
     run_id: str
-    user: User
+    user: Reader
     headers: RequestHeaders
     chart: ndjson.Pairs
     symbol: str | None
@@ -101,8 +100,7 @@ def make_router(sources: Sources) -> APIRouter:
         today = sources.charts.today().isoformat()
         symbol = ndjson.known_symbol(request.scope["query_string"], chart)
         sources.charts.check(ndjson.chart_query(chart, symbol or _STAND_IN, (today, today)))
-        given = tuple(asked.credentials)
-        user = User(given, await sources.store.principal(given))
+        user = sources.readers(asked.credentials)
         return View(sources, ViewRequest(run_id, user, asked, chart, symbol, equity_points, begun, request.scope))
 
     answer_head(router)
