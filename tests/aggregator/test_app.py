@@ -1,12 +1,15 @@
 """What the aggregator's app offers to whoever looks into a running process."""
 
 import logging
+from typing import Any
 
+import httpx
 import pytest
 
 from bff_aggregator.app import create_app
 from bff_aggregator.cache.loader import Loader
 from bff_aggregator.cache.store import Store
+from bff_aggregator.charts import routes as chart_routes
 from bff_aggregator.charts.response_cache import ResponseCache
 from bff_aggregator.charts.service import ChartService
 from bff_aggregator.http.response_budget import ResponseBudget
@@ -16,6 +19,7 @@ from bff_aggregator.runs.service import RunService
 from bff_aggregator.settings import AggregatorSettings
 from bff_shared.upstream.client import Upstream
 from tests.aggregator.conftest import Demo, StartAggregator
+from tests.support.foreign import ForeignBackend
 
 COMPONENTS = {
     "upstream": Upstream,
@@ -59,3 +63,14 @@ async def test_debug_logging_tells_what_goes_in_and_out_of_each_layer(
     ]
     assert vars(caplog.records[1])["made"] > 0
     assert vars(caplog.records[2])["backend_calls"] == 1
+
+
+async def test_the_described_route_of_charts_responds_as_the_one_that_is_served(start_app: Any) -> None:
+    app = create_app(AggregatorSettings(backend_url=await start_app(ForeignBackend())))
+    query = "?symbol=AAPL&timeframe=1D&from_date=2024-01-01&to_date=2024-01-05&format=columns"
+    async with httpx.AsyncClient(base_url=await start_app(app)) as client:
+        served = await client.get(chart_routes.PATH + query)
+        app.is_direct = lambda _: False  # type: ignore[attr-defined]  # what `create_common_app` adds
+        described = await client.get(chart_routes.PATH + query)
+        assert (served.status_code, described.status_code) == (200, 200)
+        assert described.json()["t"] == served.json()["t"]

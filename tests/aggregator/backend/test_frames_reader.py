@@ -71,3 +71,13 @@ def test_events_that_are_no_frames_are_counted(text: bytes) -> None:
 def test_run_without_frames_has_empty_parts() -> None:
     curve, orders, metrics = parts_of([read_events(event("end", {"t": "end"}))])
     assert (len(curve), orders, set(metrics.values())) == (0, [], {None})
+
+
+def test_what_a_frame_has_not_said_is_not_made_up() -> None:
+    text = event("frame", {**frame(30), "equity": None, "orders": None}) + event("frame", {"t": "frame", "metrics": {}})
+    curve, orders, metrics = parts_of([read_events(text + event("end", {}))])
+    assert (curve.value.tolist(), orders, set(metrics.values())) == ([], [], {None})
+
+
+def test_an_event_that_is_not_over_waits() -> None:
+    assert read(b"event: frame" + b"x" * frames_reader.PIECE, 1 << 20) == [Frames(rejected=1)]

@@ -225,3 +225,19 @@ async def test_the_last_of_those_who_joined_ends_the_flight_by_leaving() -> None
         await asyncio.gather(caller, return_exceptions=True)
         assert (flight.task.cancelling() > 0) is ended
     await asyncio.gather(flight.task, return_exceptions=True)
+
+
+async def test_a_background_job_that_fails_is_logged_and_leaves_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    jobs, done = BackgroundTasks(10), asyncio.Event()
+
+    async def breaks() -> None:
+        raise ValueError("a defect")
+
+    async def works() -> None:
+        done.set()
+
+    assert jobs.start(breaks)
+    assert jobs.start(works)
+    await asyncio.wait_for(done.wait(), 30)
+    assert "a background job failed" in caplog.text
+    await jobs.aclose()

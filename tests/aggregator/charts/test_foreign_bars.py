@@ -94,3 +94,35 @@ async def test_field_that_is_not_understood_is_named_and_the_symbol_not_called_u
         assert answer.status_code == 502
         assert answer.json()["error"]["code"] == "BACKEND_UNAVAILABLE"
         assert f"`{field}`" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("status", [304, 418])
+async def test_a_status_that_no_bars_come_with_is_the_backends_fault(
+    status: int, start_aggregator: StartAggregator, start_app: StartApp
+) -> None:
+    foreign = backend(minute(0))
+    foreign.statuses |= dict.fromkeys(("/bars/minute", "/bars/daily"), status)
+    client = await start_aggregator(backend_url=await start_app(foreign))
+    answer = await client.get("/api/v1/chart-data", params=WINDOW)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["details"]["backend_status"]) == (
+        502,
+        "BACKEND_UNAVAILABLE",
+        status,
+    )
+
+
+async def test_a_defect_in_reading_bars_is_logged_and_the_backends_fault(
+    start_aggregator: StartAggregator,
+    start_app: StartApp,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def breaks(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("bff_aggregator.backend.bars_reader.parse", breaks)
+    client = await start_aggregator(backend_url=await start_app(backend(minute(0))))
+    answer = await client.get("/api/v1/chart-data", params=WINDOW)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "BACKEND_UNAVAILABLE")
+    assert "unreadable bars" in caplog.text

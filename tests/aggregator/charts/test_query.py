@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bff_aggregator.charts.query import ChartQuery, Format, parse
+from bff_aggregator.charts.query import ChartQuery, Format, parse, parse_symbol
 from bff_aggregator.charts.timeframes import Timeframe
 from bff_shared.errors import InvalidRequest
 
@@ -103,3 +103,14 @@ def test_date_times_stand_for_their_utc_date(text: str, day: int) -> None:
 @pytest.mark.parametrize("text", ["2024-01-02T25:00:00", "2024-01-02T", "2024-01-02x", "2024-01-02T00:00:00+99:00"])
 def test_what_is_neither_date_nor_date_time_is_named(text: str) -> None:
     assert fields(GOOD.replace("2024-01-01", text)).keys() == {"from_date"}
+
+
+def test_a_date_whose_instant_no_calendar_has_is_no_date() -> None:
+    assert "from_date" in fields(GOOD.replace("2024-01-01", "0001-01-01T00:00:00%2B14:00"))
+
+
+def test_a_symbol_alone_is_checked_as_in_a_query() -> None:
+    assert parse_symbol(" brk.b ") == "brk.b"
+    with pytest.raises(InvalidRequest) as caught:
+        parse_symbol(" ")
+    assert caught.value.details["fields"].keys() == {"symbol"}

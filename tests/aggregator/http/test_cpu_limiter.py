@@ -178,3 +178,15 @@ async def test_small_work_is_done_at_once() -> None:
         with occupied(cpu):
             await asyncio.sleep(0)
             assert await cpu.run(LARGE - 1, threading.current_thread) is threading.main_thread()
+
+
+async def test_closing_ends_what_still_waits() -> None:
+    async with limiter() as cpu:
+        with occupied(cpu):
+            waiting = asyncio.create_task(cpu.run(LARGE, int))
+            while "waiting=1" not in repr(cpu):
+                await asyncio.sleep(0)
+            assert repr(cpu) == "<CpuLimiter active=1/1 waiting=1>"
+            await cpu.aclose()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting

@@ -110,3 +110,23 @@ async def test_part_that_a_run_does_not_have_is_no_reason_to_read_its_frames(
     run = (await client.get("/api/v1/runs/r/complete")).json()
     assert {run["metadata"]["parts"][part]["state"] for part in PARTS} == {"missing"}
     assert backend.calls[STREAM] == 0
+
+
+@pytest.mark.parametrize(("status", "state"), [(404, "missing"), (410, "missing"), (500, "failed"), (204, "failed")])
+async def test_frames_that_a_run_does_not_have_are_missing_and_others_failed(
+    status: int, state: str, start_aggregator: StartAggregator, start_app: StartApp
+) -> None:
+    backend = without_routes(b"")
+    backend.statuses[STREAM] = status
+    client = await start_aggregator(backend_url=await start_app(backend))
+    run = (await client.get("/api/v1/runs/r/complete")).json()
+    assert {run["metadata"]["parts"][part]["state"] for part in PARTS} == {state}
+
+
+async def test_what_comes_after_the_end_is_not_waited_for(
+    start_aggregator: StartAggregator, start_app: StartApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bff_aggregator.backend.frames_reader.PIECE", 10)
+    client = await start_aggregator(backend_url=await start_app(without_routes(events(END, "data: more\n\n" * 3))))
+    run = (await client.get("/api/v1/runs/r/complete")).json()
+    assert [point["value"] for point in run["equity"]] == [*VALUES]

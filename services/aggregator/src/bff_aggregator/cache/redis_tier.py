@@ -286,7 +286,6 @@ class RedisTier:
                     purged(namespace, subject)
         except FAILURES as error:
             raise RedisUnavailable from error
-        raise RedisUnavailable
 
     async def check(self) -> None:
         """Raise CheckFailed unless Redis answers."""
