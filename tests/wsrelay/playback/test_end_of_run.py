@@ -11,7 +11,8 @@ import pytest
 from bff_demo.catalog import CATALOG, run_id
 from bff_demo.options import Options
 from bff_demo.server import DemoServer
-from tests.support.playback import relaying, watching
+from tests.support.playback import playing, relaying, watching
+from tests.support.runs import RunBackend, source
 
 UNQUIET: dict[str, Any] = {"read_quiet_seconds": 1000}
 
@@ -51,3 +52,29 @@ async def test_end_follows_the_last_frame_and_no_pass_counts_as_broken(
         assert sum(frame["n"] for frame in client.frames) == shown
         assert not [message for message in client.messages if message.get("state") == "reconnecting"]
         assert relay.app.state.registry.connects == 1
+
+
+@pytest.mark.parametrize("beyond", [305, "2025-01-02T23:00:00Z", "2099-01-01T00:00:00Z"])
+async def test_seek_beyond_the_end_is_refused_with_bounds_though_the_end_is_not_known(beyond: int | str) -> None:
+    backend = RunBackend(source(300), says_end=False)
+    async with playing(backend, **UNQUIET) as relay, watching(relay.stream(run="run")) as client:
+        await client.control(cmd="seek", pos=299)
+        await client.until_type("frame")
+        await client.control(cmd="seek", pos=beyond)
+        refused = await client.until_type("err")
+        assert refused["code"] == "RANGE"
+        first, last = backend.frames[0]["ts"], backend.frames[-1]["ts"]
+        known = {"min": 0, "max": 299} if isinstance(beyond, int) else {"min": first, "max": last}
+        assert refused["details"] == known
+        await client.control(cmd="step", val=-1)
+        assert (await client.until_type("frame"))["seq"] == 298
+
+
+async def test_seek_beyond_the_end_of_a_run_that_is_being_read_is_refused_when_its_end_is_known(
+    demo: DemoServer,
+) -> None:
+    run = run_of("MSFT", "2025-03-31")
+    async with relaying(demo.url, **UNQUIET) as relay, watching(relay.stream(run=run)) as client:
+        await client.control(cmd="seek", pos=21 * 390 + 5)
+        refused = await client.until_type("err")
+        assert (refused["code"], refused["details"]) == ("RANGE", {"min": 0, "max": 21 * 390 - 1})

@@ -5,7 +5,7 @@ import pytest
 from bff_shared.lru import ByteLRU
 from bff_wsrelay.framelog.frame_log import FrameLog
 from bff_wsrelay.playback.messages import Position
-from bff_wsrelay.playback.pacer import MAX_COVERED, MAX_STRIDE, NEVER, Emission, Pacer
+from bff_wsrelay.playback.pacer import MAX_COVERED, MAX_STRIDE, NEVER, SEEK_SECONDS, Emission, Pacer
 from tests.wsrelay.playback.test_pacer_schedule import FRAMES, MEBI, control, grow, log, playing, turns
 
 
@@ -85,7 +85,7 @@ def test_a_step_to_a_frame_that_is_not_there_yet_waits_for_it() -> None:
     pacer = Pacer(growing, cursor=100)
     control(pacer, '"cmd":"step","val":1', 1.0)
     assert turns(pacer, 1) == [(1.0, None)]
-    assert (pacer.is_starved, pacer.due) == (True, NEVER)
+    assert (pacer.is_starved, pacer.due) == (True, 1.0 + SEEK_SECONDS)
     grow(growing, 10)
     pacer.on_growth(2.0)
     assert turns(pacer, 2) == [(2.0, (100, 101))]

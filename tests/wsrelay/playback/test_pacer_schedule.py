@@ -6,12 +6,12 @@ from bff_shared.lru import ByteLRU
 from bff_wsrelay.framelog.frame import parse_frame
 from bff_wsrelay.framelog.frame_log import FrameLog
 from bff_wsrelay.playback.messages import Control, ControlRefused, Position, parse_message
-from bff_wsrelay.playback.pacer import NEVER, Emission, Pacer
+from bff_wsrelay.playback.pacer import NEVER, SEEK_SECONDS, Emission, Pacer
 from tests.support.runs import source
 
 FRAMES = [parse_frame(frame) for frame in source(2500)]
 MEBI = 1024 * 1024
-Turn = tuple[float, tuple[int, int] | str | None]
+Turn = tuple[float, tuple[int, int] | ControlRefused | str | None]
 
 
 def log(count: int, *, ended: bool = True) -> FrameLog:
@@ -287,18 +287,74 @@ def test_a_pause_right_after_a_seek_still_shows_its_frame() -> None:
     assert (pacer.state, pacer.due) == ("paused", NEVER)
 
 
-def test_a_seek_to_what_is_not_read_yet_waits_and_shows_the_last_frame_if_the_run_ends_before() -> None:
-    made = log(100, ended=False)
-    pacer = Pacer(made)
-    pacer.seek(Position(index=250), 1.0)
+BEYOND = [
+    (Position(index=250), b'"min":0,"max":99'),
+    (Position(micros=FRAMES[250].micros), b'"min":"2025-01-02T14:30:00Z","max":"2025-01-02T16:09:00Z"'),
+]
+
+
+@pytest.mark.parametrize(("position", "limits"), BEYOND, ids=["index", "time"])
+def test_a_seek_to_what_is_not_read_yet_waits_and_is_refused_if_the_run_ends_before(
+    position: Position, limits: bytes
+) -> None:
+    made = log(90, ended=False)
+    pacer = Pacer(made, cursor=5)
+    pacer.seek(position, 1.0)
     assert turns(pacer, 1) == [(1.0, None)]
-    assert (pacer.is_starved, pacer.due, pacer.peek()) == (True, NEVER, None)
+    assert (pacer.is_starved, pacer.due, pacer.peek()) == (True, 1.0 + SEEK_SECONDS, None)
+    grow(made, 10)
     pacer.on_growth(2.0)
     assert turns(pacer, 1) == [(2.0, None)]
     made.ended = True
     pacer.on_growth(3.0)
-    assert turns(pacer, 1) == [(3.0, (99, 100))]
-    assert not pacer.is_starved
+    ((at, refused),) = turns(pacer, 1)
+    assert isinstance(refused, ControlRefused)
+    assert (at, limits in refused.payload, b"RANGE" in refused.payload) == (3.0, True, True)
+    assert (pacer.is_starved, pacer.due, pacer.cursor) == (False, NEVER, 5)
+
+
+@pytest.mark.parametrize(("position", "limits"), BEYOND, ids=["index", "time"])
+def test_a_seek_beyond_what_comes_is_refused_when_nothing_has_come_for_two_seconds(
+    position: Position, limits: bytes
+) -> None:
+    made = log(90, ended=False)
+    pacer = playing(made, cursor=5)
+    pacer.seek(position, 1.0)
+    turns(pacer, 1)
+    grow(made, 10)
+    pacer.on_growth(2.5)
+    assert turns(pacer, 1) == [(2.5, None)]
+    ((at, refused),) = turns(pacer, 1)
+    assert isinstance(refused, ControlRefused)
+    assert (at, limits in refused.payload) == (4.5, True)
+    assert turns(pacer, 2) == [(4.533333, (5, 60)), (pytest.approx(4.566667, abs=0.01), None)]
+
+
+def test_a_seek_waits_longer_while_the_backend_is_away_and_for_a_frame_that_was_announced() -> None:
+    made = log(100, ended=False)
+    away, told = Pacer(made), Pacer(made)
+    away.fed = False
+    away.seek(Position(index=250), 0.0)
+    assert turns(away, 4) == [(0.0, None), (2.0, None), (4.0, None), (6.0, None)]
+    away.fed = True
+    assert isinstance(turns(away, 1)[0][1], ControlRefused)
+    made.expected = 300
+    told.seek(Position(index=250), 0.0)
+    assert turns(told, 3) == [(0.0, None), (2.0, None), (4.0, None)]
+    grow(made, 200)
+    told.on_growth(5.0)
+    assert turns(told, 1) == [(5.0, (250, 251))]
+
+
+def test_a_step_beyond_the_last_frame_is_refused_when_the_run_turns_out_to_end_there() -> None:
+    made = log(100, ended=False)
+    pacer = Pacer(made, cursor=100)
+    control(pacer, '"cmd":"step","val":1', 1.0)
+    assert turns(pacer, 1) == [(1.0, None)]
+    made.ended = True
+    pacer.on_growth(1.5)
+    ((at, refused),) = turns(pacer, 1)
+    assert (at, isinstance(refused, ControlRefused), pacer.cursor) == (1.5, True, 100)
 
 
 def test_a_seek_to_a_time_that_is_not_read_yet_waits_where_it_is_and_goes_there() -> None:

@@ -5,6 +5,7 @@ import pytest
 from bff_shared.lru import ByteLRU
 from bff_wsrelay.framelog.frame import parse_frame, parse_time
 from bff_wsrelay.framelog.frame_log import FrameLog
+from bff_wsrelay.framelog.run_info import latest_time
 from bff_wsrelay.playback.messages import ControlRefused, Position, parse_position
 from bff_wsrelay.playback.positions import check_range, resolve_index
 from tests.support.runs import source
@@ -42,3 +43,11 @@ def test_a_time_that_a_growing_run_may_come_to_is_waited_for() -> None:
 def test_every_position_is_outside_a_run_without_frames() -> None:
     with pytest.raises(ControlRefused):
         check_range(log_of(0, ended=True), parse_position("2025-01-02T14:30:00Z"))
+
+
+def test_a_time_after_the_date_that_the_run_goes_to_is_refused_before_the_end_is_known() -> None:
+    log = log_of(10, ended=False)
+    log.latest = latest_time("2025-01-31")
+    check_range(log, parse_position("2025-01-31T23:59:00Z"))
+    with pytest.raises(ControlRefused):
+        check_range(log, parse_position("2099-01-01T00:00:00Z"))

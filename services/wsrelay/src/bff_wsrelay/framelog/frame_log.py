@@ -68,6 +68,8 @@ class FrameLog:
         self.epoch = epoch
         self.ended = False
         self.expected: int | None = None
+        self.latest: int | None = None
+        """No frame has a later time, in µs; None where nothing is known."""
         self.length = 0
         self.serial = next(_serials)
         self._limit, self._cache = limit, cache

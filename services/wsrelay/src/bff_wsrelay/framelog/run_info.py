@@ -13,6 +13,8 @@ from bff_wsrelay.framelog.frame import format_time, parse_time
 
 FINISHED = frozenset(("DONE", "COMPLETED", "ERROR", "FAILED", "CANCELLED"))
 _STAMP = re.compile(rb'"(?:timestamp|ts|ts_utc|t)"\s*:\s*"([^"]*)"')
+_DAY = 86_400_000_000
+"""In µs."""
 _DAYS_BEFORE = 14
 """Days before `run_to` among which the last session is looked for; no exchange closes for so long."""
 _IDENTITY = ("created_at", "dataset_id", "strategy_id", "params", "seed", "code_hash")
@@ -65,6 +67,14 @@ def bars_window(detail: RunDetail) -> tuple[str, str] | None:
     except (ValueError, OverflowError):
         return None
     return first.isoformat(), last.isoformat()
+
+
+def latest_time(run_to: str | None) -> int | None:
+    """Return the time in µs after which a run to a date, or a time, has no frame in any time zone; None if unknown."""
+    try:
+        return parse_time(run_to) + 2 * _DAY if run_to is not None else None
+    except ValueError:
+        return None
 
 
 def date_of(micros: int) -> str:

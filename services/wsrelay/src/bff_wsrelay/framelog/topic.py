@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 from bff_wsrelay.framelog.failures import FailureReason
 from bff_wsrelay.framelog.frame import format_time
 from bff_wsrelay.framelog.frame_log import FrameLog
-from bff_wsrelay.framelog.run_info import RunDetail, is_different_run, renewed_epoch
+from bff_wsrelay.framelog.run_info import RunDetail, is_different_run, latest_time, renewed_epoch
 
 TopicState = Literal["waiting", "live", "reconnecting", "finished", "failed"]
 
@@ -65,6 +65,7 @@ class Topic:
         Returns True when the run was run anew: the log is then a new, empty one, to be read from the beginning.
         """
         known, self.detail, self.verified_at = self.detail, detail, now
+        self.log.latest = latest_time(detail.run_to)
         if known is not None and len(self.log) and is_different_run(known, detail):
             self.malformed = 0
             self.enter("waiting")
@@ -104,6 +105,7 @@ class Topic:
     def publish(self, log: FrameLog) -> None:
         """Notify the listeners that the log has grown, or, if `log` is another one, that the run has changed."""
         if log is not self.log:
+            log.latest = self.log.latest
             self.log = log
             for listener in list(self.listeners):
                 listener.on_epoch()

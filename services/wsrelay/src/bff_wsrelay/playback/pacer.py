@@ -18,12 +18,14 @@ from typing import Literal, NamedTuple
 
 from bff_wsrelay.framelog.frame_log import FrameLog
 from bff_wsrelay.playback import positions
-from bff_wsrelay.playback.messages import DEFAULT_FPS, DEFAULT_SPEED, Control, Position
+from bff_wsrelay.playback.messages import DEFAULT_FPS, DEFAULT_SPEED, Control, ControlRefused, Position
 
 SOURCE_RATE = 30.0
 CATCH_UP = 1.25
 MAX_LAG = 10.0
 """Seconds behind its schedule that a pacer makes up for; more than that is skipped."""
+SEEK_SECONDS = 2.0
+"""How long a seek waits for its frame while nothing comes: a run's end is known within a second of its last frame."""
 PATIENCE = 0.5
 """Seconds after which a starved pacer sends what is there, though it fills no whole frame."""
 MAX_STRIDE = 3_600
@@ -60,10 +62,13 @@ class Pacer:
         "_target",
         "_then",
         "_tick",
+        "_waited_at",
+        "_waited_until",
         "_wanted_fps",
         "cursor",
         "dropped",
         "due",
+        "fed",
         "fps",
         "jumps",
         "log",
@@ -81,7 +86,10 @@ class Pacer:
         self.cursor = self._planned = cursor
         self.dropped = self.jumps = 0
         self.due = NEVER
+        self.fed = True
+        """Whether the backend sends frames now; as long as it does not, a seek to one that is still to come waits."""
         self._pending: Position | None = None
+        self._waited_at, self._waited_until = 0, 0.0
         self._shown: int | None = None
         self._single = False
         self._spared = 0
@@ -175,7 +183,7 @@ class Pacer:
         self._shown, self._anchor_tick = None, self._tick
         return True
 
-    def advance(self, now: float, *, room: bool) -> Emission | Literal["end"] | None:
+    def advance(self, now: float, *, room: bool) -> Emission | ControlRefused | Literal["end"] | None:
         """Decide what to send at `now`; `due` then says when to ask again.
 
         Args:
@@ -183,7 +191,8 @@ class Pacer:
             room: whether the connection takes another frame; without room the next one will cover more.
 
         Returns:
-            The frame to send, "end" once after the last one, None for nothing.
+            The frame to send, "end" once after the last one, None for nothing, or the refusal of a seek that waited for
+            its frame in vain, after which the playback is where it was before.
         """
         if now < self.due - DUE_SLACK:
             return None
@@ -221,17 +230,16 @@ class Pacer:
         end = min(self._target, self.log.length, self.cursor + MAX_COVERED)
         return (self.cursor, end) if end > self.cursor else None
 
-    def _advance_single(self, now: float, *, room: bool) -> Emission | None:
+    def _advance_single(self, now: float, *, room: bool) -> Emission | ControlRefused | None:
         if self._pending is not None:
+            try:
+                positions.check_range(self.log, self._pending)
+            except ControlRefused as refused:
+                return self._give_up(refused, now)
             index = positions.resolve_index(self.log, self._pending)
-            if index is not None:
-                self._pending, self.cursor = None, index
-        if self.log.ended and len(self.log) and self.cursor >= len(self.log):
-            self.cursor = len(self.log) - 1
-        if self._pending is not None or self.cursor >= len(self.log):
-            self._starved = now if self._starved is None else self._starved
-            self.due = NEVER
-            return None
+            if index is None:
+                return self._wait_for_frame(self._pending, now)
+            self._pending, self.cursor = None, index
         if not room:
             self.due = now + 1 / self.fps
             return None
@@ -243,6 +251,25 @@ class Pacer:
         else:
             self.due = NEVER
         return emission
+
+    def _wait_for_frame(self, wanted: Position, now: float) -> ControlRefused | None:
+        """Wait for the frame of a seek or step; give up when nothing has come for a while."""
+        length, total = len(self.log), self.log.total
+        is_coming = not self.fed or (total is not None and length < total)
+        if self._starved is None or length > self._waited_at or is_coming:
+            self._waited_at, self._waited_until = length, now + SEEK_SECONDS
+            self._starved = now if self._starved is None else self._starved
+        if now >= self._waited_until - DUE_SLACK:
+            return self._give_up(positions.out_of_range(self.log, times=wanted.index is None), now)
+        self.due = self._waited_until
+        return None
+
+    def _give_up(self, refused: ControlRefused, now: float) -> ControlRefused:
+        """Go on where the playback was before a seek that is refused now."""
+        self._pending, self._single, self._starved, self.due = None, False, None, NEVER
+        if self.state == "playing":
+            self._begin(now, 1 / self.fps)
+        return refused
 
     def _advance_playing(self, now: float, *, room: bool) -> Emission | Literal["end"] | None:
         if self._shown is not None and not self._find():
@@ -372,6 +399,7 @@ class Pacer:
         if self.state == "playing":
             self.pause()
         if direction > 0:
+            self._pending = Position(index=index) if index >= len(self.log) else None
             self._single, self.due = True, now
         else:
             self._show(index, now)

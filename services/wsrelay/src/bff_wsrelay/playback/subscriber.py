@@ -37,6 +37,9 @@ from bff_wsrelay.websocket.close_codes import (
 
 log = logging.getLogger("bff.stream")
 
+_FED = frozenset(("live", "finished"))
+"""States of a topic in which what the backend has to send comes."""
+
 
 class Subscriber:
     """Runs a pacer and sends what it decides. Times are monotonic seconds of `clock`.
@@ -116,6 +119,7 @@ class Subscriber:
         run_turn(self, self._begin, self._clock())
 
     def _begin(self, now: float) -> None:
+        self.pacer.fed = self.topic.state in _FED
         self._announce_malformed()
         self._turn(now)
 
@@ -163,7 +167,10 @@ class Subscriber:
             if step == "end":
                 self._sink.send(END, "end")
                 break
-            self._show(step)
+            if isinstance(step, ControlRefused):
+                self._sink.send(step.payload, "error")
+            else:
+                self._show(step)
             if pacer.due > now:
                 break
             step = pacer.advance(now, room=room)
@@ -215,6 +222,7 @@ class Subscriber:
 
     def _inform(self) -> None:
         failure = self.topic.failure
+        self.pacer.fed = self.topic.state in _FED
         if failure is not None:
             self._sink.send(error_message(failure.code, failure.message), "error")
             self.close(Close(failure.close, failure.message))
