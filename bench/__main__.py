@@ -26,6 +26,7 @@ SCENARIOS = (
     "proxy",
     "overload",
     "charts",
+    "original",
     "runs",
     "passthrough",
     "playback",
