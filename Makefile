@@ -15,6 +15,7 @@ MINUTES ?= 10
 # How long a roll-out watches the alerts that Prometheus (NAMESPACE/SERVICE:PORT) has, in seconds.
 WATCH ?= 300
 ALERTS ?=
+HOST ?= localhost
 PYTEST = $(BIN)/python -m pytest --durations=10 --durations-min=0.5
 # A file at a time on each worker; how many there are, tests/conftest.py says.
 PARALLEL = -n auto --dist loadfile --no-loadscope-reorder
@@ -116,6 +117,11 @@ image: ## build one image: make image SERVICE=proxy IMAGE=registry/bff-proxy:tag
 	@docker buildx bake --file docker-compose.yml --set "$(SERVICE).tags=$(IMAGE)" --metadata-file .local/image.json \
 		--provenance=mode=max --sbom=true $(if $(PUSH),--push) "$(SERVICE)"
 
+certificate: ## make a self-signed certificate for docker compose --profile tls: make certificate [HOST=localhost]
+	@mkdir -p .local/tls
+	@openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj "/CN=$(HOST)" -addext "subjectAltName=DNS:$(HOST)" \
+		-keyout .local/tls/tls.key -out .local/tls/tls.crt 2>/dev/null && chmod 0644 .local/tls/tls.key && echo "made .local/tls/tls.crt for $(HOST)"
+
 deploy: ## roll one service out: make deploy SERVICE=proxy ENVIRONMENT=staging IMAGE=registry/bff-proxy@sha256:… [ALERTS=monitoring/prometheus-operated:9090]
 	@$(BOOTSTRAP) deploy
 	@$(BIN)/python -m deploy.k8s.rollout "$(ENVIRONMENT)" "$(SERVICE)" "$(IMAGE)" --alerts "$(ALERTS)" --watch $(WATCH)
@@ -150,4 +156,4 @@ bench-compare: ## hold the latest measurements against the stored ones: make ben
 	@$(BOOTSTRAP) bench
 	@$(BIN)/python -m bench.compare $(ARGS)
 
-.PHONY: help run dev trace test test-slow test-all fuzz mutants test-tools lint format lock docs audit frontend image deploy plan head chaos soak bench bench-compare
+.PHONY: help run dev trace test test-slow test-all fuzz mutants test-tools lint format lock docs audit frontend image certificate deploy plan head chaos soak bench bench-compare

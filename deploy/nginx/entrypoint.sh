@@ -15,13 +15,15 @@
 #                                      a TLS listener beside the plain one, with HTTP/2; without a certificate there is none
 #   FRONTEND_DIR                       folder of another single-page application to serve at /, for its routes too; empty: our page
 #   FRONTEND_CSP                       content security policy of what is served at /; empty: the usual one; off: none
-#   NGINX_ERROR_LEVEL, NGINX_LISTEN, NGINX_ROOT, NGINX_ACCESS_LOG, NGINX_MAX_BODY_SIZE, NGINX_READ_TIMEOUT, NGINX_STREAM_TIMEOUT,
+#   NGINX_WORKERS                      how many processes share the work; each costs 7 MB, used or not
+#   NGINX_ERROR_LEVEL, NGINX_HSTS, NGINX_LISTEN, NGINX_ROOT, NGINX_ACCESS_LOG, NGINX_MAX_BODY_SIZE, NGINX_READ_TIMEOUT, NGINX_STREAM_TIMEOUT,
 #   NGINX_REQUEST_RATE, NGINX_REQUEST_BURST, NGINX_STREAMS_PER_CLIENT, NGINX_UPLOADS_PER_CLIENT, NGINX_REQUESTS_PER_CLIENT
 #                                      as the template says
 set -euf # no word is a pattern of files: `*` is an origin
 
 : "${BACKEND_URL:=http://demo:8000}"
 : "${PROXY_UPSTREAM:=proxy:8101}" "${AGGREGATOR_UPSTREAM:=aggregator:8102}" "${WSRELAY_UPSTREAM:=wsrelay:8103}"
+: "${NGINX_WORKERS:=2}" "${NGINX_HSTS:=}"
 : "${NGINX_RESOLVE:=auto}" "${NGINX_TLS_VERIFY:=on}"
 : "${NGINX_LISTEN:=8080}" "${NGINX_ROOT:=/usr/share/nginx/bff}" "${NGINX_ACCESS_LOG:=/dev/stdout}"
 : "${NGINX_ERROR_LEVEL:=crit}" "${NGINX_MAX_BODY_SIZE:=0}" "${NGINX_READ_TIMEOUT:=120s}" "${NGINX_STREAM_TIMEOUT:=1h}"
@@ -30,6 +32,8 @@ set -euf # no word is a pattern of files: `*` is an origin
 : "${NGINX_TRUSTED_PROXIES:=}" "${NGINX_HOSTS:=}" "${BFF_ALLOWED_ORIGINS:=}"
 : "${FRONTEND_DIR:=}" "${FRONTEND_CSP:=}"
 : "${NGINX_TLS_LISTEN:=8443}" "${NGINX_TLS_CERTIFICATE:=}" "${NGINX_TLS_KEY:=}"
+
+case $NGINX_WORKERS in auto | [1-9] | [1-9][0-9]) ;; *) echo "error: NGINX_WORKERS '$NGINX_WORKERS' is not a number from 1 to 99, nor auto" >&2 && exit 1 ;; esac
 
 authorities=/etc/ssl/certs/ca-certificates.crt
 
@@ -186,9 +190,10 @@ NGINX_ORIGINS=${NGINX_ORIGINS% }
 
 export BACKEND_SCHEME BACKEND_AUTHORITY BACKEND_HOST BACKEND_PATTERN BACKEND_SERVERS BACKEND_TLS
 export NGINX_REQUEST_RATE NGINX_REQUEST_BURST NGINX_STREAMS_PER_CLIENT NGINX_UPLOADS_PER_CLIENT NGINX_REQUESTS_PER_CLIENT
-export NGINX_HTTP2 NGINX_TLS NGINX_REAL_IP NGINX_TRUSTED NGINX_HOSTS NGINX_ORIGINS NGINX_ORIGIN_CREDENTIALS
+export NGINX_HSTS NGINX_HTTP2 NGINX_TLS NGINX_REAL_IP NGINX_TRUSTED NGINX_HOSTS NGINX_ORIGINS NGINX_ORIGIN_CREDENTIALS
 export PROXY_SERVERS AGGREGATOR_SERVERS WSRELAY_SERVERS
 export NGINX_LISTEN NGINX_ROOT NGINX_FALLBACK NGINX_CSP NGINX_ACCESS_LOG NGINX_RESOLVER
 export NGINX_ERROR_LEVEL NGINX_MAX_BODY_SIZE NGINX_READ_TIMEOUT NGINX_STREAM_TIMEOUT
 
+if [ "${1:-}" = nginx ]; then set -- "$@" -g "worker_processes $NGINX_WORKERS;"; fi
 exec /docker-entrypoint.sh "$@"

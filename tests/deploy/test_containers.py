@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bff_tools.nginx import ConfigurationError, origin_lines, policy_text, split_backend
 from bff_tools.origin import ROOT, TEMPLATE, backend_servers
@@ -142,3 +143,105 @@ def test_an_unknown_backend_does_not_keep_an_old_nginx_from_starting(tmp_path: P
 def test_every_part_of_the_compose_file_has_its_lock() -> None:
     for name in re.findall(r"SERVICE: (\w+)", COMPOSE):
         assert "--hash=sha256:" in (ROOT / f"requirements/{name}.txt").read_text()
+
+
+# ── The compose file ──
+
+PARTS = yaml.safe_load(COMPOSE)["services"]
+ORIGINS = ("nginx", "tls")
+
+
+@pytest.mark.parametrize("name", ORIGINS)
+def test_the_origin_starts_whatever_the_services_do(name: str) -> None:
+    assert {need["condition"] for need in PARTS[name]["depends_on"].values()} == {"service_started"}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_every_container_starts_again_is_looked_after_and_has_its_bounds(name: str) -> None:
+    part = PARTS[name]
+    assert part["restart"] == "unless-stopped"
+    # The recipe of the Python images has one as well, which counts where nothing else is said.
+    assert part["healthcheck"]["test"][0] == "CMD"
+    assert re.fullmatch(r"\d+[mg]", part["mem_limit"])
+    assert part["pids_limit"] <= 200
+    assert part["read_only"] is True
+    assert part["cap_drop"] == ["ALL"]
+
+
+def test_a_container_has_the_memory_of_its_pod() -> None:
+    for name, pod in (("proxy", "proxy"), ("aggregator", "aggregator"), ("wsrelay", "wsrelay"), ("nginx", "origin")):
+        text = (ROOT / f"deploy/k8s/base/{pod}.yaml").read_text()
+        found = re.search(r"limits: \{ memory: (\d+[MG])i \}", text)
+        assert found is not None
+        assert PARTS[name]["mem_limit"] == found[1].lower()
+
+
+def test_the_origin_may_take_the_time_that_its_streams_have() -> None:
+    found = re.search(r"^worker_shutdown_timeout (\d+)s;", (ROOT / "deploy/nginx/nginx.conf").read_text(), re.MULTILINE)
+    assert found is not None
+    assert int(PARTS["nginx"]["stop_grace_period"].removesuffix("s")) > int(found[1])
+
+
+def test_the_origin_with_a_certificate_differs_in_nothing_else() -> None:
+    plain, tls = PARTS["nginx"], PARTS["tls"]
+    added = {"NGINX_TLS_CERTIFICATE": "/etc/bff/tls/tls.crt", "NGINX_TLS_KEY": "/etc/bff/tls/tls.key"}
+    assert tls["environment"] == {**plain["environment"], **added}
+    assert tls["profiles"] == ["tls"]
+    assert {key for key in {*plain, *tls} if plain.get(key) != tls.get(key)} == {
+        "environment",
+        "ports",
+        "profiles",
+        "volumes",
+    }
+
+
+# ── The images ──
+
+
+def test_code_and_dependencies_are_layers_of_their_own() -> None:
+    stages = re.split(r"^FROM ", (ROOT / "deploy/Dockerfile").read_text(), flags=re.MULTILINE)[1:]
+    by_name = {stage.partition("\n")[0].partition(" AS ")[2]: stage for stage in stages}
+    assert re.findall(r"^COPY (\S+)", by_name["dependencies"], re.MULTILINE) == ["requirements/${SERVICE}.txt"]
+    assert "COPY services services" not in by_name["code"], "a change of one service would build the others anew"
+    assert re.findall(r"^COPY --from=(\w+)", by_name[""], re.MULTILINE) == ["dependencies", "code"]
+    assert "uninstall --yes --quiet flit-core" in by_name["dependencies"]
+
+
+def test_every_service_finds_its_folder_in_the_recipe() -> None:
+    for part in PARTS.values():
+        arguments = part.get("build", {}).get("args", {})
+        if service := arguments.get("SERVICE"):
+            assert (ROOT / arguments.get("FOLDER", f"services/{service}") / "pyproject.toml").exists()
+
+
+@pytest.mark.parametrize(("given", "workers"), [("", "2"), ("auto", "auto"), ("6", "6")])
+def test_nginx_starts_as_many_workers_as_it_is_told(tmp_path: Path, given: str, workers: str) -> None:
+    assert started(tmp_path, NGINX_WORKERS=given).stdout.split("\n")[:5] == [
+        "nginx",
+        "-e",
+        "stderr",
+        "-g",
+        f"worker_processes {workers};",
+    ]
+
+
+@pytest.mark.parametrize("odd", ["0", "-1", "many", "100", "2; user root"])
+def test_a_number_of_workers_that_is_none_is_refused_by_name(tmp_path: Path, odd: str) -> None:
+    done = started(tmp_path, NGINX_WORKERS=odd)
+    assert done.returncode == 1
+    assert done.stderr == f"error: NGINX_WORKERS '{odd}' is not a number from 1 to 99, nor auto\n"
+
+
+def started(tmp_path: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run the entrypoint with the command of the image; what it would start is printed, a word a line."""
+    script = tmp_path / "entrypoint.sh"
+    script.write_text(ENTRYPOINT.read_text().replace("exec /docker-entrypoint.sh", "printf '%s\\n'"))
+    (tmp_path / "nginx").write_text("#!/bin/sh\necho 'nginx version: nginx/1.28.0' >&2\n")
+    (tmp_path / "nginx").chmod(0o755)
+    command = re.search(r"^CMD \[(.+)\]$", (ROOT / "deploy/nginx/Dockerfile").read_text(), re.MULTILINE)
+    assert command is not None
+    words = [word.strip(' "') for word in command[1].split(",")]
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "BACKEND_URL": "http://127.0.0.1:1", **settings}
+    return subprocess.run(  # noqa: S603  our own script
+        ["/bin/sh", str(script), *words], env=environment, capture_output=True, text=True, check=False, timeout=20
+    )

@@ -22,10 +22,12 @@ def _no_settings_of_the_shell() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page of three files, which takes no Node to build."""
+    """A page of four files, which takes no Node to build."""
     folder = tmp_path_factory.mktemp("page")
     (folder / "index.html").write_text('<!doctype html><title>t</title><script type="module" src="page.js"></script>')
     (folder / "page.js").write_text("export {};\n")
+    (folder / "assets").mkdir()
+    (folder / "assets/part.js").write_text("export {};\n")
     (folder / "icon.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
     return folder
 

@@ -23,6 +23,8 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "index.html").write_text(INDEX)
     (folder / "assets/app-1a2b.js").write_text("document.title = location.pathname;\n")
     (folder / "assets/font.ttf").write_bytes(b"\0\1\0\0")
+    (folder / "assets/app-B3x_9aQz.js").write_text("0;\n")
+    (folder / "assets/calendar-Calendar.js").write_text("0;\n")
     (folder / "photo.jpg").write_bytes(b"\xff\xd8")
     return folder
 
@@ -59,6 +61,22 @@ def test_a_deep_link_and_a_reload_get_the_application(client: Client, path: str)
     assert answer.one("cache-control") == "no-cache"
     assert client.ask(path, NAVIGATION, f"If-None-Match: {answer.one('etag')}").status == 304
     assert client.ask(path, NAVIGATION, method="HEAD").status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "freshness"),
+    [
+        ("/assets/app-B3x_9aQz.js", "public, max-age=31536000, immutable"),
+        ("/assets/calendar-Calendar.js", "no-cache"),
+        ("/assets/app-1a2b.js", "no-cache"),
+        ("/photo.jpg", "no-cache"),
+    ],
+)
+def test_only_a_name_that_surely_holds_a_digest_lasts(client: Client, path: str, freshness: str) -> None:
+    answer = client.ask(path)
+    assert (answer.status, answer.one("cache-control")) == (200, freshness)
+    again = client.ask(path, f"If-None-Match: {answer.one('etag')}")
+    assert (again.status, again.one("cache-control")) == (304, freshness)
 
 
 @pytest.mark.parametrize("path", ["/assets/app-0000.js", "/assets/gone.css", "/favicon.ico", "/app.js.map"])

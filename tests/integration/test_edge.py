@@ -27,6 +27,7 @@ LIMITS = {
     "NGINX_REQUESTS_PER_CLIENT": "4",
     "NGINX_REAL_IP": REAL_IP,
     "NGINX_TRUSTED": TRUSTED,
+    "NGINX_HSTS": "max-age=86400",
     "NGINX_HOSTS": host_lines(["origin.test", "*.app.test"]),
     **origin_lines(["https://page.test", "https://*.pages.test:8443"]),
 }
@@ -113,6 +114,7 @@ def test_one_address_holds_so_many_and_another_notices_nothing(edge: Edge, path:
         refused = edge.client.ask(path, from_address("192.0.2.1"))
         assert (refused.status, refused.json()["error"]["code"]) == (429, "TOO_MANY_REQUESTS")
         assert refused.one("retry-after") == "1"
+        assert refused.all("ratelimit") == [], "a place that is taken says nothing about a rate"
         assert edge.client.ask(path, from_address("192.0.2.2")).status == 200
         for part in edge.parts.values():
             part.go_on.set()
@@ -142,7 +144,13 @@ def test_requests_above_the_rate_of_one_address_are_refused_and_another_is_serve
     statuses = [client.ask("/api/v1/x", from_address("192.0.2.1")).status for _ in range(5)]
     assert statuses == [502, 502, 502, 429, 429]
     assert client.ask("/api/v1/x", from_address("192.0.2.2")).status == 502
-    assert client.ask("/", from_address("192.0.2.1")).status == 429
+    refused = client.ask("/", from_address("192.0.2.1"))
+    assert refused.status == 429
+    assert refused.one("retry-after") == "1"
+    assert (refused.one("ratelimit-policy"), refused.one("ratelimit")) == (
+        '"requests";q=1;w=60',
+        '"requests";r=0;t=1',
+    )
     statuses = [client.ask("/api/v1/x", from_address(f"2001:db8:0:1::{n:x}")).status for n in range(5)]
     assert statuses == [502, 502, 502, 429, 429]
     assert client.ask("/api/v1/x", from_address("2001:db8:0:2::1")).status == 502
@@ -330,6 +338,13 @@ def test_a_balancers_word_on_the_client_counts(edge: Edge) -> None:
     assert (request.one("x-forwarded-proto"), request.one("x-forwarded-host")) == ("https", "a.app.test")
 
 
+@pytest.mark.parametrize(("scheme", "told"), [("https", ["max-age=86400"]), ("http", []), ("", [])])
+def test_a_page_that_came_over_tls_is_not_to_be_asked_for_without(edge: Edge, scheme: str, told: list[str]) -> None:
+    answer = edge.client.ask("/", *([f"X-Forwarded-Proto: {scheme}"] if scheme else []))
+    assert answer.status == 200
+    assert answer.all("strict-transport-security") == told
+
+
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("tls")
@@ -392,7 +407,7 @@ def test_a_page_of_a_configured_origin_reads_what_nginx_says_itself(
     assert answer.status == status
     assert answer.all("access-control-allow-origin") == [reader]
     assert answer.all("access-control-allow-credentials") == ["true"]
-    assert answer.all("access-control-expose-headers") == ["X-Request-ID, Retry-After"]
+    assert answer.all("access-control-expose-headers") == ["X-Request-ID, Retry-After, RateLimit, RateLimit-Policy"]
     assert answer.all("vary") == ([] if status == 400 else ["Origin"])  # which nobody may keep
     assert answer.json()["error"]["details"]["correlation_id"] == answer.one("x-request-id")
 

@@ -586,6 +586,25 @@ def test_the_page_is_served_with_a_strict_policy(origin: Origin) -> None:
     assert answer.one("server") == "nginx"
 
 
+@pytest.mark.parametrize(
+    ("path", "status", "freshness"),
+    [
+        ("/", 200, "no-cache"),
+        ("/page.js", 200, "no-cache"),
+        ("/assets/part.js", 200, "public, max-age=31536000, immutable"),
+        ("/assets/gone.js", 404, ""),
+    ],
+)
+def test_a_browser_keeps_what_has_its_digest_in_its_name_and_asks_for_the_rest_again(
+    origin: Origin, path: str, status: int, freshness: str
+) -> None:
+    answer = origin.client.ask(path)
+    assert (answer.status, "".join(answer.all("cache-control"))) == (status, freshness)
+    if status == 200:
+        again = origin.client.ask(path, f"If-None-Match: {answer.one('etag')}")
+        assert (again.status, again.one("cache-control")) == (304, freshness)
+
+
 @pytest.mark.parametrize(("file", "kind"), [("page.js", "text/javascript"), ("icon.svg", "image/svg+xml")])
 def test_the_pages_files_are_served_by_their_kind(origin: Origin, file: str, kind: str) -> None:
     answer = origin.client.ask(f"/{file}")

@@ -144,6 +144,7 @@ class RouteMap:
     streams_per_client: int = 3000
     uploads_per_client: int = 200
     requests_per_client: int = 4000
+    hsts: str = ""
     http2: bool = False
     tls: str = ""
     trusted_proxies: Sequence[str] = ()
@@ -170,6 +171,7 @@ class RouteMap:
             "NGINX_STREAMS_PER_CLIENT": str(self.streams_per_client),
             "NGINX_UPLOADS_PER_CLIENT": str(self.uploads_per_client),
             "NGINX_REQUESTS_PER_CLIENT": str(self.requests_per_client),
+            "NGINX_HSTS": self.hsts,
             "NGINX_HTTP2": "http2 on;" if self.http2 else "",
             "NGINX_TLS": self.tls,
             "NGINX_REAL_IP": real_ip,
