@@ -69,7 +69,7 @@ async def test_parts_that_do_not_exist_are_missing_not_failed(
     body = (await client.get(f"/api/v1/runs/{run_of(demo, status)}/complete")).json()
     assert body["run"]["status"] == status
     assert [body[name] for name in PARTS] == [None, None, None]
-    assert body["metadata"]["partial_data"] is False
+    assert (body["metadata"]["partial_data"], body["metadata"]["failed_sources"]) == (True, [])
     assert {body["metadata"]["parts"][name]["state"] for name in PARTS} == {"missing"}
 
 

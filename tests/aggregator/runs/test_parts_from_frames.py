@@ -88,7 +88,7 @@ async def test_view_and_list_are_whole_too(start_aggregator: StartAggregator, st
     [
         (events(), "failed", True),
         (events('event: error\ndata: {"t":"err","msg":"name is not defined"}\n\n'), "failed", True),
-        (events('event: error\ndata: {"t":"err","msg":"artifact missing"}\n\n'), "missing", False),
+        (events('event: error\ndata: {"t":"err","msg":"artifact missing"}\n\n'), "missing", True),
     ],
 )
 async def test_frames_that_do_not_come_to_their_end_make_no_part(

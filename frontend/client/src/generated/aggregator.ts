@@ -295,6 +295,9 @@ export interface components {
         /**
          * Metadata
          * @description What an answer is and is not. `revision` names the state of the run that all of its parts belong to.
+         *
+         *     `partial_data` is true whenever a part that was asked for is not there; `failed_sources` names those of them that
+         *     may be there the next time, not those that the backend says it does not have.
          */
         Metadata: {
             /** Backend Calls */

@@ -185,6 +185,7 @@ function assembleRun(run: Run, parts: Parts, points: number, took: { ms: number;
   if (curve?.points.length && !curve.given) computed.push("equity.drawdown");
   const equity: EquityPoint[] | null = curve && downsample(curve, points, orders);
   const failed = PARTS.filter((name) => ["failed", "timeout"].includes(parts[name].report.state));
+  const isPartial = failed.length > 0 || PARTS.some((name) => parts[name].report.state === "missing");
   const equityReport = curve?.rejected ? { ...parts.equity.report, rejected: curve.rejected } : parts.equity.report;
   return {
     run,
@@ -196,7 +197,7 @@ function assembleRun(run: Run, parts: Parts, points: number, took: { ms: number;
       cache_hit: false,
       backend_calls: took.calls,
       data_sources: ["run", ...PARTS.filter((name) => parts[name].report.state === "ok")],
-      partial_data: failed.length > 0,
+      partial_data: isPartial,
       failed_sources: failed,
       stale: false,
       orders_count: orders?.length ?? null,

@@ -70,7 +70,8 @@ describe("charts", () => {
 
 /** The BFF's answer once every part has come: a run of years is late for the first one, and says so. */
 async function whole(id: string, options: RunOptions): Promise<CompleteRun> {
-  await expect.poll(async () => (await bff.getRun(id, options)).metadata.partial_data, { timeout: 20_000 }).toBe(false);
+  const failed = async (): Promise<string[]> => (await bff.getRun(id, options)).metadata.failed_sources;
+  await expect.poll(failed, { timeout: 20_000 }).toEqual([]);
   return bff.getRun(id, options);
 }
 

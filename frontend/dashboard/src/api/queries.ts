@@ -246,13 +246,18 @@ export function useRetryPart(id: string) {
 /** Return a run with one part, and the report on it, from another answer. */
 export function withPart(old: CompleteRun, fresh: CompleteRun, part: Part): CompleteRun {
   const parts = { ...old.metadata.parts, [part]: fresh.metadata.parts[part] };
-  const failed = (["metrics", "equity", "orders"] as const).filter((name) =>
-    ["failed", "timeout"].includes(parts[name].state),
-  );
+  const among = (...states: string[]) =>
+    (["metrics", "equity", "orders"] as const).filter((name) => states.includes(parts[name].state));
+  const failed = among("failed", "timeout");
   return {
     ...old,
     [part]: fresh[part],
-    metadata: { ...old.metadata, parts, failed_sources: failed, partial_data: failed.length > 0 },
+    metadata: {
+      ...old.metadata,
+      parts,
+      failed_sources: failed,
+      partial_data: failed.length + among("missing").length > 0,
+    },
   };
 }
 

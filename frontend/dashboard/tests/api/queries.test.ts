@@ -19,6 +19,8 @@ describe("a part that was had again", () => {
     expect(merged.orders).toEqual([1]);
     expect(merged.metadata.failed_sources).toEqual(["equity"]);
     expect(withPart(merged, answer("skipped", "ok", null), "equity").metadata.partial_data).toBe(false);
+    const { partial_data, failed_sources } = withPart(merged, answer("skipped", "missing", null), "equity").metadata;
+    expect([partial_data, failed_sources]).toEqual([true, []]);
   });
 });
 

@@ -117,7 +117,11 @@ class PartReport(BaseModel):
 
 
 class Metadata(BaseModel):
-    """What an answer is and is not. `revision` names the state of the run that all of its parts belong to."""
+    """What an answer is and is not. `revision` names the state of the run that all of its parts belong to.
+
+    `partial_data` is true whenever a part that was asked for is not there; `failed_sources` names those of them that
+    may be there the next time, not those that the backend says it does not have.
+    """
 
     load_time_ms: float
     cache_hit: bool

@@ -255,7 +255,7 @@ def entity_tag(bundle: RunBundle, body: Body, metadata: bytes, coding: str) -> s
 def response_headers(representation: Representation, load_s: float, encode_s: float) -> dict[str, str]:
     """Return the headers of a response but those of its body's coding."""
     headers = {
-        "cache-control": "private, no-cache" if not representation.bundle.partial else "no-store",
+        "cache-control": "private, no-cache" if not representation.bundle.failed_sources else "no-store",
         "vary": "Authorization, Cookie, Accept-Encoding",
         "cache-status": cache_status(representation.bundle),
         "server-timing": f"load;dur={load_s * 1e3:.1f}, encode;dur={encode_s * 1e3:.1f}",

@@ -101,8 +101,8 @@ class RunBundle:
 
     @property
     def partial(self) -> bool:
-        """Whether a part that was asked for failed to come."""
-        return bool(self.failed_sources)
+        """Whether a part that was asked for is not there, for whatever reason."""
+        return any(part.state in {State.MISSING, State.FAILED, State.TIMEOUT} for part in self.parts.values())
 
     @property
     def failed_sources(self) -> list[str]:
@@ -117,7 +117,7 @@ class RunBundle:
     @property
     def settled(self) -> bool:
         """Whether the answer can only change if the run does: it is over and every part has had its say."""
-        return self.snapshot.finished and not self.partial and not self.stale
+        return self.snapshot.finished and not self.failed_sources and not self.stale
 
     @property
     def cache_hit(self) -> bool:
