@@ -24,8 +24,8 @@ test("a day begins at midnight in New York", () => {
   expect(sessionDay(at("2024-07-02T03:59:59Z"))).toBe(day("2024-07-01"));
 });
 
-test("each session from 1970 to 2050 is as long as in the aggregator's table", () => {
-  const path = "../../../../../services/aggregator/src/bff_aggregator/charts/early_closes.py";
+test("each session from 1970 to 2050 is as long as in the services' table", () => {
+  const path = "../../../../../shared/src/bff_shared/early_closes.py";
   const source = readFileSync(new URL(path, import.meta.url), "utf-8");
   const early = new Map<number, number>();
   for (const [, minutes, days] of source.matchAll(/(\d+): """([^"]*)"""/g)) {
