@@ -314,3 +314,28 @@ def test_a_changed_run_is_announced_and_goes_on_after_the_time_shown_last() -> N
     following = world.viewer.frames[count:]
     assert following[0]["ts"] > shown["ts"]
     assert_conserved(following, other, start=shown["seq"] + 1, whole=False)
+
+
+def test_frames_that_are_sent_when_they_are_due_have_no_delay() -> None:
+    world = World(speed=1.0, fps=30.0)
+    world.receive(len(FRAMES))
+    world.send(cmd="play")
+    world.wait(5)
+    counts = world.metrics.counts
+    assert counts.frames > 100
+    assert (counts.frame_delay_seconds, counts.late_frames) == (pytest.approx(0, abs=1e-6), 0)
+
+
+def test_the_delay_of_frames_is_counted_from_when_they_were_due() -> None:
+    world = World(speed=1.0, fps=10.0)
+    world.receive(len(FRAMES))
+    world.send(cmd="play")
+    world.wait(1)
+    world.stall(0.19)
+    world.wait(1)
+    counts = world.metrics.counts
+    assert 0.08 < counts.frame_delay_seconds < 0.3
+    assert 1 <= counts.late_frames <= 2
+    world.metrics.flush()
+    assert world.metrics.totals["late_frames"] >= 1
+    assert counts.frame_delay_seconds == 0

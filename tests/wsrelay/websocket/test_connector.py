@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+from pathlib import Path
 
 import pytest
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request
 
+from bff_wsrelay.framelog.ingester import REPLAY_SCHEDULE
 from bff_wsrelay.websocket.backoff import SCHEDULE, Backoff
 from bff_wsrelay.websocket.client import UpstreamClosed
 from bff_wsrelay.websocket.close_codes import Close
@@ -28,6 +30,16 @@ def test_waits_follow_the_schedule_and_repeat_its_last() -> None:
     assert backoff.attempt == 8
     backoff.reset()
     assert backoff.next() == 1
+
+
+def test_the_pages_on_streams_name_the_waits() -> None:
+    docs = Path(__file__).parents[3] / "docs"
+    passthrough, playback = (" ".join((docs / name).read_text().split()) for name in ("passthrough.md", "playback.md"))
+    assert SCHEDULE == (1, 2, 4, 8, 16, 30)
+    assert "Delays are 1, 2, 4, 8, 16, 30, 30, … seconds" in passthrough
+    assert (0.05, 0.25, 0.5, *SCHEDULE) == REPLAY_SCHEDULE
+    assert "after 0.05, 0.25 and 0.5 s" in playback
+    assert "then after 1, 2, 4, 8, 16, 30, 30, … s" in playback
 
 
 def test_waits_are_spread_between_half_and_whole() -> None:

@@ -10,6 +10,8 @@ from bff_shared.telemetry.metrics import gauge
 from bff_wsrelay.admission.limits import Reason
 from bff_wsrelay.websocket.close_codes import metric_label
 
+LATE_SECONDS = 0.05
+
 
 @dataclass(slots=True)
 class StreamCounts:
@@ -19,6 +21,8 @@ class StreamCounts:
     source_frames: int = 0
     bytes: int = 0
     dropped: int = 0
+    frame_delay_seconds: float = 0.0
+    late_frames: int = 0
     controls: int = 0
     resumes: int = 0
     imbalances: int = 0
@@ -33,6 +37,8 @@ _HELP = {
     "source_frames": "Source frames that those covered",
     "bytes": "Bytes of frames sent to viewers",
     "dropped": "Frames that slow viewers were spared",
+    "frame_delay_seconds": "Time from when frames were due until they were sent, added up",
+    "late_frames": "Frames sent more than 50 ms after they were due",
     "controls": "Controls carried out",
     "resumes": "Connections that resumed where an earlier one had ended",
     "imbalances": "Frames that did not continue where the one before ended: must stay 0",

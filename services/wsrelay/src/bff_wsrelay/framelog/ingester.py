@@ -25,14 +25,15 @@ from bff_wsrelay.framelog.topic import Topic
 from bff_wsrelay.metrics import StreamCounts
 from bff_wsrelay.settings import RelaySettings
 from bff_wsrelay.websocket import Message
-from bff_wsrelay.websocket.backoff import Backoff
+from bff_wsrelay.websocket.backoff import SCHEDULE, Backoff
 from bff_wsrelay.websocket.client import UpstreamClosed, UpstreamConnection
 from bff_wsrelay.websocket.close_codes import INTERNAL_ERROR, RESTART, TRY_AGAIN_LATER
 from bff_wsrelay.websocket.connector import Connector, Unreachable
 
 log = logging.getLogger(__name__)
 
-REPLAY_SCHEDULE = (0.05, 0.25, 0.5, 1.0, 2.0, 4.0)
+REPLAY_SCHEDULE = (0.05, 0.25, 0.5, *SCHEDULE)
+"""Three quick attempts, then as ever: most breaks are over at once, and all viewers share one connection."""
 FRAMES_A_TURN = 64
 """Frames taken before viewers get their turn."""
 DETAIL_SECONDS = 10.0

@@ -9,7 +9,7 @@ from bff_shared.http.context import correlation_id
 from bff_shared.limits import TokenBucket
 from bff_wsrelay.framelog.frame import format_time
 from bff_wsrelay.framelog.topic import Topic
-from bff_wsrelay.metrics import StreamMetrics
+from bff_wsrelay.metrics import LATE_SECONDS, StreamMetrics
 from bff_wsrelay.playback.backpressure import Backpressure
 from bff_wsrelay.playback.continuity import ContinuityCheck
 from bff_wsrelay.playback.messages import (
@@ -162,6 +162,7 @@ class Subscriber:
                 self._sink.send(HEARTBEAT, "hb")
             self._heartbeat_due = max(self._heartbeat_due + self._settings.stream_heartbeat, now)
         pacer = self.pacer
+        due = pacer.due
         step = pacer.advance(now, room=room)
         while step is not None:
             if step == "end":
@@ -170,8 +171,9 @@ class Subscriber:
             if isinstance(step, ControlRefused):
                 self._sink.send(step.payload, "error")
             else:
-                self._show(step)
-            if pacer.due > now:
+                self._show(step, now - due)
+            due = pacer.due
+            if due > now:
                 break
             step = pacer.advance(now, room=room)
         if pacer.is_starved:
@@ -280,7 +282,7 @@ class Subscriber:
         if self.closed is None:
             self._scheduler.schedule(self, self.on_due(now))
 
-    def _show(self, emission: Emission) -> None:
+    def _show(self, emission: Emission, delay: float) -> None:
         continuity, counts = self.continuity, self._metrics.counts
         if self.announced_status is not None:
             self.announced_status = None
@@ -289,6 +291,9 @@ class Subscriber:
         if not continuity.enter(emission, self.pacer.jumps):
             counts.imbalances += 1
         counts.frames += 1
+        if delay > 0:
+            counts.frame_delay_seconds += delay
+            counts.late_frames += delay > LATE_SECONDS
         if emission.dropped != self._dropped:
             counts.dropped += emission.dropped - self._dropped
             self._dropped = emission.dropped
