@@ -35,7 +35,7 @@ def test_waits_follow_the_schedule_and_repeat_its_last() -> None:
 def test_the_pages_on_streams_name_the_waits() -> None:
     docs = Path(__file__).parents[3] / "docs"
     passthrough, playback = (" ".join((docs / name).read_text().split()) for name in ("passthrough.md", "playback.md"))
-    assert SCHEDULE == (1, 2, 4, 8, 16, 30)
+    assert list(SCHEDULE) == [1, 2, 4, 8, 16, 30]
     assert "Delays are 1, 2, 4, 8, 16, 30, 30, … seconds" in passthrough
     assert (0.05, 0.25, 0.5, *SCHEDULE) == REPLAY_SCHEDULE
     assert "after 0.05, 0.25 and 0.5 s" in playback
