@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # i
 
 from bff_demo.options import Options
 from bff_demo.server import DemoServer
+from bff_shared.trading_sessions import BAR_MINUTES, SESSION
 from tests.support.frontend import npm
 from tests.support.playback import relaying, watching
 
@@ -55,12 +56,14 @@ async def test_every_message_of_a_stream_is_as_its_schema_says(demo: DemoServer)
         {"t": "ctrl", "cmd": "step", "val": 1},
         {"t": "ctrl", "cmd": "speed", "val": 3600},
         {"t": "ctrl", "cmd": "fps", "val": 60},
+        {"t": "ctrl", "cmd": "bar", "val": 5},
         {"t": "ctrl", "cmd": "seek", "pos": -5},
         {"t": "ctrl", "cmd": "dance"},
+        {"t": "ctrl", "cmd": "bar", "val": "session"},
         {"t": "ctrl", "cmd": "pause"},
         {"t": "ctrl", "cmd": "play"},
     ]
-    assert [message for message in said if not checker("ViewerMessage").is_valid(message)] == [said[8]]
+    assert [message for message in said if not checker("ViewerMessage").is_valid(message)] == [said[9]]
     async with (
         relaying(demo.url) as relay,
         watching(relay.stream("?speed=3600&fps=60&epoch=gone&seq=5&ts=2024-11-01T14:00:00Z", RUN)) as viewer,
@@ -69,9 +72,14 @@ async def test_every_message_of_a_stream_is_as_its_schema_says(demo: DemoServer)
             await viewer.connection.send(json.dumps(message))
         await viewer.until_type("end")
     kinds = {message["t"] for message in viewer.messages}
-    assert kinds >= {"hello", "frame", "extent", "status", "ctrl", "err", "ready_ack", "end"}
+    assert kinds >= {"hello", "position", "frame", "extent", "status", "ctrl", "err", "ready_ack", "end"}
+    checkers = {kind: checker(kind.capitalize()) for kind in ("hello", "position", "frame")}
     for message in viewer.messages:
-        checker("StreamMessage").validate(message)
+        checkers.get(message["t"], checker("StreamMessage")).validate(message)
+
+
+def test_sizes_of_bars_are_those_of_charts() -> None:
+    assert SCHEMA["$defs"]["BarSize"]["enum"] == [*BAR_MINUTES, SESSION]
 
 
 async def test_refusals_and_a_drain_are_as_their_schema_says(demo: DemoServer) -> None:

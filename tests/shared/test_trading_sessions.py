@@ -7,7 +7,7 @@ import pytest
 
 from bff_aggregator.backend.bars import Bars
 from bff_aggregator.charts.resample import Clock, Size, Span, bucket
-from bff_shared.trading_sessions import BAR_MINUTES, SESSION, bar_bounds, bar_start, stretch_of
+from bff_shared.trading_sessions import BAR_MINUTES, SESSION, BarSize, bar_bounds, bar_start, stretch_of
 
 DAYS = {
     "spring": datetime(2024, 3, 9, tzinfo=UTC),
@@ -24,28 +24,36 @@ def minutes_from(day: datetime, count: int) -> list[int]:
 
 
 @pytest.mark.parametrize("day", DAYS.values(), ids=DAYS)
-@pytest.mark.parametrize("minutes", [*BAR_MINUTES, SESSION])
-def test_bars_by_moments_are_the_charts_buckets(minutes: int | None, day: datetime) -> None:
+@pytest.mark.parametrize("size", [*BAR_MINUTES, SESSION])
+def test_bars_by_moments_are_the_charts_buckets(size: BarSize, day: datetime) -> None:
     moments = minutes_from(day, 3)
     t = np.array(moments, np.int64)
     price = t.astype(np.float64)
-    size: Size = Span.SESSION if minutes is SESSION else minutes
-    chart = bucket(Bars(t, price, price, price, price, np.ones(len(t), np.int64)), size, Clock(1))
-    starts = [bar_start(stretch_of(moment), moment, minutes) for moment in moments]
+    buckets: Size = Span.SESSION if size == SESSION else size
+    chart = bucket(Bars(t, price, price, price, price, np.ones(len(t), np.int64)), buckets, Clock(1))
+    starts = [bar_start(stretch_of(moment), moment, size) for moment in moments]
     first = [row for row, moment in enumerate(moments) if not row or starts[row] != starts[row - 1]]
     assert [starts[row] for row in first] == chart.t.tolist()
     assert [moments[row] for row in first] == chart.o.tolist()
 
 
 @pytest.mark.parametrize("day", DAYS.values(), ids=DAYS)
-@pytest.mark.parametrize("minutes", [*BAR_MINUTES, SESSION])
-def test_bounds_are_where_the_bar_changes(minutes: int | None, day: datetime) -> None:
+@pytest.mark.parametrize("size", [*BAR_MINUTES, SESSION])
+def test_bounds_are_where_the_bar_changes(size: BarSize, day: datetime) -> None:
     for moment in minutes_from(day, 3)[::61]:
         stretch = stretch_of(moment)
-        begin, end = bar_bounds(stretch, moment, minutes)
+        begin, end = bar_bounds(stretch, moment, size)
         assert begin <= moment < end
-        start = bar_start(stretch, moment, minutes)
-        assert bar_start(stretch_of(begin), begin, minutes) == start
-        assert bar_start(stretch_of(end - 1), end - 1, minutes) == start
+        start = bar_start(stretch, moment, size)
+        assert bar_start(stretch_of(begin), begin, size) == start
+        assert bar_start(stretch_of(end - 1), end - 1, size) == start
         for outside in (begin - 1, end):
-            assert bar_bounds(stretch_of(outside), outside, minutes) != (begin, end)
+            assert bar_bounds(stretch_of(outside), outside, size) != (begin, end)
+
+
+@pytest.mark.parametrize("day", [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, tzinfo=UTC)])
+def test_moments_at_the_end_of_the_calendar_have_bars_too(day: datetime) -> None:
+    moment = int(day.timestamp())
+    for size in (*BAR_MINUTES, SESSION):
+        begin, end = bar_bounds(stretch_of(moment), moment, size)
+        assert begin <= moment < end

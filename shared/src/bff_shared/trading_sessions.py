@@ -8,18 +8,21 @@ close; none crosses midnight in New York. Buckets are anchored at 09:30 also bef
 
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from bff_shared.early_closes import EARLY_CLOSES
 
 DAY = 86_400
+OPEN = (9 * 60 + 30) * 60
 REGULAR_MINUTES = 390
 BAR_MINUTES = (1, 2, 3, 5, 10, 13, 15, 26, 30, 39, 60, 120, 180)
 """Sizes of bars below a session, in minutes: one ladder, so that neighbouring zooms agree."""
-SESSION: None = None
-"""The size of a bar that covers a session; all others are minutes."""
+SESSION: Final = "session"
+BarSize = int | Literal["session"]
+"""What a bar covers: so many minutes, or a session."""
 _EPOCH = date(1970, 1, 1)
+_FIRST, _LAST = (date(2, 1, 1) - _EPOCH).days, (date(9998, 12, 31) - _EPOCH).days
 _BEHIND = 5 * 3600
 """About how many seconds New York is behind UTC, to guess a day with."""
 
@@ -45,29 +48,31 @@ def stretch_of(seconds: int) -> Stretch:
     return before if seconds < before.end else after
 
 
-def bar_start(stretch: Stretch, seconds: int, minutes: int | None) -> int:
-    """Return the start of the bar, of so many minutes or a SESSION, that a moment of a stretch lies in."""
-    if minutes is SESSION:
+def bar_start(stretch: Stretch, seconds: int, size: BarSize) -> int:
+    """Return the start of the bar that a moment of a stretch lies in."""
+    if size == SESSION:
         return stretch.opened
-    size = 60 * minutes
-    start = stretch.anchor + (seconds - stretch.anchor) // size * size
+    width = 60 * size
+    start = stretch.anchor + (seconds - stretch.anchor) // width * width
     # The first bucket of a day that trades around the clock begins with the day, not in the one before.
     return max(start, stretch.begin)
 
 
-def bar_bounds(stretch: Stretch, seconds: int, minutes: int | None) -> tuple[int, int]:
+def bar_bounds(stretch: Stretch, seconds: int, size: BarSize) -> tuple[int, int]:
     """Return from when to before when moments lie in the same bar as one of a stretch does."""
-    if minutes is SESSION:
+    if size == SESSION:
         number = (stretch.opened - _BEHIND) // DAY
         return edges(number)[0], edges(number + 1)[0]
-    size = 60 * minutes
-    start = stretch.anchor + (seconds - stretch.anchor) // size * size
-    return max(start, stretch.begin), min(start + size, stretch.end)
+    width = 60 * size
+    start = stretch.anchor + (seconds - stretch.anchor) // width * width
+    return max(start, stretch.begin), min(start + width, stretch.end)
 
 
 @lru_cache(maxsize=8192)
 def edges(number: int) -> tuple[int, int]:
-    """Return 00:00 and 09:30 in New York on a day."""
+    """Return 00:00 and 09:30 in New York on a day; as in winter where the calendar of the language ends."""
+    if not _FIRST <= number <= _LAST:
+        return number * DAY + _BEHIND, number * DAY + _BEHIND + OPEN
     day = _EPOCH + timedelta(days=number)
     midnight = datetime(day.year, day.month, day.day, tzinfo=_new_york())
     return int(midnight.timestamp()), int(midnight.replace(hour=9, minute=30).timestamp())

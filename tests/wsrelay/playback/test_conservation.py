@@ -6,7 +6,7 @@ moments. The oracle is the run itself.
 
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from bff_shared.lru import ByteLRU
-from bff_wsrelay.framelog.frame import parse_frame
+from bff_shared.trading_sessions import BarSize
+from bff_wsrelay.framelog.frame import Frame, parse_frame
 from bff_wsrelay.framelog.frame_log import FrameLog
 from bff_wsrelay.framelog.replay_pass import ReplayPass
 from bff_wsrelay.framelog.topic import Topic
 from bff_wsrelay.metrics import StreamMetrics
+from bff_wsrelay.playback.bars import BarView
 from bff_wsrelay.playback.pacer import GRID, Emission, Pacer
 from bff_wsrelay.playback.scheduler import Scheduler
 from bff_wsrelay.playback.sinks import frame_json
@@ -56,8 +58,8 @@ class Viewer:
         del event
         self.messages.append(json.loads(payload))
 
-    def send_frame(self, log: FrameLog, emission: Emission) -> int:
-        self.messages.append(json.loads(frame_json(log, emission)))
+    def send_frame(self, log: FrameLog, emission: Emission, view: BarView | None = None) -> int:
+        self.messages.append(json.loads(frame_json(log, emission, view)))
         self.times.append(self.clock())
         return 1
 
@@ -68,8 +70,15 @@ class Viewer:
 class World:
     """A backend that is read into a log, one viewer of it, and the time."""
 
-    def __init__(self, reading: type[ReplayPass] = ReplayPass, **pacer: Any) -> None:
+    def __init__(
+        self,
+        reading: type[ReplayPass] = ReplayPass,
+        bar: BarSize | None = None,
+        frames: Sequence[Frame] = FRAMES,
+        **pacer: Any,
+    ) -> None:
         self.now = 1000.0
+        self.frames = frames
         self.reading_type = reading
         self.topic = Topic("run", FrameLog("epoch", 64 * MEBI, ByteLRU(MEBI)))
         self.reading = reading(self.topic.log)
@@ -78,7 +87,7 @@ class World:
         self.metrics = StreamMetrics(CollectorRegistry())
         self.pacer = Pacer(self.topic.log, **pacer)
         self.subscriber = Subscriber(
-            self.topic, self.pacer, self.viewer, cast("Scheduler", self), RelaySettings(), self.metrics, self.clock
+            self.topic, self.pacer, self.viewer, cast("Scheduler", self), RelaySettings(), self.metrics, self.clock, bar
         )
         self.subscriber.subscribe()
 
@@ -105,9 +114,9 @@ class World:
 
     def receive(self, count: int) -> None:
         """Let the backend send some frames, as far as the run goes."""
-        for frame in FRAMES[self.sent : self.sent + count]:
+        for frame in self.frames[self.sent : self.sent + count]:
             self.reading.take(frame)
-        self.sent = min(len(FRAMES), self.sent + count)
+        self.sent = min(len(self.frames), self.sent + count)
         self.topic.publish(self.reading.log)
 
     def kill(self) -> None:
@@ -119,7 +128,7 @@ class World:
         """Let the backend send the rest, and time pass until the viewer has it."""
         self.viewer.stuck = False
         self.send(cmd="play")
-        self.receive(len(FRAMES))
+        self.receive(len(self.frames))
         self.reading.close()
         self.topic.publish(self.reading.log)
         for _ in range(100):

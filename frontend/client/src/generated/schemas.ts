@@ -1051,6 +1051,9 @@ export const SCHEMAS: Record<string, unknown> = {
     "$ref": "Hello"
    },
    {
+    "$ref": "Position"
+   },
+   {
     "$ref": "Frame"
    },
    {
@@ -1115,6 +1118,9 @@ export const SCHEMAS: Record<string, unknown> = {
    "speed": {
     "type": "number"
    },
+   "bar": {
+    "$ref": "BarSize"
+   },
    "resumed": {
     "type": "boolean"
    }
@@ -1128,6 +1134,134 @@ export const SCHEMAS: Record<string, unknown> = {
    "to",
    "fps",
    "speed"
+  ]
+ },
+ "BarSize": {
+  "enum": [
+   1,
+   2,
+   3,
+   5,
+   10,
+   13,
+   15,
+   26,
+   30,
+   39,
+   60,
+   120,
+   180,
+   "session"
+  ]
+ },
+ "Position": {
+  "type": "object",
+  "properties": {
+   "t": {
+    "const": "position"
+   },
+   "seq": {
+    "type": "integer"
+   },
+   "ts": {
+    "type": [
+     "string",
+     "null"
+    ]
+   },
+   "peak": {
+    "anyOf": [
+     {
+      "$ref": "Equity"
+     },
+     {
+      "type": "null"
+     }
+    ]
+   },
+   "orders": {
+    "type": "integer"
+   },
+   "bar": {
+    "anyOf": [
+     {
+      "$ref": "Bar"
+     },
+     {
+      "type": "null"
+     }
+    ]
+   }
+  },
+  "required": [
+   "t",
+   "seq",
+   "ts",
+   "peak",
+   "orders",
+   "bar"
+  ]
+ },
+ "Equity": {
+  "type": "object",
+  "properties": {
+   "ts": {
+    "type": "string"
+   },
+   "value": {
+    "type": "number"
+   }
+  },
+  "required": [
+   "ts",
+   "value"
+  ]
+ },
+ "Bar": {
+  "type": "object",
+  "properties": {
+   "t": {
+    "type": "integer"
+   },
+   "o": {
+    "type": [
+     "number",
+     "null"
+    ]
+   },
+   "h": {
+    "type": [
+     "number",
+     "null"
+    ]
+   },
+   "l": {
+    "type": [
+     "number",
+     "null"
+    ]
+   },
+   "c": {
+    "type": [
+     "number",
+     "null"
+    ]
+   },
+   "v": {
+    "type": "number"
+   },
+   "closed": {
+    "type": "boolean"
+   }
+  },
+  "required": [
+   "t",
+   "o",
+   "h",
+   "l",
+   "c",
+   "v",
+   "closed"
   ]
  },
  "Frame": {
@@ -1173,6 +1307,22 @@ export const SCHEMAS: Record<string, unknown> = {
    },
    "dropped": {
     "type": "integer"
+   },
+   "bars": {
+    "type": "array",
+    "items": {
+     "$ref": "Bar"
+    }
+   },
+   "peak": {
+    "anyOf": [
+     {
+      "$ref": "Equity"
+     },
+     {
+      "type": "null"
+     }
+    ]
    }
   },
   "required": [
@@ -1211,21 +1361,6 @@ export const SCHEMAS: Record<string, unknown> = {
    "l",
    "c",
    "v"
-  ]
- },
- "Equity": {
-  "type": "object",
-  "properties": {
-   "ts": {
-    "type": "string"
-   },
-   "value": {
-    "type": "number"
-   }
-  },
-  "required": [
-   "ts",
-   "value"
   ]
  },
  "Extent": {
@@ -1361,7 +1496,8 @@ export const SCHEMAS: Record<string, unknown> = {
    "seek",
    "speed",
    "fps",
-   "step"
+   "step",
+   "bar"
   ]
  },
  "End": {

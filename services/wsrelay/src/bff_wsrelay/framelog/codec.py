@@ -1,7 +1,7 @@
 """A whole log as bytes and back, in parts of a bounded size. Pure.
 
     head: {"epoch", "frames", "sum"}    body: sections, each a length of four bytes (big-endian) and that many bytes
-    sections: times, digests, tail, then heads, orders and summary of each block
+    sections: times, digests, tail, then heads, orders, candles and summary of each block
 
 `sum` is a keyed digest of the body, so that a log forged in the store is not played.
 
@@ -17,10 +17,10 @@ from typing import Any
 
 import orjson
 
-from bff_wsrelay.framelog.frame import Summary
+from bff_wsrelay.framelog.frame import Standing, Summary
 from bff_wsrelay.framelog.frame_log import Block, Content, FrameLog
 
-VERSION = 2
+VERSION = 3
 PART = 512 * 1024
 Parts = tuple[bytes, list[bytes]]
 
@@ -34,8 +34,9 @@ def pack(log: FrameLog, secret: bytes) -> Parts:
     content = log.content()
     sections = [zlib.compress(content.times, 1), content.digests, zlib.compress(b"\n".join(content.tail), 1)]
     for block in content.blocks:
-        summary = orjson.dumps([block.summary.ohlc, block.summary.equity, block.raw_size])
-        sections += [block.heads, block.orders, summary]
+        standing = [block.standing.orders, block.standing.peak]
+        summary = orjson.dumps([block.summary.ohlc, block.summary.equity, standing, block.raw_size])
+        sections += [block.heads, block.orders, block.candles, summary]
     body = b"".join(len(section).to_bytes(4, "big") + section for section in sections)
     head = {"epoch": log.epoch, "frames": len(log), "sum": _sum(body, secret)}
     return orjson.dumps(head), [body[start : start + PART] for start in range(0, len(body), PART)]
@@ -61,7 +62,7 @@ def unpack(head: bytes, parts: Sequence[bytes], epoch: str, secret: bytes) -> Co
         raise Damaged("not this log")
     try:
         return _content(body)
-    except (ValueError, IndexError, zlib.error) as error:
+    except (ValueError, TypeError, IndexError, zlib.error) as error:
         raise Damaged("of another layout") from error
 
 
@@ -69,9 +70,11 @@ def _content(body: bytes) -> Content:
     sections = list(_sections(body))
     tail = zlib.decompress(sections[2])
     blocks = []
-    for place in range(3, len(sections), 3):
-        ohlc, equity, raw_size = orjson.loads(sections[place + 2])
-        blocks.append(Block(sections[place], sections[place + 1], Summary(ohlc, equity), raw_size))
+    for place in range(3, len(sections), 4):
+        heads, orders, candles, known = sections[place : place + 4]
+        ohlc, equity, (count, peak), raw_size = orjson.loads(known)
+        standing = Standing(count, peak and (peak[0], peak[1]))
+        blocks.append(Block(heads, orders, candles, Summary(ohlc, equity), standing, raw_size))
     return Content(zlib.decompress(sections[0]), sections[1], blocks, tail.split(b"\n") if tail else [])
 
 

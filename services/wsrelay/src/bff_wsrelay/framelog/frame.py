@@ -5,7 +5,6 @@ A frame is kept as the JSON that a viewer gets, without what depends on the view
 """
 
 import math
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ from typing import Any
 import orjson
 
 from bff_shared import foreign_json
+from bff_wsrelay.framelog.candles import total_volume
 
 RELAY_FIELDS = frozenset(("t", "ts", "ohlc", "orders", "equity", "dropped", "n", "seq"))
 """Fields that the relay writes itself; all others are handed on from the last frame covered."""
@@ -125,7 +125,6 @@ def _number(value: Any) -> float | None:
 
 
 _LARGEST_INT = 2**63 - 1
-_LARGEST_FLOAT = sys.float_info.max
 
 
 def frame_digest(core: bytes) -> int:
@@ -149,16 +148,8 @@ def merge_ohlc(earlier: Ohlc | None, later: Ohlc | None) -> Ohlc | None:
         "o": earlier["o"],
         "h": max(earlier["h"], later["h"]),
         "l": min(earlier["l"], later["l"]),
-        "v": _total(earlier["v"], later["v"]),
+        "v": total_volume((earlier["v"], later["v"])),
     }
-
-
-def _total(earlier: float, later: float) -> float:
-    """Return a sum that JSON can carry: an integer of 64 bits, or a finite float."""
-    total = earlier + later
-    if type(total) is int and abs(total) > _LARGEST_INT:
-        return float(total)
-    return min(_LARGEST_FLOAT, max(-_LARGEST_FLOAT, total)) if type(total) is float else total
 
 
 @dataclass(slots=True)
@@ -173,6 +164,28 @@ class Summary:
         self.ohlc = merge_ohlc(self.ohlc, ohlc)
         if equity is not None:
             self.equity = equity
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a run stands after its first frames: its orders so far, and the peak of its equity.
+
+    `peak` is the time when the highest value was first had, and that value; None while there is no equity.
+    """
+
+    orders: int = 0
+    peak: tuple[str, float] | None = None
+
+    def after(self, *frames: dict[str, Any]) -> "Standing":
+        """Return how it stands after some more frames."""
+        orders, peak = self.orders, self.peak
+        for frame in frames:
+            orders += len(frame["orders"])
+            equity = frame["equity"]
+            if equity is not None and (peak is None or equity["value"] > peak[1]):
+                ts = equity.get("ts")
+                peak = (ts if isinstance(ts, str) else frame["ts"]), equity["value"]
+        return self if orders == self.orders and peak is self.peak else Standing(orders, peak)
 
 
 def merged_head(last: dict[str, Any], summary: Summary, orders: Sequence[Any]) -> bytes:

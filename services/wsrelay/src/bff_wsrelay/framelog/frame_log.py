@@ -1,8 +1,9 @@
 """The frame log of one run: sealed blocks of compressed frames, an index by time, a digest per frame. Pure.
 
-    frames → tail (at most BLOCK frames, as they are) → block (compressed heads, compressed orders, its summary)
+    frames → tail (at most BLOCK frames, as they are) → block (compressed heads and orders, candles, its summary)
 
-A block's summary and orders stand for all of it, so that a frame which covers thousands unpacks two blocks only.
+A block's summary and orders stand for all of it, so that a frame which covers thousands unpacks two blocks only. How
+the run stands after a block (orders so far, peak of the equity) is known for each: any place is looked up in one.
 """
 
 import itertools
@@ -16,9 +17,14 @@ from typing import Any
 import orjson
 
 from bff_shared.lru import ByteLRU
-from bff_wsrelay.framelog.frame import Frame, Summary, merged_head, parse_heads
+from bff_wsrelay.framelog.candles import Candle, Candles, columns_of, concatenated, followed, pack, unpack
+from bff_wsrelay.framelog.frame import Frame, Standing, Summary, merged_head, parse_heads
 
 BLOCK = 64
+COLUMNS = 10_000
+"""Bytes that a block's candles take unpacked, roughly."""
+STANDINGS = 8_000
+"""Bytes that how a run stands after each frame of a block takes, at most and roughly."""
 OVERHEAD = 600
 """Bytes that a block's Python objects take besides what it holds, roughly."""
 
@@ -38,13 +44,16 @@ class Block:
 
     heads: bytes
     orders: bytes
+    candles: bytes
     summary: Summary
+    standing: Standing
+    """How the run stands after it."""
     raw_size: int
 
     @property
     def size(self) -> int:
         """Bytes it takes."""
-        return len(self.heads) + len(self.orders) + OVERHEAD
+        return len(self.heads) + len(self.orders) + len(self.candles) + OVERHEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +116,10 @@ class FrameLog:
         """Return a frame's time."""
         return self._times[index]
 
+    def times(self, start: int, end: int) -> Sequence[int]:
+        """Return the times of a range of frames."""
+        return self._times[start:end]
+
     def append(self, frame: Frame) -> None:
         """Add the next frame; raise LogFull when it does not fit."""
         if self.size > self._limit:
@@ -137,6 +150,49 @@ class FrameLog:
     def after(self, micros: int) -> int:
         """Return the index of the first frame later than a time; the log's length if there is none."""
         return bisect_right(self._times, micros)
+
+    def first_at(self, micros: int, start: int, end: int) -> int:
+        """Return the index of the first frame in `[start, end)` at a time or later; `end` if there is none."""
+        return bisect_left(self._times, micros, start, end)
+
+    def standing(self, length: int) -> Standing:
+        """Return how the run stands after its first `length` frames, which must be in the log."""
+        number, count = divmod(length, BLOCK)
+        before = self._blocks[number - 1].standing if number else Standing()
+        if not count:
+            return before
+        if number >= len(self._blocks):
+            return before.after(*parse_heads(self._tail[:count]))
+        key = (self.serial, number, "standings")
+        known: list[Standing] | None = self._cache.get(key)
+        if known is None:
+            known = list(itertools.accumulate(parse_heads(self._heads(number)), Standing.after, initial=before))
+            self._cache.put(key, known, STANDINGS)
+        return known[count]
+
+    def candles(self, start: int, end: int) -> Candles:
+        """Return the candles of a range, which must be in the log and not empty."""
+        parts = []
+        for number in range(start // BLOCK, (end - 1) // BLOCK + 1):
+            first = number * BLOCK
+            if number < len(self._blocks) and start <= first and first + BLOCK <= end:
+                parts.append(unpack(self._blocks[number].candles, BLOCK))  # not kept: a range so large is had once
+                continue
+            parts.append(self._columns(number).cut(max(0, start - first), end - first))
+        return concatenated(parts)
+
+    def candle(self, start: int, end: int) -> Candle | None:
+        """Return the one candle of a range, which must be in the log and not empty; None where it has none."""
+        whole = None
+        for number in range(start // BLOCK, (end - 1) // BLOCK + 1):
+            first = number * BLOCK
+            if number < len(self._blocks) and start <= first and first + BLOCK <= end:
+                ohlc = self._blocks[number].summary.ohlc
+                part = None if ohlc is None else (ohlc["o"], ohlc["h"], ohlc["l"], ohlc["c"], ohlc["v"])
+            else:
+                part = self._columns(number).merged(max(0, start - first), min(BLOCK, end - first))
+            whole = followed(whole, part)
+        return whole
 
     def forked(self, length: int, epoch: str) -> "FrameLog":
         """Return a log of another epoch that begins with the first `length` frames of this one."""
@@ -208,6 +264,17 @@ class FrameLog:
         (last,) = self.objects(end - 1, end)
         return merged_head(last, summary, orders)
 
+    def _columns(self, number: int) -> Candles:
+        """Return the candles of a block, or of the tail, unpacked."""
+        if number >= len(self._blocks):
+            return columns_of(item["ohlc"] for item in parse_heads(self._tail))
+        key = (self.serial, number, "candles")
+        columns: Candles | None = self._cache.get(key)
+        if columns is None:
+            columns = unpack(self._blocks[number].candles, BLOCK)
+            self._cache.put(key, columns, COLUMNS)
+        return columns
+
     def _heads(self, number: int) -> Sequence[bytes]:
         """Return the frames of a block, unpacked."""
         if number >= len(self._blocks):
@@ -222,12 +289,20 @@ class FrameLog:
 
     def _seal(self) -> None:
         """Pack the tail."""
-        summary, orders = Summary(), []
-        for item in parse_heads(self._tail):
+        summary, orders, items = Summary(), [], parse_heads(self._tail)
+        for item in items:
             summary.add(item["ohlc"], item["equity"])
             orders.extend(item["orders"])
         packed_orders = zlib.compress(orjson.dumps(orders), 1) if orders else b""
-        block = Block(zlib.compress(b"\n".join(self._tail), 1), packed_orders, summary, self._tail_size + OVERHEAD)
+        standing = (self._blocks[-1].standing if self._blocks else Standing()).after(*items)
+        block = Block(
+            zlib.compress(b"\n".join(self._tail), 1),
+            packed_orders,
+            pack(columns_of(item["ohlc"] for item in items)),
+            summary,
+            standing,
+            self._tail_size + OVERHEAD,
+        )
         self._blocks.append(block)
         self._packed += block.size
         self._tail, self._tail_size = [], 0

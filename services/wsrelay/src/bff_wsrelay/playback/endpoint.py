@@ -213,10 +213,10 @@ class PlaybackEndpoint:
         if resumed is False and query.micros is not None:
             pacer.switch(topic.log, query.micros, now)  # which waits where the log has not come so far
         assert self._scheduler is not None  # noqa: S101  requests come only while the app runs
-        subscriber = Subscriber(topic, pacer, sink, self._scheduler, self._settings, self._metrics)
+        subscriber = Subscriber(topic, pacer, sink, self._scheduler, self._settings, self._metrics, bar=query.bar)
         if query.epoch is not None and not topic.log.epoch:
             subscriber.resume_from = query.epoch, query.micros
-        sink.send(hello_message(topic, pacer, resumed=resumed), "hello")
+        sink.send(hello_message(topic, pacer, resumed=resumed, bar=query.bar), "hello")
         if resumed is False and topic.log.epoch:
             after = format_time(query.micros) if query.micros is not None else _time(topic, start)
             sink.send(status_message("epoch", epoch=topic.log.epoch, ts=after, reason="unknown"), "status")

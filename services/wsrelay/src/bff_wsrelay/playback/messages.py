@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import orjson
 
+from bff_shared.trading_sessions import BAR_MINUTES, REGULAR_MINUTES, SESSION, BarSize
 from bff_wsrelay.framelog.failures import Code
 from bff_wsrelay.framelog.frame import format_time, parse_time
 
@@ -19,7 +20,7 @@ DEFAULT_SPEED = 60.0
 DEFAULT_FPS = 30.0
 MAX_INDEX = 10**15
 """Above every frame's index. Positions are calculated in floating point, which counts whole numbers to 9 * 10^15."""
-FIELDS = ("pos", "ts", "val", "speed", "fps")
+FIELDS = ("pos", "ts", "val", "speed", "fps", "bar")
 """Fields of a control that carry its value, in all spellings."""
 MAX_VALUE_LENGTH = 64
 """Characters of a text that is echoed; times have half as many."""
@@ -50,10 +51,11 @@ class Position:
 class Control:
     """An understood control; `echo` is what the client is sent once it is accepted."""
 
-    cmd: Literal["play", "pause", "seek", "speed", "fps", "step"]
+    cmd: Literal["play", "pause", "seek", "speed", "fps", "step", "bar"]
     echo: bytes
     value: float = 0.0
     position: Position | None = None
+    bar: BarSize | None = None
 
 
 ClientMessage = Control | Literal["ready", "hb"]
@@ -94,6 +96,8 @@ def _control(message: dict[str, Any]) -> Control:
         if value not in {-1.0, 1.0}:
             raise ControlRefused("VALIDATION", "step must be 1 or -1")
         return Control(cmd, _echo(message), value)
+    if cmd == "bar":
+        return Control(cmd, _echo(message), bar=parse_bar(message.get("val", message.get("bar"))))
     raise ControlRefused("VALIDATION", "invalid ctrl.cmd")
 
 
@@ -138,6 +142,24 @@ def parse_position(value: Any) -> Position:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MAX_INDEX or value % 1:
         raise ControlRefused("VALIDATION", "pos must be an ISO 8601 time or a frame index")
     return Position(index=int(value))
+
+
+def parse_bar(value: Any) -> BarSize | None:
+    """Return the size of bars that a client asks for: minutes, or "session"; None for "none", no bars.
+
+    Raises:
+        ControlRefused: VALIDATION for what is no size of a chart's bars.
+    """
+    if value in (None, "none", ""):
+        return None
+    if value in (SESSION, REGULAR_MINUTES, str(REGULAR_MINUTES)):
+        return SESSION
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value) if len(value) < 4 else 0
+    if isinstance(value, bool) or value not in BAR_MINUTES:
+        sizes = ", ".join(map(str, BAR_MINUTES))
+        raise ControlRefused("VALIDATION", f"bar must be minutes ({sizes}), session or none")
+    return int(value)
 
 
 def error_message(code: Code, message: str, details: dict[str, Any] | None = None) -> bytes:

@@ -32,6 +32,8 @@ MAX_STRIDE = 3_600
 """Source frames that a frame covers at most by its rate: at the greatest speed that is 30 frames a second."""
 MAX_COVERED = 2 * MAX_STRIDE
 """Source frames that a frame covers at most, where a viewer was held back. Merging so many takes about 4 ms."""
+MAX_BARS = 1_800
+"""Source frames that a frame covers at most where it carries bars, of which each may have one: about 5 ms of work."""
 GRID = 240
 """Schedules begin at multiples of 1/240 s, so that viewers at usual rates (30, 60, 24) have their turns together."""
 DUE_SLACK = 0.0005
@@ -53,6 +55,8 @@ class Pacer:
         "_anchor",
         "_anchor_tick",
         "_fresh",
+        "_most_covered",
+        "_most_stride",
         "_pending",
         "_planned",
         "_shown",
@@ -81,6 +85,7 @@ class Pacer:
         self, log: FrameLog, *, cursor: int = 0, speed: float = DEFAULT_SPEED, fps: float = DEFAULT_FPS
     ) -> None:
         self.log = log
+        self._most_stride, self._most_covered = MAX_STRIDE, MAX_COVERED
         self._rate(speed, fps)
         self.state: Literal["idle", "playing", "paused", "ended"] = "idle"
         self.cursor = self._planned = cursor
@@ -103,6 +108,11 @@ class Pacer:
         return f"<Pacer {self.state} cursor={self.cursor} speed={self.speed:g} fps={self.fps:g} due={self.due:.3f}>"
 
     @property
+    def is_placed(self) -> bool:
+        """Return whether the log has come to the cursor, which no jump will move before the next frame."""
+        return not self._single and self._shown is None and self.cursor <= self.log.length
+
+    @property
     def is_starved(self) -> bool:
         """Return whether it waits for the log to grow."""
         return self._starved is not None
@@ -110,6 +120,12 @@ class Pacer:
     def lag(self, now: float) -> float:
         """Return the seconds by which it is behind its schedule."""
         return max(0.0, now - self.due) if self.state == "playing" and self.due < NEVER else 0.0
+
+    def carry_bars(self, now: float, *, wanted: bool) -> None:
+        """Cover at most MAX_BARS source frames with a frame where it carries bars, by sending frames more often."""
+        self._most_stride, self._most_covered = (MAX_BARS, MAX_BARS) if wanted else (MAX_STRIDE, MAX_COVERED)
+        if self._fps_of(self.speed, self._wanted_fps) != self.fps:
+            self._set_rate(self.speed, self._wanted_fps, now)
 
     def apply(self, control: Control, now: float) -> None:
         """Carry out a control. Raises ControlRefused, and nothing has changed then."""
@@ -227,7 +243,7 @@ class Pacer:
         """Return the range that is sent next if nothing changes, so that it can be made ready early."""
         if self.state != "playing" or self._starved is not None or self._single:
             return None
-        end = min(self._target, self.log.length, self.cursor + MAX_COVERED)
+        end = min(self._target, self.log.length, self.cursor + self._most_covered)
         return (self.cursor, end) if end > self.cursor else None
 
     def _advance_single(self, now: float, *, room: bool) -> Emission | ControlRefused | None:
@@ -335,7 +351,7 @@ class Pacer:
         if self._spared:
             self.dropped += max(0, self._spared)
             self._spared = 0
-        end = min(end, self.cursor + MAX_COVERED)
+        end = min(end, self.cursor + self._most_covered)
         emission = Emission(self.cursor, end, self.dropped)
         self.cursor = end
         return emission
@@ -373,8 +389,11 @@ class Pacer:
 
     def _rate(self, speed: float, fps: float) -> None:
         self.speed, self._wanted_fps = speed, fps
-        self.fps = max(fps, SOURCE_RATE * speed / MAX_STRIDE)
+        self.fps = self._fps_of(speed, fps)
         self.stride = SOURCE_RATE * speed / self.fps
+
+    def _fps_of(self, speed: float, fps: float) -> float:
+        return max(fps, SOURCE_RATE * speed / self._most_stride)
 
     def _jump(self, index: int) -> None:
         """Go elsewhere: what was held back is not owed any more."""

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 import orjson
 
 from bff_shared.errors import InvalidRequest
+from bff_shared.trading_sessions import BarSize
 from bff_wsrelay.framelog.topic import Topic
 from bff_wsrelay.playback.messages import (
     DEFAULT_FPS,
@@ -16,6 +17,7 @@ from bff_wsrelay.playback.messages import (
     SPEEDS,
     ControlRefused,
     checked_number,
+    parse_bar,
     parse_moment,
 )
 from bff_wsrelay.playback.pacer import Pacer
@@ -34,10 +36,11 @@ class StreamQuery:
     epoch: str | None = None
     seq: int | None = None
     micros: int | None = None
+    bar: BarSize | None = None
 
 
 def parse_query(query: bytes, last_event: str | None, *, autoplay: bool) -> StreamQuery:
-    """Read the query: `speed`, `fps`, `autoplay`, and `epoch`, `seq`, `ts` of the last frame seen.
+    """Read the query: `speed`, `fps`, `autoplay`, `bar`, and `epoch`, `seq`, `ts` of the last frame seen.
 
     Last-Event-ID (`epoch:seq`), which a browser sends by itself, goes before. Raises InvalidRequest.
     """
@@ -50,10 +53,11 @@ def parse_query(query: bytes, last_event: str | None, *, autoplay: bool) -> Stre
             epoch, _, seq = last_event.partition(":")
         micros = parse_moment(_BARE_PLUS.sub(r"\1+\2", fields["ts"])) if "ts" in fields else None
         position = _last_seen(seq) if seq is not None else None
+        bar = parse_bar(fields.get("bar"))
     except (ValueError, ControlRefused) as error:
         raise InvalidRequest("the query asks for something impossible", {"query": str(error)}) from error
     wanted = fields.get("autoplay", "1" if autoplay else "0").lower() in {"1", "true", "yes"}
-    return StreamQuery(speed, fps, wanted, epoch, position, micros)
+    return StreamQuery(speed, fps, wanted, epoch, position, micros, bar)
 
 
 def _last_seen(seq: str) -> int:
@@ -83,11 +87,13 @@ def start_position(topic: Topic, query: StreamQuery) -> tuple[int, bool | None]:
     return (min(following, len(frames)) if query.epoch is not None or frames.ended else following), False
 
 
-def hello_message(topic: Topic, pacer: Pacer, *, resumed: bool | None) -> bytes:
-    """Return the first message: what is played, where the viewer stands, how fast it goes.
+def hello_message(topic: Topic, pacer: Pacer, *, resumed: bool | None, bar: BarSize | None = None) -> bytes:
+    """Return the first message: what is played, where the viewer stands, how fast it goes, with which bars.
 
     The epoch is null where the backend could not be asked yet; a status tells it later.
     """
     body = {"t": "hello", "epoch": topic.log.epoch or None, "seq": pacer.cursor - 1, **topic.extent}
     body |= {"fps": pacer.fps, "speed": pacer.speed}
+    if bar is not None:
+        body["bar"] = bar
     return orjson.dumps(body if resumed is None else {**body, "resumed": resumed})

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from starlette.types import Send
 
 from bff_wsrelay.framelog.frame_log import FrameCache, FrameLog
+from bff_wsrelay.playback.bars import BarView, bar_fields
 from bff_wsrelay.playback.http_connection import HttpConnection
 from bff_wsrelay.playback.pacer import Emission
 from bff_wsrelay.websocket.close_codes import NO_STATUS, TRY_AGAIN_LATER, Close
@@ -21,10 +22,14 @@ CLOSE_GRACE_SECONDS = 2.0
 """How long the last events of a stream that ends may take to be written before the connection is dropped."""
 
 
-def frame_json(log: FrameLog, emission: Emission) -> bytes:
-    """Return a frame's JSON: its head, how many source frames it covers, the last one's index, the frames spared."""
+def frame_json(log: FrameLog, emission: Emission, view: BarView | None = None) -> bytes:
+    """Return a frame's JSON: its head, how many source frames it covers, the last one's index, the frames spared, bars.
+
+    Bars only if a view asks for them; the peak of the equity comes with them.
+    """
     start, end, dropped = emission
-    return b'%b,"n":%d,"seq":%d,"dropped":%d}' % (log.head(start, end), end - start, end - 1, dropped)
+    known = b'%b,"n":%d,"seq":%d,"dropped":%d' % (log.head(start, end), end - start, end - 1, dropped)
+    return b"%b}" % known if view is None else b"%b,%b}" % (known, bar_fields(log, start, end, view))
 
 
 class Sink(Protocol):
@@ -37,8 +42,8 @@ class Sink(Protocol):
     def send(self, payload: bytes, event: str = "") -> None:
         """Send a message; `event` names it where the format has names."""
 
-    def send_frame(self, log: FrameLog, emission: Emission) -> int:
-        """Send a frame and return its bytes."""
+    def send_frame(self, log: FrameLog, emission: Emission, view: BarView | None = None) -> int:
+        """Send a frame, with the bars that are asked for, and return its bytes."""
 
     def close(self, close: Close) -> None:
         """End the connection after what was sent."""
@@ -58,13 +63,13 @@ class WebSocketSink:
         del event
         self._writer.write(encode_frame(payload))
 
-    def send_frame(self, log: FrameLog, emission: Emission) -> int:
+    def send_frame(self, log: FrameLog, emission: Emission, view: BarView | None = None) -> int:
         """Send a frame."""
         start, end, dropped = emission
-        key = (log.serial, start, end, "encoded")
+        key = (log.serial, start, end, "encoded", view)
         encoded: bytes | None = None if dropped else self._cache.get(key)
         if encoded is None:
-            encoded = encode_frame(frame_json(log, emission))
+            encoded = encode_frame(frame_json(log, emission, view))
             if not dropped:
                 self._cache.put(key, encoded, len(encoded) + 250)
         self._writer.write(encoded)
@@ -106,9 +111,9 @@ class EventStreamSink:
         """Queue a message."""
         self._put(event_text(payload, event))
 
-    def send_frame(self, log: FrameLog, emission: Emission) -> int:
+    def send_frame(self, log: FrameLog, emission: Emission, view: BarView | None = None) -> int:
         """Queue a frame; its id names epoch and index, as resuming wants it."""
-        text = event_text(frame_json(log, emission), "frame", f"{log.epoch}:{emission.end - 1}")
+        text = event_text(frame_json(log, emission, view), "frame", f"{log.epoch}:{emission.end - 1}")
         self._put(text)
         return len(text)
 

@@ -7,15 +7,18 @@ from typing import Any
 
 from bff_shared.http.context import correlation_id
 from bff_shared.limits import TokenBucket
+from bff_shared.trading_sessions import BarSize
 from bff_wsrelay.framelog.frame import format_time
 from bff_wsrelay.framelog.topic import Topic
 from bff_wsrelay.metrics import LATE_SECONDS, StreamMetrics
 from bff_wsrelay.playback.backpressure import Backpressure
+from bff_wsrelay.playback.bars import BarTracker
 from bff_wsrelay.playback.continuity import ContinuityCheck
 from bff_wsrelay.playback.messages import (
     END,
     HEARTBEAT,
     READY,
+    Control,
     ControlRefused,
     error_message,
     extent_message,
@@ -50,6 +53,7 @@ class Subscriber:
 
     __slots__ = (
         "_backpressure",
+        "_bars",
         "_clock",
         "_control_bucket",
         "_dropped",
@@ -84,8 +88,11 @@ class Subscriber:
         settings: RelaySettings,
         metrics: StreamMetrics,
         clock: Callable[[], float] = time.monotonic,
+        bar: BarSize | None = None,
     ) -> None:
         now = clock()
+        self._bars = BarTracker(bar)
+        pacer.carry_bars(now, wanted=bar is not None)
         self.topic, self.pacer = topic, pacer
         self.due_at = float("inf")
         self.continuity = ContinuityCheck(pacer.cursor)
@@ -143,12 +150,19 @@ class Subscriber:
             if message == "ready":
                 self._sink.send(READY)
             elif message != "hb":
-                self.pacer.apply(message, now)
+                self._carry_out(message, now)
                 self._metrics.counts.controls += 1
                 self._sink.send(message.echo)
         except ControlRefused as refused:
             self._sink.send(refused.payload, "error")
         self._turn(now)
+
+    def _carry_out(self, control: Control, now: float) -> None:
+        if control.cmd == "bar":
+            self._bars.change(control.bar)
+            self.pacer.carry_bars(now, wanted=control.bar is not None)
+        else:
+            self.pacer.apply(control, now)
 
     def on_due(self, now: float) -> float:
         """Send what is due at `now`; return the next due time in monotonic seconds, infinity for none."""
@@ -162,6 +176,8 @@ class Subscriber:
                 self._sink.send(HEARTBEAT, "hb")
             self._heartbeat_due = max(self._heartbeat_due + self._settings.stream_heartbeat, now)
         pacer = self.pacer
+        if self._bars.needs_position(pacer.jumps):
+            self._announce_position()
         due = pacer.due
         step = pacer.advance(now, room=room)
         while step is not None:
@@ -287,7 +303,10 @@ class Subscriber:
         if self.announced_status is not None:
             self.announced_status = None
             self._sink.send(status_message("live"), "status")
-        counts.bytes += self._sink.send_frame(self.pacer.log, emission)
+        log = self.pacer.log
+        if self._bars.needs_position(self.pacer.jumps):
+            self._sink.send(self._bars.position(log, emission.start, self.pacer.jumps), "position")
+        counts.bytes += self._sink.send_frame(log, emission, self._bars.view(log, emission.end))
         if not continuity.enter(emission, self.pacer.jumps):
             counts.imbalances += 1
         counts.frames += 1
@@ -298,6 +317,14 @@ class Subscriber:
             counts.dropped += emission.dropped - self._dropped
             self._dropped = emission.dropped
         counts.source_frames += emission.end - emission.start
+
+    def _announce_position(self) -> None:
+        """Send the position as soon as the log has come so far; a seek sends it with its frame."""
+        pacer = self.pacer
+        if pacer.is_placed:
+            self._sink.send(self._bars.position(pacer.log, pacer.cursor, pacer.jumps), "position")
+        else:
+            self.topic.starved.add(self)
 
     def _announce_extent(self) -> None:
         """Send the extent of the run once, where `hello` could not: when its log is complete, before any `end`."""
