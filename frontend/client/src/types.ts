@@ -262,6 +262,8 @@ export interface StreamOptions {
   /** 1 to 60 frames a second; 30 by default. */
   fps?: number;
   autoplay?: boolean;
+  /** Have frames carry the bars that they touch, of this size; none by default. */
+  bar?: BarSize | null | undefined;
   /** Go on after this frame. */
   at?: { epoch?: string | null; seq: number; ts?: string | null };
   signal?: AbortSignal;
@@ -273,6 +275,12 @@ export type Frame = Omit<Messages["Frame"], "orders"> & { orders: StreamOrder[];
 export interface StreamOrder {
   [field: string]: unknown;
 }
+/** Minutes of a chart's bars, or `session`. */
+export type BarSize = Messages["BarSize"];
+/** A bar of the chart as far as it has come; `t` is its start in UTC seconds. Prices are null while no frame of it has any. */
+export type Bar = Messages["Bar"];
+/** What is true after a frame, so that what follows can be drawn from anywhere. */
+export type Standing = Omit<Messages["Position"], "t">;
 /** What the relay says over the wire. */
 export type StreamMessage = Messages["StreamMessage"];
 
@@ -292,6 +300,8 @@ export interface StreamState {
   ended: boolean;
   speed: number;
   fps: number;
+  /** Size of the bars asked for; null for none. */
+  bar: BarSize | null;
   /** Source frames of the run; null until that is known. */
   total: number | null;
   /** Times of the run's first and last frame as far as they are known. */
@@ -304,6 +314,8 @@ export interface StreamState {
 
 export interface StreamEvents {
   frame: Frame;
+  /** With `bar`: on each connection, and before the first frame after a seek or with bars of another size. */
+  standing: Standing;
   /** Whenever anything of the state is different. */
   state: StreamState;
   /** Each time frames are about to come from a new connection or epoch. */
@@ -343,6 +355,8 @@ export interface RunStream {
   speed(value: number): void;
   /** Set the frames a second, 1 to 60. */
   fps(value: number): void;
+  /** Have frames carry bars of another size; null for none. A `standing` of that size comes before them. */
+  bar(size: BarSize | null): void;
   /** Show the frame after or before; playing stops. */
   step(by: 1 | -1): void;
   close(): void;

@@ -35,7 +35,8 @@ async def test_websocket_draws_the_chart_from_the_first_frame_and_after_a_seek(r
     async with watching(relay.stream(f"?speed=3600&bar={size}")) as viewer:
         assert (await viewer.until_type("hello"))["bar"] == size
         place = await viewer.until_type("position")
-        assert place == {"t": "position", "seq": -1, "ts": None, "peak": None, "orders": 0, "bar": None}
+        start = {"seq": -1, "ts": None, "peak": None, "orders": 0, "size": size, "bar": None}
+        assert place == {"t": "position", **start}
         await viewer.control(cmd="play")
         await viewer.until_type("end")
         assert drawn(viewer.messages).differences(RUN, size) == []

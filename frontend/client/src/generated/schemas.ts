@@ -1182,6 +1182,9 @@ export const SCHEMAS: Record<string, unknown> = {
    "orders": {
     "type": "integer"
    },
+   "size": {
+    "$ref": "BarSize"
+   },
    "bar": {
     "anyOf": [
      {
@@ -1199,6 +1202,7 @@ export const SCHEMAS: Record<string, unknown> = {
    "ts",
    "peak",
    "orders",
+   "size",
    "bar"
   ]
  },

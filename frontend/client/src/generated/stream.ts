@@ -128,6 +128,7 @@ export interface components {
             peak: components["schemas"]["Equity"] | null;
             /** @description all is meant after this frame; -1 before the first */
             seq: number;
+            size: components["schemas"]["BarSize"];
             /** @constant */
             t: "position";
             /** @description the start of that frame */

@@ -2,8 +2,11 @@
 
 import { BffError, isObject } from "../errors.ts";
 import { lastIndexAtOrBefore } from "../lib/search.ts";
+import { barSpan } from "../lib/sessions.ts";
 import { parseTimeMs } from "../lib/time.ts";
-import type { Frame, Ohlc } from "../types.ts";
+import type { Bar, BarSize, Frame, Ohlc, Standing } from "../types.ts";
+
+type Equity = NonNullable<Frame["equity"]>;
 
 /** Ten years of minutes; what is beyond would not fit a page's memory. */
 const MAX_FRAMES = 1_000_000;
@@ -11,6 +14,9 @@ const MAX_FRAMES = 1_000_000;
 export class FrameBuffer {
   readonly #frames: Frame[] = [];
   readonly #at: number[] = [];
+  /** Orders up to each frame, and the index of the frame with the highest equity so far, -1 for none. */
+  readonly #orders: number[] = [];
+  readonly #peaks: number[] = [];
   /** Whether the run's last frame is there. */
   complete = false;
   /** How many frames the backend says there are. */
@@ -38,12 +44,64 @@ export class FrameBuffer {
     whole.ohlc = readOhlc(ohlc);
     whole.orders = Array.isArray(orders) ? orders : [];
     whole.equity = isObject(equity) ? (equity as Frame["equity"]) : null;
+    this.#orders.push((this.#orders.at(-1) ?? 0) + whole.orders.length);
+    this.#peaks.push(this.#peakWith(whole));
     this.#frames.push(whole);
     this.#at.push(at);
     const { total_frames: total } = message;
     if (typeof total === "number" && total > 0) this.announced = total;
     if (this.announced !== null && this.length >= this.announced) this.complete = true;
     return true;
+  }
+
+  /** Return what is true after the first `length` frames, with their last bar of a size. */
+  standing(length: number, size: BarSize): Standing {
+    const last = this.#frames[length - 1];
+    const bar = last ? (this.bars(length - 1, length, size).at(-1) ?? null) : null;
+    const orders = this.#orders[length - 1] ?? 0;
+    return { seq: length - 1, ts: last?.ts ?? null, peak: this.#peak(length - 1), orders, size, bar };
+  }
+
+  /** Return the bars that the frames from `start` to before `end` touch, as they are after them. */
+  bars(start: number, end: number, size: BarSize): Bar[] {
+    const bars: Bar[] = [];
+    let position = start;
+    while (position < end) {
+      const span = barSpan((this.#at[position] as number) / 1000, size);
+      // The first bar has what came before these frames as well.
+      const first = bars.length ? position : lastIndexAtOrBefore(this.#at, span.begin * 1000 - 1) + 1;
+      const after = lastIndexAtOrBefore(this.#at, span.end * 1000 - 1) + 1;
+      const stop = Math.min(end, after);
+      const isClosed = stop < end || (end < this.length ? after <= end : this.complete);
+      bars.push({ t: span.t, ...this.#candle(first, stop), closed: isClosed });
+      position = stop;
+    }
+    return bars;
+  }
+
+  #candle(start: number, end: number): Omit<Bar, "t" | "closed"> {
+    const candle: Omit<Bar, "t" | "closed"> = { o: null, h: null, l: null, c: null, v: 0 };
+    for (let index = start; index < end; index++) {
+      const ohlc = this.#frames[index]?.ohlc;
+      if (!ohlc) continue;
+      candle.o ??= ohlc.o;
+      candle.h = Math.max(candle.h ?? ohlc.h, ohlc.h);
+      candle.l = Math.min(candle.l ?? ohlc.l, ohlc.l);
+      candle.c = ohlc.c;
+      candle.v += ohlc.v;
+    }
+    return candle;
+  }
+
+  #peakWith({ equity }: Frame): number {
+    const before = this.#peaks.at(-1) ?? -1;
+    if (!Number.isFinite(equity?.value)) return before;
+    return before < 0 || (equity as Equity).value > (this.#frames[before]?.equity?.value ?? 0) ? this.length : before;
+  }
+
+  #peak(index: number): Equity | null {
+    const frame = this.#frames[this.#peaks[index] ?? -1];
+    return frame?.equity ? { ts: frame.equity.ts ?? frame.ts, value: frame.equity.value } : null;
   }
 
   /** Return the index of the first frame after a time. */
@@ -60,8 +118,21 @@ export class FrameBuffer {
     return later !== undefined && later - ms < ms - earlier ? before + 1 : before;
   }
 
-  /** Return one frame that covers the frames from `start` to before `end`. */
-  merged(start: number, end: number): Frame {
+  /**
+   * Return one frame that covers the frames from `start` to before `end`, with its bars where a size is given; `repeats`
+   * says that the bar before it was not known to be finished.
+   */
+  merged(start: number, end: number, size: BarSize | null = null, repeats = false): Frame {
+    const frame = this.#merged(start, end);
+    if (size === null) return frame;
+    return {
+      ...frame,
+      bars: this.bars(repeats && start > 0 ? start - 1 : start, end, size),
+      peak: this.#peak(end - 1),
+    };
+  }
+
+  #merged(start: number, end: number): Frame {
     const last = this.#frames[end - 1] as Frame;
     if (end - start === 1) return { ...last };
     const frames = this.#frames.slice(start, end);

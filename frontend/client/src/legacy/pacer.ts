@@ -17,6 +17,9 @@ export class Pacer {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #dropped = 0;
   #seeking: number | string | null = null;
+  /** The last frame shown was the last there was, so that its bar may be finished. */
+  #isLastOpen = false;
+  #isPlaced = false;
 
   constructor(buffer: FrameBuffer, host: FeedHost) {
     this.#buffer = buffer;
@@ -30,7 +33,7 @@ export class Pacer {
   }
 
   start(cursor: number, playing: boolean): void {
-    this.#cursor = cursor;
+    this.#jump(cursor);
     if (playing) this.#play();
   }
 
@@ -39,12 +42,14 @@ export class Pacer {
     else if (control.cmd === "pause") this.close();
     else if (control.cmd === "seek") this.#seek(control.pos);
     else if (control.cmd === "step") this.#step(control.val);
+    else if (control.cmd === "bar") this.#jump(this.#cursor);
     else if (this.#playing) this.#scheduleFrame(performance.now() + 1000 / this.#host.pace().fps);
   }
 
   /** Take note that the buffer has grown or is complete. */
   onBufferGrown(): void {
     if (this.#seeking !== null) this.#seek(this.#seeking);
+    else this.#place();
     if (this.#playing && this.#timer === undefined) this.#scheduleFrame(performance.now());
   }
 
@@ -96,9 +101,28 @@ export class Pacer {
     }
   }
 
+  /** Go to a place, and say what is true there once the buffer has come so far. */
+  #jump(cursor: number): void {
+    this.#cursor = cursor;
+    this.#isLastOpen = false;
+    this.#isPlaced = false;
+    this.#place();
+  }
+
+  #place(): void {
+    if (this.#isPlaced || this.#cursor > this.#buffer.length) return;
+    this.#isPlaced = true;
+    const { bar } = this.#host.pace();
+    if (bar) this.#host.standing(this.#buffer.standing(this.#cursor, bar));
+  }
+
   #show(start: number, end: number): void {
+    if (start !== this.#cursor) this.#jump(start);
+    this.#place();
     this.#cursor = end;
-    this.#host.frame({ ...this.#buffer.merged(start, end), dropped: this.#dropped });
+    const frame = this.#buffer.merged(start, end, this.#host.pace().bar, this.#isLastOpen);
+    this.#isLastOpen = end === this.#buffer.length && !this.#buffer.complete;
+    this.#host.frame({ ...frame, dropped: this.#dropped });
   }
 
   #seek(to: number | string): void {

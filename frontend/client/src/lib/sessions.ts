@@ -93,3 +93,30 @@ function byRule(day: number): number {
 export function sessionOpen(seconds: number): number {
   return openOfDay(sessionDay(seconds));
 }
+
+/** The bar that a moment lies in: its start, and from when to before when moments lie in the same one. */
+export interface BarSpan {
+  t: number;
+  begin: number;
+  end: number;
+}
+
+/**
+ * Return the span of the bar of `size` in which a moment lies: minutes counted from the open, backwards before it, and anew
+ * from an early close, never across midnight in New York; from a whole session on, the session.
+ */
+export function barSpan(seconds: number, size: number | "session"): BarSpan {
+  const day = sessionDay(seconds);
+  const opened = openOfDay(day);
+  const midnight = midnightOfDay(day);
+  const next = midnightOfDay(day + 1);
+  if (size === "session" || size >= REGULAR_MINUTES) return { t: opened, begin: midnight, end: next };
+  const minutes = sessionMinutes(day);
+  const close = minutes === REGULAR_MINUTES ? next : opened + minutes * 60;
+  const isLate = seconds >= close;
+  const anchor = isLate ? close : opened;
+  const width = size * 60;
+  const start = anchor + Math.floor((seconds - anchor) / width) * width;
+  const begin = Math.max(start, isLate ? close : midnight);
+  return { t: begin, begin, end: Math.min(start + width, isLate ? next : close) };
+}

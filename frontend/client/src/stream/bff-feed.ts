@@ -163,6 +163,11 @@ export class BffFeed implements Feed {
       case "frame":
         this.#onFrame(message as Frame);
         break;
+      case "position": {
+        const { t: _, ...standing } = message as unknown as Messages["Position"];
+        if (this.#started) host.standing(standing);
+        break;
+      }
       case "extent": {
         const { total, from, to } = message as unknown as Extent;
         host.status({ total, from, to });

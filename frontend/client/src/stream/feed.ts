@@ -1,12 +1,13 @@
 /** The interface between a stream and the side that feeds it: frames after a position, controls, and connection events. */
 
 import type { BffError } from "../errors.ts";
-import type { Frame, Position, StreamEvents, StreamState } from "../types.ts";
+import type { BarSize, Frame, Position, Standing, StreamEvents, StreamState } from "../types.ts";
 
 export type Control =
   | { cmd: "play" | "pause" }
   | { cmd: "seek"; pos: number | string }
-  | { cmd: "speed" | "fps" | "step"; val: number };
+  | { cmd: "speed" | "fps" | "step"; val: number }
+  | { cmd: "bar"; val: BarSize | "none" };
 
 /** A source of frames: one connection at a time, re-established until the feed is closed. */
 export interface Feed {
@@ -23,6 +24,8 @@ export interface FeedHost {
   /** The feed can continue from the stream's position; called once per connection. */
   ready(hello: Omit<StreamEvents["hello"], "side" | "seq"> & { seq?: number }): void;
   frame(frame: Frame): void;
+  /** What is true before the frame that comes next. */
+  standing(standing: Standing): void;
   status(change: Partial<StreamState>): void;
   end(): void;
   error(error: StreamEvents["error"]): void;
@@ -33,8 +36,8 @@ export interface FeedHost {
   /** The epoch that `seq` counts in is known now, or is another one. */
   epoch(epoch: string): void;
   position(): Position;
-  /** The pace asked for. */
-  pace(): { speed: number; fps: number };
+  /** The pace and bars asked for. */
+  pace(): { speed: number; fps: number; bar: BarSize | null };
 }
 
 export interface FeedOptions {

@@ -9,6 +9,7 @@ export class ObservedState {
   position: Position;
   readonly #events: Emitters = {
     frame: new Emitter(),
+    standing: new Emitter(),
     state: new Emitter(),
     hello: new Emitter(),
     end: new Emitter(),
@@ -17,7 +18,7 @@ export class ObservedState {
   #state: StreamState;
   #emitted = "";
 
-  constructor({ at, autoplay = false, speed = 60, fps = 30 }: StreamOptions, side: Side) {
+  constructor({ at, autoplay = false, speed = 60, fps = 30, bar = null }: StreamOptions, side: Side) {
     const { epoch = null, seq = -1, ts = null } = at ?? {};
     this.position = { epoch, seq, ts };
     this.#state = {
@@ -27,6 +28,7 @@ export class ObservedState {
       ended: false,
       speed,
       fps,
+      bar,
       total: null,
       from: null,
       to: null,

@@ -4,7 +4,7 @@
  */
 
 import { BffError } from "../errors.ts";
-import type { Position, RunStream, Side, StreamEvents, StreamOptions, StreamState } from "../types.ts";
+import type { BarSize, Position, RunStream, Side, StreamEvents, StreamOptions, StreamState } from "../types.ts";
 import type { Control, Feed, FeedHost, FeedOptions } from "./feed.ts";
 import { ObservedState } from "./observed-state.ts";
 import { PendingControls } from "./pending-controls.ts";
@@ -108,6 +108,11 @@ export class SwitchingStream implements RunStream {
     this.#control({ cmd: "fps", val: value });
   }
 
+  bar(size: BarSize | null): void {
+    this.#observed.set({ bar: size });
+    this.#control({ cmd: "bar", val: size ?? "none" });
+  }
+
   step(by: 1 | -1): void {
     this.#observed.set({ playing: false, ended: false });
     this.#control({ cmd: "step", val: by });
@@ -186,6 +191,7 @@ export class SwitchingStream implements RunStream {
     const host: FeedHost = {
       ready: (hello) => this.#onReady(source, hello),
       frame: (frame) => current() && this.#observed.showFrame(frame),
+      standing: (standing) => current() && this.#observed.emit("standing", standing),
       status: (change) => current() && this.#observed.set(change),
       end: () => current() && this.#observed.showEnd(),
       error: (error) => (current() || this.#next === source) && this.#onError(source, error),
@@ -197,7 +203,7 @@ export class SwitchingStream implements RunStream {
         this.#observed.setEpoch(epoch);
       },
       position: () => this.position,
-      pace: () => ({ speed: this.state.speed, fps: this.state.fps }),
+      pace: () => ({ speed: this.state.speed, fps: this.state.fps, bar: this.state.bar }),
     };
     source.feed = feeds[side]({ id: this.id, baseUrl, WebSocket, host }, this.#epoch);
     if (!this.#source) source.feed.start(this.position, this.state.playing);

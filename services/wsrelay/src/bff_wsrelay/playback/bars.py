@@ -125,7 +125,7 @@ def position_message(log: FrameLog, length: int, size: BarSize) -> bytes:
     standing = log.standing(length)
     ts = format_time(log.time_of(length - 1)) if length else None
     place = {"t": "position", "seq": length - 1, "ts": ts, "peak": _peak(standing), "orders": standing.orders}
-    return orjson.dumps({**place, "bar": bar_under_way(log, length, size)})
+    return orjson.dumps({**place, "size": size, "bar": bar_under_way(log, length, size)})
 
 
 def _peak(standing: Standing) -> dict[str, Any] | None:
