@@ -100,7 +100,6 @@ class Subscriber:
         self.announced_status: bytes | None = None
         self._extent_announced = pacer.log.ended
         self._epoch_known = bool(pacer.log.epoch)
-        self._malformed_count = 0
         self.resume_from: tuple[str, int | None] | None = None
         """The epoch and the time in µs of the last frame that the client has, while the run's epoch is unknown."""
         self.closed: Close | None = None
@@ -112,7 +111,7 @@ class Subscriber:
         self._clock = clock
         self._control_bucket = TokenBucket(settings.stream_max_controls, settings.stream_max_controls)
         self._heartbeat_due = now + settings.stream_heartbeat
-        self._dropped = 0
+        self._dropped = self._malformed_count = 0
         self._request_id = correlation_id()
 
     def __repr__(self) -> str:
@@ -168,13 +167,7 @@ class Subscriber:
         """Send what is due at `now`; return the next due time in monotonic seconds, infinity for none."""
         if self.closed is not None:
             return float("inf")
-        room = self._backpressure.has_room(self._get_unsent(), now)
-        if not room and self._backpressure.is_stuck(now):
-            self.close(Close(TRY_AGAIN_LATER, "the connection takes nothing"))
-        if now >= self._heartbeat_due:
-            if room:
-                self._sink.send(HEARTBEAT, "hb")
-            self._heartbeat_due = max(self._heartbeat_due + self._settings.stream_heartbeat, now)
+        room = self._keep_alive(now)
         pacer = self.pacer
         if self._bars.needs_position(pacer.jumps):
             self._announce_position()
@@ -196,6 +189,17 @@ class Subscriber:
             self.topic.starved.add(self)
             self._announce_status()
         return min(pacer.due, self._heartbeat_due)
+
+    def _keep_alive(self, now: float) -> bool:
+        """Send a heartbeat that is due, or end a connection that takes nothing; return whether it has room."""
+        room = self._backpressure.has_room(self._get_unsent(), now)
+        if not room and self._backpressure.is_stuck(now):
+            self.close(Close(TRY_AGAIN_LATER, "the connection takes nothing"))
+        if now >= self._heartbeat_due:
+            if room:
+                self._sink.send(HEARTBEAT, "hb")
+            self._heartbeat_due = max(self._heartbeat_due + self._settings.stream_heartbeat, now)
+        return room
 
     def prepare(self) -> None:
         """Merge the source frames of the next frame ahead of its due time."""
