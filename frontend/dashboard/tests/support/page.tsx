@@ -69,17 +69,19 @@ export class FakeStream implements RunStream {
   readonly seek = vi.fn();
   readonly speed = vi.fn();
   readonly fps = vi.fn();
+  readonly bar = vi.fn();
   readonly step = vi.fn();
   readonly close = vi.fn();
   readonly #events: { [K in keyof StreamEvents]: Emitter<StreamEvents[K]> } = {
     frame: new Emitter<StreamEvents["frame"]>(),
+    standing: new Emitter<StreamEvents["standing"]>(),
     state: new Emitter<StreamEvents["state"]>(),
     hello: new Emitter<StreamEvents["hello"]>(),
     end: new Emitter<StreamEvents["end"]>(),
     error: new Emitter<StreamEvents["error"]>(),
   };
 
-  constructor(id: string, { speed = 60, fps = 30 }: StreamOptions = {}) {
+  constructor(id: string, { speed = 60, fps = 30, bar = null }: StreamOptions = {}) {
     this.id = id;
     this.state = {
       connection: "connecting",
@@ -88,6 +90,7 @@ export class FakeStream implements RunStream {
       ended: false,
       speed,
       fps,
+      bar,
       total: 100,
       from: null,
       to: null,
