@@ -1,4 +1,8 @@
-"""One subscriber of a topic: its pacer, sink, heartbeat and flow control. Nothing waits here, so it needs no task."""
+"""One subscriber of a topic: its pacer, sink, heartbeat and flow control. Nothing waits here, so it needs no task.
+
+Longer than 350 lines because whatever happens to a stream (its turns, controls, growth, another epoch, a drain) decides
+on the same few fields what its client is told, and in which order.
+"""
 
 import logging
 import time
