@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
@@ -160,7 +161,7 @@ class RunBackend:
         status, _, body = await self.http.answer(request.path)
         if request.path in self.http.bodies or request.path in self.http.statuses:
             return _response(status, body)
-        return self._of_the_run(request.path.removeprefix("/backtests/"))
+        return self._of_the_run(unquote(request.path.removeprefix("/backtests/")))
 
     def _of_the_run(self, name: str) -> Response:
         """Return what the run has under a name: its own, for the detail, or its equity's."""
@@ -210,7 +211,7 @@ class RunBackend:
             return
         try:
             path = connection.request.path if connection.request else ""
-            run = path.removeprefix("/backtests/").removesuffix("/ws")
+            run = unquote(path.removeprefix("/backtests/").removesuffix("/ws"))
             for index, frame in enumerate(list(self.more.get(run, self.frames))):
                 if index == fate.kill_after:
                     connection.transport.abort()

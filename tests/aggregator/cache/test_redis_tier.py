@@ -8,7 +8,15 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from bff_aggregator.cache.metrics import CacheMetrics
-from bff_aggregator.cache.redis_tier import BYPASS, LONGEST_BYPASS, TIMEOUT, RedisClient, RedisUnavailable
+from bff_aggregator.cache.redis_tier import (
+    BYPASS,
+    LONGEST_BYPASS,
+    TIMEOUT,
+    RedisClient,
+    RedisTier,
+    RedisUnavailable,
+)
+from bff_shared.health import CheckFailed
 from bff_shared.redis import Client
 from tests.support.redis_server import RedisServer
 
@@ -96,3 +104,28 @@ async def test_refused_command_leaves_redis_in_use(link: RedisClient) -> None:
     with pytest.raises(RedisUnavailable):
         await link.run(wrong, 5.0)
     assert link.is_usable
+
+
+@pytest.mark.parametrize(
+    "state",
+    [("maxmemory", "1", "maxmemory-policy", "noeviction"), ("min-replicas-to-write", "1")],
+    ids=("full", "refuses"),
+)
+async def test_health_says_that_redis_keeps_nothing(redis: RedisServer, state: tuple[str, ...]) -> None:
+    client = RedisClient(redis.url, CacheMetrics.create(CollectorRegistry()), time.monotonic)
+    tier = RedisTier(client)
+    try:
+        await tier.check()
+        with redis.client() as own:
+            before = {name: own.config_get(name)[name] for name in state[::2]}
+            for name, value in zip(state[::2], state[1::2], strict=True):
+                own.config_set(name, value)
+            try:
+                with pytest.raises(CheckFailed, match="redis keeps nothing; answers come from"):
+                    await tier.check()
+            finally:
+                for name, value in before.items():
+                    own.config_set(name, value)
+        await tier.check()
+    finally:
+        await client.aclose()

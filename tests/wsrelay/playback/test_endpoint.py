@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -557,3 +558,11 @@ async def test_what_nobody_watches_is_evicted_for_what_somebody_does() -> None:
                 await play_through(client)
                 assert_conserved(client.frames, backend.frames)
         assert relay.value("bff_stream_log_bytes") <= 1024 * 1024
+
+
+@pytest.mark.parametrize("run", ["sma:AAPL:7", "2024-01-02T14:30:00", "a~b", "YWJj==", "a b+c%20", "x" * 129])
+async def test_a_run_of_any_printable_id_is_played(run: str) -> None:
+    backend = RunBackend(source(20), more={run: source(20)})
+    async with playing(backend) as relay, watching(relay.stream(FAST, quote(run, safe=""))) as client:
+        await play_through(client)
+        assert_conserved(client.frames, source(20))

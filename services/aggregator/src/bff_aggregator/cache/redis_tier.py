@@ -31,6 +31,8 @@ CROWDED = 0.5
 """Share of Redis' memory from which on a client's budget holds: below it, nobody's entries have to make room."""
 
 CHANNEL = "bff:1:purge"
+CHECK_KEY = "bff:1:check"
+CHECK_MS = 1_000
 SECRET_KEY = "bff:1:owner-key"  # noqa: S105  the name of a key, not a secret
 
 # Only whoever holds a lock may end it: its lease may be over, and somebody else's begun.
@@ -288,13 +290,12 @@ class RedisTier:
             raise RedisUnavailable from error
 
     async def check(self) -> None:
-        """Raise CheckFailed unless Redis answers."""
+        """Raise CheckFailed unless Redis answers and takes what it is given: a full one or a replica only answers."""
         try:
-            await self._link.run(lambda client: client.ping(), WRITE_TIMEOUT)
-        except RedisUnavailable:
-            raise CheckFailed(
-                "redis does not answer; answers come from this process's memory and the backend"
-            ) from None
+            await self._link.run(lambda client: client.set(CHECK_KEY, b"", px=CHECK_MS), WRITE_TIMEOUT)
+        except RedisUnavailable as error:
+            what = "keeps nothing" if isinstance(error.__cause__, ResponseError) else "does not answer"
+            raise CheckFailed(f"redis {what}; answers come from this process's memory and the backend") from None
 
     async def aclose(self) -> None:
         """Close every connection."""
