@@ -112,6 +112,10 @@ async def test_odd_values_cost_only_the_part_or_row_that_holds_them(target: Targ
 
 
 async def test_one_malformed_run_among_twenty_good_ones_costs_their_viewers_no_frame(target: Target) -> None:
+    """A malformed run is played without its malformed frames, and disturbs nobody.
+
+    At 74dc254 its own viewers are closed with 1011, which is why this fails there; those of the good runs lose nothing.
+    """
     async with Attacker(target, "trent", "127.0.0.3") as users, Attacker(target, "mallory") as attacker:
         good = [await users.websocket(f"{playback(f'good-{n}')}?autoplay=1&speed=1") for n in range(GOOD)]
         watching = [asyncio.create_task(seqs_to_the_end(peer)) for peer in good]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.chaos.hostile.attacker import HOSTILE, Attacker, playback
 from tests.chaos.hostile.harness import honest, unharmed
-from tests.chaos.hostile.target import Target
+from tests.chaos.hostile.target import WAIT_S, Target
 from tests.chaos.strength import STRENGTH
 from tests.support.rfc6455 import CLOSE, TEXT, Peer, close, frame
 
@@ -42,11 +42,24 @@ async def test_nginx_knows_an_attacker_by_another_address(target: Target) -> Non
 async def test_a_service_that_stands_still_is_seen(target: Target) -> None:
     pid = target.stack["wsrelay"].pid
     assert pid
-    async with honest(target) as witness:
+    async with honest(target) as witness, Attacker(target, "alice") as neighbour:
+        viewer = await neighbour.websocket(f"{playback(target.run_id)}?autoplay=1&speed=1")
+        assert isinstance(viewer, Peer)
+        await arrival(viewer, b'"frame"')
         os.kill(pid, signal.SIGSTOP)
         await asyncio.sleep(FROZEN_S)
         os.kill(pid, signal.SIGCONT)
-        await asyncio.sleep(1)
+        await viewer.send(frame(TEXT, b'{"t":"ready"}'))
+        await arrival(viewer, b'"ready_ack"')  # what comes now was sent after the freeze
+        await arrival(viewer, b'"frame"')
     assert witness.worst_gap_s >= 0.9 * FROZEN_S
     with pytest.raises(AssertionError, match="no frame for"):
         await unharmed(target, witness)
+
+
+async def arrival(viewer: Peer, part: bytes) -> None:
+    """Read messages until one holds this."""
+    async with asyncio.timeout(WAIT_S):
+        while (seen := await viewer.frame()) is not None and part not in seen.payload:
+            assert seen.opcode != CLOSE, seen
+    assert seen, "the connection ended"
