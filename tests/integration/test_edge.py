@@ -1,5 +1,6 @@
 """What nginx does for itself: limits for each client address, headers and paths that go no further, TLS and HTTP/2."""
 
+import json
 import socket
 import ssl
 import subprocess
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -32,6 +34,11 @@ LIMITS = {
     **origin_lines(["https://page.test", "https://*.pages.test:8443"]),
 }
 """Small limits, pages of other origins, and a balancer in front whose word on the address counts: this machine."""
+
+
+def log_lines(stack: Stack) -> list[dict[str, Any]]:
+    """Return the access log of a stack's nginx."""
+    return [json.loads(line) for line in stack["nginx"].log_text().splitlines() if line.startswith("{")]
 
 
 @dataclass
@@ -129,6 +136,8 @@ def test_unfinished_uploads_of_one_address_leave_its_reads_and_other_addresses_a
             assert edge.parts["proxy"].go_on.wait(WAIT_S)
         refused = edge.client.ask("/api/v1/backtests", from_address("192.0.2.3"), method="POST", body=b"{}")
         assert refused.status == 429
+        (line,) = [line for line in log_lines(edge.stack) if line["client"] == "192.0.2.3"]
+        assert (line["status"], line["limit_conn"], line["limit_rate"]) == (429, "REJECTED", "PASSED")
         with_body = edge.client.ask("/api/v1/backtests", from_address("192.0.2.3"), "Content-Length: 2", method="GET")
         assert with_body.status == 429
         assert edge.client.ask("/api/v1/backtests", from_address("192.0.2.3")).status == 200
@@ -140,7 +149,8 @@ def test_requests_above_the_rate_of_one_address_are_refused_and_another_is_serve
     values = {**LIMITS, "NGINX_REQUEST_RATE": "1r/m", "NGINX_REQUEST_BURST": "2"}
     elsewhere = {name: ["127.0.0.1:1"] for name in SERVICES}
     options = StackOptions(backend_url="http://127.0.0.1:1", upstreams=elsewhere, route_map=values)
-    client = Client(make_stack(options).origin_port)
+    stack = make_stack(options)
+    client = Client(stack.origin_port)
     statuses = [client.ask("/api/v1/x", from_address("192.0.2.1")).status for _ in range(5)]
     assert statuses == [502, 502, 502, 429, 429]
     assert client.ask("/api/v1/x", from_address("192.0.2.2")).status == 502
@@ -154,6 +164,9 @@ def test_requests_above_the_rate_of_one_address_are_refused_and_another_is_serve
     statuses = [client.ask("/api/v1/x", from_address(f"2001:db8:0:1::{n:x}")).status for n in range(5)]
     assert statuses == [502, 502, 502, 429, 429]
     assert client.ask("/api/v1/x", from_address("2001:db8:0:2::1")).status == 502
+    refused = [line for line in log_lines(stack) if line["limit_rate"] == "REJECTED"]
+    assert [line["client"] for line in refused] == ["192.0.2.1"] * 3 + ["2001:db8:0:1::3", "2001:db8:0:1::4"]
+    assert {(line["status"], line["limit_conn"]) for line in refused} == {(429, "")}
 
 
 # ── Bodies ──

@@ -243,9 +243,9 @@ async def test_a_run_that_brings_little_keeps_no_other_of_its_address_waiting(
 async def test_a_run_of_which_enough_was_read_keeps_no_other_of_its_address_waiting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bff_wsrelay.framelog.ingester.READING_FRAMES", 20)
-    for name in ("READING_SECONDS", "CAUGHT_UP_SECONDS"):
-        monkeypatch.setattr(f"bff_wsrelay.framelog.ingester.{name}", 1000.0)
+    monkeypatch.setattr("bff_wsrelay.framelog.read_ahead.READING_FRAMES", 20)
+    for name in ("ingester.READING_SECONDS", "replay_pass.CAUGHT_UP_SECONDS"):
+        monkeypatch.setattr(f"bff_wsrelay.framelog.{name}", 1000.0)
     stalled = Fate(stall_after=40)
     backend = RunBackend(source(100), lambda n: stalled if n == 0 else Fate(), more={"short": source(50)})
     url = "?speed=10&autoplay=1"

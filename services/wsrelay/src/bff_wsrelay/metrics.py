@@ -67,6 +67,12 @@ class StreamMetrics:
         self.viewers = gauge("bff_stream_viewers", "Viewers of playback", registry, "livesum")
         self.topics = gauge("bff_stream_recordings", "Runs whose frame log is held", registry, "livesum")
         self.log_bytes = gauge("bff_stream_log_bytes", "Bytes of all frame logs", registry, "livesum")
+        self.held_ingesters = gauge(
+            "bff_stream_readings_held",
+            "Runs that are read no further now, because their viewers have enough and others are being read",
+            registry,
+            "livesum",
+        )
         self.waiting_ingesters = gauge(
             "bff_stream_readings_waiting",
             "Runs queued to be read, because as many are being read as may be, in all or for their client address",

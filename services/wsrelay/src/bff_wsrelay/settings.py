@@ -104,9 +104,12 @@ class RelaySettings(Settings):
         8.0,
         description="quiet after a finished run's last frame that may mean its end, where the backend never says it",
     )
-    read_max: int = Field(64, ge=1, le=100_000, description="runs that one process begins to read at once; others wait")
+    read_max: int = Field(8, ge=1, le=100_000, description="runs that one process begins to read at once; others wait")
     read_max_per_client: int = Field(
-        32, ge=1, le=100_000, description="those of one client address, alone; fewer beside others"
+        4, ge=1, le=100_000, description="those of one client address, alone; fewer beside others"
+    )
+    read_ahead_max: int = Field(
+        2, ge=1, le=100_000, description="runs that one process reads at once beyond what their viewers need soon"
     )
     read_unwatched_seconds: float = Field(
         3.0, ge=0, le=86_400, description="seconds after its last viewer until a run is no longer read"

@@ -17,6 +17,7 @@ from bff_wsrelay.framelog.fair_semaphore import FairSemaphore, TimedSlot
 from bff_wsrelay.framelog.frame import parse_frame
 from bff_wsrelay.framelog.frame_log import LogFull
 from bff_wsrelay.framelog.lease import Lease
+from bff_wsrelay.framelog.read_ahead import FarAhead, ReadAhead, is_begun
 from bff_wsrelay.framelog.replay_pass import BreakCounter, ReplayPass, SilenceTracker
 from bff_wsrelay.framelog.run_client import RunClient
 from bff_wsrelay.framelog.run_info import read_detail
@@ -37,12 +38,8 @@ REPLAY_SCHEDULE = (0.05, 0.25, 0.5, *SCHEDULE)
 FRAMES_A_TURN = 64
 """Frames taken before viewers get their turn."""
 DETAIL_SECONDS = 10.0
-READING_SECONDS = 5.0
+READING_SECONDS = 15.0
 """A pass that takes longer keeps no other run from being read: a run may grow for hours."""
-READING_FRAMES = 1_800
-"""So does one that has come so far: its viewers have a minute of playback, and the backend has loaded the run."""
-CAUGHT_UP_SECONDS = 1.0
-"""Without a frame for so long, a run that is being read counts as read so far as it goes."""
 ERRORS = 3
 
 
@@ -56,6 +53,7 @@ class IngestResources:
 
     Attributes:
         slots: bounds how many runs begin to be read at once, in all and for one client address.
+        ahead: bounds how many runs are read at full speed beyond what their viewers need soon.
         turns: whose frames are taken next: one ingester's at a time, so that the event loop is never busy for longer
             than one slice, and each client address gets as much done as another.
     """
@@ -65,6 +63,7 @@ class IngestResources:
     connector: Connector
     counts: StreamCounts
     slots: FairSemaphore
+    ahead: FairSemaphore
     turns: FairSemaphore
     store: SharedStore | None = None
 
@@ -93,6 +92,7 @@ class Ingester:
         self._topic, self._client, self._counts = topic, client, resources.counts
         self._run = RunClient(topic.run_id, credentials, resources.upstream, resources.connector)
         self._slot, self._turns = TimedSlot(resources.slots, READING_SECONDS), resources.turns
+        self._ahead = ReadAhead(topic, resources.ahead, client)
         self._on_growth = on_growth
         self._backoff, self._breaks = Backoff(REPLAY_SCHEDULE), BreakCounter()
         self._replay: ReplayPass | None = None
@@ -129,6 +129,7 @@ class Ingester:
         finally:
             self.detail_known.set()
             self._slot.release()
+            self._ahead.release()
             await self._lease.aclose()
 
     async def fetch_detail(self, seconds: float = DETAIL_SECONDS) -> bool:
@@ -181,6 +182,9 @@ class Ingester:
                 self._slot.release()
                 await asyncio.sleep(self._settings.read_poll_seconds)
                 return False
+        except FarAhead:
+            await self._ahead.wait(len(topic.log))
+            return False
         except _StreamError as error:
             self._slot.release()
             await self._wait_until_ready(str(error), finished=finished)
@@ -250,10 +254,12 @@ class Ingester:
 
     async def _read_frames(self, connection: UpstreamConnection, *, finished: bool) -> bool:
         self._replay = replay = ReplayPass(self._topic.log)
-        now = time.monotonic()
-        silence, asked_at, checked_at = SilenceTracker(now, now), 0, -1
+        began = time.monotonic()
+        silence, asked_at, checked_at = SilenceTracker(began, began), 0, -1
         self._end.begin_pass()
         while True:
+            if not self._slot.is_held:
+                await self._ahead.keep_pace(replay.position, silence, connection.hold)
             batch = await self._receive(connection)
             for start in range(0, len(batch), FRAMES_A_TURN):
                 async with self._turns.slot(self._client()):
@@ -262,7 +268,9 @@ class Ingester:
                 if is_end or replay.is_complete:
                     return self._finish_pass(replay, finished=finished)
             now = time.monotonic()
-            if replay.position and (replay.position >= READING_FRAMES or now - silence.frame_at > CAUGHT_UP_SECONDS):
+            if silence.is_caught_up(now):
+                self._ahead.release()
+            if is_begun(replay.position, now - began, silence.is_caught_up(now)):
                 self._slot.release()
             if finished and replay.position != asked_at and now - silence.frame_at > PAUSE_SECONDS:
                 asked_at = replay.position

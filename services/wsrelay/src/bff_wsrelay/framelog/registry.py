@@ -72,8 +72,9 @@ class Registry:
     ) -> None:
         self._settings = settings
         slots = FairSemaphore(settings.read_max, min(settings.read_max, settings.read_max_per_client))
+        ahead = FairSemaphore(settings.read_ahead_max, settings.read_ahead_max)
         self._resources = IngestResources(
-            settings, upstream, connector, metrics.counts, slots, FairSemaphore(1, 1), store
+            settings, upstream, connector, metrics.counts, slots, ahead, FairSemaphore(1, 1), store
         )
         self._secret = settings.digest_key.get_secret_value().encode() or secrets.token_bytes(32)
         self._entries: dict[Key, Entry] = {}
@@ -84,6 +85,7 @@ class Registry:
         metrics.topics.set_function(lambda: len(self._entries))
         metrics.log_bytes.set_function(lambda: self.size)
         metrics.waiting_ingesters.set_function(lambda: slots.waiting)
+        metrics.held_ingesters.set_function(lambda: ahead.waiting)
 
     def __repr__(self) -> str:
         """Return the numbers of topics, of running ingesters and of remembered failures, and the bytes of all logs."""

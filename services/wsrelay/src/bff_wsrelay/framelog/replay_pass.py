@@ -10,6 +10,9 @@ from bff_wsrelay.framelog.frame import Frame
 from bff_wsrelay.framelog.frame_log import FrameLog
 from bff_wsrelay.framelog.run_info import epoch_of
 
+CAUGHT_UP_SECONDS = 1.0
+"""Without a frame for so long, a run that is being read counts as read so far as it goes."""
+
 
 class ReplayPass:
     """A pass over the run. `log` is the one to go on with: another than at the beginning once the run differed."""
@@ -92,6 +95,15 @@ class SilenceTracker:
         """Note a heartbeat."""
         self.received_at = now
         self.beats += 1
+
+    def exclude(self, seconds: float) -> None:
+        """Leave out a while in which nothing was received on purpose."""
+        self.frame_at += seconds
+        self.received_at += seconds
+
+    def is_caught_up(self, now: float) -> bool:
+        """Return whether the run counts as read so far as it goes."""
+        return now - self.frame_at > CAUGHT_UP_SECONDS
 
     def means_end(self, now: float, quiet: float) -> bool:
         """Return whether the run may be over without an `end`: heartbeats, but no frame for `quiet` seconds."""

@@ -6,6 +6,7 @@ waiting ──frames──▶ live ──▶ finished
                reconnecting            any ──▶ failed (the backend refuses it, or cannot stream it)
 """
 
+from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 from bff_wsrelay.framelog.failures import FailureReason
@@ -28,6 +29,9 @@ class Listener(Protocol):
     def on_state(self) -> None:
         """React to another state, or to frames that were left out."""
 
+    def needed_until(self, seconds: float) -> float:
+        """Return the index before which it may need frames within so many seconds; infinity where nobody knows."""
+
 
 class Topic:
     """A run's log, state and listeners; only the run's ingester changes it.
@@ -46,6 +50,8 @@ class Topic:
         self.malformed = 0
         self.listeners: set[Listener] = set()
         self.starved: set[Listener] = set()
+        self.on_starved: Callable[[], object] | None = None
+        """Called when a listener begins to wait for the log to grow."""
 
     def __repr__(self) -> str:
         """Return the run, its state, and the numbers of frames and listeners."""
@@ -58,6 +64,16 @@ class Topic:
         first = format_time(frames.span[0]) if frames.span else known and known.run_from
         last = format_time(frames.span[1]) if frames.span and frames.ended else known and known.run_to
         return {"total": frames.total, "from": first, "to": last}
+
+    def needed_until(self, seconds: float) -> float:
+        """Return the index before which listeners may need frames within so many seconds."""
+        return max((listener.needed_until(seconds) for listener in self.listeners), default=0.0)
+
+    def starve(self, listener: Listener) -> None:
+        """Call a listener when the log has grown."""
+        self.starved.add(listener)
+        if self.on_starved is not None:
+            self.on_starved()
 
     def set_detail(self, detail: RunDetail, now: float) -> bool:
         """Set what the backend says about the run, whose credentials it accepted at `now`.

@@ -117,6 +117,12 @@ class Pacer:
         """Return whether it waits for the log to grow."""
         return self._starved is not None
 
+    def needed_until(self, seconds: float) -> float:
+        """Return the index before which it may show frames within so many seconds, infinity while it is not known."""
+        if self._starved is not None or self._pending is not None or self._shown is not None:
+            return math.inf
+        return self.cursor + SOURCE_RATE * self.speed * seconds
+
     def lag(self, now: float) -> float:
         """Return the seconds by which it is behind its schedule."""
         return max(0.0, now - self.due) if self.state == "playing" and self.due < NEVER else 0.0

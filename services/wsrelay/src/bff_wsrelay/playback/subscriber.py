@@ -190,7 +190,7 @@ class Subscriber:
                 break
             step = pacer.advance(now, room=room)
         if pacer.is_starved:
-            self.topic.starved.add(self)
+            self.topic.starve(self)
             self._announce_status()
         return min(pacer.due, self._heartbeat_due)
 
@@ -220,6 +220,10 @@ class Subscriber:
         now = self._clock()
         self.pacer.on_growth(now)
         self._turn(now)
+
+    def needed_until(self, seconds: float) -> float:
+        """Return the index before which it may show frames within so many seconds."""
+        return self.pacer.needed_until(seconds)
 
     def on_epoch(self) -> None:
         """Go on after the time that was sent last, now that the run is another one, or its epoch is known."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from math import inf
 
 from bff_shared.errors import Busy
 from bff_wsrelay.admission.limits import RETRY_AFTER, Admission
@@ -90,7 +91,7 @@ class _FirstFrame:
         topic.listeners.add(self)
         try:
             while self._is_open():
-                topic.starved.add(self)
+                topic.starve(self)
                 await news.wait()
                 news.clear()
         finally:
@@ -107,3 +108,8 @@ class _FirstFrame:
         self._news.set()
 
     on_epoch = on_state = on_growth
+
+    def needed_until(self, seconds: float) -> float:
+        """Return that anything is needed."""
+        del seconds
+        return inf

@@ -93,6 +93,12 @@ class UpstreamConnection(ClientConnection):
         batch, self._messages, self._size = self._messages, [], 0
         return batch
 
+    def hold(self) -> None:
+        """Receive nothing more before the next `receive` that finds no message, so that the backend is held back."""
+        if not self._is_paused and not self._is_over:
+            self._is_paused = True
+            self.transport.pause_reading()
+
     async def transmit(self, message: Message) -> None:
         """Send a message, waiting while the backend takes nothing.
 
