@@ -19,7 +19,7 @@ from bff_wsrelay.framelog.frame_log import LogFull
 from bff_wsrelay.framelog.lease import Lease
 from bff_wsrelay.framelog.read_ahead import FarAhead, ReadAhead, is_begun
 from bff_wsrelay.framelog.replay_pass import BreakCounter, ReplayPass, SilenceTracker
-from bff_wsrelay.framelog.run_client import RunClient
+from bff_wsrelay.framelog.run_client import RunClient, is_broken_off
 from bff_wsrelay.framelog.run_info import read_detail
 from bff_wsrelay.framelog.shared_store import SharedStore
 from bff_wsrelay.framelog.topic import Topic
@@ -28,7 +28,7 @@ from bff_wsrelay.settings import RelaySettings
 from bff_wsrelay.websocket import Message
 from bff_wsrelay.websocket.backoff import SCHEDULE, Backoff
 from bff_wsrelay.websocket.client import UpstreamClosed, UpstreamConnection
-from bff_wsrelay.websocket.close_codes import INTERNAL_ERROR, RESTART, TRY_AGAIN_LATER
+from bff_wsrelay.websocket.close_codes import INTERNAL_ERROR
 from bff_wsrelay.websocket.connector import Connector, Unreachable
 
 log = logging.getLogger(__name__)
@@ -52,8 +52,7 @@ class IngestResources:
     """What all ingesters of a process share.
 
     Attributes:
-        slots: bounds how many runs begin to be read at once, in all and for one client address.
-        ahead: bounds how many runs are read at full speed beyond what their viewers need soon.
+        slots, ahead: bound how many runs are begun at once, and read at once beyond what their viewers need soon.
         turns: whose frames are taken next: one ingester's at a time, so that the event loop is never busy for longer
             than one slice, and each client address gets as much done as another.
     """
@@ -66,11 +65,6 @@ class IngestResources:
     ahead: FairSemaphore
     turns: FairSemaphore
     store: SharedStore | None = None
-
-
-def _is_broken_off(error: Exception) -> bool:
-    """Return whether the backend ended a stream without a word on when to come back."""
-    return isinstance(error, UpstreamClosed) and error.end.code not in {RESTART, TRY_AGAIN_LATER}
 
 
 class Ingester:
@@ -172,7 +166,6 @@ class Ingester:
             if finished and await self._fetch_shared():
                 return True
             await self._take_slot()
-            log.debug("the run is read", extra={"run_id": topic.run_id, "known_frames": known})
             if await self._replay_once(finished=finished):
                 log.debug("the run was read to its end", extra={"run_id": topic.run_id, "frames": len(topic.log)})
                 self._slot.release()
@@ -215,7 +208,7 @@ class Ingester:
         The run's equity is the witness: where its last point is not later than the last frame, nothing was missing.
         """
         replay = self._replay
-        if replay is None or not (replay.position or _is_broken_off(error)) or not self._breaks.note(replay.position):
+        if replay is None or not (replay.position or is_broken_off(error)) or not self._breaks.note(replay.position):
             return False
         if replay.position and await self._end.is_whole(replay.last_time):
             return self._finish_pass(replay, finished=True)
@@ -268,10 +261,7 @@ class Ingester:
                 if is_end or replay.is_complete:
                     return self._finish_pass(replay, finished=finished)
             now = time.monotonic()
-            if silence.is_caught_up(now):
-                self._ahead.release()
-            if is_begun(replay.position, now - began, silence.is_caught_up(now)):
-                self._slot.release()
+            self._release_slots(replay.position, now - began, is_caught_up=silence.is_caught_up(now))
             if finished and replay.position != asked_at and now - silence.frame_at > PAUSE_SECONDS:
                 asked_at = replay.position
                 if await self._end.is_last(replay.last_time, self._topic.detail):
@@ -285,6 +275,13 @@ class Ingester:
                 checked_at = replay.position  # unless more has come while the backend was asked
             if silence.means_stall(now, self._settings.read_stall_seconds):
                 raise TimeoutError("the backend fell silent")
+
+    def _release_slots(self, position: int, seconds: float, *, is_caught_up: bool) -> None:
+        """Let other runs be read once this one has begun, or is read so far as it goes."""
+        if is_caught_up:
+            self._ahead.release()
+        if is_begun(position, seconds, is_caught_up=is_caught_up):
+            self._slot.release()
 
     async def _receive(self, connection: UpstreamConnection) -> list[Message]:
         pause = min(PAUSE_SECONDS / 2, self._settings.read_quiet_seconds / 4, self._settings.read_stall_seconds / 4)

@@ -31,7 +31,7 @@ HOLD_SECONDS = 10.0
 """How long a connection is held: its pings are not answered meanwhile, for which backends end it after 20 s."""
 
 
-def is_begun(position: int, seconds: float, is_caught_up: bool) -> bool:
+def is_begun(position: int, seconds: float, *, is_caught_up: bool) -> bool:
     """Return whether a run of which so many frames were read in so many seconds keeps no other from being begun."""
     return position > 0 and (is_caught_up or position >= READING_FRAMES or position < SLOW_RATE * (seconds - 1))
 

@@ -13,7 +13,8 @@ from bff_shared.http.headers import Header
 from bff_shared.upstream.client import MAX_BODY, BackendResponse, Call, Upstream, credentials_and_ids
 from bff_wsrelay.framelog.failures import REFUSED_STATUSES, failure_of_status
 from bff_wsrelay.framelog.run_info import RunDetail, bars_window, date_of, last_stamp
-from bff_wsrelay.websocket.client import UpstreamConnection
+from bff_wsrelay.websocket.client import UpstreamClosed, UpstreamConnection
+from bff_wsrelay.websocket.close_codes import RESTART, TRY_AGAIN_LATER
 from bff_wsrelay.websocket.connector import Connector, HandshakeRefused, Unreachable
 
 MAX_DETAIL = 1 << 20
@@ -24,6 +25,11 @@ MAX_BARS = 1 << 20
 """Bytes of two weeks of hours, or of two days of minutes, many times over."""
 _READY = '{"t":"ready"}'
 _PLAY = '{"t":"ctrl","cmd":"play"}'
+
+
+def is_broken_off(error: Exception) -> bool:
+    """Return whether the backend ended a stream without a word on when to come back."""
+    return isinstance(error, UpstreamClosed) and error.end.code not in {RESTART, TRY_AGAIN_LATER}
 
 
 class RunClient:
