@@ -87,10 +87,9 @@ class Ingester:
         self._run = RunClient(topic.run_id, credentials, resources.upstream, resources.connector)
         self._slot, self._turns = TimedSlot(resources.slots, READING_SECONDS), resources.turns
         self._ahead = ReadAhead(topic, resources.ahead, client)
-        self._on_growth = on_growth
+        self._on_growth, self._end = on_growth, EndCheck(self._run)
         self._backoff, self._breaks = Backoff(REPLAY_SCHEDULE), BreakCounter()
         self._replay: ReplayPass | None = None
-        self._end = EndCheck(self._run)
         self._errors = self._max_malformed = 0
         self.detail_known = asyncio.Event()
 
@@ -166,6 +165,7 @@ class Ingester:
             if finished and await self._fetch_shared():
                 return True
             await self._take_slot()
+            log.debug("the run is read", extra={"run_id": topic.run_id, "known_frames": known})
             if await self._replay_once(finished=finished):
                 log.debug("the run was read to its end", extra={"run_id": topic.run_id, "frames": len(topic.log)})
                 self._slot.release()
@@ -277,7 +277,6 @@ class Ingester:
                 raise TimeoutError("the backend fell silent")
 
     def _release_slots(self, position: int, seconds: float, *, is_caught_up: bool) -> None:
-        """Let other runs be read once this one has begun, or is read so far as it goes."""
         if is_caught_up:
             self._ahead.release()
         if is_begun(position, seconds, is_caught_up=is_caught_up):
