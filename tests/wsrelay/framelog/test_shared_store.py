@@ -157,10 +157,8 @@ async def test_relays_that_want_a_run_at_the_same_time_read_it_once(store: Redis
     backend = RunBackend(source(900), lambda _: Fate(stall_after=500), created_at="2025-09-28T00:00:00+00:00")
     await backend.start()
     async with AsyncExitStack() as stack:
-        options = {
-            "redis_url": store.url,
-            "read_quiet_seconds": 1000.0,
-        }  # while it stalls, nothing is taken for the end
+        # While it stalls, nothing is taken for the end.
+        options: dict[str, Any] = {"redis_url": store.url, "read_quiet_seconds": 1000}
         relays = [await stack.enter_async_context(relaying(backend.url, **options)) for _ in range(2)]
         clients = [await stack.enter_async_context(watching(relay.stream(FAST))) for relay in relays]
         waiting = [asyncio.create_task(client.until(lambda one: one.get("state") == "waiting")) for client in clients]
