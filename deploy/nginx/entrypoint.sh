@@ -9,6 +9,8 @@
 #                                      replicas may come and go; off: once, at start (their addresses never change)
 #   NGINX_TLS_VERIFY                   on, or off for an https backend whose certificate cannot be checked
 #   NGINX_TRUSTED_PROXIES              networks of a balancer in front, whose X-Forwarded-For, -Proto and -Host are believed
+#   NGINX_PROXY_LISTEN                 one more address or port to listen on, for such a balancer that passes connections on and
+#                                      says by the PROXY protocol whose they are; X-Forwarded-For, -Proto and -Host count no more
 #   NGINX_HOSTS                        hosts that are served, as in `app.example *.app.example`; empty: any
 #   BFF_ALLOWED_ORIGINS                browser origins whose pages may read nginx's own errors; the services have the same setting
 #   NGINX_TLS_LISTEN, NGINX_TLS_CERTIFICATE, NGINX_TLS_KEY
@@ -29,7 +31,7 @@ set -euf # no word is a pattern of files: `*` is an origin
 : "${NGINX_ERROR_LEVEL:=crit}" "${NGINX_MAX_BODY_SIZE:=0}" "${NGINX_READ_TIMEOUT:=120s}" "${NGINX_STREAM_TIMEOUT:=1h}"
 : "${NGINX_REQUEST_RATE:=1000r/s}" "${NGINX_REQUEST_BURST:=2000}" "${NGINX_STREAMS_PER_CLIENT:=3000}"
 : "${NGINX_UPLOADS_PER_CLIENT:=200}" "${NGINX_REQUESTS_PER_CLIENT:=4000}"
-: "${NGINX_TRUSTED_PROXIES:=}" "${NGINX_HOSTS:=}" "${BFF_ALLOWED_ORIGINS:=}"
+: "${NGINX_PROXY_LISTEN:=}" "${NGINX_TRUSTED_PROXIES:=}" "${NGINX_HOSTS:=}" "${BFF_ALLOWED_ORIGINS:=}"
 : "${FRONTEND_DIR:=}" "${FRONTEND_CSP:=}"
 : "${NGINX_TLS_LISTEN:=8443}" "${NGINX_TLS_CERTIFICATE:=}" "${NGINX_TLS_KEY:=}"
 
@@ -164,7 +166,13 @@ for network in $(printf %s "$NGINX_TRUSTED_PROXIES" | tr ',' ' '); do
     NGINX_REAL_IP="${NGINX_REAL_IP}set_real_ip_from $network; "
     NGINX_TRUSTED="${NGINX_TRUSTED}$network 1; "
 done
-if [ -n "$NGINX_REAL_IP" ]; then
+NGINX_PROXY=""
+if [ -n "$NGINX_PROXY_LISTEN" ]; then
+    [ -n "$NGINX_REAL_IP" ] || fail "NGINX_PROXY_LISTEN needs NGINX_TRUSTED_PROXIES, the networks of the balancer"
+    # It looks at no header, so those that it passes on are the client's own words.
+    NGINX_PROXY="listen $NGINX_PROXY_LISTEN proxy_protocol;" NGINX_TRUSTED=""
+    NGINX_REAL_IP="${NGINX_REAL_IP}real_ip_header proxy_protocol;"
+elif [ -n "$NGINX_REAL_IP" ]; then
     NGINX_REAL_IP="${NGINX_REAL_IP}real_ip_header X-Forwarded-For; real_ip_recursive on;"
 fi
 
@@ -190,7 +198,7 @@ NGINX_ORIGINS=${NGINX_ORIGINS% }
 
 export BACKEND_SCHEME BACKEND_AUTHORITY BACKEND_HOST BACKEND_PATTERN BACKEND_SERVERS BACKEND_TLS
 export NGINX_REQUEST_RATE NGINX_REQUEST_BURST NGINX_STREAMS_PER_CLIENT NGINX_UPLOADS_PER_CLIENT NGINX_REQUESTS_PER_CLIENT
-export NGINX_HSTS NGINX_HTTP2 NGINX_TLS NGINX_REAL_IP NGINX_TRUSTED NGINX_HOSTS NGINX_ORIGINS NGINX_ORIGIN_CREDENTIALS
+export NGINX_PROXY NGINX_HSTS NGINX_HTTP2 NGINX_TLS NGINX_REAL_IP NGINX_TRUSTED NGINX_HOSTS NGINX_ORIGINS NGINX_ORIGIN_CREDENTIALS
 export PROXY_SERVERS AGGREGATOR_SERVERS WSRELAY_SERVERS
 export NGINX_LISTEN NGINX_ROOT NGINX_FALLBACK NGINX_CSP NGINX_ACCESS_LOG NGINX_RESOLVER
 export NGINX_ERROR_LEVEL NGINX_MAX_BODY_SIZE NGINX_READ_TIMEOUT NGINX_STREAM_TIMEOUT

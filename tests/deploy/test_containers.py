@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bff_tools.nginx import ConfigurationError, origin_lines, policy_text, split_backend
+from bff_tools.nginx import ConfigurationError, origin_lines, policy_text, split_backend, trusted_lines
 from bff_tools.origin import ROOT, TEMPLATE, backend_servers
 
 ENTRYPOINT = ROOT / "deploy/nginx/entrypoint.sh"
@@ -107,6 +107,15 @@ def test_a_policy_that_is_none_is_refused_by_name(tmp_path: Path, odd: str) -> N
     assert told["error"].startswith("error: FRONTEND_CSP: ")
     with pytest.raises(ConfigurationError, match=r"FRONTEND_CSP: .* is not a policy"):
         policy_text(odd)
+
+
+def test_the_entrypoint_takes_the_proxy_protocol_as_the_launcher_does(tmp_path: Path) -> None:
+    settings = {"NGINX_PROXY_LISTEN": "8081", "NGINX_TRUSTED_PROXIES": "10.0.0.0/8"}
+    values = values_of(tmp_path, BACKEND_URL="http://127.0.0.1:1", **settings)
+    assert values["NGINX_PROXY"] == "listen 8081 proxy_protocol;"
+    assert (values["NGINX_REAL_IP"], values["NGINX_TRUSTED"]) == trusted_lines(["10.0.0.0/8"], proxy_protocol=True)
+    told = values_of(tmp_path, BACKEND_URL="http://127.0.0.1:1", NGINX_PROXY_LISTEN="8081")
+    assert told["error"].startswith("error: NGINX_PROXY_LISTEN needs NGINX_TRUSTED_PROXIES")
 
 
 @pytest.mark.parametrize(

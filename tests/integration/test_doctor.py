@@ -1,6 +1,8 @@
 """`make doctor` in front of a whole stack that something stands before, rightly and in five wrong ways."""
 
 import json
+import os
+import shutil
 import socket
 import ssl
 import subprocess
@@ -66,13 +68,22 @@ def stack(make_stack: MakeStack) -> Stack:
 
 
 @pytest.fixture(scope="module")
-def fronts(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """One nginx with each of the fronts; their URLs."""
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a certificate for localhost and its key, apart and together."""
     folder = tmp_path_factory.mktemp("fronts")
     certificate, key = folder / "tls.crt", folder / "tls.key"
     made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30"]
     made += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
     subprocess.run([*made, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)  # noqa: S603  built here
+    (folder / "both.pem").write_text(certificate.read_text() + key.read_text())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fronts(stack: Stack, certificates: Path) -> Iterator[dict[str, str]]:
+    """One nginx with each of the fronts; their URLs."""
+    folder = certificates
+    certificate, key = folder / "tls.crt", folder / "tls.key"
     ports = free_ports(len(FRONTS))
     servers = "\n".join(
         front.server(port, certificate, key, stack.origin) for port, front in zip(ports, FRONTS.values(), strict=True)
@@ -95,6 +106,66 @@ def fronts(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
         process.terminate()
         process.wait(20)
         release_ports(ports)
+
+
+CADDY = """{{
+    admin off
+    auto_https off
+    storage file_system {folder}/caddy
+}}
+https://localhost:{port} {{
+    bind 127.0.0.1
+    tls {folder}/tls.crt {folder}/tls.key
+    reverse_proxy {origin}
+}}
+"""
+HAPROXY = """defaults
+    mode http
+    timeout connect 5s
+    timeout client 1h
+    timeout server 1h
+    timeout tunnel 1h
+frontend page
+    bind 127.0.0.1:{port} ssl crt {folder}/both.pem alpn h2,http/1.1
+    option forwardfor
+    http-request set-header X-Forwarded-Proto https
+    http-request set-header X-Forwarded-Host %[req.hdr(host)]
+    default_backend origin
+backend origin
+    server origin {origin}
+"""
+OTHERS = {
+    "caddy": (CADDY, ("run", "--adapter", "caddyfile", "--config")),
+    "haproxy": (HAPROXY, ("-db", "-f")),
+}
+
+
+@pytest.mark.parametrize("program", OTHERS)
+def test_others_in_front_need_no_setting_but_their_networks(
+    stack: Stack, fronts: dict[str, str], certificates: Path, program: str
+) -> None:
+    """Their own pages' WebSockets too: what they say of scheme and host is believed."""
+    found = shutil.which(program) or shutil.which(program, path="/usr/sbin")
+    if found is None:
+        pytest.skip(f"{program} is not installed")
+    assert fronts  # which has browsers on this machine trust the certificate
+    template, arguments = OTHERS[program]
+    (port,) = free_ports(1)
+    origin = stack.origin.removeprefix("http://")
+    (certificates / program).write_text(template.format(folder=certificates, port=port, origin=origin))
+    process = subprocess.Popen(  # noqa: S603  as above
+        [found, *arguments, str(certificates / program)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "HOME": str(certificates)},
+    )
+    try:
+        answers(port, process)
+        assert examine(Outside(f"https://localhost:{port}", 30), expected_versions(), event_seconds=30) == []
+    finally:
+        process.terminate()
+        process.wait(30)
+        release_ports([port])
 
 
 def answers(port: int, process: subprocess.Popen[bytes]) -> None:

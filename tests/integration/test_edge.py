@@ -351,6 +351,31 @@ def test_a_balancers_word_on_the_client_counts(edge: Edge) -> None:
     assert (request.one("x-forwarded-proto"), request.one("x-forwarded-host")) == ("https", "a.app.test")
 
 
+def test_a_balancer_that_passes_connections_on_says_whose_they_are(make_stack: MakeStack, edge: Edge) -> None:
+    (port,) = free_ports(1)
+    real_ip, trusted = trusted_lines(["127.0.0.0/8"], proxy_protocol=True)
+    values = {
+        "NGINX_PROXY": f"listen 127.0.0.1:{port} proxy_protocol;",
+        "NGINX_REAL_IP": real_ip,
+        "NGINX_TRUSTED": trusted,
+    }
+    upstreams = {name: [edge.parts[name].address] for name in SERVICES}
+    backend = f"http://{edge.parts['backend'].address}"
+    stack = make_stack(StackOptions(backend_url=backend, upstreams=upstreams, route_map=values))
+    claims = "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil.test\r\n"
+    request = f"GET /api/v1/x HTTP/1.1\r\nHost: origin.test\r\n{claims}\r\n".encode()
+    preface = b"PROXY TCP4 192.0.2.9 192.0.2.1 50000 443\r\n"
+    assert Client(port).raw(preface + request).status == 200
+    assert Client(stack.origin_port).raw(request).status == 200
+    through, directly = edge.requests
+    assert [through.one(f"x-forwarded-{name}") for name in ("for", "proto", "host")] == [
+        "192.0.2.9",
+        "http",
+        "origin.test",
+    ]
+    assert [directly.one(f"x-forwarded-{name}") for name in ("for", "proto")] == ["127.0.0.1", "http"]
+
+
 @pytest.mark.parametrize(("scheme", "told"), [("https", ["max-age=86400"]), ("http", []), ("", [])])
 def test_a_page_that_came_over_tls_is_not_to_be_asked_for_without(edge: Edge, scheme: str, told: list[str]) -> None:
     answer = edge.client.ask("/", *([f"X-Forwarded-Proto: {scheme}"] if scheme else []))

@@ -64,14 +64,19 @@ def authority_pattern(backend: BackendAddress) -> str:
     return f"{host}(?:{port})?" if is_default else host + port
 
 
-def trusted_lines(networks: Sequence[str]) -> tuple[str, str]:
-    """Return the `real_ip` directives and the `geo` lines for the networks of a balancer in front; none for none."""
+def trusted_lines(networks: Sequence[str], proxy_protocol: bool = False) -> tuple[str, str]:
+    """Return the `real_ip` directives and the `geo` lines for the networks of a balancer in front; none for none.
+
+    One that speaks the PROXY protocol looks at no header, so those that it passes on are the client's own words.
+    """
     if not networks:
         return "", ""
     for network in networks:
         if not re.fullmatch(r"[0-9A-Fa-f.:]+(?:/\d{1,3})?", network):
             raise ConfigurationError(f"{network!r} is not a network such as 10.0.0.0/8")
     sources = " ".join(f"set_real_ip_from {network};" for network in networks)
+    if proxy_protocol:
+        return f"{sources} real_ip_header proxy_protocol;", ""
     real_ip = f"{sources} real_ip_header X-Forwarded-For; real_ip_recursive on;"
     return real_ip, " ".join(f"{network} 1;" for network in networks)
 
@@ -145,6 +150,7 @@ class RouteMap:
     uploads_per_client: int = 200
     requests_per_client: int = 4000
     hsts: str = ""
+    proxy_listen: str = ""
     http2: bool = False
     tls: str = ""
     trusted_proxies: Sequence[str] = ()
@@ -155,7 +161,7 @@ class RouteMap:
 
     def values(self) -> dict[str, str]:
         """Return the template's names and their values."""
-        real_ip, trusted = trusted_lines(self.trusted_proxies)
+        real_ip, trusted = trusted_lines(self.trusted_proxies, bool(self.proxy_listen))
         return {
             "NGINX_LISTEN": self.listen,
             "NGINX_ROOT": quoted(str(self.root)),
@@ -172,6 +178,7 @@ class RouteMap:
             "NGINX_UPLOADS_PER_CLIENT": str(self.uploads_per_client),
             "NGINX_REQUESTS_PER_CLIENT": str(self.requests_per_client),
             "NGINX_HSTS": self.hsts,
+            "NGINX_PROXY": f"listen {self.proxy_listen} proxy_protocol;" if self.proxy_listen else "",
             "NGINX_HTTP2": "http2 on;" if self.http2 else "",
             "NGINX_TLS": self.tls,
             "NGINX_REAL_IP": real_ip,
