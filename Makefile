@@ -122,6 +122,9 @@ image: ## build one image: make image SERVICE=proxy IMAGE=registry/bff-proxy:tag
 	@docker buildx bake --file docker-compose.yml --set "$(SERVICE).tags=$(IMAGE)" --metadata-file .local/image.json \
 		--provenance=mode=max --sbom=true $(if $(PUSH),--push) "$(SERVICE)"
 
+release: ## version, changelog and tag of one part: make release SERVICE=proxy VERSION=0.3.0 [DRY_RUN=1]
+	@$(PYTHON) -m deploy.release $(if $(DRY_RUN),--dry-run) "$(SERVICE)" "$(VERSION)"
+
 certificate: ## make a self-signed certificate for docker compose --profile tls: make certificate [HOST=localhost]
 	@mkdir -p .local/tls
 	@openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj "/CN=$(HOST)" -addext "subjectAltName=DNS:$(HOST)" \
@@ -161,4 +164,4 @@ bench-compare: ## hold the latest measurements against the stored ones: make ben
 	@$(BOOTSTRAP) bench
 	@$(BIN)/python -m bench.compare $(ARGS)
 
-.PHONY: help run dev trace doctor test test-slow test-all fuzz mutants test-tools lint format lock docs audit frontend image certificate deploy plan head chaos soak bench bench-compare
+.PHONY: help run dev trace doctor test test-slow test-all fuzz mutants test-tools lint format lock docs audit frontend image release certificate deploy plan head chaos soak bench bench-compare

@@ -60,9 +60,10 @@ def test_the_page_has_the_version_of_the_origin() -> None:
     assert client["version"] == locked["client"]["version"]
 
 
-def test_the_changelog_begins_with_what_is_not_released_or_with_the_version_of_the_origin() -> None:
+def test_the_changelog_begins_with_what_is_not_released_or_with_a_version_that_a_part_has() -> None:
     newest = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[0]
-    assert newest == "Unreleased" or re.fullmatch(rf"{re.escape(declared('nginx'))}, \d{{4}}-\d\d-\d\d", newest)
+    titles = [re.escape(declared("nginx")), *(rf"{name} {re.escape(declared(name))}" for name in SERVICES)]
+    assert newest == "Unreleased" or re.fullmatch(rf"(?:{'|'.join(titles)}), \d{{4}}-\d\d-\d\d", newest)
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
