@@ -16,6 +16,7 @@ MINUTES ?= 10
 WATCH ?= 300
 ALERTS ?=
 HOST ?= localhost
+SYMBOLS ?=
 URL ?= http://localhost:$(ORIGIN_PORT)
 PYTEST = $(BIN)/python -m pytest --durations=10 --durations-min=0.5
 # A file at a time on each worker; how many there are, tests/conftest.py says.
@@ -49,6 +50,10 @@ trace: ## show a request's way through the logs of make run: make trace ID=…
 doctor: ## look at a deployment from outside, and say what is wrong and what to do: make doctor URL=https://app.example
 	@$(BOOTSTRAP) run
 	@$(BIN)/python -m bff_tools.doctor "$(URL)"
+
+warm: ## have charts fetched before anybody asks: AUTHORIZATION="Bearer …" make warm URL=https://app.example SYMBOLS=AAPL,MSFT
+	@$(BOOTSTRAP) run
+	@$(BIN)/python -m bff_tools.warm "$(URL)" "$(SYMBOLS)"
 
 test: ## run every quick test, the frontend's too: make test [ARGS="tests/proxy -x"]
 	@$(BOOTSTRAP) dev
@@ -164,4 +169,4 @@ bench-compare: ## hold the latest measurements against the stored ones: make ben
 	@$(BOOTSTRAP) bench
 	@$(BIN)/python -m bench.compare $(ARGS)
 
-.PHONY: help run dev trace doctor test test-slow test-all fuzz mutants test-tools lint format lock docs audit frontend image release certificate deploy plan head chaos soak bench bench-compare
+.PHONY: help run dev trace doctor warm test test-slow test-all fuzz mutants test-tools lint format lock docs audit frontend image release certificate deploy plan head chaos soak bench bench-compare

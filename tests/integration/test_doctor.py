@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -9,11 +10,12 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from bff_tools import Stack, StackOptions
+from bff_tools import Stack, StackOptions, warm
 from bff_tools.doctor import examine, expected_versions
 from bff_tools.nginx import trusted_lines
 from bff_tools.outside import Outside
@@ -208,6 +210,18 @@ def test_a_stack_on_this_machine_has_notes_alone(stack: Stack) -> None:
     found = examine(Outside(stack.origin, timeout=30), expected_versions(), event_seconds=30)
     assert [finding.what.partition(":")[0] for finding in found] == ["without TLS browsers speak HTTP/1.1"]
     assert all(finding.is_note for finding in found)
+
+
+def test_a_chart_that_was_warmed_is_there_for_the_next_who_asks(
+    stack: Stack, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AUTHORIZATION", raising=False)
+    assert warm.main([stack.origin, "AAPL"]) == 0
+    assert re.fullmatch(r"AAPL: warm after [\d.]+ s\n", capsys.readouterr().out)
+    today = datetime.now(UTC).date()
+    asked = Outside(stack.origin, 30).get(next(warm.paths("AAPL", today)))
+    path = next(warm.paths("AAPL", warm.last_day(asked, today)))
+    assert json.loads(Outside(stack.origin, 30).get(path).body)["metadata"]["backend_calls"] == 0
 
 
 def test_a_certificate_that_nobody_vouches_for_is_named(
