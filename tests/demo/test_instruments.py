@@ -111,9 +111,22 @@ def test_each_has_a_run_whose_frames_tell_the_same_as_its_bars(
     events = client.get(f"/backtests/{run}/stream").text.split("\n\n")
     assert events[-2].startswith("event: end\n")
     frames = [json.loads(event.partition("\ndata: ")[2]) for event in events[:-2]]
-    assert [{"t": frame["ts"], **frame["ohlc"]} for frame in frames] == candles
+    assert [{"t": frame["ts"], **frame["ohlc"]} for frame in frames if frame["ohlc"] is not None] == candles
     equity = client.get(f"/backtests/{run}/equity").json()["equity"]
     assert len(equity) == len(frames)
     orders = client.get(f"/backtests/{run}/orders").json()["orders"]
     assert len(orders) == sum(len(frame["orders"]) for frame in frames) > 10
     assert client.get(f"/backtests/{run}").json()["dataset_id"] == f"{symbol}-2024-1m"
+
+
+def test_a_run_of_what_seldom_trades_has_a_frame_without_candle_for_each_quiet_minute(
+    client: httpx.Client, find_run: Find
+) -> None:
+    run = find_run("PNNY", *RUNS["PNNY"])
+    events = client.get(f"/backtests/{run}/stream").text.split("\n\n")[:-2]
+    frames = [json.loads(event.partition("\ndata: ")[2]) for event in events]
+    assert len(frames) == 20 * 390
+    quiet = [index for index, frame in enumerate(frames) if frame["ohlc"] is None]
+    assert 0.4 < len(quiet) / len(frames) < 0.7
+    assert not [index for index in quiet if frames[index]["orders"]]
+    assert all(frames[index]["equity"]["value"] == frames[index - 1]["equity"]["value"] for index in quiet)

@@ -4,7 +4,7 @@ Prices are kept as whole ticks in int32 columns, so sums of closes are exact and
 with as few digits as it was made with.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
@@ -63,6 +63,19 @@ class Bars:
         trades = None if self.n is None else self.n[rows]
         columns = (self.o[rows], self.h[rows], self.l[rows], self.c[rows], self.v[rows], self.rth[rows])
         return Bars(self.minute[rows], *columns, trades, self.ticks, self.volume_units)
+
+    def with_quiet_minutes(self, longest: int) -> tuple["Bars", NDArray[np.intp], NDArray[np.bool_]]:
+        """Return the bars with one for each minute between two that are less than `longest` minutes apart.
+
+        Returns:
+            The bars, for each the row of the one that it repeats, and whether it is that one itself.
+        """
+        gaps = np.diff(self.minute, append=self.minute[-1:] + 1)
+        counts = np.where(gaps < longest, gaps, 1)
+        rows = np.repeat(np.arange(len(self)), counts)
+        offset = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+        filled = replace(self.take(rows), minute=(self.minute[rows] + offset).astype(np.int32))
+        return filled, rows, offset == 0
 
     def bucket(self, keys: NDArray[np.int32]) -> "Bars":
         """Merge runs of bars with equal `keys` (the new bar starts): first open, max, min, last close, sum."""

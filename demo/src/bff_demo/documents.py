@@ -89,11 +89,21 @@ def orders_body(bars: Bars, result: Result, symbol: str, quantity: float) -> byt
     return orjson.dumps({"orders": orders})
 
 
-def frame_texts(bars: Bars, result: Result, quantity: float, *, newer: bool, size: int = 256) -> Iterator[list[str]]:
+def frame_texts(
+    bars: Bars,
+    result: Result,
+    quantity: float,
+    *,
+    newer: bool,
+    traded: NDArray[np.bool_] | None = None,
+    size: int = 256,
+) -> Iterator[list[str]]:
     """Yield the texts of all frames in order, in lists of at most `size`.
 
-    `newer` adds `metrics` (return and deepest drawdown up to the frame) and `total_frames`.
+    `newer` adds `metrics` (return and deepest drawdown up to the frame) and `total_frames`. The frame of a minute that
+    is not `traded` has no candle.
     """
+    candles = np.ones(len(bars), np.bool_) if traded is None else traded
     extras = _extras(result) if newer else None
     for start in range(0, len(bars), size):
         rows = slice(start, start + size)
@@ -106,15 +116,20 @@ def frame_texts(bars: Bars, result: Result, quantity: float, *, newer: bool, siz
             ["null" if volume is None else volume for volume in part.volumes()],
             result.equity[rows].tolist(),
             result.side[rows].tolist(),
+            candles[rows].tolist(),
             strict=True,
         )
         texts = [
-            f'{{"t": "frame", "ts": "{ts}", "ohlc": {{"o": {o!r}, "h": {h!r}, "l": {low!r}, "c": {c!r}, "v": {v}}}, '
+            f'{{"t": "frame", "ts": "{ts}", "ohlc": {_candle(o, h, low, c, v) if has_candle else "null"}, '
             f'"orders": [{_frame_order(index, ts, side, quantity, c) if side else ""}], '
             f'"equity": {{"ts": "{ts}", "value": {equity!r}}}, "dropped": 0'
-            for index, ts, o, h, low, c, v, equity, side in columns
+            for index, ts, o, h, low, c, v, equity, side, has_candle in columns
         ]
         yield [text + "}" for text in texts] if extras is None else _extended(texts, extras, start)
+
+
+def _candle(o: float, h: float, low: float, c: float, v: float | str) -> str:
+    return f'{{"o": {o!r}, "h": {h!r}, "l": {low!r}, "c": {c!r}, "v": {v}}}'
 
 
 def _frame_order(index: int, ts: str, side: int, quantity: float, price: float) -> str:

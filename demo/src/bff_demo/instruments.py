@@ -45,6 +45,7 @@ class Instrument:
         volume_units: how many counts of `v` make one unit; 0 where no volume is known.
         traded: the share of minutes in which anything trades.
         wave: the height of a monthly wave on the price of an `additive` instrument, which takes it below zero.
+        quiet_frames: whether a run has a frame, without a candle, for each minute of a session in which nothing trades.
         last_year: until when there are bars; a year without a night has as many as two with.
     """
 
@@ -59,6 +60,7 @@ class Instrument:
     traded: float = 1.0
     additive: bool = False
     wave: float = 0.0
+    quiet_frames: bool = False
     last_year: int = LAST_YEAR
 
 
@@ -76,7 +78,9 @@ INSTRUMENTS: dict[str, Instrument] = {
         last_year=FIRST_YEAR,
     ),
     # Costs less than a cent: six decimals tell its prices apart, and in most minutes nobody trades it.
-    "PNNY": Instrument("stock", 0.004312, 0.001876, 0.06, ticks=1_000_000, volume=250_000, traded=0.45),
+    "PNNY": Instrument(
+        "stock", 0.004312, 0.001876, 0.06, ticks=1_000_000, volume=250_000, traded=0.45, quiet_frames=True
+    ),
     # Has no volume, since nobody counts what currencies trade.
     "C:EURUSD": Instrument(
         "week", 1.10427, 1.03542, 0.004, ticks=100_000, volume_units=0, traded=0.98, last_year=FIRST_YEAR

@@ -12,10 +12,12 @@ from hashlib import sha1
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bff_demo import documents, strategy
 from bff_demo.bars import Bars
 from bff_demo.catalog import CATALOG, Entry, Inputs, Wording, run_id
+from bff_demo.instruments import INSTRUMENTS
 from bff_demo.market import Market
 from bff_demo.options import Options
 from bff_demo.sessions import MINUTES_PER_DAY
@@ -39,6 +41,7 @@ BodyPart = Literal["equity", "orders"]
 _BRIEF = ("total_return", "max_drawdown")
 _RENAMED = {"total_return": "total_return", "max_drawdown": "max_drawdown", "sharpe": "sharpe_ratio"}
 _RENAMED |= {"hit_rate": "win_rate", "cagr": "annual_return"}
+_LONGEST_PAUSE = 390  # minutes; nothing of a session, and less than a night
 _DURATION_MS = 1234  # the deployed backend reports this for every run
 
 
@@ -79,10 +82,11 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """The bars of a run and what the strategy made of them."""
+    """The bars of a run and what the strategy made of them; `traded` tells which minutes have a candle (None: all)."""
 
     bars: Bars
     result: strategy.Result
+    traded: NDArray[np.bool_] | None = None
 
 
 class Registry:
@@ -135,7 +139,10 @@ class Registry:
         result = strategy.backtest(
             bars.c, fast=inputs.fast, slow=inputs.slow, quantity=inputs.quantity, ticks=bars.ticks
         )
-        return Computed(bars, result)
+        if inputs.symbol not in INSTRUMENTS or not INSTRUMENTS[inputs.symbol].quiet_frames or not len(bars):
+            return Computed(bars, result)
+        filled, rows, traded = bars.with_quiet_minutes(_LONGEST_PAUSE)
+        return Computed(filled, strategy.spread(result, rows, traded), traded)
 
     def require(self, run: Run, part: Part) -> None:
         """Raise PartMissing unless the run is over and has this part."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bff_demo.bars import TICKS
 
-__all__ = ["START_CASH", "Result", "backtest", "drawdowns", "summarize"]
+__all__ = ["START_CASH", "Result", "backtest", "drawdowns", "spread", "summarize"]
 
 START_CASH = 100_000.0
 _SESSIONS_PER_YEAR = 252
@@ -44,6 +44,11 @@ def backtest(close: NDArray[np.int32], *, fast: int, slow: int, quantity: float,
     traded, position = side.astype(np.int64) * quantity, held.astype(np.int64) * quantity
     cash = np.cumsum(np.concatenate(([START_CASH], -traded * price)))[1:]
     return Result(side, cash + position * price)
+
+
+def spread(result: Result, rows: NDArray[np.intp], traded: NDArray[np.bool_]) -> Result:
+    """Return the result at more minutes: at each that of the bar in `rows`, with an order only where it is `traded`."""
+    return Result(np.where(traded, result.side[rows], 0).astype(np.int8), result.equity[rows])
 
 
 def drawdowns(equity: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -135,7 +135,8 @@ def _load(backend: Backend, run_id: str) -> Iterator[list[str]]:
     _stand_still(backend.options)
     computed = backend.registry.compute(run)
     newer = backend.options.protocol == "newer"
-    return documents.frame_texts(computed.bars, computed.result, run.inputs.quantity, newer=newer)
+    quantity, traded = run.inputs.quantity, computed.traded
+    return documents.frame_texts(computed.bars, computed.result, quantity, newer=newer, traded=traded)
 
 
 def _stand_still(options: Options) -> None:
