@@ -44,8 +44,8 @@ async def test_a_part_that_cannot_be_read_fails_alone(
 
 
 def breaks_for(name: str, really: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    async def part(source: RunSource, user: Any, run_id: str, wanted: str, began: float) -> Any:
-        return await (breaks() if wanted == name else really(source, user, run_id, wanted, began))
+    async def part(source: RunSource, user: Any, run_id: str, wanted: str, began: float, **how: Any) -> Any:
+        return await (breaks() if wanted == name else really(source, user, run_id, wanted, began, **how))
 
     return part
 

@@ -130,3 +130,44 @@ async def test_what_comes_after_the_end_is_not_waited_for(
     client = await start_aggregator(backend_url=await start_app(without_routes(events(END, "data: more\n\n" * 3))))
     run = (await client.get("/api/v1/runs/r/complete")).json()
     assert [point["value"] for point in run["equity"]] == [*VALUES]
+
+
+def run_named(name: str) -> bytes:
+    return json.dumps(
+        {"run_id": name, "status": "DONE", "symbol": "AAPL", "created_at": "2024-01-02T00:00:00Z"}
+    ).encode()
+
+
+async def test_list_reads_the_frames_of_two_runs_at_once_and_who_opens_a_run_does_not_wait_for_them(
+    start_aggregator: StartAggregator, start_app: StartApp
+) -> None:
+    backend, names = ForeignBackend(), [f"run{number}" for number in range(6)]
+    backend.bodies["/backtests"] = b'{"items":[%b],"total":6,"limit":20,"offset":0}' % b",".join(map(run_named, names))
+    for name in names:
+        backend.bodies[f"/backtests/{name}"] = run_named(name)
+        for part in PARTS:
+            backend.bodies[f"/backtests/{name}/{part}"] = b'{"detail":"Not Found"}'
+            backend.statuses[f"/backtests/{name}/{part}"] = 404
+        backend.bodies[f"/backtests/{name}/stream"] = events(END)
+        backend.gates[f"/backtests/{name}/stream"] = asyncio.Event()
+
+    def reading() -> set[str]:
+        return {name for name in names if backend.calls[f"/backtests/{name}/stream"]}
+
+    client = await start_aggregator(backend_url=await start_app(backend))
+    await client.get("/api/v1/runs")
+    async with asyncio.timeout(20):
+        while len(reading()) < 2 or not all(backend.calls[f"/backtests/{name}/metrics"] for name in names):
+            await asyncio.sleep(0.01)
+        assert len(reading()) == 2
+        waiting = max(set(names) - reading())
+        backend.gates[f"/backtests/{waiting}/stream"].set()
+        whole = await client.get(f"/api/v1/runs/{waiting}/complete", headers={"X-Request-Timeout": "15"})
+        assert whole.json()["metadata"]["partial_data"] is False
+        assert len(reading()) == 3
+        for gate in backend.gates.values():
+            gate.set()
+        while (await client.get("/api/v1/runs")).json()["metadata"]["metrics_pending"]:
+            await asyncio.sleep(0.05)
+    assert reading() == set(names)
+    assert {backend.calls[f"/backtests/{name}/stream"] for name in names} == {1}

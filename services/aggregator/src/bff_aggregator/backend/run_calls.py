@@ -100,11 +100,11 @@ class RunSource:
             raise BackendRefusal(answer)
         return answer.content
 
-    async def fetch_part(self, user: Reader, run_id: str, name: str) -> Part:
-        """Return a part of a run, whatever became of it."""
+    async def fetch_part(self, user: Reader, run_id: str, name: str, *, ahead: bool = False) -> Part:
+        """Return a part of a run, whatever became of it; `ahead` where nobody waits for it yet."""
         began, begun = self._clock(), time.monotonic()
         try:
-            return await self._part(user, run_id, name, began)
+            return await self._part(user, run_id, name, began, ahead=ahead)
         except BffError as error:
             state = State.TIMEOUT if isinstance(error, BackendTimeout) else State.FAILED
             return failed_part(name, state, describe(error), began, self._clock())
@@ -114,11 +114,11 @@ class RunSource:
         finally:
             self._metrics.seconds.labels(name).observe(time.monotonic() - begun)
 
-    async def _part(self, user: Reader, run_id: str, name: str, began: float) -> Part:
+    async def _part(self, user: Reader, run_id: str, name: str, began: float, *, ahead: bool) -> Part:
         try:
             answer, read = await (self._curve(user, run_id) if name == "equity" else self._small(user, run_id, name))
             if has_no_route(answer):
-                return await self._from_frames(user, run_id, name, began)
+                return await self._from_frames(user, run_id, name, began, ahead=ahead)
             if answer.status in ABSENT:
                 return failed_part(name, State.MISSING, explain(answer), began, self._clock())
             if answer.status != 200:
@@ -128,10 +128,10 @@ class RunSource:
             raise BackendMalformed(f"the backend's answer is not what it should be: {error}") from error
         return Part(name, State.OK, began=began, at=self._clock(), **told)
 
-    async def _from_frames(self, user: Reader, run_id: str, name: str, began: float) -> Part:
+    async def _from_frames(self, user: Reader, run_id: str, name: str, began: float, *, ahead: bool) -> Part:
         """Return a part as the run's frames have it, which is all that this version of the backend offers."""
         try:
-            told = await self._frames.part(user.credentials, user.credential, path(run_id), name)
+            told = await self._frames.part(user.credentials, user.credential, path(run_id), name, ahead=ahead)
         except ArtifactMissing as error:
             return failed_part(name, State.MISSING, describe(error), began, self._clock())
         return Part(name, State.OK, began=began, at=self._clock(), from_frames=True, **told)

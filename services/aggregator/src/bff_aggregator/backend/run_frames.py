@@ -12,6 +12,7 @@ from typing import Final
 import httpx
 
 from bff_aggregator.backend import equity_stream, frames_reader
+from bff_aggregator.backend.background_turns import BackgroundTurns
 from bff_aggregator.backend.equity_curve import Curve
 from bff_aggregator.backend.frames_reader import EventScanner, Frames
 from bff_aggregator.backend.schema import Json
@@ -25,6 +26,8 @@ from bff_shared.upstream.concurrency_limit import ConcurrencyLimit
 
 READ_SECONDS: Final = 60.0
 """A year of minutes takes the deployed backend some ten seconds."""
+READ_AHEAD: Final = 2
+"""Runs that are read at once for a list, which shows what there is and gets the rest later."""
 MAX_BYTES: Final = 256 * 1024 * 1024
 OrderFacts = Callable[[list[Json]], Json]
 Complete = Callable[[Json, Curve, Json], Json]
@@ -52,17 +55,30 @@ class RunFrames:
         self._upstream, self._cpu, self._limit = upstream, cpu, limit
         self._order_facts, self._complete = order_facts, complete
         self._flights: SingleFlight[FrameParts] = SingleFlight(time.time)
+        self._background = BackgroundTurns(READ_AHEAD, READ_SECONDS)
 
     async def aclose(self) -> None:
         """End what is being read."""
         await self._flights.aclose()
 
-    async def part(self, credentials: Sequence[Header], principal: str, target: bytes, name: str) -> Json:
-        """Return the fields of one part of the run whose path is `target`.
+    async def part(
+        self, credentials: Sequence[Header], principal: str, target: bytes, name: str, *, ahead: bool = False
+    ) -> Json:
+        """Return the fields of one part of the run whose path is `target`; `ahead` of whoever will want to see it.
 
         Raises ArtifactMissing where the backend says that it has none, an UpstreamError or Busy.
         """
-        parts, _ = await joined(self._flights, (principal, target), lambda: self._read(credentials, target))
+        key = (principal, target)
+        if not ahead:
+            self._background.hurry(key)
+
+        async def read() -> FrameParts:
+            if not ahead:
+                return await self._read(credentials, target)
+            async with self._background.turn(key):
+                return await self._read(credentials, target)
+
+        parts, _ = await joined(self._flights, key, read)
         return parts.fields[name]
 
     async def _read(self, credentials: Sequence[Header], target: bytes) -> FrameParts:

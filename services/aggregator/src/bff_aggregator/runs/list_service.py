@@ -196,7 +196,7 @@ class RunListService:
     async def _metrics(self, scope: Scope, user: Reader, row: Row) -> FillResult | Exception:
         """Ask the backend for one run's metrics."""
         async with self._fanout:
-            part = await self._source.fetch_part(user, row.run_id, "metrics")
+            part = await self._source.fetch_part(user, row.run_id, "metrics", ahead=True)
         if part.final:
             life = Lifetime(list_page.lifetime(row, part.state, self._clock()), stale_if_error=STALE_IF_ERROR)
             return FillResult(list_page.shown(part), life)
