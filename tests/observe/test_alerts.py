@@ -29,6 +29,10 @@ def one(metric: str, values: str, service: str = "proxy", more: str = "") -> dic
     return {f'{metric}{{service="{service}", instance="{service}:1"{more}}}': values}
 
 
+def frames(every: str, late: str) -> dict[str, str]:
+    return one("bff_stream_frames_total", every, "wsrelay") | one("bff_stream_late_frames_total", late, "wsrelay")
+
+
 def up(service: str, values: str) -> dict[str, str]:
     return {f'up{{job="bff", service="{service}", instance="{service}:1"}}': values}
 
@@ -51,6 +55,7 @@ HEALTHY = {
     **one("bff_door_breaks_total", "0x100", "wsrelay"),
     **one("bff_stream_resumes_total", "0x100", "wsrelay"),
     **one("bff_stream_viewers", "100x100", "wsrelay"),
+    **frames("0+180000x100", "0+900x100"),
 }
 ERRORS = Firing("BffErrorBudgetBurnsFast", PROXY, "5%")
 ERRORS_SLOWLY = Firing("BffErrorBudgetBurnsSlowly", PROXY, "5%")
@@ -101,6 +106,23 @@ SITUATIONS = [
         requests("200", "0+100x100") | durations("0+96x100", "0+100x100"),
         [Firing("BffLatencyBudgetBurnsSlowly", PROXY, "4%")],
     ),
+    Situation(
+        "three frames in ten are late",
+        100,
+        frames("0+1800x100", "0+540x100"),
+        [
+            Firing("BffPlaybackBudgetBurnsFast", RELAY, "30%"),
+            Firing("BffPlaybackBudgetBurnsSlowly", RELAY, "30%"),
+        ],
+    ),
+    Situation(
+        "four frames in a hundred are late for hours",
+        100,
+        frames("0+1800x100", "0+72x100"),
+        [Firing("BffPlaybackBudgetBurnsSlowly", RELAY, "4%")],
+    ),
+    Situation("five frames in a thousand are late, which the budget is for", 100, frames("0+1800x100", "0+9x100")),
+    Situation("the few frames of a playback that creeps are late", 100, frames("0+30x100", "0+30x100")),
     Situation("streams last", 100, requests("200", "0+100x100") | durations("0x100", "0+50x100", "/runs/{id}/stream")),
     Situation(
         "a service does not answer",
