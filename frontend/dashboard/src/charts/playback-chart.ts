@@ -19,6 +19,8 @@ import type { Palette } from "./palette.ts";
 const MARKED_BARS = 200;
 const VISIBLE_BARS = 120;
 const FORMAT_CANDLES = 256;
+/** Candles from which on drawing all takes less time than updating those. */
+const MANY = 50;
 
 /** A candle as the library takes it: one without prices is a gap, which is a time alone. */
 const candleOf = ({ time, o, h, l, c }: Candle) =>
@@ -60,8 +62,9 @@ export class PlaybackChart {
     const changed = book.changed();
     if (whole) this.formatAt = 0;
     this.setFormat(book.candles);
-    if (whole) this.drawAll(changed);
+    if (whole || changed.length > MANY) this.drawAll(book.candles);
     else for (const candle of changed) this.update(candle);
+    if (whole) this.showLast(book.candles.length);
     if (whole || changed.some((candle) => candle.buys + candle.sells > 0)) this.drawMarkers(book);
   }
 
@@ -91,8 +94,10 @@ export class PlaybackChart {
     this.candles.setData(candles.map(candleOf));
     const known = candles.filter((candle) => candle.equity !== undefined);
     this.equity.setData(known.map((candle) => ({ time: utc(candle.time), value: candle.equity ?? 0 })));
-    const scale = this.chart.timeScale();
-    scale.setVisibleLogicalRange({ from: candles.length - VISIBLE_BARS, to: candles.length + 6 });
+  }
+
+  private showLast(count: number): void {
+    this.chart.timeScale().setVisibleLogicalRange({ from: count - VISIBLE_BARS, to: count + 6 });
   }
 
   private update(candle: Candle): void {

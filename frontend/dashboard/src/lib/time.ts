@@ -3,7 +3,7 @@
  * `YYYY-MM-DD` in UTC, as the API takes them. Pure.
  */
 
-import { REGULAR_MINUTES, sessionOpen, ZONE } from "bff-client/lib/sessions";
+import { barSpan, ZONE } from "bff-client/lib/sessions";
 import { DAY, parseTime } from "bff-client/lib/time";
 
 const styles = {
@@ -32,10 +32,7 @@ export function newYork(seconds: number, style: TimeStyle = "minute"): string {
 
 /** Return the start of the bar of `minutes` that a time falls in: counted from the opening, never across sessions. */
 export function barStart(seconds: number, minutes: number): number {
-  const opening = sessionOpen(seconds);
-  if (minutes >= REGULAR_MINUTES) return opening;
-  const size = minutes * 60;
-  return opening + Math.floor((seconds - opening) / size) * size;
+  return barSpan(seconds, minutes).t;
 }
 
 /** Return the UTC day of a time. */

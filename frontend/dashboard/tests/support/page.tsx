@@ -10,6 +10,7 @@ import type {
   FlagSource,
   Frame,
   RunStream,
+  Standing,
   StreamEvents,
   StreamOptions,
   StreamState,
@@ -114,6 +115,10 @@ export class FakeStream implements RunStream {
     act(() =>
       this.#events.frame.emit({ t: "frame", orders: [], ohlc: bar, equity: { value: 1000 }, ...frame } as Frame),
     );
+  }
+
+  stands(standing: Standing): void {
+    act(() => this.#events.standing.emit(standing));
   }
 
   fails(error: StreamEvents["error"]): void {

@@ -1,12 +1,23 @@
 /**
  * Candles that grow as frames come, and the balance of what came. No chart, no DOM.
  *
- * A frame may cover several source frames; it is put into the bar of its own time, as it is.
+ * A frame says which bars it touches and how they stand after it; they are drawn as said. A frame that says nothing of
+ * bars, as those of an older relay, is put into the bar of its own time as it is.
  */
 
 import { REGULAR_MINUTES } from "bff-client/lib/sessions";
 import { parseTime } from "bff-client/lib/time";
 import { barStart } from "../../lib/time.ts";
+
+/** A bar of the chart as far as it has come; `t` is its start in UTC seconds. */
+export interface Bar {
+  t: number;
+  o: number | null;
+  h: number | null;
+  l: number | null;
+  c: number | null;
+  v: number;
+}
 
 export interface Ohlcv {
   o: number;
@@ -31,6 +42,8 @@ export interface Candle {
 
 export interface Order {
   side?: unknown;
+  ts_utc?: unknown;
+  timestamp?: unknown;
 }
 
 /** As much of a stream's frame as a candle needs. */
@@ -39,6 +52,7 @@ export interface Frame {
   ohlc?: Ohlcv | null | undefined;
   orders?: readonly Order[] | null | undefined;
   equity?: { value?: number | null | undefined } | null | undefined;
+  bars?: readonly Bar[] | undefined;
   n?: number | undefined;
   seq?: number | undefined;
   dropped?: number | undefined;
@@ -46,29 +60,51 @@ export interface Frame {
 
 /** Candles kept; a chart shows some hundreds, and an endless playback must not grow. */
 export const MAX_CANDLES = 6000;
+/** Moments kept of which bars of another size are marked: eleven minutes of playback. */
+const MAX_MOMENTS = 20_000;
+
+/** What is known of a moment besides prices. */
+export interface Moment {
+  at: number;
+  equity?: number | undefined;
+  side?: "buys" | "sells";
+}
 
 export class CandleBook {
   readonly minutes: number;
   candles: Candle[] = [];
+  /** Equity and orders in the order in which they came, for bars of whatever size. */
+  moments: Moment[];
   /** Whether candles were taken away or replaced since the last `drawn`: the chart then needs all of them. */
   rebuilt = true;
   private firstChanged = 0;
+  /** Index of the last candle that was drawn: those before it can only be drawn with all others. */
+  private lastDrawn = 0;
 
-  constructor(minutes: number) {
+  constructor(minutes: number, moments: readonly Moment[] = []) {
     this.minutes = minutes;
+    this.moments = [...moments];
   }
 
   /** Take a frame in; one whose time lies before the last candle's is left out (a seek starts a new book). */
   add(frame: Frame): void {
     const seconds = parseTime(frame.ts);
     if (seconds === undefined) return;
-    const time = barStart(seconds, this.minutes);
-    const last = this.candles.at(-1);
-    if (last && time < last.time) return;
-    const candle = last && last.time === time ? last : this.open(time, last);
-    extendCandle(candle, frame.ohlc);
-    addEquityAndOrders(candle, frame);
-    this.firstChanged = Math.min(this.firstChanged, this.candles.length - 1);
+    if (frame.bars) for (const bar of frame.bars) this.set(bar);
+    else this.extend(seconds, frame.ohlc);
+    for (const moment of momentsOf(frame, seconds)) {
+      this.moments.push(moment);
+      this.mark(moment);
+    }
+    if (this.moments.length > MAX_MOMENTS) this.moments.splice(0, MAX_MOMENTS / 2);
+  }
+
+  /** Draw a bar as it is said to be. */
+  set({ t, o, h, l, c, v }: Bar): void {
+    const index = this.indexOf(t);
+    if (index < 0 && t < (this.candles.at(-1)?.time ?? t)) return;
+    Object.assign(this.candles[index] ?? this.open(t), { o, h, l, c, v });
+    this.change(index < 0 ? this.candles.length - 1 : index);
   }
 
   /** Put what came before in front: bars older than the first candle there is. */
@@ -79,10 +115,16 @@ export class CandleBook {
       const time = barStart(bar.time, this.minutes);
       if (time >= limit) break;
       const last = older.candles.at(-1);
-      if (last?.time === time) extendCandle(last, bar);
-      else older.candles.push({ ...bar, time, equity: undefined, buys: 0, sells: 0 });
+      extendCandle(last?.time === time ? last : older.open(time), bar);
     }
     this.candles = [...older.candles, ...this.candles].slice(-MAX_CANDLES);
+    this.markAll();
+  }
+
+  /** Mark the candles there are with what is known of their moments. */
+  markAll(): void {
+    for (const candle of this.candles) Object.assign(candle, { equity: undefined, buys: 0, sells: 0 });
+    for (const moment of this.moments) this.mark(moment);
     this.rebuilt = true;
   }
 
@@ -91,11 +133,46 @@ export class CandleBook {
     const changed = this.candles.slice(this.rebuilt ? 0 : this.firstChanged);
     this.rebuilt = false;
     this.firstChanged = this.candles.length;
+    this.lastDrawn = this.candles.length - 1;
     return changed;
   }
 
-  private open(time: number, last: Candle | undefined): Candle {
-    const candle = { time, o: null, h: null, l: null, c: null, v: 0, equity: last?.equity, buys: 0, sells: 0 };
+  private extend(seconds: number, ohlc: Ohlcv | null | undefined): void {
+    const time = barStart(seconds, this.minutes);
+    const last = this.candles.at(-1);
+    if (last && time < last.time) return;
+    extendCandle(last?.time === time ? last : this.open(time), ohlc);
+    this.change(this.candles.length - 1);
+  }
+
+  private mark({ at, equity, side }: Moment): void {
+    const index = this.indexOf(barStart(at, this.minutes));
+    const candle = this.candles[index];
+    if (!candle) return;
+    if (equity !== undefined) candle.equity = equity;
+    if (side) candle[side] += 1;
+    this.change(index);
+  }
+
+  private change(index: number): void {
+    this.firstChanged = Math.min(this.firstChanged, index);
+    if (index < this.lastDrawn) this.rebuilt = true;
+  }
+
+  /** Return the index of the candle of a time, -1 for none. */
+  private indexOf(time: number): number {
+    let low = 0;
+    let high = this.candles.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.candles[middle] as Candle).time < time) low = middle + 1;
+      else high = middle;
+    }
+    return this.candles[low]?.time === time ? low : -1;
+  }
+
+  private open(time: number): Candle {
+    const candle = { time, o: null, h: null, l: null, c: null, v: 0, equity: undefined, buys: 0, sells: 0 };
     this.candles.push(candle);
     if (this.candles.length > MAX_CANDLES) {
       this.candles.splice(0, this.candles.length - MAX_CANDLES / 2);
@@ -103,6 +180,16 @@ export class CandleBook {
     }
     return candle;
   }
+}
+
+/** Return what a frame says of its moment, and of those of its orders. */
+function momentsOf({ equity, orders }: Frame, seconds: number): Moment[] {
+  const moments: Moment[] = (orders ?? []).map(({ side, ts_utc, timestamp }) => ({
+    at: parseTime(String(ts_utc ?? timestamp ?? "")) ?? seconds,
+    side: String(side).toUpperCase() === "SELL" ? "sells" : "buys",
+  }));
+  if (typeof equity?.value === "number") moments.push({ at: seconds, equity: equity.value });
+  return moments;
 }
 
 function extendCandle(candle: Candle, ohlc: Ohlcv | null | undefined): void {
@@ -117,14 +204,6 @@ function extendCandle(candle: Candle, ohlc: Ohlcv | null | undefined): void {
 /** Null would count as zero, and draw a wick down to it. */
 function hasPrices({ o, h, l, c }: Ohlcv): boolean {
   return [o, h, l, c].every(Number.isFinite);
-}
-
-function addEquityAndOrders(candle: Candle, frame: Frame): void {
-  if (typeof frame.equity?.value === "number") candle.equity = frame.equity.value;
-  for (const { side } of frame.orders ?? []) {
-    if (String(side).toUpperCase() === "SELL") candle.sells += 1;
-    else candle.buys += 1;
-  }
 }
 
 /** Return the bar size for a pace: the smallest whose bars take at least two frames to grow. */

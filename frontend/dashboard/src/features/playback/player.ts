@@ -1,15 +1,19 @@
 /**
  * Playback outside of React: frames go into a candle book as they come and are drawn once per animation frame. React hears
  * of what changes rarely (connection, playing, speed), through `subscribe` and `snapshot`.
+ *
+ * Where playback jumps, or bars of another size are to come, the stream says first what is true there (`standing`): the
+ * book begins anew with that, and the candles before it are the chart's.
  */
 
-import type { Client, Frame, RunStream, StreamState } from "bff-client";
+import type { Bar, BarSize, Client, Frame, RunStream, Standing, StreamState } from "bff-client";
 import { Store } from "bff-client/lib/observable";
+import { REGULAR_MINUTES } from "bff-client/lib/sessions";
 import { isoTime, parseTime } from "bff-client/lib/time";
 import type { PlaybackChart } from "../../charts/playback-chart.ts";
 import { count } from "../../lib/format.ts";
 import { newYork } from "../../lib/time.ts";
-import { barMinutesFor, CandleBook, countFrame, emptyCounts, type FrameCounts } from "./candle-book.ts";
+import { barMinutesFor, CandleBook, countFrame, emptyCounts, type FrameCounts, type Moment } from "./candle-book.ts";
 import { fetchHistory } from "./history.ts";
 import { Readouts } from "./readouts.ts";
 import { type Extent, fractionOf, seekTarget } from "./seek-bar.ts";
@@ -37,6 +41,9 @@ const REPORT_POSITION_MS = 2000;
 const SETTLE_MS = 250;
 /** Longest wait for the candles before the position; what comes later is put in front then. */
 const HOLD_MS = 1500;
+
+const sizeOf = (minutes: number) => (minutes >= REGULAR_MINUTES ? "session" : minutes) as BarSize;
+const minutesOf = (size: BarSize) => (size === "session" ? REGULAR_MINUTES : size);
 
 export class Player {
   readonly stream: RunStream;
@@ -68,12 +75,14 @@ export class Player {
     this.options = options;
     this.bar = options.bar;
     this.book = new CandleBook(options.bar || barMinutesFor(options.speed, options.fps));
-    this.stream = client.openStream(options.id, { speed: options.speed, fps: options.fps });
+    const { speed, fps } = options;
+    this.stream = client.openStream(options.id, { speed, fps, bar: sizeOf(this.book.minutes) });
     this.state = new Store<Snapshot>({ ...this.stream.state, failure: undefined, minutes: this.book.minutes });
     this.subscribe = this.state.subscribe;
     this.snapshot = this.state.get;
     this.unsubscribe = [
       this.stream.on("frame", (onFrame) => this.frame(onFrame)),
+      this.stream.on("standing", (standing) => this.standAt(standing)),
       this.stream.on("state", (state) => this.publish({ ...this.snapshot(), ...state })),
       this.stream.on("end", () => this.redraw()),
       this.stream.on("error", ({ code, message }) =>
@@ -174,44 +183,71 @@ export class Player {
     this.epoch = epoch ?? this.epoch;
   }
 
+  /** Go on from what is true at a place; where that is no other, what is drawn stays. */
+  private standAt({ seq, ts, peak, orders, size, bar }: Standing): void {
+    const follows = seq === this.counts.seq;
+    if (!follows) this.counts = emptyCounts(seq);
+    this.counts.orders = orders;
+    this.peak = peak?.value ?? Number.NEGATIVE_INFINITY;
+    this.jumping = false;
+    const minutes = minutesOf(size);
+    if (follows && minutes === this.book.minutes) return;
+    this.newBook(minutes, follows ? this.book.moments : [], bar);
+    if (bar) this.putHistoryBefore(parseTime(ts) ?? bar.t);
+    this.redraw();
+  }
+
   private frame(frame: Frame): void {
     const follows = frame.seq === this.counts.seq + frame.n;
-    if (this.jumping && !follows) this.restart(frame);
-    else if (this.counts.frames === 0 && frame.seq !== frame.n - 1) this.restart(frame);
+    if (!follows && (this.jumping || this.counts.frames === 0)) this.restart(frame);
     // Steps of one frame are what follows a jump, however many were already on their way before it.
     if (this.jumping && (frame.n === 1 || !follows)) this.jumping = false;
     countFrame(this.counts, frame);
     this.book.add(frame);
     this.lastFrame = frame;
     this.at = parseTime(frame.ts) ?? this.at;
-    const equity = frame.equity?.value;
-    if (typeof equity === "number") this.peak = Math.max(this.peak, equity);
+    const highest = (frame.peak ?? frame.equity)?.value;
+    if (typeof highest === "number") this.peak = Math.max(this.peak, highest);
     this.readouts?.countFrame();
     this.redraw();
   }
 
-  /** Begin a new book at a frame that does not follow on the last one, with the candles before it in front. */
+  /** Begin a new book at a frame that does not follow on the last one, where the stream did not say what is true there. */
   private restart(frame: Frame): void {
     this.counts = emptyCounts(frame.seq - frame.n);
     this.peak = Number.NEGATIVE_INFINITY;
-    this.newBook(parseTime(frame.ts));
+    this.newBook(this.minutesFor(this.snapshot().speed, this.snapshot().fps));
+    this.putHistoryBefore(parseTime(frame.ts));
   }
 
-  private newBook(at: number | undefined): void {
-    this.book = new CandleBook(this.bar || barMinutesFor(this.snapshot().speed, this.snapshot().fps));
+  private newBook(minutes: number, moments: readonly Moment[] = [], bar: Bar | null = null): void {
+    this.book = new CandleBook(minutes, moments);
+    if (bar) this.book.set(bar);
+    this.book.markAll();
     this.history?.abort();
+    this.holdUntil = 0;
+    this.publish({ ...this.snapshot(), minutes });
+  }
+
+  private putHistoryBefore(at: number | undefined): void {
     if (at === undefined) return;
     this.holdUntil = performance.now() + HOLD_MS;
     void this.fetchHistory(this.book, at);
   }
 
+  private minutesFor(speed: number, fps: number): number {
+    return this.bar || barMinutesFor(speed, fps);
+  }
+
+  /** Ask for the bars that a pace wants; the book changes once the stream says that they come. */
   private chooseBarSize(speed: number, fps: number): void {
     this.publish({ ...this.snapshot(), speed, fps });
-    const minutes = this.bar || barMinutesFor(speed, fps);
-    if (minutes === this.book.minutes) return;
-    this.newBook(this.at);
-    if (this.lastFrame) this.book.add({ ...this.lastFrame, orders: [] });
-    this.publish({ ...this.snapshot(), minutes });
+    const minutes = this.minutesFor(speed, fps);
+    if (minutes !== minutesOf(this.stream.state.bar ?? 1)) this.stream.bar(sizeOf(minutes));
+    // A relay that knows no bars says nothing of them.
+    if (minutes === this.book.minutes || !this.lastFrame || this.lastFrame.bars) return;
+    this.newBook(minutes, this.book.moments);
+    this.putHistoryBefore(this.at);
     this.redraw();
   }
 
@@ -273,7 +309,8 @@ export class Player {
     const { counts, lastFrame, at, peak, book } = this;
     const { playing, total } = this.snapshot();
     const place = { seq: counts.frames ? counts.seq : undefined, at };
-    const reading = { counts, lastFrame, at, peak, playing, total, candles: book.candles.length };
+    const candles = { candles: book.candles.length, finished: book.candles.at(-2) };
+    const reading = { counts, lastFrame, at, peak, playing, total, ...candles };
     const lastClose = book.candles.findLast(({ c }) => c !== null)?.c;
     const digits = this.chart?.digits;
     this.readouts?.write({ ...reading, lastClose, digits, fraction: fractionOf(place, this.extent()) }, now);

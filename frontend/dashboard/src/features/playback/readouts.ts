@@ -4,7 +4,7 @@ import type { Frame } from "bff-client";
 import { isoTime } from "bff-client/lib/time";
 import { count, money, percent, price } from "../../lib/format.ts";
 import { newYork } from "../../lib/time.ts";
-import { type FrameCounts, imbalance } from "./candle-book.ts";
+import { type Candle, type FrameCounts, imbalance } from "./candle-book.ts";
 import { SEEK_STEPS } from "./seek-bar.ts";
 
 /** Elements with `data-live="…"` under the root get these texts. */
@@ -19,12 +19,14 @@ export interface PlaybackReading {
   lastFrame: Frame | undefined;
   /** Time of the last frame, UTC seconds. */
   at: number | undefined;
-  /** Highest equity since the playback began, or began again after a seek. */
+  /** Highest equity of the run so far. */
   peak: number;
   lastClose: number | null | undefined;
   /** Digits of prices; two by default. */
   digits?: number | undefined;
   candles: number;
+  /** The last candle that is finished, as it is drawn. */
+  finished: Candle | undefined;
   playing: boolean;
   total: number | null;
   /** The place on the seek bar, 0 to 1. */
@@ -53,7 +55,7 @@ export class Readouts {
 
   /** Write a reading; `now` is a time of `performance.now()`. */
   write(reading: PlaybackReading, now: number): void {
-    const { counts, at, lastFrame, peak, total } = reading;
+    const { counts, at, lastFrame, peak, total, finished } = reading;
     this.text("time", at === undefined ? "–" : `${newYork(at, "full")} ET`);
     this.text("price", price(reading.lastClose, reading.digits));
     const equity = lastFrame?.equity?.value;
@@ -76,6 +78,7 @@ export class Readouts {
       frames: counts.frames,
       at: at === undefined ? "" : isoTime(at),
       candles: reading.candles,
+      finished: finished ? [finished.time, finished.o, finished.h, finished.l, finished.c, finished.v].join(" ") : "",
     });
   }
 

@@ -73,6 +73,44 @@ describe("candles", () => {
     expect(book.rebuilt).toBe(true);
   });
 
+  const bar = (index: number, rest = {}) => ({ t: start + index * 300, o: 1, h: 3, l: 0, c: 2, v: 9, ...rest });
+
+  test("are drawn as a frame says, with its orders in the bars of their times and its equity in the last", () => {
+    const book = new CandleBook(5);
+    const orders = [{ side: "SELL", ts_utc: minute(6) }, { side: "BUY", timestamp: minute(11) }, { side: "BUY" }];
+    book.add(frame(12, { n: 13, bars: [bar(0), bar(1, { h: 8 }), bar(2)], orders }));
+    book.add(frame(14, { n: 2, bars: [bar(2, { c: 7, v: 20 })] }));
+    expect(book.candles).toEqual([
+      { time: start, o: 1, h: 3, l: 0, c: 2, v: 9, equity: undefined, buys: 0, sells: 0 },
+      { time: start + 300, o: 1, h: 8, l: 0, c: 2, v: 9, equity: undefined, buys: 0, sells: 1 },
+      { time: start + 600, o: 1, h: 3, l: 0, c: 7, v: 20, equity: 1014, buys: 2, sells: 0 },
+    ]);
+  });
+
+  test("of a bar that is said to be finished only later are drawn once more, and older ones with all others", () => {
+    const book = new CandleBook(5);
+    book.add(frame(4, { bars: [bar(0)] }));
+    book.changed();
+    book.add(frame(5, { bars: [bar(0, { c: 5 }), bar(1)] }));
+    expect(book.rebuilt).toBe(false);
+    expect(book.changed().map(({ c }) => c)).toEqual([5, 2]);
+    book.add(frame(6, { bars: [bar(0, { c: 6 }), bar(1)] }));
+    expect(book.rebuilt).toBe(true);
+  });
+
+  test("of another size have the equity and the orders that were known before", () => {
+    const minutes = new CandleBook(1);
+    for (let index = 0; index < 7; index += 1) minutes.add(frame(index, { orders: [{ side: "BUY" }] }));
+    const book = new CandleBook(5, minutes.moments);
+    book.set(bar(1));
+    book.markAll();
+    book.prepend([{ time: start, o: 1, h: 1, l: 1, c: 1, v: 1 }], start + 360);
+    expect(book.candles.map(({ equity, buys }) => [equity, buys])).toEqual([
+      [1004, 5],
+      [1006, 2],
+    ]);
+  });
+
   test("stay within their bound", () => {
     const book = new CandleBook(1);
     for (let index = 0; index < MAX_CANDLES * 2; index += 1) book.add(frame(index));

@@ -1,4 +1,5 @@
 import { act, fireEvent, screen, waitFor, within } from "@testing-library/react";
+import type { Frame } from "bff-client";
 import { expect, test } from "vitest";
 import { PlaybackChart } from "../../support/charts.ts";
 import { defect } from "../../support/data.ts";
@@ -88,6 +89,7 @@ test("speed, rate and bars are told to the stream and the address", async () => 
   await user.selectOptions(screen.getByLabelText("Bars"), "15 min");
   expect(stream.speed).toHaveBeenCalledWith(240);
   expect(stream.fps).toHaveBeenCalledWith(60);
+  expect(stream.bar.mock.calls).toEqual([["session"], ["session"], [15]]);
   expect(location.search).toBe("?run=a&view=play&speed=240&fps=60&bar=15");
 });
 
@@ -121,8 +123,8 @@ test("an address with a place in it seeks there, and the stream is closed with t
 const readout = (label: string) => screen.getByText(label, { selector: "dt" }).nextElementSibling?.textContent;
 
 /** Play the frame of a minute of the run's first session. */
-const minute = (stream: FakeStream, seq: number, n = 1) =>
-  stream.plays({ seq, n, ts: new Date(Date.UTC(2024, 0, 2, 14, 30 + seq)).toISOString() });
+const minute = (stream: FakeStream, seq: number, n = 1, rest: Partial<Frame> = {}) =>
+  stream.plays({ ...rest, seq, n, ts: new Date(Date.UTC(2024, 0, 2, 14, 30 + seq)).toISOString() });
 
 test("while the run is read there is no stream, and nothing to press", async () => {
   const client = fakeClient({ getRun: () => never() });
@@ -176,4 +178,48 @@ test("a playback that is reconnecting keeps its place and its controls", async (
   expect(connection()).toBe("reconnecting, next try in 4 s · BFF");
   expect(readout("Frame")).toBe("1 / 100");
   expect(screen.getByRole("button", { name: "Pause" })).toBeDefined();
+});
+
+const bar = (minute: number, rest = {}) => ({ ...prices, t: Date.UTC(2024, 0, 2, 14, 30 + minute) / 1000, ...rest });
+const prices = { o: 10, h: 12, l: 9, c: 11, v: 100, closed: false };
+const standing = { ts: "2024-01-02T15:19:00Z", peak: { ts: "2024-01-02T15:00:00Z", value: 2000 }, orders: 7 };
+
+test("after a seek drawdown and orders are the run's, not those since the seek", async () => {
+  const { stream } = await opened();
+  stream.becomes({ connection: "live" });
+  stream.stands({ ...standing, seq: 49, size: 60, bar: bar(0) });
+  minute(stream, 50, 1, { bars: [bar(0)], peak: standing.peak, orders: [{}], equity: { ts: "", value: 1500 } });
+  await waitFor(() => expect(readout("Orders")).toBe("8"));
+  expect(readout("Drawdown")).toBe("25.00%");
+  expect(readout("Frames covered")).toBe("1 of 1");
+});
+
+test("bars of another size are drawn from the one under way on, and what was known of orders stays", async () => {
+  const { stream, user, client } = await opened();
+  stream.becomes({ connection: "live" });
+  stream.stands({ seq: -1, ts: null, peak: null, orders: 0, size: 60, bar: null });
+  minute(stream, 49, 50, { bars: [bar(0)], orders: [{ side: "SELL" }] });
+  await waitFor(() => expect(PlaybackChart.drawn?.minutes).toBe(60));
+  expect(client.getChart).not.toHaveBeenCalled();
+  client.getChart.mockRejectedValueOnce(defect("no bars"));
+  await user.selectOptions(screen.getByLabelText("Bars"), "5 min");
+  stream.stands({ ...standing, seq: 49, orders: 1, size: 5, bar: bar(45, { h: 13 }) });
+  await waitFor(() => expect(PlaybackChart.drawn?.minutes).toBe(5));
+  const [candle] = PlaybackChart.drawn?.candles ?? [];
+  expect(candle).toMatchObject({ h: 13, sells: 1, equity: 1000 });
+  expect(readout("Orders")).toBe("1");
+});
+
+test("what is drawn stays where a connection comes back at the same place", async () => {
+  const { stream, client } = await opened();
+  stream.becomes({ connection: "live" });
+  stream.stands({ seq: -1, ts: null, peak: null, orders: 0, size: 60, bar: null });
+  minute(stream, 4, 5, { bars: [bar(0)] });
+  await waitFor(() => expect(readout("Frame")).toBe("5 / 100"));
+  const book = PlaybackChart.drawn;
+  stream.stands({ ...standing, seq: 4, size: 60, bar: bar(0) });
+  minute(stream, 5, 1, { bars: [bar(0)] });
+  await waitFor(() => expect(readout("Frame")).toBe("6 / 100"));
+  expect(PlaybackChart.drawn).toBe(book);
+  expect(client.getChart).not.toHaveBeenCalled();
 });
