@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -24,6 +25,7 @@ from tests.support.dashboard import (
     measured,
     open_player,
     open_run,
+    until,
     wait_for_chart,
     wait_for_flag,
     wait_for_seq,
@@ -82,6 +84,62 @@ def wait_for_stale(page: Page, url: str) -> None:
         return bool(said.get("metadata", said)["stale"])
 
     eventually(page, is_stale)
+
+
+COLLECT = """() => {
+  const stage = document.querySelector(".stage");
+  window.finished = new Set();
+  new MutationObserver(() => window.finished.add(stage.dataset.finished))
+    .observe(stage, { attributeFilter: ["data-finished"] });
+}"""
+
+
+def chart_of_hours(stack: Stack) -> dict[int, list[float]]:
+    """Return the month's hours as the chart has them, by their starts."""
+    query = urlencode(MONTH_CHART | {"timeframe": "1H", "format": "columns"})
+    columns = ask(f"{stack.origin}/api/v1/chart-data?{query}")
+    return {t: row for t, *row in zip(*(columns[name] for name in "tohlcv"), strict=True)}
+
+
+def assert_figures(page: Page, whole: dict[str, Any]) -> None:
+    """What stands under the chart is what the run says of the frame that is shown."""
+    seq = int(facts(page, ".stage")["seq"])
+    points = whole["equity"][: seq + 1]
+    values = [point["value"] for point in points]
+    orders = [order for order in whole["orders"] if order["ts"] <= points[-1]["ts"]]
+    drawdown = 100 * (max(values) - values[-1]) / max(values)
+    shown = {name: page.inner_text(f"[data-live={name}]") for name in ("equity", "drawdown", "orders")}
+    expected = {"equity": f"{values[-1]:,.2f}", "drawdown": f"{drawdown:.2f}%", "orders": f"{len(orders):,}"}
+    assert {name: text.lstrip("$") for name, text in shown.items()} == expected
+
+
+@pytest.mark.parametrize("side", ["bff", "legacy"])
+def test_playback_shows_the_charts_candles_and_the_runs_figures_after_a_seek_and_a_reload(
+    page: Page, stack: Stack, month: str, side: str
+) -> None:
+    whole = ask(f"{stack.origin}/api/v1/runs/{month}/complete?equity_points=0")
+    flip(stack, "websocket", side == "bff")
+    chart = chart_of_hours(stack)
+    open_player(page, month, "&bar=60")
+    wait_for_side(page, side)
+    page.evaluate(COLLECT)
+    page.click("button:text-is('Play')")
+    page.wait_for_selector(".stage[data-ended=true]")
+    until(page, "last => Number(document.querySelector('.stage').dataset.seq) === last", len(whole["equity"]) - 1)
+    finished = [[float(number) for number in text.split()] for text in page.evaluate("[...window.finished]") if text]
+    assert len(finished) > 10  # of 133; a busy page draws seldom
+    assert [(t, row) for t, *row in finished if chart[int(t)] != row] == []
+    assert_figures(page, whole)
+    page.get_by_label("Position in the run").fill("400")
+    page.get_by_label("Position in the run").press("ArrowRight")
+    for _ in range(2):
+        until(
+            page, "() => { const { seq, frames } = document.querySelector('.stage').dataset; return frames === '1'; }"
+        )
+        assert_figures(page, whole)
+        page.wait_for_url("**at=**")
+        page.reload()
+        wait_for_side(page, side)
 
 
 @pytest.mark.parametrize("key", ["websocket", "bff"])
