@@ -19,8 +19,9 @@ DAYS = {
 
 
 def minutes_from(day: datetime, count: int) -> list[int]:
-    """Return each minute of some days, around the clock."""
-    return [int((day + timedelta(minutes=minute)).timestamp()) for minute in range(1440 * count)]
+    """Return each minute from 04:00 to 20:00 in New York on some days."""
+    moments = [int((day + timedelta(minutes=minute)).timestamp()) for minute in range(1440 * count)]
+    return [moment for moment in moments if -330 <= (moment - stretch_of(moment).opened) // 60 < 630]
 
 
 @pytest.mark.parametrize("day", DAYS.values(), ids=DAYS)

@@ -17,11 +17,11 @@ SESSIONS = ("2024-07-02", "2024-07-03", "2024-07-05", "2024-11-01", "2024-11-04"
 """An early close among them, and the change to winter time."""
 
 
-def market_run(days: Sequence[str] = SESSIONS, *, around_the_clock: bool = False, seed: int = 1) -> list[Message]:
+def market_run(days: Sequence[str] = SESSIONS, *, extended: bool = False, seed: int = 1) -> list[Message]:
     """Return the frames of a run over some sessions of New York, minute by minute, with orders and an equity."""
     draw = random.Random(seed)  # noqa: S311  test data
     frames, price, equity = [], 20_000, 100_000.0
-    for ts in (ts for day in days for ts in _minutes_of(day, around_the_clock=around_the_clock)):
+    for ts in (ts for day in days for ts in _minutes_of(day, extended=extended)):
         steps = [price := price + draw.randint(-9, 9) for _ in range(4)]
         o, c = steps[0], steps[-1]
         ohlc = {"o": o / 100, "h": max(steps) / 100, "l": min(steps) / 100, "c": c / 100, "v": draw.randrange(10_000)}
@@ -40,13 +40,13 @@ def market_run(days: Sequence[str] = SESSIONS, *, around_the_clock: bool = False
     return frames
 
 
-def _minutes_of(day: str, *, around_the_clock: bool) -> list[str]:
+def _minutes_of(day: str, *, extended: bool) -> list[str]:
     noon = int(datetime.fromisoformat(f"{day}T17:00:00+00:00").timestamp())
     stretch = stretch_of(noon)
     end = stretch.opened + 390 * 60
-    moments = range(stretch.begin, stretch.begin + 86_400, 60) if around_the_clock else range(stretch.opened, end, 60)
-    kept = moments if around_the_clock else [moment for moment in moments if moment < stretch.end]
-    return [f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}" for moment in kept]
+    early, late = stretch.opened - 330 * 60, stretch.opened + 630 * 60  # 04:00 and 20:00
+    moments = range(early, late, 60) if extended else range(stretch.opened, min(end, stretch.end), 60)
+    return [f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}" for moment in moments]
 
 
 def chart_of(frames: Iterable[Message], size: BarSize) -> dict[int, Message]:

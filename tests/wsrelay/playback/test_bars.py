@@ -15,7 +15,7 @@ from tests.wsrelay.playback.test_conservation import World
 
 RUN = market_run()
 PARSED = [parse_frame(frame) for frame in RUN]
-ALL_DAY = market_run(("2024-07-03", "2024-11-03"), around_the_clock=True, seed=2)
+ALL_DAY = market_run(("2024-07-03", "2024-11-04"), extended=True, seed=2)
 ALL_DAY_PARSED = [parse_frame(frame) for frame in ALL_DAY]
 SPEEDS = (1.0, 5.0, 15.0, 60.0, 240.0, 1000.0)
 SIZES: tuple[BarSize, ...] = (1, 5, 60, SESSION)
@@ -92,7 +92,7 @@ def test_drawing_is_right_after_whatever_a_viewer_does(speed: float, size: BarSi
 
 
 @pytest.mark.parametrize("size", [1, 13, 60, 180, SESSION])
-def test_instrument_that_trades_around_the_clock_has_the_bars_of_its_chart(size: BarSize) -> None:
+def test_run_with_extended_hours_has_the_bars_of_its_chart(size: BarSize) -> None:
     screen = Screen(size, 60.0, run=ALL_DAY, frames=ALL_DAY_PARSED)
     screen.receive_all()
     screen.world.finish()
