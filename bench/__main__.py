@@ -28,6 +28,7 @@ SCENARIOS = (
     "charts",
     "original",
     "runs",
+    "access",
     "passthrough",
     "playback",
     "flags",

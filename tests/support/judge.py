@@ -103,7 +103,6 @@ class Judge:
                     % (status, len(content), content)
                 )
                 await writer.drain()
-        writer.close()
 
 
 def resource_of(path: str, query: dict[str, list[str]]) -> str | None:
@@ -157,8 +156,29 @@ def _bars(source: str, query: dict[str, list[str]], number: int) -> list[dict[st
 
 @asynccontextmanager
 async def judging(judge: Judge) -> AsyncIterator[str]:
-    """Serve a judge's backend in this loop and yield its URL."""
-    server = await asyncio.start_server(judge.serve, "127.0.0.1", 0)
-    async with server:
-        judge.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    """Serve a judge's backend in this loop and yield its URL; when the context ends its connections are closed."""
+    connections = set[asyncio.Task[None]]()
+
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(_serving(judge, reader, writer))
+        connections.add(task)
+        task.add_done_callback(connections.discard)
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    judge.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
         yield judge.url
+    finally:
+        server.close()
+        for task in connections:
+            task.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
+
+
+async def _serving(judge: Judge, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        await judge.serve(reader, writer)
+    finally:
+        writer.transport.abort()
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            await writer.wait_closed()

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from bff_shared.access.gate import AccessGate, Refusal
+from bff_shared.access.gate import AccessGate
+from bff_shared.access.refusal import Refusal
 from bff_shared.access.verdicts import Periods, Standing, Verdicts
 from bff_shared.errors import BackendTimeout, BackendUnavailable, Busy, NotFound
 

@@ -2,12 +2,12 @@
 
 from pydantic import Field
 
-from bff_shared.settings import Seconds, Settings
+from bff_shared.settings import AccessSettings, Seconds
 
 MEBI = 1024 * 1024
 
 
-class RelaySettings(Settings):
+class RelaySettings(AccessSettings):
     """What the relay reads besides the common settings."""
 
     port: int = Field(8103, ge=0, le=65_535, description="port to listen on; 0 takes any free one")

@@ -51,11 +51,15 @@ class CacheScope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Who asks: the credentials that count, which alone go to the backend, and the digests that stand in for them."""
+    """Who asks: the credentials that count, which alone go to the backend, and the digests that stand in for them.
+
+    `owner` is what the principal is a digest of, in the form of headers.
+    """
 
     credentials: tuple[Header, ...]
     credential: str
     principal: str
+    owner: tuple[Header, ...]
 
     @property
     def shares(self) -> bool:
@@ -80,15 +84,15 @@ class Rules:
                 kept.append((name, text))
         return tuple(kept)
 
-    def owner(self, credentials: Sequence[Header]) -> Sequence[Header]:
+    def owner(self, credentials: tuple[Header, ...]) -> tuple[Header, ...]:
         """Return what stands for whose data credentials that count look at, in the form of headers.
 
         No header's name begins with NUL, so no credentials stand for somebody else's identity.
         """
         if self.scope is CacheScope.SHARED:
-            return [(b"\0shared", b"")]
+            return ((b"\0shared", b""),)
         if self.scope is CacheScope.IDENTITY and (identity := identity_of(credentials, self.claim)) is not None:
-            return [(b"\0identity", self.claim.encode()), *((b"", part) for part in identity)]
+            return ((b"\0identity", self.claim.encode()), *((b"", part) for part in identity))
         return credentials
 
     def reader(self, secret: bytes, credentials: Iterable[Header]) -> Reader:
@@ -96,7 +100,7 @@ class Rules:
         counting = self.counting(credentials)
         credential = digest(secret, counting)
         owner = self.owner(counting)
-        return Reader(counting, credential, credential if owner is counting else digest(secret, owner))
+        return Reader(counting, credential, credential if owner is counting else digest(secret, owner), owner)
 
     def narrowed(self) -> "Rules":
         """Return the rules for what is about one user, however much else is shared: a list of runs."""

@@ -9,8 +9,8 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from enum import Enum
 
+from bff_shared.access.refusal import Refusal
 from bff_shared.access.verdicts import Standing, Verdicts
 from bff_shared.errors import BackendTimeout, BffError, Busy
 
@@ -22,17 +22,6 @@ RESERVE = 0.02
 PATIENCE_SECONDS = 5.0
 """For so long after a question that failed nobody waits for the next one who has a verdict to stretch."""
 MAX_QUESTIONS = 1000
-
-
-class Refusal(Enum):
-    """What an exception says of access."""
-
-    CREDENTIAL = "credential"
-    """The backend does not know the credential (401)."""
-    RESOURCE = "resource"
-    """The credential may not read this resource (403), or there is none for it (404)."""
-    NOTHING = "nothing"
-    """The backend, or this process, could not answer; a verdict may be stretched."""
 
 
 class AccessGate:
@@ -110,9 +99,20 @@ class AccessGate:
         question = self._ask(credential, resource, ask, must=standing is not Standing.DUE)
         if standing is Standing.DUE or question is None:
             return False
+        return await self._settled(question, credential, resource, deadline, is_lapsed=standing is Standing.LAPSED)
+
+    async def renew(self, credential: str, resource: str, ask: Ask, deadline: float) -> bool:
+        """Ask whether a credential may still read a resource, however good its verdict is; else as `require`."""
+        question = self._ask(credential, resource, ask, must=True)
+        return question is not None and await self._settled(question, credential, resource, deadline, is_lapsed=False)
+
+    async def _settled(
+        self, question: asyncio.Task[None], credential: str, resource: str, deadline: float, *, is_lapsed: bool
+    ) -> bool:
+        """Wait for a question unless the backend is away; return whether the verdict had to be stretched."""
         now = self._monotonic()
         is_away = now < self._failed.get((credential, resource), now)
-        if not (is_away and standing is Standing.LAPSED):
+        if not (is_away and is_lapsed):
             await asyncio.wait((question,), timeout=max(0.0, deadline - RESERVE - now))
         return self._outcome(question, self.may_stretch(credential, resource))
 

@@ -1,6 +1,6 @@
 """Responses of the backend that are passed on to the client as they are."""
 
-from bff_shared.access.gate import Refusal
+from bff_shared.access.refusal import Refusal
 from bff_shared.errors import NotFound
 from bff_shared.upstream.client import BackendResponse
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from bff_aggregator.settings import AggregatorSettings
 from bff_shared.access.credentials import CacheScope, Readers, Rules
-from bff_shared.access.gate import AccessGate, Refusal
+from bff_shared.access.gate import AccessGate
+from bff_shared.access.refusal import Refusal
 from bff_shared.access.verdicts import Periods, Verdicts
 
 

@@ -3,6 +3,7 @@
 import re
 from typing import Literal, NamedTuple
 
+from bff_shared.access.refusal import Refusal
 from bff_shared.errors import BackendUnavailable, BffError, Busy, Internal, RequestError, RunNotFound, Unauthorized
 from bff_wsrelay.websocket.close_codes import of_status
 
@@ -56,6 +57,24 @@ def unstreamable(told: object) -> Failure:
     shown = "".join(character if character.isprintable() else " " for character in reason)
     line = " ".join(shown.split())[:LONGEST_REASON]
     return Failure("STREAM_ERROR", f"{message}: {line}" if line else message, 4424)
+
+
+REFUSALS = frozenset(("UNAUTHORIZED", "FORBIDDEN", "RUN_NOT_FOUND"))
+"""Failures that say that a reader may not watch a run, or that there is none for it."""
+
+
+def resource_of(run_id: str) -> str:
+    """Return the name of what the backend's verdict is about."""
+    return f"run:{run_id}"
+
+
+def refusal_of(error: Exception) -> Refusal:
+    """Return what an exception of a call says of the access of the credentials that it was made with."""
+    if not isinstance(error, Failure):
+        return Refusal.NOTHING
+    if error.code == "UNAUTHORIZED":
+        return Refusal.CREDENTIAL
+    return Refusal.RESOURCE if error.code in REFUSALS else Refusal.NOTHING
 
 
 def failure_of_status(status: int) -> Failure:

@@ -4,32 +4,36 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from bff_shared import foreign_json
+from bff_shared.access.credentials import Reader
+from bff_shared.access.refusal import Refusal
 from bff_shared.errors import Busy, UpstreamError
-from bff_shared.http.headers import Header
-from bff_shared.upstream.client import Upstream
 from bff_wsrelay.framelog.end_check import PAUSE_SECONDS, EndCheck
-from bff_wsrelay.framelog.failures import Failure, FailureReason, failure_of_status, unstreamable
-from bff_wsrelay.framelog.fair_semaphore import FairSemaphore, TimedSlot
+from bff_wsrelay.framelog.failures import (
+    Failure,
+    FailureReason,
+    failure_of_status,
+    refusal_of,
+    resource_of,
+    unstreamable,
+)
+from bff_wsrelay.framelog.fair_semaphore import TimedSlot
 from bff_wsrelay.framelog.frame import parse_frame
 from bff_wsrelay.framelog.frame_log import LogFull
+from bff_wsrelay.framelog.ingest_resources import IngestResources
 from bff_wsrelay.framelog.lease import Lease
 from bff_wsrelay.framelog.read_ahead import FarAhead, ReadAhead, is_begun
 from bff_wsrelay.framelog.replay_pass import BreakCounter, ReplayPass, SilenceTracker
 from bff_wsrelay.framelog.run_client import RunClient, is_broken_off
 from bff_wsrelay.framelog.run_info import read_detail
-from bff_wsrelay.framelog.shared_store import SharedStore
 from bff_wsrelay.framelog.topic import Topic
-from bff_wsrelay.metrics import StreamCounts
-from bff_wsrelay.settings import RelaySettings
 from bff_wsrelay.websocket import Message
 from bff_wsrelay.websocket.backoff import SCHEDULE, Backoff
 from bff_wsrelay.websocket.client import UpstreamClosed, UpstreamConnection
 from bff_wsrelay.websocket.close_codes import INTERNAL_ERROR
-from bff_wsrelay.websocket.connector import Connector, Unreachable
+from bff_wsrelay.websocket.connector import Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -47,44 +51,27 @@ class _StreamError(Exception):
     """The backend answered `play` with an error."""
 
 
-@dataclass(frozen=True, slots=True)
-class IngestResources:
-    """What all ingesters of a process share.
-
-    Attributes:
-        slots, ahead: bound how many runs are begun at once, and read at once beyond what their viewers need soon.
-        turns: whose frames are taken next: one ingester's at a time, so that the event loop is never busy for longer
-            than one slice, and each client address gets as much done as another.
-    """
-
-    settings: RelaySettings
-    upstream: Upstream
-    connector: Connector
-    counts: StreamCounts
-    slots: FairSemaphore
-    ahead: FairSemaphore
-    turns: FairSemaphore
-    store: SharedStore | None = None
-
-
 class Ingester:
-    """Fills one topic on behalf of one set of credentials, which it keeps in memory only.
+    """Fills one topic on behalf of one reader, whose credentials it keeps in memory only.
 
-    `client` returns the address that its work counts for.
+    `client` returns the address that its work counts for. `on_refusal` is told why the reader may not read the run, and
+    returns whether somebody else goes on with the topic.
     """
 
     def __init__(
         self,
         topic: Topic,
-        credentials: Sequence[Header],
+        reader: Reader,
         client: Callable[[], str],
         resources: IngestResources,
         on_growth: Callable[[], None],
+        on_refusal: Callable[[FailureReason], bool],
     ) -> None:
         self._settings = resources.settings
-        self._lease = Lease(resources.store, topic, credentials, self._settings.log_claim_seconds)
+        self._lease = Lease(resources.store, topic, reader.owner, self._settings.log_claim_seconds)
         self._topic, self._client, self._counts = topic, client, resources.counts
-        self._run = RunClient(topic.run_id, credentials, resources.upstream, resources.connector)
+        self.reader, self._gate, self._on_refusal = reader, resources.gate, on_refusal
+        self._run = RunClient(topic.run_id, reader.credentials, resources.upstream, resources.connector)
         self._slot, self._turns = TimedSlot(resources.slots, READING_SECONDS), resources.turns
         self._ahead = ReadAhead(topic, resources.ahead, client)
         self._on_growth, self._end = on_growth, EndCheck(self._run)
@@ -112,7 +99,9 @@ class Ingester:
                 except Busy as busy:
                     await self._wait_for_room(busy)
         except Failure as failure:
-            self._topic.fail(failure.reason)
+            self._gate.note(self.reader.credential, resource_of(self._topic.run_id), failure)
+            if refusal_of(failure) is Refusal.NOTHING or not self._on_refusal(failure.reason):
+                self._topic.fail(failure.reason)
         except LogFull:
             self._topic.fail(FailureReason("TOO_LARGE", "the run is larger than the relay keeps", 1009))
         except Exception:
@@ -139,7 +128,13 @@ class Ingester:
             UpstreamError: the backend cannot be asked now.
             Busy: this process has no room for the question.
         """
-        body = await self._run.fetch_detail(seconds)
+        resource, asked = resource_of(self._topic.run_id), self._gate.now()
+        try:
+            body = await self._run.fetch_detail(seconds)
+        except Failure as failure:
+            self._gate.note(self.reader.credential, resource, failure)
+            raise
+        self._gate.accepted(self.reader.credential, resource, asked)
         known = self._topic.detail
         found = read_detail(self._topic.run_id, body) if known is None or isinstance(body, dict) else known
         is_anew = self._topic.set_detail(found, time.monotonic())

@@ -1,4 +1,7 @@
-"""The topics of a process: one per run and credentials, ingested once, shared, kept for a while, then dropped. I/O.
+"""The topics of a process: one per run and principal, ingested once, shared, kept for a while, then dropped. I/O.
+
+A topic is read with one reader's credentials. Others whose data it is too (BFF_CACHE_SCOPE) watch it once the backend
+has accepted their own; where it refuses the reader's, another one's take their place.
 
 ingesting ──last viewer leaves──▶ ingesting on, read_unwatched_seconds ──▶ stopped ──┐
 finished  ──last viewer leaves──▶ kept as it is ────────────────────────────────────┴──log_linger──▶ dropped
@@ -10,22 +13,24 @@ import contextlib
 import logging
 import secrets
 import time
-from collections import Counter
-from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any
 
-from bff_shared.errors import ClientBusy, UpstreamError
+from bff_shared.access.credentials import Reader
+from bff_shared.errors import Busy, ClientBusy, UpstreamError
 from bff_shared.http.headers import Header
 from bff_shared.lru import ByteLRU
 from bff_shared.upstream.client import Upstream
+from bff_wsrelay.framelog.entry import Entry
 from bff_wsrelay.framelog.failure_cache import FailureCache, Key
-from bff_wsrelay.framelog.failures import Failure
+from bff_wsrelay.framelog.failures import Failure, FailureReason
 from bff_wsrelay.framelog.fair_semaphore import FairSemaphore
 from bff_wsrelay.framelog.frame_log import FrameCache, FrameLog
-from bff_wsrelay.framelog.ingester import Ingester, IngestResources
+from bff_wsrelay.framelog.ingest_resources import IngestResources
+from bff_wsrelay.framelog.ingester import Ingester
 from bff_wsrelay.framelog.log_budget import Ledger, LogUse
-from bff_wsrelay.framelog.shared_store import SharedStore, credentials_digest
+from bff_wsrelay.framelog.run_access import QUESTION_SECONDS, RunAccess
+from bff_wsrelay.framelog.shared_store import SharedStore
 from bff_wsrelay.framelog.topic import Topic
 from bff_wsrelay.metrics import StreamMetrics
 from bff_wsrelay.settings import RelaySettings
@@ -35,28 +40,8 @@ from bff_wsrelay.websocket.connector import Connector
 log = logging.getLogger(__name__)
 
 CACHE_BYTES = 32 * 1024 * 1024
-IDENTIFY_SECONDS = 2.0
 BOOK_BYTES, MAX_BOOK_BYTES = 256, 16 * 1024
 """A log that has grown by less for each address that watches it, or in all, is not held against the limits again."""
-
-
-@dataclass(slots=True, eq=False)
-class Entry:
-    """A topic with what the registry keeps about it. One without credentials stands for a run that failed recently."""
-
-    key: Key
-    topic: Topic
-    credentials: Sequence[Header] = ()
-    ingester: Ingester | None = None
-    task: asyncio.Task[None] | None = None
-    checking: asyncio.Task[bool] | None = None
-    viewers: Counter[str] = field(default_factory=Counter)
-    """How many there are from each client address."""
-    client: str = ""
-    """The address that ingesting counts for, and the log's bytes while nobody watches."""
-    since: float = 0.0
-    booked_bytes: int = 0
-    timer: asyncio.TimerHandle | None = None
 
 
 class Registry:
@@ -73,15 +58,18 @@ class Registry:
         self._settings = settings
         slots = FairSemaphore(settings.read_max, min(settings.read_max, settings.read_max_per_client))
         ahead = FairSemaphore(settings.read_ahead_max, settings.read_ahead_max)
+        secret = settings.digest_key.get_secret_value().encode() or secrets.token_bytes(32)
+        self.access = RunAccess(settings, upstream, connector, secret)
         self._resources = IngestResources(
-            settings, upstream, connector, metrics.counts, slots, ahead, FairSemaphore(1, 1), store
+            settings, upstream, connector, metrics.counts, slots, ahead, FairSemaphore(1, 1), self.access.gate, store
         )
-        self._secret = settings.digest_key.get_secret_value().encode() or secrets.token_bytes(32)
         self._entries: dict[Key, Entry] = {}
         self._ledger: Ledger[Key] = Ledger(settings.log_total_bytes, settings.log_client_bytes)
         self._failures = FailureCache(settings.read_failure_seconds)
         self._past_connects = 0
         self.cache: FrameCache = ByteLRU(CACHE_BYTES)
+        self.on_refusal: list[Callable[[Reader, str, FailureReason], None]] = []
+        """Called where the backend refuses one of several readers of a run."""
         metrics.topics.set_function(lambda: len(self._entries))
         metrics.log_bytes.set_function(lambda: self.size)
         metrics.waiting_ingesters.set_function(lambda: slots.waiting)
@@ -130,25 +118,24 @@ class Registry:
 
         Args:
             run_id: the run's id, as the backend knows it.
-            credentials: the headers that the backend judges; viewers share a topic only with the same ones.
+            credentials: the headers that the backend judges.
             client: the viewer's address, for which the log's bytes and the ingester's work count.
         """
-        key = (run_id, credentials_digest(self._secret, "", credentials))
-        entry = self._entries.get(key) or self._failed_entry(key) or self._new_entry(key, credentials, client)
+        reader = self.access.reader(credentials)
+        key = (run_id, reader.principal)
+        entry = self._entries.get(key) or self._failed_entry(key, reader) or self._new_entry(key, reader, client)
         if entry.timer is not None:
             entry.timer.cancel()
             entry.timer = None
         if not entry.viewers:
             entry.client = client
-        entry.viewers[client] += 1
+        entry.join(reader, client)
         self._book(entry)
         self._start_ingester(entry)
         try:
             yield entry
         finally:
-            entry.viewers[client] -= 1
-            if not entry.viewers[client]:
-                del entry.viewers[client]
+            entry.leave(reader, client)
             if not entry.viewers:
                 entry.client, entry.since = client, time.monotonic()
                 self._last_viewer_left(entry)
@@ -156,43 +143,58 @@ class Registry:
                 entry.client = next(iter(entry.viewers))
             self._book(entry)
 
-    async def verify(self, entry: Entry) -> None:
-        """Have the backend judge the credentials, unless it did within `log_recheck_seconds`.
+    async def verify(self, entry: Entry, reader: Reader | None = None) -> None:
+        """Have the backend judge a reader's credentials, unless it did within `log_recheck_seconds`.
 
-        A backend that cannot be asked does not keep out those whom it let in when the log was begun. Cancellation stops
-        the waiting only: the question is shared with other viewers and goes on.
+        A backend that cannot be asked does not keep out those whom it has accepted lately. Cancellation stops the
+        waiting only: the question is shared with other viewers and goes on.
+
+        Args:
+            entry: what is to be watched.
+            reader: who is to watch it; by default with whose credentials the run is read.
 
         Raises:
             Failure: the backend refuses the credentials, or the run cannot be played.
+            UpstreamError: the backend cannot be asked, and has not accepted them for long.
             Busy: this process has no room for the question, so the answer is not known.
         """
-        topic = entry.topic
+        topic, reader = entry.topic, reader or entry.reader
+        if reader is not None and reader != entry.reader and topic.failure is None:
+            await self.access.require(reader, topic.run_id)
         if entry.ingester is not None and topic.failure is None:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(IDENTIFY_SECONDS):
+                async with asyncio.timeout(QUESTION_SECONDS):
                     await entry.ingester.detail_known.wait()
-        if topic.failure is not None:
-            raise Failure(*topic.failure)
+        if reason := topic.failure or (reader and entry.refused.get(reader.credential)):
+            raise Failure(*reason)
         if time.monotonic() - topic.verified_at > self._settings.log_recheck_seconds and topic.detail is not None:
-            with contextlib.suppress(UpstreamError):
+            try:
                 await self._recheck(entry)
+            except UpstreamError:
+                if reader is not None and not self.access.may_stretch(reader, topic.run_id):
+                    raise
+            except (Failure, Busy):
+                if reader == entry.reader:
+                    raise
 
     async def aclose(self) -> None:
         """End all ingesters, waiting 5 s at most."""
+        await self.access.gate.aclose()
         tasks = [entry.task for entry in self._entries.values() if entry.task is not None]
         for entry in list(self._entries.values()):
             self._drop(entry)
         if tasks:
             await asyncio.wait(tasks, timeout=5)
 
-    def _new_entry(self, key: Key, credentials: Sequence[Header], client: str) -> Entry:
+    def _new_entry(self, key: Key, reader: Reader, client: str) -> Entry:
         topic = Topic(key[0], FrameLog("", self._settings.log_max_bytes, self.cache))
-        entry = self._entries[key] = Entry(key, topic, list(credentials), client=client, since=time.monotonic())
+        entry = self._entries[key] = Entry(key, topic, reader, client=client, since=time.monotonic())
         return entry
 
-    def _failed_entry(self, key: Key) -> Entry | None:
-        """Return what stands for a run that failed a moment ago, None for any other."""
-        reason = self._failures.find(key, time.monotonic())
+    def _failed_entry(self, key: Key, reader: Reader) -> Entry | None:
+        """Return what stands for a run that failed a moment ago, None for any other; a refusal is one reader's own."""
+        now = time.monotonic()
+        reason = self._failures.find(key, now) or self._failures.find((key[0], reader.credential), now)
         if reason is None:
             return None
         entry = Entry(key, Topic(key[0], FrameLog("", 0, self.cache)))
@@ -202,10 +204,16 @@ class Registry:
     def _start_ingester(self, entry: Entry) -> None:
         """Start the ingester of a run that has none and has not been read to its end."""
         topic = entry.topic
-        if entry.task is not None or topic.log.ended or topic.failure is not None:
+        reader = entry.reader
+        if entry.task is not None or topic.log.ended or topic.failure is not None or reader is None:
             return
         entry.ingester = Ingester(
-            topic, entry.credentials, lambda: entry.client, self._resources, lambda: self._limit(entry)
+            topic,
+            reader,
+            lambda: entry.client,
+            self._resources,
+            lambda: self._limit(entry),
+            lambda reason: self._pass_on(entry, reader, reason),
         )
         task = entry.task = asyncio.create_task(entry.ingester.run(), name=f"read {topic.run_id!r}")
         task.add_done_callback(lambda _: self._ingester_done(entry, task))
@@ -214,9 +222,23 @@ class Registry:
         """Note that an ingester has ended; no new viewer gets a topic that failed."""
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("an ingester ended with a defect", exc_info=error, extra={"run_id": entry.topic.run_id})
-        if entry.task is task and entry.topic.failure is not None:
-            self._failures.remember(entry.key, entry.topic.failure, entry.client, time.monotonic())
+        if entry.task is not task:
+            return
+        if entry.topic.failure is not None:
+            self._failures.remember(entry.failure_key, entry.topic.failure, entry.client, time.monotonic())
             self._drop(entry)
+        elif entry.ingester is not None and entry.ingester.reader != entry.reader:  # it is another reader's turn
+            entry.task = None
+            if entry.viewers:
+                self._start_ingester(entry)
+
+    def _pass_on(self, entry: Entry, reader: Reader, reason: FailureReason) -> bool:
+        """Let another reader take the place of one whom the backend refuses, if there is one, and tell who listens."""
+        has_others = entry.pass_on(reader, reason)
+        if has_others:
+            for hook in self.on_refusal:
+                hook(reader, entry.topic.run_id, reason)
+        return has_others
 
     async def _recheck(self, entry: Entry) -> None:
         """Ask about the run again, once for all who want to know; read it anew if it was run anew.
@@ -227,7 +249,7 @@ class Registry:
             is_own = entry.checking is None or entry.checking.done()
             if entry.checking is None or is_own:
                 entry.checking = asyncio.create_task(
-                    entry.ingester.fetch_detail(IDENTIFY_SECONDS), name="recheck a run"
+                    entry.ingester.fetch_detail(QUESTION_SECONDS), name="recheck a run"
                 )
                 entry.checking.add_done_callback(lambda task: self._rechecked(entry, task))
             checking = entry.checking

@@ -15,18 +15,21 @@ from dataclasses import dataclass
 
 from starlette.types import Receive, Scope, Send
 
+from bff_shared.access.credentials import Reader
 from bff_shared.backend_keys import is_run_id
 from bff_shared.errors import BffError, RunNotFound
 from bff_shared.http.context import current
 from bff_shared.http.headers import Header, credentials, get
 from bff_wsrelay.admission.limits import Admission
 from bff_wsrelay.admission.refusal import UpgradeRequired, refuse
+from bff_wsrelay.framelog.entry import Entry
 from bff_wsrelay.framelog.failures import FailureReason, http_error, is_refused_early
 from bff_wsrelay.framelog.frame import format_time
-from bff_wsrelay.framelog.registry import Entry, Registry
+from bff_wsrelay.framelog.registry import Registry
 from bff_wsrelay.framelog.shared_store import credentials_digest
 from bff_wsrelay.framelog.topic import Topic
 from bff_wsrelay.metrics import StreamMetrics
+from bff_wsrelay.playback.access_watch import AccessWatch
 from bff_wsrelay.playback.http_connection import connection_of
 from bff_wsrelay.playback.messages import error_message, status_message
 from bff_wsrelay.playback.pacer import Pacer
@@ -52,6 +55,7 @@ class _Admitted:
     """An admitted client: what it watches, how, from where; `failure` is why the run cannot be played."""
 
     entry: Entry
+    reader: Reader
     query: StreamQuery
     address: str
     failure: FailureReason | None
@@ -68,6 +72,8 @@ class PlaybackEndpoint:
         self, settings: RelaySettings, admission: Admission, registry: Registry, metrics: StreamMetrics
     ) -> None:
         self._settings, self._admission, self._registry, self._metrics = settings, admission, registry, metrics
+        self._watch = AccessWatch(registry.access)
+        registry.on_refusal.append(self._watch.end)
         self._verdict = Verdict(registry, admission, settings.stream_verify_seconds)
         self._scheduler: Scheduler | None = None
         self._connects = 0
@@ -122,9 +128,13 @@ class PlaybackEndpoint:
                     await _send_head(send)
                     return
                 address = stack.enter_context(self._admission.admit(scope))
-                entry = stack.enter_context(self._registry.open(_run_id(scope), credentials(scope["headers"]), address))
+                known = credentials(scope["headers"])
+                reader = self._registry.access.reader(known)
+                entry = stack.enter_context(self._registry.open(_run_id(scope), known, address))
                 connection = connection_of(scope) if is_event_stream else None
-                failure = await self._verdict.wait(entry, address, needs_frame=is_event_stream, connection=connection)
+                failure = await self._verdict.wait(
+                    entry, reader, address, needs_frame=is_event_stream, connection=connection
+                )
                 if connection is not None and connection.lost.is_set():
                     self._log_end(None, ABNORMAL, address, entry.topic.run_id)
                     return
@@ -135,7 +145,7 @@ class PlaybackEndpoint:
                 await refuse(scope, receive, send, error)
                 return
             serve = self._serve_events if is_event_stream else self._serve_socket
-            await serve(scope, receive, send, _Admitted(entry, query, address, failure))
+            await serve(scope, receive, send, _Admitted(entry, reader, query, address, failure))
 
     def _wants_events(self, scope: Scope) -> bool:
         if scope["type"] == "websocket":
@@ -194,7 +204,8 @@ class PlaybackEndpoint:
         subscriber = self._subscribe(admitted.topic, sink, admitted.query)
         subscriber.principal = self.principal(known)
         try:
-            with self._admission.drain.covering(subscriber):
+            watched = self._watch.covering(admitted.reader, admitted.topic.run_id, subscriber)
+            with self._admission.drain.covering(subscriber), watched:
                 yield subscriber
         finally:
             subscriber.unsubscribe()

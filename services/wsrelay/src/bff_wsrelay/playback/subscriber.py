@@ -12,6 +12,7 @@ from typing import Any
 from bff_shared.http.context import correlation_id
 from bff_shared.limits import TokenBucket
 from bff_shared.trading_sessions import BarSize
+from bff_wsrelay.framelog.failures import FailureReason
 from bff_wsrelay.framelog.frame import format_time
 from bff_wsrelay.framelog.topic import Topic
 from bff_wsrelay.metrics import LATE_SECONDS, StreamMetrics
@@ -254,12 +255,19 @@ class Subscriber:
         failure = self.topic.failure
         self.pacer.fed = self.topic.state in _FED
         if failure is not None:
-            self._sink.send(error_message(failure.code, failure.message), "error")
-            self.close(Close(failure.close, failure.message))
+            self._fail(failure)
         else:
             self._announce_extent()
             self._announce_status()
             self._announce_malformed()
+
+    def fail(self, reason: FailureReason) -> None:
+        """Tell the client why it may not watch the run any longer, and close."""
+        run_turn(self, self._fail, reason)
+
+    def _fail(self, reason: FailureReason) -> None:
+        self._sink.send(error_message(reason.code, reason.message), "error")
+        self.close(Close(reason.close, reason.message))
 
     def drain(self, retry_ms: int) -> None:
         """Tell the client to come back in `retry_ms`, and close."""

@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 from math import inf
 
+from bff_shared.access.credentials import Reader
 from bff_shared.errors import Busy
 from bff_wsrelay.admission.limits import RETRY_AFTER, Admission
+from bff_wsrelay.framelog.entry import Entry
 from bff_wsrelay.framelog.failures import Failure, FailureReason
-from bff_wsrelay.framelog.registry import Entry, Registry
+from bff_wsrelay.framelog.registry import Registry
 from bff_wsrelay.framelog.topic import Topic
 from bff_wsrelay.playback.http_connection import HttpConnection
 
@@ -19,12 +21,19 @@ class Verdict:
         self._registry, self._admission, self._seconds = registry, admission, seconds
 
     async def wait(
-        self, entry: Entry, address: str, *, needs_frame: bool, connection: HttpConnection | None = None
+        self,
+        entry: Entry,
+        reader: Reader,
+        address: str,
+        *,
+        needs_frame: bool,
+        connection: HttpConnection | None = None,
     ) -> FailureReason | None:
         """Wait until the backend has judged run and credentials.
 
         Args:
             entry: what the handshake is for.
+            reader: who is to watch it.
             address: the client's, whose waiting handshakes are limited together.
             needs_frame: wait for the first frame of a finished run too: a response whose body has begun has no status
                 any more.
@@ -44,15 +53,15 @@ class Verdict:
             async with deadline:
                 leaving = connection.telling(pending.end) if connection is not None else contextlib.nullcontext()
                 with leaving, self._admission.pending(address), self._admission.drain.covering(pending):
-                    return await self._judge(entry, needs_frame=needs_frame)
+                    return await self._judge(entry, reader, needs_frame=needs_frame)
         except TimeoutError as error:
             if pending.is_drained:
                 raise Busy("the relay restarts", RETRY_AFTER) from error
         return entry.topic.failure
 
-    async def _judge(self, entry: Entry, *, needs_frame: bool) -> FailureReason | None:
+    async def _judge(self, entry: Entry, reader: Reader, *, needs_frame: bool) -> FailureReason | None:
         try:
-            await self._registry.verify(entry)
+            await self._registry.verify(entry, reader)
         except Failure as failure:
             return failure.reason
         if needs_frame:
