@@ -130,6 +130,9 @@ image: ## build one image: make image SERVICE=proxy IMAGE=registry/bff-proxy:tag
 release: ## version, changelog and tag of one part: make release SERVICE=proxy VERSION=0.3.0 [DRY_RUN=1]
 	@$(PYTHON) -m deploy.release $(if $(DRY_RUN),--dry-run) "$(SERVICE)" "$(VERSION)"
 
+publish: ## make the release of a tag, as the workflow does: make publish TAG=proxy-0.3.0
+	@$(PYTHON) -m deploy.publish "$(TAG)"
+
 certificate: ## make a self-signed certificate for docker compose --profile tls: make certificate [HOST=localhost]
 	@mkdir -p .local/tls
 	@openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj "/CN=$(HOST)" -addext "subjectAltName=DNS:$(HOST)" \
@@ -169,4 +172,4 @@ bench-compare: ## hold the latest measurements against the stored ones: make ben
 	@$(BOOTSTRAP) bench
 	@$(BIN)/python -m bench.compare $(ARGS)
 
-.PHONY: help run dev trace doctor warm test test-slow test-all fuzz mutants test-tools lint format lock docs audit frontend image release certificate deploy plan head chaos soak bench bench-compare
+.PHONY: help run dev trace doctor warm test test-slow test-all fuzz mutants test-tools lint format lock docs audit frontend image release publish certificate deploy plan head chaos soak bench bench-compare

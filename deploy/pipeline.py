@@ -103,22 +103,38 @@ class Pipeline:
             if built.reason:
                 reasons.append(f"{part}: {workflow} {built.reason}")
             else:
-                images[part] = self._image(part, built.commit)
+                images[part] = self.image(part, built.commit)
         return images, reasons
+
+    def is_built(self, part: str, commit: str) -> bool:
+        """Tell whether the registry has an image of a part that was built of a commit."""
+        try:
+            self._digest(part, commit)
+        except PipelineError:
+            return False
+        return True
+
+    def image(self, part: str, commit: str) -> str:
+        """Return a part's image of a commit by its digest.
+
+        Raises:
+            PipelineError: there is none, or it has no signature of this repository's workflow on main.
+        """
+        image = f"{self._images}/bff-{part}@{self._digest(part, commit)}"
+        signer = f"https://github.com/{self._repository}/.github/workflows/image.yml@refs/heads/main"
+        identity = ["--certificate-oidc-issuer", ISSUER, "--certificate-identity-regexp", f"^{re.escape(signer)}$"]
+        self._run(["cosign", "verify", *identity, image])
+        return image
 
     def _runs(self, workflow: str) -> list[dict[str, Any]]:
         path = f"repos/{self._repository}/actions/workflows/{workflow}.yml/runs?branch=main&per_page=50"
         runs: list[dict[str, Any]] = json.loads(self._run(["gh", "api", path]))["workflow_runs"]
         return runs
 
-    def _image(self, part: str, commit: str) -> str:
-        name = f"{self._images}/bff-{part}"
-        inspect = ["docker", "buildx", "imagetools", "inspect", f"{name}:{commit}", "--format", "{{json .Manifest}}"]
-        image = f"{name}@{json.loads(self._run(inspect))['digest']}"
-        signer = f"https://github.com/{self._repository}/.github/workflows/image.yml@refs/heads/main"
-        identity = ["--certificate-oidc-issuer", ISSUER, "--certificate-identity-regexp", f"^{re.escape(signer)}$"]
-        self._run(["cosign", "verify", *identity, image])
-        return image
+    def _digest(self, part: str, commit: str) -> str:
+        tag = f"{self._images}/bff-{part}:{commit}"
+        found = self._run(["docker", "buildx", "imagetools", "inspect", tag, "--format", "{{json .Manifest}}"])
+        return str(json.loads(found)["digest"])
 
 
 def main(words: Sequence[str], environment: Mapping[str, str], run: Run = run_command) -> int:

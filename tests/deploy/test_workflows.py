@@ -242,6 +242,13 @@ def test_where_the_credentials_of_a_cluster_are_little_is_installed() -> None:
     assert "$(BOOTSTRAP) deploy" in recipe
 
 
+def test_a_release_is_made_of_tags_that_releases_have() -> None:
+    assert triggers("release")["push"] == {"tags": [f"{part}-*" for part in PARTS]}
+    job = WORKFLOWS["release"]["jobs"]["publish"]
+    assert job["permissions"] == {"contents": "write", "packages": "write"}
+    assert [step["run"] for step in steps("release") if "run" in step] == ['make publish TAG="$GITHUB_REF_NAME"']
+
+
 def test_images_are_named_in_small_letters_whoever_owns_the_repository() -> None:
     for step in steps("image"):
         assert not re.search(r"\$NAME|\$\{NAME\}", step.get("run", ""))
