@@ -34,3 +34,9 @@ async def test_a_drain_sends_every_connection_away_once_and_admits_no_other() ->
     late = Connection()
     with admission.drain.covering(late):
         assert len(late.retry_ms) == 1
+
+
+def test_a_drain_says_how_far_it_is() -> None:
+    drain = Admission(RelaySettings()).drain
+    with drain.covering(Connection()):
+        assert repr(drain) == "<Drain open=1 started=False>"

@@ -5,14 +5,16 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
+import orjson
 import pytest
 from pydantic import SecretStr
 from websockets.exceptions import InvalidStatus
 
 from bff_shared.lru import ByteLRU
+from bff_wsrelay.framelog import codec
 from bff_wsrelay.framelog.codec import Damaged, pack, part_count, unpack
 from bff_wsrelay.framelog.frame import parse_frame
-from bff_wsrelay.framelog.frame_log import BLOCK, FrameLog
+from bff_wsrelay.framelog.frame_log import BLOCK, FrameLog, LogFull
 from bff_wsrelay.framelog.shared_store import SharedStore, credentials_digest
 from bff_wsrelay.settings import RelaySettings
 from tests.support.playback import relaying, watching
@@ -264,3 +266,44 @@ async def test_a_redis_that_is_away_costs_nothing_but_the_sharing() -> None:
         await client.until_type("end")
         assert_conserved(client.frames, backend.frames)
     await backend.stop()
+
+
+def test_what_is_signed_and_yet_of_another_layout_is_damaged() -> None:
+    head, parts = pack(whole(100), b"secret")
+    body = b"".join(parts)[:-1]
+    signed = orjson.dumps({**orjson.loads(head), "sum": codec._sum(body, b"secret")})
+    with pytest.raises(Damaged, match="of another layout"):
+        unpack(signed, [body], "epoch", b"secret")
+
+
+async def test_a_log_whose_parts_are_lost_or_changed_is_none() -> None:
+    store, log = shared_by(client := Deliberate(0)), whole(10)
+    await store.offer("run", [], log)
+    again = FrameLog("epoch", MEBI, ByteLRU(MEBI))
+    [name] = [key for key in client.values if key.endswith(":0")]
+    kept = client.values.pop(name)
+    assert not await store.fetch("run", [], again)
+    client.values[name] = kept[:-1]
+    assert not await store.fetch("run", [], again)
+    client.values[name] = kept
+    assert await store.fetch("run", [], again)
+    client.values[name.removesuffix(":0")] = b"{}"
+    assert not await store.fetch("run", [], FrameLog("epoch", MEBI, ByteLRU(MEBI)))
+
+
+async def test_a_shared_log_that_is_larger_than_ours_may_be_is_not_taken(caplog: pytest.LogCaptureFixture) -> None:
+    store = shared_by(Deliberate(0))
+    await store.offer("run", [], whole(1000))
+    with pytest.raises(LogFull):
+        await store.fetch("run", [], FrameLog("epoch", 1000, ByteLRU(MEBI)))
+    assert "a shared log is larger than this relay keeps" in caplog.text
+
+
+def test_a_log_that_is_full_takes_no_more_frames() -> None:
+    log = FrameLog("epoch", 1000, ByteLRU(MEBI))
+    frames = map(parse_frame, source(1000))
+    while log.size <= 1000:
+        log.append(next(frames))
+    with pytest.raises(LogFull):
+        log.append(next(frames))
+    assert len(log) < 100

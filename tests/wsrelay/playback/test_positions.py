@@ -51,3 +51,9 @@ def test_a_time_after_the_date_that_the_run_goes_to_is_refused_before_the_end_is
     check_range(log, parse_position("2025-01-31T23:59:00Z"))
     with pytest.raises(ControlRefused):
         check_range(log, parse_position("2099-01-01T00:00:00Z"))
+
+
+def test_what_is_nearest_to_a_time_outside_is_the_first_or_last_frame() -> None:
+    log = log_of(10, ended=True)
+    assert log.nearest(parse_time("2025-01-01T00:00:00Z")) == 0
+    assert log.nearest(parse_time("2026-01-01T00:00:00Z")) == 9
