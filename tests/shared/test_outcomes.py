@@ -20,6 +20,12 @@ from bff_shared.telemetry.metrics import Metrics
 from tests.support import redis_server
 
 
+@pytest.fixture(autouse=True)
+def _patient_with_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is no Redis that is away."""
+    monkeypatch.setattr("bff_shared.outcome_log.DEADLINE", 30.0)
+
+
 @pytest.mark.parametrize(
     ("route", "piece"),
     [

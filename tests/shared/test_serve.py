@@ -23,7 +23,7 @@ class Process:
 
     async def until(self, pattern: str) -> re.Match[str]:
         assert self.process.stderr is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(100):
             while not (match := re.search(pattern, self.said)):
                 line = await self.process.stderr.readline()
                 assert line, f"ended before it said {pattern!r}: {self.said}"

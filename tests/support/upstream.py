@@ -23,7 +23,9 @@ NOWHERE = "http://127.0.0.1:9"
 
 @asynccontextmanager
 async def client(origin: str, **settings: Any) -> AsyncIterator[Upstream]:
-    upstream = Upstream(Settings(backend_url=origin, **settings), Metrics(), draw=lambda: 0.0)
+    # The backend is in this very process, which is late to accept when the machine is busy.
+    usual: dict[str, Any] = {"backend_url": origin, "connect_timeout": 20}
+    upstream = Upstream(Settings(**{**usual, **settings}), Metrics(), draw=lambda: 0.0)
     try:
         yield upstream
     finally:
@@ -58,7 +60,7 @@ class Clock:
 
 
 def timed(origin: str, clock: Clock, **settings: Any) -> Upstream:
-    own = {"breaker_min_calls": 4, "breaker_open_seconds": 5, "retries": 0}
+    own = {"breaker_min_calls": 4, "breaker_open_seconds": 5, "retries": 0, "connect_timeout": 20}
     return Upstream(Settings(backend_url=origin, **own | settings), Metrics(), clock=clock)
 
 

@@ -116,7 +116,10 @@ async def take_all(client: Client, words: bytes, proxy: str) -> int:
 
 
 def is_refused(answer: "asyncio.Future[Message]") -> bool:
-    return answer.done() and answer.result().status == 503
+    if not answer.done():
+        return False
+    # A refusal that meets an upload under way may be lost with its connection (RFC 9112, section 9.6).
+    return isinstance(answer.exception(), ConnectionError) or answer.result().status == 503
 
 
 @GREEDY

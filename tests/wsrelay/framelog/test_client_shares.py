@@ -205,7 +205,10 @@ async def test_runs_beyond_those_that_one_address_may_have_read_at_once_wait_and
     backend = RunBackend(
         source(50), lambda n: Fate(stall_after=0) if n < 2 else Fate(), tokens=dict.fromkeys("abcd", 200)
     )
-    async with playing(backend, read_max_per_client=2, beat_seconds=1000) as relay, AsyncExitStack() as stack:
+    async with (
+        playing(backend, read_max_per_client=2, beat_seconds=1000, read_quiet_seconds=1000) as relay,
+        AsyncExitStack() as stack,
+    ):
         greedy = [await stack.enter_async_context(visitor(relay, token, "203.0.113.1")) for token in "abc"]
         async with asyncio.timeout(30):
             while backend.connections < 2 or relay.value("bff_stream_readings_waiting") != 1:
