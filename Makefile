@@ -16,6 +16,7 @@ MINUTES ?= 10
 WATCH ?= 300
 ALERTS ?=
 HOST ?= localhost
+TLS_PORT ?= 8443
 SYMBOLS ?=
 URL ?= http://localhost:$(ORIGIN_PORT)
 PYTEST = $(BIN)/python -m pytest --durations=10 --durations-min=0.5
@@ -33,10 +34,11 @@ QUICK_AGAIN = $(if $(CI),if [ $$services -eq 1 ]; then $(LAST_FAILED) -m "not sl
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
-run: ## start everything behind one origin: make run [ORIGIN_PORT=8080] [BACKEND_URL=http://host:port] [FRONTEND_DIR=dist]
+run: ## start everything behind one origin: make run [ORIGIN_PORT=8080] [BACKEND_URL=http://host:port] [TLS=1 [TLS_PORT=8443]] [FRONTEND_DIR=dist]
 	@$(BOOTSTRAP) run
 	@$(if $(FRONTEND_DIR),,$(BIN)/python tools/page.py)
-	@exec $(BIN)/python -m bff_tools --port "$(ORIGIN_PORT)" --backend-url "$(BACKEND_URL)"
+	@$(if $(TLS),$(MAKE) --no-print-directory certificate)
+	@exec $(BIN)/python -m bff_tools --port "$(ORIGIN_PORT)" --backend-url "$(BACKEND_URL)" $(if $(TLS),--tls-port "$(TLS_PORT)")
 
 dev: ## serve the page with hot reload in front of a running make run: make dev [ORIGIN_PORT=8080]
 	@$(BOOTSTRAP) dev
@@ -133,7 +135,7 @@ release: ## version, changelog and tag of one part: make release SERVICE=proxy V
 publish: ## make the release of a tag, as the workflow does: make publish TAG=proxy-0.3.0
 	@$(PYTHON) -m deploy.publish "$(TAG)"
 
-certificate: ## make a self-signed certificate for docker compose --profile tls: make certificate [HOST=localhost]
+certificate: ## make a self-signed certificate for make run TLS=1 and docker compose --profile tls: make certificate [HOST=localhost]
 	@mkdir -p .local/tls
 	@openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj "/CN=$(HOST)" -addext "subjectAltName=DNS:$(HOST)" \
 		-keyout .local/tls/tls.key -out .local/tls/tls.crt 2>/dev/null && chmod 0644 .local/tls/tls.key && echo "made .local/tls/tls.crt for $(HOST)"

@@ -14,6 +14,13 @@ def test_the_demo_is_started_unless_a_backend_is_named() -> None:
     assert (named.origin_port, named.backend_url) == (9000, "http://h:1")
 
 
+def test_tls_is_spoken_beside_where_a_port_is_given() -> None:
+    assert options_of(parse([]), terminal=False).route_map == {}
+    told = options_of(parse(["--tls-port", "9443"]), terminal=False).route_map["NGINX_TLS"]
+    assert told.startswith("listen 127.0.0.1:9443 ssl; ssl_certificate ")
+    assert ".local/tls/tls.crt" in told
+
+
 def test_logs_are_for_people_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
     def formats(terminal: bool) -> str:
         return options_of(parse([]), terminal).environment["*"]["BFF_LOG_FORMAT"]

@@ -1,4 +1,4 @@
-"""`python -m bff_tools [--port 8080] [--backend-url URL]`: start everything, show its logs, end everything."""
+"""`python -m bff_tools [--port N] [--tls-port N] [--backend-url URL]`: start everything, show its logs, end it all."""
 
 import argparse
 import os
@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from bff_tools.console import Console
 from bff_tools.keeper import Keeper
-from bff_tools.nginx import ConfigurationError, split_backend
+from bff_tools.nginx import ConfigurationError, split_backend, tls_lines
 from bff_tools.origin import ROOT
 from bff_tools.processes import StartError
 from bff_tools.stack import Stack, StackOptions
@@ -50,6 +50,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--port", type=port_number, default=8080, help="port of the origin (default %(default)s)")
     parser.add_argument("--backend-url", type=backend_url, help="an existing backend; without it the demo is started")
     parser.add_argument(
+        "--tls-port",
+        type=port_number,
+        help="a port for TLS and HTTP/2 as well, with the certificate that `make certificate` has made",
+    )
+    parser.add_argument(
         "--demo",
         action="append",
         default=[],
@@ -63,8 +68,13 @@ def options_of(chosen: argparse.Namespace, terminal: bool) -> StackOptions:
     """Return what the command line means."""
     log_format = os.environ.get("BFF_LOG_FORMAT") or ("console" if terminal else "json")
     frontend = os.environ.get("FRONTEND_DIR", "")
+    tls = ""
+    if chosen.tls_port:
+        certificate, key = (ROOT / ".local/tls" / name for name in ("tls.crt", "tls.key"))
+        tls = tls_lines(f"127.0.0.1:{chosen.tls_port}", str(certificate), str(key))
     return StackOptions(
         origin_port=chosen.port,
+        route_map={"NGINX_TLS": tls} if tls else {},
         frontend=Path(frontend).expanduser() if frontend else None,
         frontend_csp=os.environ.get("FRONTEND_CSP", ""),
         backend_url=chosen.backend_url,
@@ -99,7 +109,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0 if asked.is_set() else 1
     for note in stack.notes:
         console.say(note)
-    console.say(f"ready at {stack.origin}/ (Ctrl-C ends it)")
+    secured = f" and https://localhost:{chosen.tls_port}/" if chosen.tls_port else ""
+    console.say(f"ready at {stack.origin}/{secured} (Ctrl-C ends it)")
     console.follow((child.name, child.log) for child in stack)
     keeper = Keeper(stack, console.say)
     while not asked.wait(LOOK_EVERY_S):
