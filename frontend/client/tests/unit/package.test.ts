@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 
 const ROOT = new URL("../..", import.meta.url);
 
-test("the built package works in Node without a bundler", { timeout: 60_000 }, () => {
+test("the built package works in Node without a bundler", { timeout: 300_000 }, () => {
   execFileSync(process.execPath, ["scripts/build.mjs"], { cwd: ROOT, stdio: "pipe" });
   const { exports } = JSON.parse(readFileSync(new URL("dist/package.json", ROOT), "utf8"));
   const code = `
