@@ -2,17 +2,16 @@
 
 import type { Chart } from "bff-client";
 import { sessionOpen } from "bff-client/lib/sessions";
-import { DAY } from "bff-client/lib/time";
 
 /** Within every session's date in New York and UTC alike. */
 const NOON = 15 * 3600;
 
-/** Return the time that a bar is drawn at: daily bars are stamped at midnight UTC, which is the evening before in New York. */
-export const barTime = (seconds: number) => (seconds % DAY === 0 ? sessionOpen(seconds + NOON) : seconds);
-
-/** Return a chart whose daily bars stand at their sessions' openings. */
+/**
+ * Return a chart whose daily bars stand at their sessions' openings: they are stamped at midnight UTC, which is the evening
+ * before in New York. Only what a chart says of itself tells; an instrument that trades at night has minutes and hours with
+ * such stamps too.
+ */
 export function withSessionTimes(chart: Chart): Chart {
-  const { t } = chart.columns;
-  if (!t.some((seconds) => seconds % DAY === 0)) return chart;
-  return { ...chart, columns: { ...chart.columns, t: t.map(barTime) } };
+  if (chart.metadata.source_timeframe !== "1D") return chart;
+  return { ...chart, columns: { ...chart.columns, t: chart.columns.t.map((seconds) => sessionOpen(seconds + NOON)) } };
 }

@@ -1,7 +1,7 @@
 import { newYorkOffset, sessionOpen } from "bff-client/lib/sessions";
 import { isoTime, parseTime } from "bff-client/lib/time";
 import { describe, expect, test } from "vitest";
-import { barTime, withSessionTimes } from "../../src/charts/session-times.ts";
+import { withSessionTimes } from "../../src/charts/session-times.ts";
 import { barStart, dayInWords, endOfDay, newYork, utcDay } from "../../src/lib/time.ts";
 
 const at = (text: string) => Date.parse(text) / 1000;
@@ -51,10 +51,16 @@ describe("bars", () => {
     expect(barStart(at("2024-07-02T19:59Z"), 390)).toBe(at("2024-07-02T13:30Z"));
   });
 
+  const chart = (source_timeframe: string, ...t: string[]) =>
+    ({ columns: { t: t.map(at) }, metadata: { source_timeframe } }) as Parameters<typeof withSessionTimes>[0];
+
   test("of a day, stamped at midnight UTC, are drawn at that day's opening", () => {
-    expect(barTime(at("2024-07-02T00:00Z"))).toBe(at("2024-07-02T13:30Z"));
-    expect(barTime(at("2024-12-02T00:00Z"))).toBe(at("2024-12-02T14:30Z"));
-    const chart = { columns: { t: [at("2024-07-02T13:30Z")] } } as Parameters<typeof withSessionTimes>[0];
-    expect(withSessionTimes(chart)).toBe(chart);
+    const days = withSessionTimes(chart("1D", "2024-07-02T00:00Z", "2024-12-02T00:00Z"));
+    expect(days.columns.t).toEqual([at("2024-07-02T13:30Z"), at("2024-12-02T14:30Z")]);
+  });
+
+  test.each(["1M", "1H"])("of %s stay where they are around the clock, midnight included", (source) => {
+    const nights = chart(source, "2024-07-01T23:59Z", "2024-07-02T00:00Z", "2024-07-02T00:01Z");
+    expect(withSessionTimes(nights).columns.t).toEqual(nights.columns.t);
   });
 });

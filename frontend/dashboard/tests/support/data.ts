@@ -82,7 +82,15 @@ export function chart(metadata: Partial<Chart["metadata"]> = {}): Chart {
     from_date: "2024-01-02",
     to_date: "2024-01-31",
     columns: { t, o: [1, 2, 3], h: [2, 3, 4], l: [1, 1, 2], c: [2, 3, 4], v: [10, 10, 10] },
-    metadata: { total_bars: 3, source_bars: 3, decimated: false, decimation_stride: 390, stale: false, ...metadata },
+    metadata: {
+      total_bars: 3,
+      source_bars: 3,
+      source_timeframe: "1D",
+      decimated: false,
+      decimation_stride: 390,
+      stale: false,
+      ...metadata,
+    },
   } as Chart;
 }
 

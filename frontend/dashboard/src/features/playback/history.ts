@@ -3,7 +3,7 @@
 import type { Client } from "bff-client";
 import { REGULAR_MINUTES } from "bff-client/lib/sessions";
 import { DAY } from "bff-client/lib/time";
-import { barTime } from "../../charts/session-times.ts";
+import { withSessionTimes } from "../../charts/session-times.ts";
 import { utcDay } from "../../lib/time.ts";
 import { timeframeForBars } from "../../lib/timeframes.ts";
 import type { Ohlcv } from "./candle-book.ts";
@@ -29,10 +29,10 @@ export async function fetchHistory(
   const first = Math.max(from, at - (HISTORY_DAYS[minutes] ?? 30) * DAY);
   const days = { from: utcDay(first), to: utcDay(at) };
   const query = { symbol, timeframe: timeframeForBars(minutes), ...days, targetPoints: MAX_BARS };
-  const { columns } = await client.getChart(query, { signal });
+  const { columns } = withSessionTimes(await client.getChart(query, { signal }));
   const { t, o, h, l, c, v } = columns;
   return t.map((time, index) => ({
-    time: barTime(time),
+    time,
     o: o[index] ?? 0,
     h: h[index] ?? 0,
     l: l[index] ?? 0,
