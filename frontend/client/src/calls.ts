@@ -8,6 +8,7 @@ import { InflightRequests } from "./inflight-requests.ts";
 import type {
   CallName,
   Chart,
+  ChartOptions,
   ChartQuery,
   CompleteRun,
   FlagSource,
@@ -60,12 +61,12 @@ export const runSpec = (id: string, options: Omit<RunOptions, "signal">): CallSp
   ask: (adapter, context) => adapter.getRun(context, id, options),
 });
 
-export const chartSpec = (query: ChartQuery): CallSpec<Chart> => ({
+export const chartSpec = (query: ChartQuery, onPreview?: ChartOptions["onPreview"]): CallSpec<Chart> => ({
   call: "getChart",
   group: "chart_data",
   schema: "Chart",
   key: chartPath(query),
-  ask: (adapter, context) => adapter.getChart(context, query),
+  ask: (adapter, context) => adapter.getChart(context, query, onPreview),
 });
 
 /** Runs are made by another service than the one that reads them. */

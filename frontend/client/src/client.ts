@@ -94,7 +94,7 @@ export function createClient(options: ClientOptions): Client {
 
     getRun: (id, { signal, ...options } = {}) => calls.shared(runSpec(id, options), signal),
 
-    getChart: (query, { signal } = {}) => calls.shared(chartSpec(query), signal),
+    getChart: (query, { signal, onPreview } = {}) => calls.shared(chartSpec(query, onPreview), signal),
 
     getView: (id, query, viewOptions) => getView(calls, id, query, viewOptions),
 

@@ -90,6 +90,14 @@ export interface CallOptions {
   signal?: AbortSignal | undefined;
 }
 
+export interface ChartOptions extends CallOptions {
+  /**
+   * Called with a coarse chart, of hours, while the backend still works on a long one of minutes (`metadata.preview`); the
+   * call then resolves to the exact one. Of callers that share a request the first one's is called. The BFF alone has previews.
+   */
+  onPreview?: ((chart: Chart) => void) | undefined;
+}
+
 export interface ListOptions extends CallOptions {
   /**
    * Which of the runs are on the screen. Legacy has to ask for the metrics of each finished run by itself and does so for
@@ -122,13 +130,13 @@ export interface Client {
    *
    * @throws BffError `DATASET_NOT_FOUND` for an unknown symbol or a range without data, `VALIDATION` for a bad query.
    */
-  getChart(query: ChartQuery, options?: CallOptions): Promise<Chart>;
+  getChart(query: ChartQuery, options?: ChartOptions): Promise<Chart>;
   /**
    * Get all that a run's page shows, in one request.
    *
    * @returns at once: three promises, each settled by itself. One that nobody awaits rejects silently.
    */
-  getView(id: string, query: ViewQuery, options?: CallOptions): View;
+  getView(id: string, query: ViewQuery, options?: ChartOptions): View;
   /** Open a playback. It is closed by `close()`, by `options.signal`, or by an `error` that is `fatal`. */
   openStream(id: string, options?: StreamOptions): RunStream;
   /**

@@ -193,6 +193,10 @@ class BackendMalformed(BackendUnavailable):
     retryable = False
 
 
+class BackendTooLarge(BackendMalformed):
+    """The backend's response is larger than this service accepts."""
+
+
 class BackendTimeout(UpstreamError):
     """The backend took too long to connect, to begin or to go on."""
 

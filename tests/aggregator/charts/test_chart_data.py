@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
+from bff_aggregator.backend.bars import Source
 from bff_aggregator.charts.query import ChartQuery
-from bff_aggregator.charts.resample import sizes
-from bff_aggregator.charts.service import clock_of
 from bff_aggregator.charts.timeframes import Timeframe
 from tests.aggregator.conftest import Demo, StartAggregator
 from tests.support import chart_reference as reference
@@ -28,19 +27,22 @@ def closes_early(day: date) -> bool:
     }
 
 
+MARGIN = {Source.DAILY: 40, Source.HOUR: 10, Source.MINUTE: 3}
+"""Days around a window in which its first and its last bucket lie wholly."""
+
+
 def direct(demo: Demo, query: ChartQuery) -> list[dict[str, Any]]:
     """Compute the bars of an answer from the backend's own, the obvious way."""
-    asked: dict[str, Any] = {"symbol": query.symbol, "from": query.first, "to": query.last}
-    if query.timeframe is not Timeframe.DAY:
-        asked["rth_only"] = query.rth_only
-    answer = demo.get(f"/bars/{ENDPOINTS[query.timeframe]}", **asked)
+    source = query.timeframe.source
+    around = timedelta(days=MARGIN[source])
+    fields: dict[str, Any] = {"symbol": query.symbol, "from": query.first - around, "to": query.last + around}
+    if source is not Source.DAILY:
+        fields["rth_only"] = query.rth_only
+    answer = demo.get(f"/bars/{ENDPOINTS[query.timeframe]}", **fields)
     bars: list[dict[str, Any]] = answer.json()["bars"] if answer.status_code == 200 else []
-    if not bars or (query.timeframe != "5M" and len(bars) <= query.target):
-        return bars
-    clock = clock_of(query, query.timeframe.source)
-    how = {"daily": clock.daily, "extended": clock.extended, "early": closes_early, "minutes": clock.minutes}
-    merged = (reference.buckets(bars, size, **how) for size in sizes(clock))
-    return next(buckets for buckets in merged if len(buckets) <= query.target)
+    asked = reference.Asked(query.first, query.last, query.target, query.timeframe.minutes, query.rth_only)
+    daily = source is Source.DAILY
+    return reference.chart(bars, asked, minutes=source.minutes, daily=daily, early=closes_early)[0]
 
 
 def as_rows(bars: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -82,6 +84,39 @@ async def test_answer_is_the_one_computed_from_direct_calls(
     assert answer.json()["metadata"]["total_bars"] == len(expected)
 
 
+WHOLE = {"symbol": "AAPL", "timeframe": "1M", "to_date": "2024-12-20"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "query"),
+    [
+        # The second window begins in the middle of a week that the first one has whole.
+        pytest.param("2024-01-02", "2024-01-10", {"timeframe": "1D", "target": "100"}, id="weeks of days"),
+        pytest.param("2024-01-17", "2024-01-31", {"timeframe": "1H", "target": "100"}, id="weeks of hours"),
+        pytest.param("2024-01-17", "2024-01-25", {"timeframe": "1M", "target": "100"}, id="weeks of minutes"),
+        pytest.param(
+            *("2024-12-12", "2024-12-13"),
+            {"timeframe": "1M", "target": "160", "rth_only": "false"},
+            id="minutes in extended hours",
+        ),
+    ],
+)
+async def test_stamps_candle_is_the_same_in_every_window(
+    demo: Demo, start_aggregator: StartAggregator, one: str, other: str, query: dict[str, str]
+) -> None:
+    client = await start_aggregator(backend_url=demo.url, chart_timeout=30)
+    wide, narrow = [
+        (await client.get(PATH, params={**WHOLE, **query, "from_date": first})).json() for first in (one, other)
+    ]
+    assert wide["metadata"]["decimation_stride"] == narrow["metadata"]["decimation_stride"] > 1
+    known = {bar["timestamp"]: bar for bar in wide["bars"]}
+    shared = [bar for bar in narrow["bars"] if bar["timestamp"] in known]
+    assert shared
+    assert all(bar == known[bar["timestamp"]] for bar in shared)
+    assert narrow["metadata"]["window"]["from_date"] <= other
+    assert narrow["metadata"]["window"]["to_date"] >= "2024-12-20"
+
+
 FIVE_MINUTES = {"symbol": "AAPL", "timeframe": "5M", "from_date": "2024-07-01", "to_date": "2024-07-05"}
 
 
@@ -91,7 +126,7 @@ async def test_bars_of_five_minutes_are_made_from_minutes_and_anchored_at_each_o
     client = await start_aggregator(backend_url=demo.url)
     answer = (await client.get(PATH, params=FIVE_MINUTES)).json()
     minutes = demo.get("/bars/minute", symbol="AAPL", **{"from": "2024-07-01", "to": "2024-07-05"}, rth_only=True)
-    how = {"daily": False, "extended": False, "early": closes_early, "minutes": 1}
+    how: dict[str, Any] = {"daily": False, "extended": False, "early": closes_early, "minutes": 1}
     assert answer["bars"] == as_rows(reference.buckets(minutes.json()["bars"], 5, **how))
     # Three whole sessions of 78, and the one of 3 July, which ends at 13:00, of 42.
     assert answer["metadata"]["total_bars"] == 3 * 78 + 42

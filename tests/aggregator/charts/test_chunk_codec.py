@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from bff_aggregator.backend.bars import Bars, Source
 from bff_aggregator.charts import chunk_codec, chunk_plan
 from bff_aggregator.charts.chunk_codec import Unreadable
+from bff_shared.upstream.client import MAX_BODY
 
 TODAY = date(2025, 6, 30)
 EXTREME = [0.0, -0.0, 1e-9, 0.1 + 0.2, 214748.3647, 214748.3648, 1e300]
@@ -72,7 +73,20 @@ def test_chunks_cover_a_window_without_gaps(first: date, days: int, source: Sour
     assert all(chunk_plan.chunk_of(source, day) == chunk for chunk in found for day in (chunk.first, chunk.last))
     if source is Source.MINUTE:
         assert (found[0].first, found[-1].last) == (first, last)
-    assert chunk_plan.runs(source, found[::-1]) == [found]
+    groups = chunk_plan.runs(source, found[::-1])
+    assert [chunk for group in groups for chunk in group] == found
+    assert source is Source.MINUTE or len(groups) == 1
+
+
+def test_calls_for_years_of_minutes_around_the_clock_are_what_a_response_may_be() -> None:
+    ten_years = chunk_plan.chunks(Source.MINUTE, date(2015, 1, 1), date(2024, 12, 31))
+    groups = chunk_plan.runs(Source.MINUTE, ten_years)
+    # 1,440 bars a day of 105 bytes each, which is what crypto currencies with long prices have.
+    assert all(len(group) * 1440 * 105 < MAX_BODY for group in groups)
+    assert len(groups) == 10
+    assert chunk_plan.calls_at_once(Source.MINUTE, groups) == 2
+    assert chunk_plan.calls_at_once(Source.MINUTE, chunk_plan.runs(Source.MINUTE, ten_years[::2])) == 8
+    assert len(chunk_plan.runs(Source.MINUTE, ten_years[:366])) == 1
 
 
 def test_distant_chunks_are_separate_calls() -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from bff_aggregator.backend import bars_reader
 from bff_aggregator.backend.bars import Bars
 from bff_aggregator.charts import hourly_source
-from bff_aggregator.charts.hourly_source import NotInterchangeable, may_stand_in, require_fit
+from bff_aggregator.charts.chunk_codec import Piece
+from bff_aggregator.charts.hourly_source import NotInterchangeable, may_stand_in, odd_dates, with_minutes
 from bff_aggregator.charts.query import ChartQuery
 from bff_aggregator.charts.resample import Size, Span, bucket, merge, resample
 from bff_aggregator.charts.timeframes import Timeframe
@@ -38,6 +39,13 @@ def minutes_of(first: date, last: date) -> Bars:
 
 def hours_of(first: date, last: date) -> Bars:
     return by_the_hour(minutes_of(first, last))
+
+
+def require_fit(hours: Bars, rejected: int, target: int) -> None:
+    """Raise NotInterchangeable unless hours stand in for minutes, by themselves."""
+    if odd_dates(hours, rejected):
+        raise NotInterchangeable
+    with_minutes(hours, (), Piece(hours, 0)).require_fit(hours.t, target)
 
 
 def recorded(name: str) -> Bars:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from bff_aggregator.backend.bars import Bars
+from bff_aggregator.backend.bars import Bars, concatenate
 from bff_aggregator.cache.entry import pack_entry, unpack_entry
 from tests.aggregator.charts.test_chart_data import PATH
 from tests.aggregator.charts.test_hourly_source import by_the_hour, minutes_of
@@ -24,6 +24,7 @@ from tests.support.redis_server import RedisServer
 
 YEAR = {"symbol": "NVDA", "timeframe": "1M", "from": "2024-01-01", "to": "2024-12-31", "target": "2000"}
 QUARTER = {"symbol": "NVDA", "timeframe": "1M", "from": "2024-04-01", "to": "2024-06-30", "target": "500"}
+DAY = 86_400
 PATIENT = {"chart_timeout": 30}
 
 
@@ -59,7 +60,8 @@ async def test_year_is_one_call_for_hours_and_has_the_bars_of_the_minutes(
         ours, theirs = [await chart(client, fewer) for client in (by_hours, by_minutes)]
         assert ours["bars"] == theirs["bars"]
         assert ours["metadata"]["decimation_stride"] == stride
-    assert asked(demo) == ["/bars/hour", "/bars/minute"]
+    # The last week of the year ends in the next one: the chunk of hours holds it, those of minutes end with the year.
+    assert asked(demo) == ["/bars/hour", "/bars/minute", "/bars/minute"]
 
 
 async def test_hours_of_both_timeframes_are_the_same_chunks(demo: Demo, start_aggregator: StartAggregator) -> None:
@@ -126,22 +128,32 @@ async def test_minutes_are_read_where_hours_cannot_be_had(
     assert document["bars"] == (await chart(by_minutes, QUARTER))["bars"]
 
 
+async def test_backend_that_cannot_be_reached_is_not_asked_for_minutes_too(
+    demo: Demo, start_aggregator: StartAggregator
+) -> None:
+    client = await start_aggregator(backend_url=demo.url, **PATIENT)
+    demo.faults({"path_prefix": "/bars", "refuse": True})
+    answer = await client.get(PATH, params=QUARTER, timeout=30)
+    assert answer.json()["error"]["code"] == "BACKEND_UNAVAILABLE"
+    assert set(asked(demo)) == {"/bars/hour"}
+
+
 @pytest.mark.parametrize(
-    ("fault", "code"),
+    ("fault", "settings"),
     [
-        ({"latency_ms": 60_000}, "BACKEND_TIMEOUT"),
-        ({"refuse": True}, "BACKEND_UNAVAILABLE"),
-        ({"error_status": 503}, "BACKEND_UNAVAILABLE"),
+        ({"error_status": 500}, PATIENT),
+        ({"error_status": 503}, PATIENT),
+        ({"latency_ms": 60_000}, {"chart_timeout": 8}),
     ],
 )
-async def test_backend_that_is_away_is_not_asked_for_minutes_too(
-    demo: Demo, start_aggregator: StartAggregator, fault: dict[str, Any], code: str
+async def test_hours_that_fail_are_no_outage(
+    demo: Demo, start_aggregator: StartAggregator, fault: dict[str, Any], settings: dict[str, Any]
 ) -> None:
-    client = await start_aggregator(backend_url=demo.url, chart_timeout=1.0 if "latency_ms" in fault else 20.0)
-    demo.faults({"path_prefix": "/bars", **fault})
-    answer = await client.get(PATH, params=QUARTER, timeout=30)
-    assert answer.json()["error"]["code"] == code
-    assert set(asked(demo)) == {"/bars/hour"}
+    client = await start_aggregator(backend_url=demo.url, **settings)
+    demo.faults({"path_prefix": "/bars/hour", **fault})
+    document = await chart(client, QUARTER)
+    assert (document["metadata"]["source_timeframe"], document["metadata"]["cache_hit"]) == ("1M", False)
+    assert asked(demo)[-1] == "/bars/minute"
 
 
 async def test_minutes_that_hang_end_with_the_deadline_that_began_with_the_hours(
@@ -208,10 +220,16 @@ class Backend:
         self._bars = {"minute": minutes, "hour": by_the_hour(minutes), "daily": days}
         self.app = Starlette(routes=[Route("/bars/{kind}", self._answer)])
         self.asked: list[str] = []
+        self.broken = set[str]()
+        self.gates: dict[str, asyncio.Event] = {}
 
     async def _answer(self, request: Request) -> Response:
         kind = request.path_params["kind"]
         self.asked.append(kind)
+        if kind in self.broken:
+            return Response(status_code=500)
+        if kind in self.gates:
+            await self.gates[kind].wait()
         first, last = request.query_params.get("from", "1970-01-01"), request.query_params.get("to", "2100-01-01")
         start, end = ((date.fromisoformat(day) - EPOCH).days * 86_400 for day in (first, last))
         bars = self._bars[kind].between(start, end + 86_400)
@@ -243,3 +261,43 @@ async def test_window_that_reaches_beyond_the_data_is_charted_from_what_there_is
     enough = await chart(clients[0], {**few, "target": "200"})
     assert enough["metadata"]["source_timeframe"] == "1H"
     assert enough["bars"] == (await chart(clients[1], {**few, "target": "200"}))["bars"]
+
+
+def trading_on(first: date, last: date) -> Bars:
+    """Return regular minutes of a backend that trades on to 16:00 after an early close."""
+    minutes = minutes_of(first, last)
+    parts = [minutes]
+    for day in (date(2024, 7, 3), date(2024, 11, 29), date(2024, 12, 24)):
+        if first <= day <= last:
+            there = minutes.between(*((day - EPOCH).days * 86_400 + DAY * n for n in (0, 1)))
+            late = there.take(np.arange(180) % len(there))
+            parts.append(replace(late, t=int(there.t[-1]) + 60 * (1 + np.arange(180, dtype=np.int64))))
+    both = concatenate(parts)
+    return both.take(np.argsort(both.t, kind="stable"))
+
+
+@pytest.mark.parametrize("target", [100, 300, 800, 1100, 2000])
+async def test_minutes_of_days_that_trade_on_take_the_place_of_their_hours_alone(
+    start_app: Start, start_aggregator: StartAggregator, target: int
+) -> None:
+    backend = Backend(trading_on(date(2024, 1, 1), date(2024, 12, 31)))
+    url = await start_app(backend.app)
+    by_hours, by_minutes = [await start_aggregator(backend_url=url, chart_hours=on, **PATIENT) for on in (True, False)]
+    query = {**YEAR, "target": f"{target}"}
+    ours = await chart(by_hours, query)
+    assert backend.asked == ["hour", "minute", "minute", "minute"]
+    theirs = await chart(by_minutes, query)
+    assert ours["bars"] == theirs["bars"]
+    assert ours["metadata"]["source_timeframe"] == "1H"
+    again = await chart(by_hours, query)
+    assert (again["metadata"]["cache_hit"], again["metadata"]["backend_calls"]) == (True, 0)
+
+
+async def test_minutes_of_a_day_that_cannot_be_had_fail_the_chart_rather_than_leave_a_day_out(
+    start_app: Start, start_aggregator: StartAggregator
+) -> None:
+    backend = Backend(trading_on(date(2024, 7, 1), date(2024, 12, 31)))
+    backend.broken.add("minute")
+    client = await start_aggregator(backend_url=await start_app(backend.app), **PATIENT)
+    answer = await client.get(PATH, params={**YEAR, "from": "2024-07-01", "target": "500"})
+    assert answer.json()["error"]["code"] == "BACKEND_UNAVAILABLE"

@@ -50,7 +50,12 @@ def as_dicts(bars: Bars) -> list[dict[str, Any]]:
 
 
 def by_reference(bars: Bars, size: Size, clock: Clock) -> list[dict[str, Any]]:
-    how = {"daily": clock.daily, "extended": clock.extended, "early": closes_early, "minutes": clock.minutes}
+    how: dict[str, Any] = {
+        "daily": clock.daily,
+        "extended": clock.extended,
+        "early": closes_early,
+        "minutes": clock.minutes,
+    }
     return reference.buckets(as_dicts(bars), size, **how)
 
 
@@ -135,7 +140,7 @@ def test_part_cut_between_sessions_has_the_buckets_of_the_whole(bars: Bars, size
     whole = bucket(bars, size, EXTENDED)
     part = bucket(bars.take(slice(row, None)), size, EXTENDED)
     assert part.equals(whole.take(slice(len(whole) - len(part), None)))
-    assert len(part) == int(np.count_nonzero(whole.t >= sessions.find(bars.t[row:]).midnight[0])), cut
+    assert len(part) == int(np.count_nonzero(whole.t >= sessions.find(bars.t[row:]).begin[0])), cut
 
 
 @pytest.mark.parametrize("target", [100, 500, 1_000, 10_000, 50_000])

@@ -20,7 +20,8 @@ export interface Adapter {
   listRuns(context: RequestContext, query: RunQuery, shown?: ListOptions["shown"]): Promise<RunPage>;
   createRun(context: RequestContext, request: RunRequest, idempotencyKey: string): Promise<CreatedRun>;
   getRun(context: RequestContext, id: string, options: RunOptions): Promise<CompleteRun>;
-  getChart(context: RequestContext, query: ChartQuery): Promise<Chart>;
+  /** Legacy has no previews. */
+  getChart(context: RequestContext, query: ChartQuery, onPreview?: (chart: Chart) => void): Promise<Chart>;
 }
 
 export const bff: Adapter = {
@@ -34,7 +35,10 @@ export const bff: Adapter = {
 
   getRun: async (context, id, options) => (await context.get(runPath(id, options))) as CompleteRun,
 
-  getChart: async (context, query) => chartFromColumns((await context.get(chartPath(query))) as WireChart),
+  getChart: async (context, query, onPreview) => {
+    const early = onPreview && ((line: unknown) => onPreview(chartFromColumns(line as WireChart)));
+    return chartFromColumns((await context.get(chartPath(query), undefined, undefined, early)) as WireChart);
+  },
 };
 
 export function runPath(id: string, { include, equityPoints }: RunOptions): string {

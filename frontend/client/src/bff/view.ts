@@ -6,7 +6,7 @@ import type { operations } from "../generated/aggregator.ts";
 import { type Line, RequestContext } from "../http/request-context.ts";
 import { abortable, type ShareAs } from "../inflight-requests.ts";
 import { isOver } from "../lib/run-status.ts";
-import type { CallOptions, Chart, CompleteRun, RunHead, Side, View, ViewQuery } from "../types.ts";
+import type { Chart, ChartOptions, CompleteRun, RunHead, Side, View, ViewQuery } from "../types.ts";
 import { chartFromColumns, chartPath, runPath, viewPath } from "./adapter.ts";
 
 type ViewLine = operations["run_view"]["responses"]["200"]["content"]["application/x-ndjson"];
@@ -16,7 +16,7 @@ const TARGET_POINTS = 2000;
 const CALL = { call: "getView", group: "run_data" } as const;
 
 /** Return a view at once; concurrent callers of the same view share one request. */
-export function getView(calls: Calls, id: string, wanted: ViewQuery, { signal }: CallOptions = {}): View {
+export function getView(calls: Calls, id: string, wanted: ViewQuery, { signal, onPreview }: ChartOptions = {}): View {
   if (signal?.aborted) return failed(signal.reason);
   // A chart by itself has more points where none are asked for.
   const query = { ...wanted, targetPoints: wanted.targetPoints ?? TARGET_POINTS };
@@ -24,7 +24,7 @@ export function getView(calls: Calls, id: string, wanted: ViewQuery, { signal }:
   const whole = flags.side("run_data") === "bff" && flags.side("chart_data") === "bff";
   const key = `${flags.side("chart_data")} ${viewPath(id, query)}`;
   const start = (shared: AbortSignal, shareAs: ShareAs): View => {
-    const loader = new ViewLoader(calls, id, query, shared, shareAs);
+    const loader = new ViewLoader(calls, id, query, shared, shareAs, onPreview);
     if (!query.from !== !query.to) loader.reject(incompleteWindow(query.from ? "to_date" : "from_date"));
     else if (whole) loader.load().catch((error: unknown) => loader.reject(error));
     else loader.compose();
@@ -81,6 +81,7 @@ class ViewLoader {
   readonly #signal: AbortSignal;
   readonly #shareAs: ShareAs;
   readonly #context: RequestContext;
+  readonly #onPreview: ChartOptions["onPreview"];
   readonly #since = performance.now();
   readonly #head = new PendingPart<RunHead>();
   readonly #chart = new PendingPart<Chart>();
@@ -89,7 +90,15 @@ class ViewLoader {
   /** The error of the first part that failed. */
   #firstError: BffError | undefined;
 
-  constructor(calls: Calls, id: string, query: ViewQuery, signal: AbortSignal, shareAs: ShareAs) {
+  constructor(
+    calls: Calls,
+    id: string,
+    query: ViewQuery,
+    signal: AbortSignal,
+    shareAs: ShareAs,
+    onPreview: ChartOptions["onPreview"],
+  ) {
+    this.#onPreview = onPreview;
     this.#calls = calls;
     this.#id = id;
     this.#query = query;
@@ -180,6 +189,10 @@ class ViewLoader {
       throw new BffError("MALFORMED", "a line of the answer is no part of a view", { correlationId });
     }
     const line = value as ViewLine;
+    if (line.name === "chart_preview") {
+      if (!this.#chart.isAssigned) this.#onPreview?.(chartFromColumns(line.body));
+      return;
+    }
     // Of a part that comes twice the first counts; what a later server adds is left alone.
     if (this.#parts[line.name]?.isAssigned !== false) return;
     try {
@@ -244,7 +257,9 @@ class ViewLoader {
     const { symbol } = window;
     const from = this.#query.from ?? window.from?.slice(0, 10);
     const to = this.#query.to ?? window.to?.slice(0, 10);
-    return symbol && from && to ? chartSpec({ symbol, timeframe, from, to, targetPoints, rthOnly }) : undefined;
+    return symbol && from && to
+      ? chartSpec({ symbol, timeframe, from, to, targetPoints, rthOnly }, this.#onPreview)
+      : undefined;
   }
 
   #report(side: Side, error: BffError | undefined, contexts = [this.#context]): void {

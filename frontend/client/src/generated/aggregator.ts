@@ -117,7 +117,7 @@ export interface paths {
         };
         /**
          * Everything that a run's page shows, each part as soon as it is there
-         * @description Three JSON objects, one a line: `head` first, then `chart` and `run` in the order in which they are ready. A body that ends before is broken off. What keeps the head from being had is the whole answer.
+         * @description JSON objects, one a line: `head` first, then `chart` and `run` in the order in which they are ready; before a long `chart` of minutes a coarse one from hours, `chart_preview`. A body that ends before is broken off. What keeps the head from being had is the whole answer.
          */
         get: operations["run_view"];
         put?: never;
@@ -1004,8 +1004,12 @@ export interface operations {
                             decimated: boolean;
                             /** @description minutes of trading per bar */
                             decimation_stride: number;
+                            /** @description the start of the last bar where its data were had before it was over, so that it may still change */
+                            forming?: string | null;
                             /** @description milliseconds until the bars were there */
                             load_time_ms: number;
+                            /** @description true: a coarse chart, of hours; the exact one is on its way */
+                            preview?: boolean;
                             /** @description how prices are to be shown, worked out from these bars */
                             price_format?: {
                                 /** @description digits behind the point */
@@ -1023,6 +1027,13 @@ export interface operations {
                             stale: boolean;
                             /** @description bars in this answer */
                             total_bars: number;
+                            /** @description the UTC dates that these bars cover wholly: those asked for, widened to whole buckets */
+                            window?: {
+                                /** Format: date */
+                                from_date: string;
+                                /** Format: date */
+                                to_date: string;
+                            };
                         };
                         symbol: string;
                         timeframe: string;
@@ -1043,8 +1054,12 @@ export interface operations {
                             decimated: boolean;
                             /** @description minutes of trading per bar */
                             decimation_stride: number;
+                            /** @description the start of the last bar where its data were had before it was over, so that it may still change */
+                            forming?: string | null;
                             /** @description milliseconds until the bars were there */
                             load_time_ms: number;
+                            /** @description true: a coarse chart, of hours; the exact one is on its way */
+                            preview?: boolean;
                             /** @description how prices are to be shown, worked out from these bars */
                             price_format?: {
                                 /** @description digits behind the point */
@@ -1062,6 +1077,13 @@ export interface operations {
                             stale: boolean;
                             /** @description bars in this answer */
                             total_bars: number;
+                            /** @description the UTC dates that these bars cover wholly: those asked for, widened to whole buckets */
+                            window?: {
+                                /** Format: date */
+                                from_date: string;
+                                /** Format: date */
+                                to_date: string;
+                            };
                         };
                         n?: number[];
                         o: number[];
@@ -1097,8 +1119,12 @@ export interface operations {
                             decimated: boolean;
                             /** @description minutes of trading per bar */
                             decimation_stride: number;
+                            /** @description the start of the last bar where its data were had before it was over, so that it may still change */
+                            forming?: string | null;
                             /** @description milliseconds until the bars were there */
                             load_time_ms: number;
+                            /** @description true: a coarse chart, of hours; the exact one is on its way */
+                            preview?: boolean;
                             /** @description how prices are to be shown, worked out from these bars */
                             price_format?: {
                                 /** @description digits behind the point */
@@ -1116,6 +1142,13 @@ export interface operations {
                             stale: boolean;
                             /** @description bars in this answer */
                             total_bars: number;
+                            /** @description the UTC dates that these bars cover wholly: those asked for, widened to whole buckets */
+                            window?: {
+                                /** Format: date */
+                                from_date: string;
+                                /** Format: date */
+                                to_date: string;
+                            };
                         };
                         symbol: string;
                         timeframe: string;
@@ -1127,6 +1160,7 @@ export interface operations {
                         }[];
                     };
                     "application/vnd.apache.arrow.stream": string;
+                    "application/x-ndjson": string;
                 };
             };
             /** @description The client's stored answer is still good (`If-None-Match`) */
@@ -1902,8 +1936,12 @@ export interface operations {
                                 decimated: boolean;
                                 /** @description minutes of trading per bar */
                                 decimation_stride: number;
+                                /** @description the start of the last bar where its data were had before it was over, so that it may still change */
+                                forming?: string | null;
                                 /** @description milliseconds until the bars were there */
                                 load_time_ms: number;
+                                /** @description true: a coarse chart, of hours; the exact one is on its way */
+                                preview?: boolean;
                                 /** @description how prices are to be shown, worked out from these bars */
                                 price_format?: {
                                     /** @description digits behind the point */
@@ -1921,6 +1959,79 @@ export interface operations {
                                 stale: boolean;
                                 /** @description bars in this answer */
                                 total_bars: number;
+                                /** @description the UTC dates that these bars cover wholly: those asked for, widened to whole buckets */
+                                window?: {
+                                    /** Format: date */
+                                    from_date: string;
+                                    /** Format: date */
+                                    to_date: string;
+                                };
+                            };
+                            n?: number[];
+                            o: number[];
+                            /**
+                             * @description as in a UDF history answer
+                             * @enum {string}
+                             */
+                            s: "ok" | "no_data";
+                            symbol: string;
+                            /** @description starts of the bars, UTC seconds */
+                            t: number[];
+                            timeframe: string;
+                            to_date: string;
+                            v: (number | null)[];
+                        };
+                        /** @enum {string} */
+                        name: "chart_preview";
+                        /** @enum {integer} */
+                        status: 200;
+                    } | {
+                        body: {
+                            c: number[];
+                            from_date: string;
+                            h: number[];
+                            l: number[];
+                            metadata: {
+                                /** @description calls that this request made */
+                                backend_calls: number;
+                                /** @description whether everything came from the cache */
+                                cache_hit: boolean;
+                                /** @description `cache`, `backend` or `mixed` */
+                                data_source: string;
+                                /** @description whether bars were merged to fit `target_points`: they are not those of the timeframe */
+                                decimated: boolean;
+                                /** @description minutes of trading per bar */
+                                decimation_stride: number;
+                                /** @description the start of the last bar where its data were had before it was over, so that it may still change */
+                                forming?: string | null;
+                                /** @description milliseconds until the bars were there */
+                                load_time_ms: number;
+                                /** @description true: a coarse chart, of hours; the exact one is on its way */
+                                preview?: boolean;
+                                /** @description how prices are to be shown, worked out from these bars */
+                                price_format?: {
+                                    /** @description digits behind the point */
+                                    digits: number;
+                                    /** @description smallest difference of two prices */
+                                    min_move: number;
+                                };
+                                /** @description bars of the backend that were put right or left out */
+                                rejected_bars: number;
+                                /** @description bars that this answer was made from */
+                                source_bars: number;
+                                /** @description what these cover: `1M`, `1H` or `1D`; a long chart of minutes is made from hours */
+                                source_timeframe: string;
+                                /** @description whether some of it is past its freshness */
+                                stale: boolean;
+                                /** @description bars in this answer */
+                                total_bars: number;
+                                /** @description the UTC dates that these bars cover wholly: those asked for, widened to whole buckets */
+                                window?: {
+                                    /** Format: date */
+                                    from_date: string;
+                                    /** Format: date */
+                                    to_date: string;
+                                };
                             };
                             n?: number[];
                             o: number[];

@@ -922,8 +922,21 @@ export const SCHEMAS: Record<string, unknown> = {
      "decimation_stride": {
       "type": "integer"
      },
+     "forming": {
+      "anyOf": [
+       {
+        "type": "string"
+       },
+       {
+        "type": "null"
+       }
+      ]
+     },
      "load_time_ms": {
       "type": "number"
+     },
+     "preview": {
+      "type": "boolean"
      },
      "price_format": {
       "type": "object",
@@ -954,6 +967,21 @@ export const SCHEMAS: Record<string, unknown> = {
      },
      "total_bars": {
       "type": "integer"
+     },
+     "window": {
+      "type": "object",
+      "properties": {
+       "from_date": {
+        "type": "string"
+       },
+       "to_date": {
+        "type": "string"
+       }
+      },
+      "required": [
+       "from_date",
+       "to_date"
+      ]
      }
     },
     "required": [

@@ -1,7 +1,7 @@
 /** The HTTP requests of one call: request ids, conditional requests, deadlines, accounting and error mapping. */
 
 import type { Availability } from "../bff/availability.ts";
-import { BffError, errorFromText, parseRetryAfter } from "../errors.ts";
+import { BffError, errorFromBody, errorFromText, isObject, parseRetryAfter } from "../errors.ts";
 import { randomId } from "../lib/random-id.ts";
 import type { ClientOptions, Side } from "../types.ts";
 import { readLines, readText } from "./body.ts";
@@ -13,6 +13,7 @@ const READ_IDLE_MS = 5000;
 const TOTAL_MS = 60_000;
 /** The backend may take long to load a run, or to create one. */
 const BACKEND_TIMEOUTS: Timeouts = { idleMs: 30_000, totalMs: TOTAL_MS };
+const NDJSON = "application/x-ndjson";
 const MAX_LINE_CHARS = 64_000_000;
 
 /** Where and how requests are sent. */
@@ -56,6 +57,10 @@ export interface Line {
   keep(path: string, etag: string, value: unknown): void;
 }
 
+function isPreview(value: unknown): boolean {
+  return isObject(value) && isObject(value["metadata"]) && value["metadata"]["preview"] === true;
+}
+
 function cacheKey(path: string, headers: Record<string, string>): string {
   return `${path} ${JSON.stringify(headers)}`;
 }
@@ -84,18 +89,36 @@ export class RequestContext {
     this.side = side;
   }
 
-  /** GET JSON. Throws BffError, or the signal's reason once that is aborted. `missing` is the error code of a bare 404. */
-  async get(path: string, query?: Query, missing?: string): Promise<unknown> {
+  /**
+   * GET JSON. Throws BffError, or the signal's reason once that is aborted. `missing` is the error code of a bare 404. With
+   * `early` the answer may be NDJSON: a line that is marked as a preview is passed on as it arrives, the other one returned.
+   */
+  async get(path: string, query?: Query, missing?: string, early?: (line: unknown) => void): Promise<unknown> {
     const { etagCache: kept } = this.http;
     const whole = pathWithQuery(path, query);
     const own = this.http.headers();
     const known = kept.get(cacheKey(whole, own));
-    const conditions = known && { "if-none-match": known.etag };
-    return this.#send("GET", whole, null, { ...own, ...conditions }, async (response, id, deadline) => {
+    const headers = {
+      ...(early && { accept: `${NDJSON}, application/json` }),
+      ...own,
+      ...(known && { "if-none-match": known.etag }),
+    };
+    return this.#send("GET", whole, null, headers, async (response, id, deadline) => {
       const cache = response.headers.get("cache-status") ?? undefined;
       if (known && response.status === 304) {
         this.cache = cache ?? "revalidated";
         return known.value;
+      }
+      if (early && response.body && response.headers.get("content-type") === NDJSON) {
+        let last: unknown;
+        await this.#lines(response, response.body, deadline, (text) => {
+          const value: unknown = JSON.parse(text);
+          if (isPreview(value)) early(value);
+          else last = value;
+        });
+        if (isObject(last) && isObject(last["error"])) throw errorFromBody(Number(last["status"]), last, { id });
+        if (last === undefined) throw new BffError("NETWORK", "the answer broke off", { correlationId: id });
+        return last;
       }
       const text = await this.#text(response, id, deadline, missing);
       const value: unknown = JSON.parse(text);
@@ -118,25 +141,35 @@ export class RequestContext {
   /** GET NDJSON and pass on each line as it arrives; returns the request id. Throws BffError, or the signal's reason. */
   async lines(path: string, take: (line: Line) => void): Promise<string> {
     const own = this.http.headers();
-    return this.#send("GET", path, null, { accept: "application/x-ndjson", ...own }, async (response, id, deadline) => {
+    return this.#send("GET", path, null, { accept: NDJSON, ...own }, async (response, id, deadline) => {
       if (!response.ok || !response.body) {
         await this.#text(response, id, deadline);
         return id;
       }
       this.cache = response.headers.get("cache-status") ?? undefined;
-      let decoded = 0;
-      const count = (bytes: number): void => {
-        decoded += bytes;
-        deadline.renew();
-      };
-      for await (const text of readLines(response.body, MAX_LINE_CHARS, count)) {
+      await this.#lines(response, response.body, deadline, (text) => {
         const keep: Line["keep"] = (other, etag, value) =>
           this.http.etagCache.set(cacheKey(other, own), { etag, value, bytes: text.length });
         take({ value: JSON.parse(text), correlationId: id, keep });
-      }
-      this.bytes += (await encodedBytes(response.url)) || decoded;
+      });
       return id;
     });
+  }
+
+  /** Pass on each line of a body as it arrives, and count its bytes. */
+  async #lines(
+    response: Response,
+    body: ReadableStream<Uint8Array>,
+    deadline: Deadline,
+    take: (text: string) => void,
+  ): Promise<void> {
+    let decoded = 0;
+    const count = (bytes: number): void => {
+      decoded += bytes;
+      deadline.renew();
+    };
+    for await (const text of readLines(body, MAX_LINE_CHARS, count)) take(text);
+    this.bytes += (await encodedBytes(response.url)) || decoded;
   }
 
   async #send<T>(

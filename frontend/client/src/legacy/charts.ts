@@ -1,4 +1,7 @@
-/** Charts from the backend's `/bars/*`: one call a quarter, put in order and decimated in the browser. */
+/**
+ * Charts from the backend's `/bars/*`: one call a quarter, put in order and decimated in the browser. As with the BFF a
+ * window is widened to whole buckets, so that a stamp's candle is the same in every window.
+ */
 
 import { BffError, isObject } from "../errors.ts";
 import type { RequestContext } from "../http/request-context.ts";
@@ -6,20 +9,23 @@ import { isSymbol } from "../lib/keys.ts";
 import { type PriceFormat, priceFormatOf } from "../lib/price-format.ts";
 import { lastIndexAtOrBefore } from "../lib/search.ts";
 import { REGULAR_MINUTES } from "../lib/sessions.ts";
-import { DAY } from "../lib/time.ts";
+import { DAY, isoTime } from "../lib/time.ts";
 import type { Chart, ChartQuery, Columns, Timeframe } from "../types.ts";
 import { absentFields, isUsable, readFields } from "./bar-fields.ts";
 import { mapConcurrently } from "./concurrency.ts";
-import { type Clock, resample } from "./resample.ts";
+import { Buckets, type Clock } from "./resample.ts";
 import { malformedResponse } from "./schema.ts";
+import { areRegular } from "./trading-sessions.ts";
 
 /** The backend's bars: whose timeframe they are as they come, their minutes of trading, and the days of one call at most. */
 const DAILY = { timeframe: "1D", path: "/bars/daily", minutes: REGULAR_MINUTES, days: 3660 } as const;
 const HOURS = { timeframe: "1H", path: "/bars/hour", minutes: 60, days: 366 } as const;
 const MINUTES = { timeframe: "1M", path: "/bars/minute", minutes: 1, days: 92 } as const;
 
+type Source = typeof DAILY | typeof HOURS | typeof MINUTES;
+
 /** Every timeframe: the minutes of trading of its bars, and the bars that it is made from. */
-const TIMEFRAMES: Record<Timeframe, { minutes: number; source: typeof DAILY | typeof HOURS | typeof MINUTES }> = {
+const TIMEFRAMES: Record<Timeframe, { minutes: number; source: Source }> = {
   "1D": { minutes: REGULAR_MINUTES, source: DAILY },
   "1H": { minutes: 60, source: HOURS },
   "5M": { minutes: 5, source: MINUTES },
@@ -34,27 +40,26 @@ interface SourceBars {
   rejected: number;
 }
 
+/** What a session out of regular hours may reach beyond its own date, and what tells where it begins and ends. */
+const NEIGHBOURS = 2;
+
+/** Days since the epoch, both included. */
+interface Days {
+  from: number;
+  to: number;
+}
+
 export async function getChart(context: RequestContext, query: ChartQuery): Promise<Chart> {
   const since = performance.now();
   const { timeframe, targetPoints = 10_000, rthOnly = true } = query;
   const symbol = query.symbol.trim();
   validateQuery(query, targetPoints);
   const { minutes: finest, source } = TIMEFRAMES[timeframe];
-  const daily = source === DAILY;
-  // An hour that begins at 23:30 UTC would be cut short at the end of its date, so the next one is asked for too.
-  const more = source === HOURS && !rthOnly ? 1 : 0;
-  const parts = await mapConcurrently(
-    windows(query.from, query.to, source.days),
-    MAX_CONCURRENT,
-    async ({ from, to }) => {
-      const range = { from: date(from), to: date(to + more), ...(!daily && { rth_only: rthOnly }) };
-      return between(await fetchBars(context, source.path, { symbol, ...range }), from * DAY, (to + 1) * DAY);
-    },
-  );
-  const { columns, rejected } = concatBars(parts);
-  if (!columns.t.length) await requireExtent(context, symbol, query);
-  const clock: Clock = { minutes: source.minutes, finest, daily, extended: !rthOnly };
-  const made = resample(columns, targetPoints, clock);
+  const bars = new BarLoader(context, symbol, source, rthOnly);
+  const asked = { from: days(query.from), to: days(query.to) };
+  await bars.load(asked);
+  if (!bars.columns.t.length) await requireExtent(context, symbol, query);
+  const made = await decimated(bars, asked, targetPoints, { finest, rthOnly });
   return {
     symbol,
     timeframe,
@@ -63,19 +68,111 @@ export async function getChart(context: RequestContext, query: ChartQuery): Prom
     columns: made.columns,
     metadata: {
       total_bars: made.columns.t.length,
-      source_bars: columns.t.length,
+      source_bars: made.sources,
       source_timeframe: source.timeframe,
-      decimated: made.decimated,
+      decimated: made.stride > Math.max(finest, source.minutes),
       decimation_stride: made.stride,
-      rejected_bars: rejected,
+      rejected_bars: bars.rejected,
       cache_hit: false,
       stale: false,
       load_time_ms: performance.now() - since,
       backend_calls: context.requests,
       data_source: "backend",
       price_format: formatOf(made.columns),
+      window: { from_date: date(made.window.from), to_date: date(made.window.to) },
+      forming: made.forming === undefined ? null : isoTime(made.forming),
     },
   };
+}
+
+/** Bars of at least one window, merged where these are more than fit. */
+interface Decimated {
+  columns: Columns;
+  sources: number;
+  stride: number;
+  window: Days;
+  /** The start of the last bar, if it is not over. */
+  forming?: number | undefined;
+}
+
+/** Return at most `target` bars of the days asked for; loads more where buckets reach beyond them. */
+async function decimated(
+  bars: BarLoader,
+  asked: Days,
+  target: number,
+  { finest, rthOnly }: { finest: number; rthOnly: boolean },
+): Promise<Decimated> {
+  const { source } = bars;
+  const daily = source === DAILY;
+  const shortest = Math.max(finest, source.minutes);
+  const own = bars.columns;
+  const regular = daily || areRegular(own.t);
+  const clock: Clock = { minutes: source.minutes, finest, daily, extended: !(rthOnly && regular) };
+  if (shortest === source.minutes && own.t.length <= target) {
+    const rows = { first: 0, last: own.t.length };
+    const over = own.t.length ? new Buckets(own, rows, clock).end(shortest) : 0;
+    return { columns: own, sources: own.t.length, stride: shortest, window: asked, forming: forming(own, over) };
+  }
+  if (!own.t.length) return { columns: own, sources: 0, stride: shortest, window: asked };
+  const latest = Math.max(asked.to, Math.floor(Date.now() / 1000 / DAY));
+  const around = ({ from, to }: Days, by: number): Days => ({ from: from - by, to: Math.min(to + by, latest) });
+  const neighbours = regular ? 0 : NEIGHBOURS;
+  await bars.load(around(asked, neighbours));
+  const first = new Buckets(bars.columns, bars.rows(asked), clock);
+  const stride = first.finest(target);
+  const [from, to] = first.dates(stride);
+  const window = around({ from: Math.min(from, asked.from), to: Math.max(to, asked.to) }, neighbours);
+  await bars.load(window);
+  const buckets = new Buckets(bars.columns, bars.rows(asked), clock);
+  const merged = buckets.merged(stride);
+  return { ...merged, stride, window, forming: forming(merged.columns, buckets.end(stride)) };
+}
+
+function forming({ t }: Columns, over: number): number | undefined {
+  return over > Date.now() / 1000 ? t.at(-1) : undefined;
+}
+
+/** The bars of a growing window. */
+class BarLoader {
+  columns: Columns = empty();
+  rejected = 0;
+  readonly source: Source;
+  readonly #context: RequestContext;
+  readonly #query: Record<string, string | boolean>;
+  /** An hour that begins at 23:30 UTC would be cut short at the end of its date, so the next one is asked for too. */
+  readonly #more: number;
+  #loaded: Days | undefined;
+
+  constructor(context: RequestContext, symbol: string, source: Source, rthOnly: boolean) {
+    this.source = source;
+    this.#context = context;
+    this.#query = { symbol, ...(source !== DAILY && { rth_only: rthOnly }) };
+    this.#more = source === HOURS ? 1 : 0;
+  }
+
+  /** Load what is missing of a window. */
+  async load(window: Days): Promise<void> {
+    const { from, to } = this.#loaded ?? { from: window.to + 1, to: window.to };
+    const before = windows(window.from, Math.min(window.to, from - 1), this.source.days);
+    const after = windows(Math.max(window.from, to + 1), window.to, this.source.days);
+    const parts = await mapConcurrently([...before, ...after], MAX_CONCURRENT, (days) => this.#fetch(days));
+    const own = { columns: this.columns, rejected: this.rejected };
+    const all = concatBars([...parts.slice(0, before.length), own, ...parts.slice(before.length)]);
+    this.columns = all.columns;
+    this.rejected = all.rejected;
+    this.#loaded = { from: Math.min(from, window.from), to: Math.max(to, window.to) };
+  }
+
+  /** Return the rows of a window's bars. */
+  rows({ from, to }: Days): { first: number; last: number } {
+    const row = (seconds: number) => lastIndexAtOrBefore(this.columns.t, seconds - 1) + 1;
+    return { first: row(from * DAY), last: row((to + 1) * DAY) };
+  }
+
+  async #fetch({ from, to }: Days): Promise<SourceBars> {
+    const query = { ...this.#query, from: date(from), to: date(to + this.#more) };
+    return between(await fetchBars(this.#context, this.source.path, query), from * DAY, (to + 1) * DAY);
+  }
 }
 
 /** Return how these bars' prices are shown, from 500 of them at most. */
@@ -112,12 +209,10 @@ function date(day: number): string {
   return new Date(day * DAY * 1000).toISOString().slice(0, 10);
 }
 
-/** Return a range of dates, both included, in windows of at most so many days since the epoch. */
-function windows(from: string, to: string, most: number): { from: number; to: number }[] {
+/** Return a range of days in windows of at most so many. */
+function windows(from: number, to: number, most: number): Days[] {
   const found = [];
-  for (let day = days(from); day <= days(to); day += most) {
-    found.push({ from: day, to: Math.min(day + most - 1, days(to)) });
-  }
+  for (let day = from; day <= to; day += most) found.push({ from: day, to: Math.min(day + most - 1, to) });
   return found;
 }
 

@@ -187,3 +187,38 @@ test("ids are read from the answer's header where its body has none", async () =
   expect(error).toBeInstanceOf(BffError);
   expect(error.correlationId).toBe("abc");
 });
+
+const LONG = { symbol: "AAPL", timeframe: "1M", from: "2024-01-01", to: "2024-12-31" } as const;
+const coarse = JSON.stringify({ ...CHART, ...COLUMNS, metadata: { preview: true } });
+const fine = JSON.stringify({ ...CHART, ...COLUMNS, metadata: {} });
+const lines = (...text: string[]): Answer => ({
+  body: text.map((line) => `${line}\n`).join(""),
+  headers: { "content-type": "application/x-ndjson" },
+});
+
+test("a preview is passed on where it is asked for, and the call resolves to the exact chart", async () => {
+  const { client, server } = await made("bff", () => lines(coarse, fine));
+  const previews: unknown[] = [];
+  const chart = await client.getChart(LONG, { onPreview: ({ metadata }) => previews.push(metadata) });
+  expect(previews).toEqual([{ preview: true }]);
+  expect(chart).toMatchObject({ symbol: "AAPL", columns: COLUMNS, metadata: {} });
+  expect(server.asked[0]?.headers["accept"]).toBe("application/x-ndjson, application/json");
+});
+
+test("without a listener no lines are asked for, and JSON is understood with one", async () => {
+  const { client, server } = await made("bff", () => ({ body: JSON.parse(fine) }));
+  await client.getChart(LONG);
+  expect(await client.getChart(LONG, { onPreview: () => expect.unreachable() })).toMatchObject({ columns: COLUMNS });
+  expect(server.asked.map(({ headers }) => headers["accept"])).toEqual([
+    "application/json",
+    "application/x-ndjson, application/json",
+  ]);
+});
+
+test("a failure after the preview is that of the call", async () => {
+  const error = { status: 504, error: { code: "BACKEND_TIMEOUT", message: "late", details: { correlation_id: "x1" } } };
+  const { client, reports } = await made("bff", () => lines(coarse, JSON.stringify(error)));
+  const called = client.getChart(LONG, { onPreview: () => undefined });
+  expect(await failure(called)).toMatchObject({ code: "BACKEND_TIMEOUT", status: 504, correlationId: "x1" });
+  expect(reports[0]).toMatchObject({ side: "bff", error: { code: "BACKEND_TIMEOUT" } });
+});

@@ -11,6 +11,7 @@ import {
 } from "@tanstack/react-query";
 import {
   BffError,
+  type Chart,
   type Client,
   type CompleteRun,
   isOver,
@@ -135,13 +136,23 @@ const chartKey = (symbol: string, timeframe: Timeframe, { from, to }: Days) => [
   { from, to },
 ];
 
-const chartQuery = (client: Client, symbol: string, timeframe: Timeframe, days: Days) =>
+const chartQuery = (client: Client, queries: QueryClient, symbol: string, timeframe: Timeframe, days: Days) =>
   queryOptions({
     queryKey: chartKey(symbol, timeframe, days),
-    queryFn: ({ signal }) => client.getChart({ symbol, timeframe, ...days, targetPoints: CHART_POINTS }, { signal }),
+    queryFn: ({ signal }) =>
+      client.getChart(
+        { symbol, timeframe, ...days, targetPoints: CHART_POINTS },
+        { signal, onPreview: (chart) => showPreview(queries, timeframe, chart) },
+      ),
     staleTime: 60_000,
     gcTime: 60_000,
   });
+
+/** Show a coarse chart where there is none yet; it counts as old, should the exact one fail to come. */
+function showPreview(queries: QueryClient, timeframe: Timeframe, chart: Chart): void {
+  const key = chartKey(chart.symbol, timeframe, { from: chart.from_date, to: chart.to_date });
+  if (queries.getQueryData(key) === undefined) queries.setQueryData(key, chart, { updatedAt: 0 });
+}
 
 /** Ask for all that the view shows in one call; keep its head and its chart as they come, and return the run. */
 function loadView(
@@ -152,7 +163,11 @@ function loadView(
   signal: AbortSignal,
 ): Promise<CompleteRun> {
   const known = listed && knownWindow(listed);
-  const view = client.getView(id, { timeframe, targetPoints: CHART_POINTS, known }, { signal });
+  const view = client.getView(
+    id,
+    { timeframe, targetPoints: CHART_POINTS, known },
+    { signal, onPreview: (chart) => showPreview(queries, timeframe, chart) },
+  );
   // The component that shows a failed part requests it again and shows the error.
   view.head.then((head) => queries.setQueryData(headKey(id), head)).catch(() => undefined);
   view.chart
@@ -195,7 +210,7 @@ export function usePrefetchChart(symbol: string | null | undefined): (timeframe:
   const queries = useQueryClient();
   return (timeframe, days) => {
     if (symbol && flags.side("chart_data") === "bff") {
-      void queries.prefetchQuery(chartQuery(client, symbol, timeframe, days));
+      void queries.prefetchQuery(chartQuery(client, queries, symbol, timeframe, days));
     }
   };
 }
@@ -263,8 +278,9 @@ export function withPart(old: CompleteRun, fresh: CompleteRun, part: Part): Comp
 
 export function useChart(symbol: string | null | undefined, timeframe: Timeframe, days: Days | undefined) {
   const { client } = useSession();
+  const queries = useQueryClient();
   return useQuery({
-    ...chartQuery(client, symbol ?? "", timeframe, days ?? { from: "", to: "" }),
+    ...chartQuery(client, queries, symbol ?? "", timeframe, days ?? { from: "", to: "" }),
     enabled: Boolean(symbol && days),
     select: withSessionTimes,
     placeholderData: keepPreviousData,

@@ -12,6 +12,9 @@ class AggregatorSettings(AccessSettings):
 
     port: int = Field(8102, ge=0, le=65_535, description="port to listen on; 0 takes any free one")
     chart_timeout: Seconds = Field(2.0, description="seconds a chart may take; `X-Request-Timeout` may shorten it")
+    chart_late_timeout: Seconds = Field(
+        10.0, description="seconds the bars of a chart may take to come for the next request"
+    )
     chart_hours: bool = Field(True, description="make long charts of minutes from hours; false reads minutes always")
     cache_scope_charts: Sharing | Literal[""] = Field("", description="as above for charts; empty: `BFF_CACHE_SCOPE`")
     chart_answer_bytes: int = Field(32 * 1024 * 1024, ge=0, description="bytes of encoded charts kept in this process")

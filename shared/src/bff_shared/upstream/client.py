@@ -16,7 +16,15 @@ from dataclasses import replace
 
 import httpx
 
-from bff_shared.errors import BackendMalformed, BackendTimeout, BffError, Busy, ClientBusy, UpstreamError
+from bff_shared.errors import (
+    BackendMalformed,
+    BackendTimeout,
+    BackendTooLarge,
+    BffError,
+    Busy,
+    ClientBusy,
+    UpstreamError,
+)
 from bff_shared.health import CheckFailed
 from bff_shared.http.context import current
 from bff_shared.settings import Settings
@@ -25,7 +33,7 @@ from bff_shared.telemetry.metrics import Metrics
 from bff_shared.upstream.call import SAFE, Call, Kind, credentials_and_ids
 from bff_shared.upstream.circuits import PROBE_SECONDS, Circuits
 from bff_shared.upstream.concurrency_limit import ConcurrencyLimit
-from bff_shared.upstream.decoding import Undecodable
+from bff_shared.upstream.decoding import TooLarge, Undecodable
 from bff_shared.upstream.resilience import Breaker, Outcome, RetryBudget
 from bff_shared.upstream.response import BackendResponse, Reading, ResponseBody, Slot, Verdict
 from bff_shared.upstream.retries import Retries
@@ -134,14 +142,15 @@ class Upstream:
 
         Raises:
             BffError: as `open` does.
-            BackendMalformed: the response cannot be decoded, or is larger than `limit`.
+            BackendMalformed: the response cannot be decoded; BackendTooLarge: it is larger than `limit`.
             BackendTimeout: it did not end within the call's deadline.
         """
         response = await self.open(call)
         try:
             yield Reading(call, response, limit, lambda: call.left(self._clock()))
         except Undecodable as error:
-            raise BackendMalformed(str(error)) from error
+            malformed = BackendTooLarge if isinstance(error, TooLarge) else BackendMalformed
+            raise malformed(str(error)) from error
         finally:
             await response.aclose()
 

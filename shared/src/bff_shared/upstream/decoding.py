@@ -21,6 +21,10 @@ class Undecodable(Exception):
     """The content has a coding that was not asked for, does not fit its coding, or is larger than the limit."""
 
 
+class TooLarge(Undecodable):
+    """The content is larger than the limit."""
+
+
 class Decoder:
     """Decodes one response's content piece by piece; raises Undecodable, at the latest in `end`."""
 
@@ -63,7 +67,7 @@ class Decoder:
     def _count(self, content: bytes) -> bytes:
         self._size += len(content)
         if self._size > self._limit:
-            raise Undecodable("the response is larger than this service accepts")
+            raise TooLarge("the response is larger than this service accepts")
         return content
 
 

@@ -289,3 +289,12 @@ test("without a number of points both sides are asked for as many", async () => 
   await mixed.client.getView("r1", { timeframe: "1D" }).chart;
   expect(mixed.paths().at(-1)).toContain("target_points=2000");
 });
+
+test("a preview of the chart is passed on before the chart, and is no part of the view", async () => {
+  const preview = line("chart_preview", { ...CHART, ...COLUMNS, metadata: { preview: true } });
+  const { client } = await made(() => ({ pieces: pieces(LINES.head, preview, LINES.chart, LINES.run) }));
+  const previews: unknown[] = [];
+  const view = client.getView("r1", QUERY, { onPreview: ({ metadata }) => previews.push(metadata) });
+  expect((await view.chart).metadata).toEqual({});
+  expect(previews).toEqual([{ preview: true }]);
+});

@@ -43,8 +43,10 @@ const STEPS: readonly { label: string; words: string; to: (span: Span, bounds: S
 ];
 
 /** Return what decimated bars are: their size, and out of how many others they were made. */
-function originInWords({ decimation_stride, source_bars, total_bars, source_timeframe }: Chart["metadata"]): string {
+function originInWords(metadata: Chart["metadata"]): string {
+  const { decimation_stride, source_bars, total_bars, source_timeframe, preview } = metadata;
   const size = ` of ${barSizeInWords(decimation_stride)}`;
+  if (preview) return `${size}, finer ones are on their way`;
   if (source_bars <= total_bars) return size;
   return `${size}, from ${count(source_bars)}${source_timeframe === "1H" ? " hours" : ""}`;
 }

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 
 import orjson
 
@@ -20,12 +20,11 @@ from bff_aggregator.charts.chunk_plan import Chunk
 from bff_aggregator.http.cpu_limiter import CpuLimiter
 from bff_shared.access.credentials import Reader
 from bff_shared.access.gate import AccessGate
-from bff_shared.errors import ClientBusy, DatasetNotFound, UpstreamError
+from bff_shared.errors import BackendTooLarge, ClientBusy, DatasetNotFound, UpstreamError
 from bff_shared.upstream.client import Upstream
 
 EXTENT = "extent"
 UNKNOWN = b""
-CALLS = 8
 _DAY = 86_400
 _BAR_BYTES = 28
 
@@ -59,7 +58,6 @@ class ChunkFetcher:
     cpu: CpuLimiter
     calls: int = 0
     refusal: BackendRefusal | ClientBusy | None = None
-    gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CALLS))
 
     async def chunks(
         self, source: Source, rth_only: bool | None, wanted: Mapping[str, Chunk]
@@ -67,7 +65,8 @@ class ChunkFetcher:
         """Return new entries for chunks by their keys: one call for neighbours, distant ones concurrently."""
         keys = {chunk: key for key, chunk in wanted.items()}
         groups = chunk_plan.runs(source, list(wanted.values()))
-        made = await asyncio.gather(*(self._group(source, rth_only, group) for group in groups))
+        gate = asyncio.Semaphore(chunk_plan.calls_at_once(source, groups))
+        made = await asyncio.gather(*(self._group(source, rth_only, group, gate) for group in groups))
         return {keys[chunk]: item for part in made for chunk, item in part.items()}
 
     async def extent(self, until: float | None = None) -> Extent | None:
@@ -79,16 +78,28 @@ class ChunkFetcher:
         return read_extent(loaded.entries[EXTENT].value)
 
     async def _group(
-        self, source: Source, rth_only: bool | None, group: Sequence[Chunk]
+        self, source: Source, rth_only: bool | None, group: Sequence[Chunk], gate: asyncio.Semaphore
     ) -> Mapping[Chunk, FillResult | Exception]:
-        """Fetch neighbouring chunks with one call; whatever goes wrong is the outcome of each."""
-        wanted = Range(self.scope.subject, source, rth_only, group[0].first, group[-1].last)
+        """Fetch neighbouring chunks with one call; whatever goes wrong is the outcome of each.
+
+        A response that is larger than expected is asked for in halves.
+        """
+        # An hour that begins at 23:30 would be cut short at the end of its date.
+        more = timedelta(days=1 if source is Source.HOUR else 0)
+        wanted = Range(self.scope.subject, source, rth_only, group[0].first, group[-1].last + more)
         try:
-            async with self.gate:
+            async with gate:
                 parsed = await self._fetch(wanted)
             if (parsed is None or not len(parsed.bars)) and await self.extent() is None:
                 return dict.fromkeys(group, unknown_symbol(self.scope.subject))
             return await self._entries(source, group, parsed)
+        except BackendTooLarge as error:
+            if len(group) == 1:
+                return dict.fromkeys(group, error)
+            middle = len(group) // 2
+            halves = (group[:middle], group[middle:])
+            made = await asyncio.gather(*(self._group(source, rth_only, half, gate) for half in halves))
+            return {**made[0], **made[1]}
         except Exception as error:  # noqa: BLE001  every one who waits for these chunks gets it, whatever it is
             return dict.fromkeys(group, error)
 

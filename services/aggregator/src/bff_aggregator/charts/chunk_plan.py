@@ -16,8 +16,16 @@ MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 OPEN_SECONDS, RECENT_SECONDS, OLD_SECONDS, EMPTY_SECONDS = 5 * MINUTE, HOUR, DAY, MINUTE
 OLD_DAYS = 7
 _EPOCH, _FRIDAY = date(1970, 1, 1), 4
-# 800 days of 36 kB are about 29 MB, below the 64 MiB of a response that `Upstream` accepts.
-MAX_CALL_DAYS = {Source.MINUTE: 800, Source.HOUR: 40_000, Source.DAILY: 40_000}
+CALL_BYTES = 52 * 1024 * 1024
+"""Bytes that a response may be expected to have: `Upstream` accepts 64 MiB."""
+
+BYTES_IN_FLIGHT = 128 * 1024 * 1024
+"""Bytes that all responses for one request may be expected to have at a time, and so in memory."""
+
+CALLS = 8
+_BAR_BYTES = 100
+_DAY_BARS = {Source.MINUTE: 1440, Source.HOUR: 24, Source.DAILY: 1}
+"""Bars of a day around the clock: whether a symbol trades like that is known only when its bars are there."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -31,6 +39,11 @@ class Chunk:
     def key(self) -> str:
         """The chunk's part of a cache key."""
         return self.first.strftime("%Y%m%d")
+
+    @property
+    def dates(self) -> tuple[date, date]:
+        """The first and the last date."""
+        return self.first, self.last
 
     @property
     def bounds(self) -> tuple[int, int]:
@@ -59,14 +72,26 @@ def chunks(source: Source, first: date, last: date) -> list[Chunk]:
 
 
 def runs(source: Source, wanted: Sequence[Chunk]) -> list[list[Chunk]]:
-    """Return chunks in groups to be fetched with one call each: neighbours together, up to a limit."""
+    """Return chunks in groups to be fetched with one call each: neighbours together, as far as a response may go."""
+    most = CALL_BYTES // day_bytes(source)
     groups: list[list[Chunk]] = []
     for chunk in sorted(wanted):
-        if groups and _follows(chunk, groups[-1]) and (chunk.last - groups[-1][0].first).days < MAX_CALL_DAYS[source]:
+        if groups and _follows(chunk, groups[-1]) and (chunk.last - groups[-1][0].first).days < most:
             groups[-1].append(chunk)
         else:
             groups.append([chunk])
     return groups
+
+
+def day_bytes(source: Source) -> int:
+    """Return how many bytes a day takes at most in the backend's response."""
+    return _DAY_BARS[source] * _BAR_BYTES
+
+
+def calls_at_once(source: Source, groups: Sequence[Sequence[Chunk]]) -> int:
+    """Return how many of these groups may be fetched at a time."""
+    longest = max((group[-1].last - group[0].first).days + 1 for group in groups)
+    return max(1, min(CALLS, BYTES_IN_FLIGHT // (longest * day_bytes(source))))
 
 
 def _follows(chunk: Chunk, group: Sequence[Chunk]) -> bool:

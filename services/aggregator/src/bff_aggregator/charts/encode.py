@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,9 @@ BAR_BYTES = {Format.ROWS: 150, Format.COLUMNS: 70, Format.POINTS: 130, Format.AR
 class Facts:
     """What an answer tells about itself; `load_ms` is the time from the request to the bars.
 
-    `source`, `hit`, `backend_calls` and `load_ms` tell how this response came about, the others what it holds.
+    `source`, `hit`, `backend_calls` and `load_ms` tell how this response came about, the others what it holds. `window`
+    are the dates that its bars cover wholly, `forming` is the start, in UTC seconds, of one that was not over. After a
+    `preview` finer bars are on their way.
     """
 
     total_bars: int
@@ -43,6 +46,9 @@ class Facts:
     backend_calls: int
     load_ms: float
     price_format: PriceFormat = field(default_factory=PriceFormat)
+    window: tuple[date, date] = (date.min, date.min)
+    forming: int | None = None
+    preview: bool = False
 
     def out_of_the_cache(self) -> "Facts":
         """Return the facts of the same chart for who is given what was kept of it."""
@@ -62,7 +68,10 @@ class Facts:
             "load_time_ms": round(self.load_ms, 2),
             "backend_calls": self.backend_calls,
             "data_source": self.source,
+            "window": {"from_date": self.window[0].isoformat(), "to_date": self.window[1].isoformat()},
+            "forming": None if self.forming is None else _iso(self.forming),
             "price_format": {"digits": self.price_format.digits, "min_move": self.price_format.min_move},
+            **({"preview": True} if self.preview else {}),
         }
 
 
@@ -103,7 +112,7 @@ def edition_of(facts: Facts) -> str:
 
 def content_digest(query: ChartQuery, bars: Bars, facts: Facts) -> str:
     """Return 16 hex digits that are the same for answers with the same bars to the same question."""
-    lasting = (facts.decimated, facts.stride, facts.rejected_bars, facts.stale)
+    lasting = (facts.decimated, facts.stride, facts.rejected_bars, facts.stale, facts.window, facts.forming)
     origin = (facts.source_bars, facts.source_timeframe)
     digest = hashlib.blake2b(repr((query, origin, lasting)).encode(), digest_size=8)
     for column in bars.columns:
@@ -150,3 +159,7 @@ def _head(query: ChartQuery) -> dict[str, Any]:
         "from_date": query.first,
         "to_date": query.last,
     }
+
+
+def _iso(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -75,7 +75,22 @@ _PRICE_FORMAT = {
         "min_move": {"type": "number", "description": "smallest difference of two prices"},
     },
 }
-_SHOWN = {**_METADATA, "price_format": {"digits": 2, "min_move": 0.01}}
+_WINDOW = {
+    "type": "object",
+    "description": "the UTC dates that these bars cover wholly: those asked for, widened to whole buckets",
+    "required": ["from_date", "to_date"],
+    "properties": {name: {"type": "string", "format": "date"} for name in ("from_date", "to_date")},
+}
+_FORMING = {
+    "anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}],
+    "description": "the start of the last bar where its data were had before it was over, so that it may still change",
+}
+_SHOWN = {
+    **_METADATA,
+    "window": {"from_date": "2024-01-02", "to_date": "2024-01-02"},
+    "forming": None,
+    "price_format": {"digits": 2, "min_move": 0.01},
+}
 _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
 _METADATA_SCHEMA = {
     "type": "object",
@@ -85,6 +100,9 @@ _METADATA_SCHEMA = {
             name: {"type": _JSON_TYPES[type(value)], "description": _DESCRIPTIONS[name]}
             for name, value in _METADATA.items()
         },
+        "preview": {"type": "boolean", "description": "true: a coarse chart, of hours; the exact one is on its way"},
+        "window": _WINDOW,
+        "forming": _FORMING,
         "price_format": _PRICE_FORMAT,
     },
 }
@@ -243,6 +261,14 @@ CHART_DATA: dict[str, Any] = {
                             "columns": {"summary": "format=columns", "value": _COLUMNS_EXAMPLE},
                             "points": {"summary": "format=points", "value": _POINTS_EXAMPLE},
                         },
+                    },
+                    "application/x-ndjson": {
+                        "schema": {
+                            "type": "string",
+                            "description": "with this in `Accept`, where a long chart of minutes is not in the cache: "
+                            "a line with a `preview` of hours, if that comes first, and a line with the chart itself, "
+                            "or with the error that keeps it from being had; any other response is JSON as without it",
+                        }
                     },
                     "application/vnd.apache.arrow.stream": {
                         "schema": {"type": "string", "format": "binary", "description": "format=arrow"}

@@ -1,39 +1,46 @@
 """The routes of chart data."""
 
+import asyncio
 import time
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from weakref import WeakValueDictionary
 
+import orjson
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from starlette.types import Receive, Send
 from starlette.types import Scope as ASGIScope
 
 from bff_aggregator.backend.refusal import BackendRefusal
+from bff_aggregator.backend.refusal_body import as_error
 from bff_aggregator.cache.metrics import CacheMetrics
 from bff_aggregator.cache.single_flight import SingleFlight, joined
 from bff_aggregator.cache.store import Store
 from bff_aggregator.charts import openapi
 from bff_aggregator.charts.encode import MEDIA_TYPES, Facts, edition_of
-from bff_aggregator.charts.query import ChartQuery, parse, parse_symbol
+from bff_aggregator.charts.query import ChartQuery, Format, parse, parse_symbol
 from bff_aggregator.charts.response_cache import CodedBody, Representation, ResponseCache
-from bff_aggregator.charts.service import NAMESPACE, Chart, ChartService
-from bff_aggregator.http import cache_headers, content_coding
+from bff_aggregator.charts.service import NAMESPACE, ChartService
+from bff_aggregator.charts.staged import Stages
+from bff_aggregator.charts.work import Chart
+from bff_aggregator.http import cache_headers, content_coding, response_budget
 from bff_aggregator.http.cache_headers import RequestHeaders
 from bff_aggregator.http.cpu_limiter import SMALL_BYTES, CpuLimiter
 from bff_aggregator.http.deadline import request_deadline
+from bff_aggregator.http.line_stream import NDJSON, LineStream
 from bff_shared.access.credentials import Reader, Readers
 from bff_shared.admin_access import require_admin
 from bff_shared.backend_keys import MAX_SYMBOL
-from bff_shared.errors import MethodNotAllowed
-from bff_shared.http.context import current
+from bff_shared.errors import BffError, MethodNotAllowed
+from bff_shared.http.context import correlation_id, current
 from bff_shared.http.headers import Header
 from bff_shared.http.responses import JsonResponse
 
 PATH = "/api/v1/chart-data"
 METHODS = frozenset(("GET", "HEAD"))
+_LINES_VARY = b"Accept, Accept-Encoding, Authorization, Cookie"
 UNCONFIRMED = "hit; detail=access-unconfirmed"
 """What `Cache-Status` says where the backend could not be asked whether the reader may still read it."""
 Reply = tuple[int, list[Header], Sequence[bytes]]
@@ -75,15 +82,18 @@ class ChartEndpoint:
             context.route = PATH
         if scope["method"] not in METHODS:
             raise MethodNotAllowed("the resource does not support this method", ", ".join(sorted(METHODS)))
-        status, headers, pieces = await self._reply(scope["query_string"], scope["headers"])
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        for piece in pieces[:-1]:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": pieces[-1]})
+        asked = cache_headers.parse(scope["headers"])
+        if NDJSON in asked.accept and scope["method"] == "GET":
+            stages = await self.stages(scope["query_string"], asked, time.monotonic())
+            if stages.has_preview:
+                await self._lines(stages, asked, send)
+                return
+        await _send(send, await self._reply(scope["query_string"], asked))
 
     async def respond(self, request: Request) -> Response:
         """Respond as a route of the framework."""
-        status, headers, pieces = await self._reply(request.scope["query_string"], request.headers.raw)
+        asked = cache_headers.parse(request.headers.raw)
+        status, headers, pieces = await self._reply(request.scope["query_string"], asked)
         response = Response(b"".join(pieces), status)
         response.raw_headers = headers
         return response
@@ -97,28 +107,61 @@ class ChartEndpoint:
         await self._compressions.aclose()
         await self._charts.aclose()
 
-    async def plain(self, query_string: bytes, asked: RequestHeaders, begun: float) -> tuple[Sequence[bytes], str]:
-        """Return the pieces of a response in no coding, and the entity tag that it would have in the client's.
+    async def stages(self, query_string: bytes, asked: RequestHeaders, begun: float) -> Stages[Representation]:
+        """Return a chart in two stages, for a request that came at `begun` (monotonic seconds).
 
-        For a request that came at `begun` (monotonic seconds). Raises BackendRefusal too.
+        The exact one raises BackendRefusal too. Raises InvalidRequest.
         """
         deadline = request_deadline(begun, self._timeout, asked.timeout)
         query = self._parse(query_string, self.today())
         reader = self._readers(asked.credentials)
-        representation = self._responses.get(reader.principal, query)
-        if representation is None:
-            with self._charts.answering():
-                _, representation = await self._make(query, reader, deadline)
-        else:
-            if not self._charts.access.is_good(reader, representation.question):
-                await self._charts.access.require(reader, representation.question, deadline)
-            self._hits.inc()
-        coding = content_coding.choose(asked.encoding, representation.length)
-        return representation.pieces, representation.tag(coding)
 
-    async def _reply(self, query_string: bytes, headers: Iterable[Header]) -> Reply:
+        async def exact() -> Representation:
+            found = self._responses.get(reader.principal, query)
+            if found is None:
+                with self._charts.answering():
+                    return (await self._make(query, reader, deadline))[1]
+            if not self._charts.access.is_good(reader, found.question):
+                await self._charts.access.require(reader, found.question, deadline)
+            self._hits.inc()
+            return found
+
+        async def preview() -> Representation | None:
+            with self._charts.answering():
+                chart = await self._charts.preview(query, reader, deadline)
+            return None if chart is None else self._representation(reader.principal, query, chart, chart.facts)
+
+        known = query.format is Format.ARROW or self._responses.get(reader.principal, query) is not None
+        if known or not self._charts.has_preview(query, reader):
+            return Stages(None, exact, in_turn=False)
+        return Stages(preview, exact, in_turn=not self._charts.begins_with_hours(query))
+
+    async def _lines(self, stages: Stages[Representation], asked: RequestHeaders, send: Send) -> None:
+        """Respond with a line for each stage that comes; a failure after the preview is a line too."""
+        preview, exact = asyncio.create_task(stages.preview()), asyncio.create_task(stages.exact())
+        lines = LineStream(send, asked.encoding, _LINES_VARY, self._cpu)
+        try:
+            await asyncio.wait((preview, exact), return_when=asyncio.FIRST_COMPLETED)
+            coarse = None if exact.done() else await preview
+            if coarse is not None:
+                response_budget.acquire(coarse.length)
+                await lines.begin()
+                await lines.add((*coarse.pieces, b"\n"), more=True)
+            try:
+                pieces = await _pieces(exact, as_line=lines.begun)
+            except BackendRefusal as refused:
+                await _send(send, _passed_on(refused))
+                return
+            if not lines.begun:
+                await lines.begin()
+            await lines.add((*pieces, b"\n"), more=False)
+        finally:
+            for task in (preview, exact):
+                task.cancel()
+            await asyncio.gather(preview, exact, return_exceptions=True)
+
+    async def _reply(self, query_string: bytes, asked: RequestHeaders) -> Reply:
         begun = time.perf_counter()
-        asked = cache_headers.parse(headers)
         deadline = request_deadline(time.monotonic(), self._timeout, asked.timeout)
         query = self._parse(query_string, self.today())
         reader = self._readers(asked.credentials)
@@ -133,8 +176,7 @@ class ChartEndpoint:
             ):
                 freshness = cache_headers.freshness(0, UNCONFIRMED)
         except BackendRefusal as refused:
-            passed = Response(refused.content, refused.status, {**refused.headers, "cache-control": "no-store"})
-            return refused.status, passed.raw_headers, (refused.content,)
+            return _passed_on(refused)
         self._hits.inc()
         return await self._respond(asked, representation, freshness, "", begun)
 
@@ -202,6 +244,36 @@ class ChartEndpoint:
 
         coded, _ = await joined(self._compressions, (representation, coding), compress)
         return coded
+
+
+async def _send(send: Send, reply: Reply) -> None:
+    status, headers, pieces = reply
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    for piece in pieces[:-1]:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": pieces[-1]})
+
+
+def _passed_on(refused: BackendRefusal) -> Reply:
+    passed = Response(refused.content, refused.status, {**refused.headers, "cache-control": "no-store"})
+    return refused.status, passed.raw_headers, (refused.content,)
+
+
+async def _pieces(exact: Awaitable[Representation], *, as_line: bool) -> Sequence[bytes]:
+    """Return the pieces of the exact chart's body; where there was a line before it, those of its failure."""
+    try:
+        made = await exact
+        response_budget.acquire(made.length)
+    except BackendRefusal as refused:
+        if not as_line:
+            raise
+        said = as_error(refused.status, refused.content, correlation_id())
+        return (orjson.dumps({**said, "status": refused.status}),)
+    except BffError as error:
+        if not as_line:
+            raise
+        return (orjson.dumps({**error.body(correlation_id()), "status": error.status}, default=str),)
+    return made.pieces
 
 
 def cache_status(chart: Chart) -> str:

@@ -19,6 +19,7 @@ class RequestHeaders:
 
     encoding: str | None = None
     timeout: str | None = None
+    accept: str = ""
     conditions: list[str] = field(default_factory=list)
     credentials: list[Header] = field(default_factory=list)
 
@@ -37,6 +38,8 @@ def parse(headers: Iterable[Header]) -> RequestHeaders:
             asked.conditions.append(header[1].decode("latin-1"))
         elif name == _TIMEOUT:
             asked.timeout = header[1].decode("latin-1")
+        elif name == b"accept":
+            asked.accept = header[1].decode("latin-1")
     return asked
 
 

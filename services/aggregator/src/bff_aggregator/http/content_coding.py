@@ -20,6 +20,9 @@ else:
 IDENTITY = "identity"
 CODINGS = ("zstd", "gzip")
 MIN_BYTES = 1024
+UNKNOWN_SIZE = MIN_BYTES
+"""Stands for the size of what is not made yet."""
+
 _ZSTD_LEVEL, _GZIP_LEVEL = 3, 4
 _GZIP_WINDOW = 31
 # What is compressed while somebody waits for the rest has to be quick.

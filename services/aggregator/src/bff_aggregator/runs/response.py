@@ -29,7 +29,6 @@ from bff_shared.http.responses import JSON
 from bff_shared.lru import ByteLRU
 
 log = logging.getLogger(__name__)
-UNKNOWN_SIZE: Final = content_coding.MIN_BYTES
 OVERHEAD: Final = 1024
 
 
@@ -128,7 +127,7 @@ class RunResponses:
         Raises ClientBusy or Busy where too much is being made or sent already.
         """
         loaded = time.monotonic()
-        coding = content_coding.choose(preferences.accept_encoding, UNKNOWN_SIZE)
+        coding = content_coding.choose(preferences.accept_encoding, content_coding.UNKNOWN_SIZE)
         wanted = _Wanted(bundle, shape, coding, begun, sections_key(user, bundle, shape))
         found = self._cache.get(wanted.representation_key)
         cached = found if isinstance(found, Representation) else None

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import orjson
 
-from bff_shared import foreign_json
+from bff_aggregator.backend.refusal_body import as_error
 from bff_shared.errors import BffError, InvalidRequest
 
 Pairs = tuple[tuple[str, str], ...]
@@ -19,7 +19,6 @@ LAST: Final = ("to_date", "to")
 SIZE: Final = ("target_points", "target")
 DEFAULT_TIMEFRAME, DEFAULT_POINTS = "1D", 2000
 _NAMES: Final = frozenset(("timeframe", "rth_only", *SIZE, *FIRST, *LAST))
-_CODES: Final = {401: "UNAUTHORIZED", 403: "FORBIDDEN", 404: "NOT_FOUND", 429: "TOO_MANY_REQUESTS"}
 
 
 def line(name: str, status: int, body: bytes, tag: str | None = None) -> bytes:
@@ -40,15 +39,7 @@ def failure(name: str, error: BffError, correlation_id: str) -> bytes:
 
 def refusal(name: str, status: int, content: bytes, correlation_id: str) -> bytes:
     """Return the line of a part that the backend refuses: its own words if they are canonical, else ours."""
-    try:
-        said = foreign_json.loads(content)
-    except foreign_json.MalformedJson:
-        said = None
-    error = said.get("error") if isinstance(said, dict) else None
-    if not isinstance(error, dict) or not isinstance(error.get("code"), str):
-        code, message = _CODES.get(status, "BAD_REQUEST"), f"the backend answered {status}"
-        said = {"error": {"code": code, "message": message, "details": {"correlation_id": correlation_id}}}
-    return line(name, status, orjson.dumps(said))
+    return line(name, status, orjson.dumps(as_error(status, content, correlation_id)))
 
 
 def chart_fields(query_string: bytes) -> Pairs:

@@ -46,6 +46,7 @@ _LINE: Final = {
     "description": "one line",
     "anyOf": [
         _line("head", body=_model("RunStatus")),
+        _line("chart_preview", body=chart_openapi.COLUMNS_SCHEMA),
         _line("chart", body=chart_openapi.COLUMNS_SCHEMA, etag=_TAG),
         _line("run", body=_model("CompleteRun"), etag=_TAG),
         _line(
@@ -64,8 +65,9 @@ _HEADERS: Final = {
 }
 VIEW: Final[dict[str, Any]] = {
     "summary": "Everything that a run's page shows, each part as soon as it is there",
-    "description": "Three JSON objects, one a line: `head` first, then `chart` and `run` in the order in which they "
-    "are ready. A body that ends before is broken off. What keeps the head from being had is the whole answer.",
+    "description": "JSON objects, one a line: `head` first, then `chart` and `run` in the order in which they are "
+    "ready; before a long `chart` of minutes a coarse one from hours, `chart_preview`. A body that ends before is "
+    "broken off. What keeps the head from being had is the whole answer.",
     "operation_id": "run_view",
     "status_code": 200,
     "response_model": None,

@@ -15,33 +15,30 @@ from starlette.types import Receive, Scope, Send
 
 from bff_aggregator.backend.part import PARTS
 from bff_aggregator.backend.refusal import BackendRefusal
+from bff_aggregator.charts.response_cache import Representation
 from bff_aggregator.charts.routes import ChartEndpoint
+from bff_aggregator.charts.staged import Stages
 from bff_aggregator.http import cache_headers, content_coding, response_budget
 from bff_aggregator.http.cache_headers import RequestHeaders
-from bff_aggregator.http.cpu_limiter import SMALL_BYTES, CpuLimiter
+from bff_aggregator.http.cpu_limiter import CpuLimiter
 from bff_aggregator.http.deadline import request_deadline
 from bff_aggregator.http.head_routes import answer_head
+from bff_aggregator.http.line_stream import LineStream
 from bff_aggregator.runs.encode import Shape
-from bff_aggregator.runs.response import UNKNOWN_SIZE, RunResponses
+from bff_aggregator.runs.response import RunResponses
 from bff_aggregator.runs.revision import RunBundle, RunSnapshot
 from bff_aggregator.runs.routes import MOST, RunId, Timeout, refusal_response, status_body
 from bff_aggregator.runs.service import RunService
 from bff_aggregator.view import ndjson, openapi
 from bff_shared.access.credentials import Reader, Readers
-from bff_shared.errors import BffError, DatasetNotFound, Internal
+from bff_shared.errors import BffError, Busy, DatasetNotFound, Internal
 from bff_shared.http.context import correlation_id
-from bff_shared.http.headers import Header
 from bff_shared.outcomes import CHART_DATA, RUN_DATA, Outcomes
 
 log = logging.getLogger(__name__)
-HEADERS: Final[list[Header]] = [
-    (b"content-type", openapi.NDJSON.encode()),
-    (b"cache-control", b"private, no-store"),
-    (b"vary", b"Authorization, Cookie, Accept-Encoding"),
-    # nginx would keep the lines back until it has a buffer full of them.
-    (b"x-accel-buffering", b"no"),
-]
+_VARY: Final = b"Authorization, Cookie, Accept-Encoding"
 _STAND_IN: Final = "X"
+PREVIEW: Final = "chart_preview"
 PartBody = tuple[Sequence[bytes], str | None]
 """The pieces of a part's JSON body, and its entity tag where it has one."""
 
@@ -113,8 +110,7 @@ class View(Response):
     def __init__(self, sources: Sources, asked: ViewRequest) -> None:
         super().__init__()
         self._sources, self._asked = sources, asked
-        self._coding = content_coding.choose(asked.headers.encoding, UNKNOWN_SIZE)
-        self._stream = content_coding.Stream(self._coding)
+        self._previews = list[asyncio.Task[list[bytes]]]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application; raises what keeps the head from being had."""
@@ -131,6 +127,7 @@ class View(Response):
     async def _answer(self, send: Send) -> None:
         """Send the head as soon as the run is seen, and the other parts in the order in which they come."""
         asked, seen_run = self._asked, asyncio.get_running_loop().create_future()
+        lines = LineStream(send, asked.headers.encoding, _VARY, self._sources.cpu)
         deadline = request_deadline(asked.begun, self._sources.run_timeout, asked.headers.timeout)
         bundle = asyncio.create_task(
             self._sources.runs.load(asked.user, asked.run_id, PARTS, deadline, seen_run.set_result)
@@ -146,44 +143,33 @@ class View(Response):
             await asyncio.wait((bundle, seen_run), return_when=asyncio.FIRST_COMPLETED)
             seen = seen_run.result() if seen_run.done() else (await bundle).snapshot
             if asked.scope["method"] == "HEAD":
-                await send({"type": "http.response.start", "status": 200, "headers": self._head()})
-                await send({"type": "http.response.body", "body": b""})
+                await lines.begin()
+                await lines.end_without_lines()
                 return
             if early is not None and asked.symbol == seen.run["symbol"]:
                 parts.append(early)
             else:
                 parts.append(asyncio.create_task(self._line("chart", lambda: self._chart(seen))))
             parts.append(asyncio.create_task(self._line("run", lambda: self._run(bundle))))
-            await self._begin(send, seen)
-            pending = set(parts)
-            while pending:
-                _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                ready = [part for part in parts if part not in pending]
-                parts = [part for part in parts if part in pending]
-                await self._send(send, [piece for part in ready for piece in part.result()], more=bool(pending))
+            await lines.begin()
+            await lines.add([ndjson.line("head", 200, orjson.dumps(status_body(RunBundle(seen, {}))))], more=True)
+            await self._send_parts(lines, parts)
         finally:
-            await _end(bundle, *parts, *(() if early is None else (early,)))
+            await _end(bundle, *parts, *self._previews, *(() if early is None else (early,)))
 
-    def _head(self) -> list[Header]:
-        coded = [] if self._coding == content_coding.IDENTITY else [(b"content-encoding", self._coding.encode())]
-        return [*HEADERS, *coded]
-
-    async def _begin(self, send: Send, seen: RunSnapshot) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self._head()})
-        head = ndjson.line("head", 200, orjson.dumps(status_body(RunBundle(seen, {}))))
-        await self._send(send, [head], more=True)
-
-    async def _send(self, send: Send, pieces: Sequence[bytes], *, more: bool) -> None:
-        """Send lines so that the client can read them at once; what is large is neither copied nor held up."""
-        size = sum(map(len, pieces))
-        if size < SMALL_BYTES:
-            pieces = [self._stream.add(b"".join(pieces))]
-        elif self._coding != content_coding.IDENTITY:
-            pieces = [await self._sources.cpu.steps(size, self._stream.steps(pieces))]
-        for piece in pieces:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        if not more:
-            await send({"type": "http.response.body", "body": self._stream.end(), "more_body": False})
+    async def _send_parts(self, lines: LineStream, parts: Sequence[asyncio.Task[list[bytes]]]) -> None:
+        """Send parts as they come, and previews of those that have not come yet."""
+        pending = set(parts)
+        while pending:
+            waiting = {preview for preview in self._previews if not preview.done()}
+            await asyncio.wait(pending | waiting, return_when=asyncio.FIRST_COMPLETED)
+            ready = [part for part in parts if part in pending and part.done()]
+            pending -= set(ready)
+            previews = [preview for preview in waiting if preview.done()]
+            pieces = [piece for task in (*previews, *ready) for piece in task.result()]
+            # A part may have asked for a preview meanwhile.
+            if pieces or not pending:
+                await lines.add(pieces, more=bool(pending))
 
     async def _line(self, name: str, make: Callable[[], Awaitable[PartBody]]) -> list[bytes]:
         """Return the line of a part, in pieces, whatever becomes of it."""
@@ -214,8 +200,24 @@ class View(Response):
         return await self._bars(symbol, window)
 
     async def _bars(self, symbol: str, window: tuple[str, str] | None) -> PartBody:
-        query = ndjson.chart_query(self._asked.chart, symbol, window or ("", ""))
-        return await self._sources.charts.plain(query, self._asked.headers, self._asked.begun)
+        """Return the chart, and have its preview sent if that comes first."""
+        query, asked = ndjson.chart_query(self._asked.chart, symbol, window or ("", "")), self._asked
+        stages = await self._sources.charts.stages(query, asked.headers, asked.begun)
+        self._previews.append(asyncio.create_task(_preview_line(stages)))
+        chart = await stages.exact()
+        return chart.pieces, chart.tag(content_coding.choose(asked.headers.encoding, chart.length))
+
+
+async def _preview_line(stages: Stages[Representation]) -> list[bytes]:
+    """Return the line of a preview, none where there is none or it is more than may be sent."""
+    preview = await stages.preview()
+    if preview is None:
+        return []
+    try:
+        response_budget.acquire(preview.length)
+    except Busy:
+        return []
+    return ndjson.line_pieces(PREVIEW, 200, preview.pieces, None)
 
 
 async def _part_line(name: str, make: Callable[[], Awaitable[PartBody]]) -> tuple[int, list[bytes], bool]:
