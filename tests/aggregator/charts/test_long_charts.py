@@ -276,20 +276,21 @@ def trading_on(first: date, last: date) -> Bars:
     return both.take(np.argsort(both.t, kind="stable"))
 
 
-@pytest.mark.parametrize("target", [100, 300, 800, 1100, 2000])
 async def test_minutes_of_days_that_trade_on_take_the_place_of_their_hours_alone(
-    start_app: Start, start_aggregator: StartAggregator, target: int
+    start_app: Start, start_aggregator: StartAggregator
 ) -> None:
-    backend = Backend(trading_on(date(2024, 1, 1), date(2024, 12, 31)))
+    backend = Backend(trading_on(date(2024, 7, 1), date(2024, 12, 31)))
     url = await start_app(backend.app)
     by_hours, by_minutes = [await start_aggregator(backend_url=url, chart_hours=on, **PATIENT) for on in (True, False)]
-    query = {**YEAR, "target": f"{target}"}
-    ours = await chart(by_hours, query)
-    assert backend.asked == ["hour", "minute", "minute", "minute"]
-    theirs = await chart(by_minutes, query)
-    assert ours["bars"] == theirs["bars"]
-    assert ours["metadata"]["source_timeframe"] == "1H"
-    again = await chart(by_hours, query)
+    half = {**YEAR, "from": "2024-07-01"}
+    ours = await chart(by_hours, {**half, "target": "1000"})
+    assert sorted(backend.asked) == ["hour", "minute", "minute", "minute"]
+    assert (ours["metadata"]["source_timeframe"], ours["metadata"]["decimation_stride"]) == ("1H", 60)
+    for target in (100, 150, 300, 500, 1000):
+        ours, theirs = [await chart(client, {**half, "target": f"{target}"}) for client in (by_hours, by_minutes)]
+        assert ours["bars"] == theirs["bars"]
+        assert ours["metadata"]["source_timeframe"] == "1H"
+    again = await chart(by_hours, {**half, "target": "1000"})
     assert (again["metadata"]["cache_hit"], again["metadata"]["backend_calls"]) == (True, 0)
 
 

@@ -81,7 +81,7 @@ def create_app(settings: AggregatorSettings | None = None, clock: Callable[[], f
         store,
         loader,
         bars_access,
-        settings.chart_late_timeout,
+        max(settings.chart_timeout, settings.chart_late_timeout),
         chart_routes.utc_today,
         cpu,
         by_hours=by_hours,
