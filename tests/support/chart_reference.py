@@ -78,11 +78,6 @@ def sessions(bars: Sequence[Bar], *, daily: bool, early: Callable[[date], bool],
             clock = _new_york(there[evening]["t"])
             late = timedelta(minutes=clock.minute % 30, seconds=clock.second)
             begins[day + timedelta(days=1)] = moment(there[evening]) - late
-    nights = {
-        day
-        for day, bar in zip(named, bars, strict=True)
-        if not 4 <= _new_york(bar["t"]).hour < 20 or _new_york(bar["t"]).date() != day
-    }
     # At an early close hours are halfway through one.
     closes = timedelta(minutes=240 if minutes == 60 else 210)
     found = {
@@ -90,7 +85,7 @@ def sessions(bars: Sequence[Bar], *, daily: bool, early: Callable[[date], bool],
             day,
             begins.get(day, at(day, 0, 0)),
             begins.get(day, at(day, 9, 30)),
-            at(day, 9, 30) + closes if early(day) and day not in nights else None,
+            at(day, 9, 30) + closes if early(day) and day not in begins else None,
         )
         for day in set(named)
     }

@@ -113,6 +113,13 @@ export class Buckets {
   }
 }
 
+/** Return all bars in the finest buckets of which there are at most `target`. */
+export function resample(columns: Columns, target: number, clock: Clock): { columns: Columns; stride: number } {
+  const buckets = new Buckets(columns, { first: 0, last: columns.t.length }, clock);
+  const stride = buckets.finest(target);
+  return { columns: buckets.merged(stride).columns, stride };
+}
+
 function sizes({ minutes, finest, daily }: Clock): number[] {
   const least = Math.max(minutes + 1, finest);
   const inner = daily ? [] : MINUTES.filter((size) => size >= least && size % minutes === 0);

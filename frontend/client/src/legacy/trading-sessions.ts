@@ -1,6 +1,6 @@
 /**
- * Which session each bar belongs to: a date in New York, or, for what trades in the night (20:00 to 04:00), what follows the
- * longest pause of the date before. The BFF has the same rules (`charts/sessions.py`). Times are UTC seconds.
+ * Which session each bar belongs to: a date in New York, or, where the date before has bars after 20:00, what follows
+ * its longest pause too. The BFF has the same rules (`charts/sessions.py`). Times are UTC seconds.
  */
 
 import { midnightOfDay, newYorkOffset, openOfDay, REGULAR_MINUTES, sessionMinutes } from "../lib/sessions.ts";
@@ -9,9 +9,8 @@ import { DAY } from "../lib/time.ts";
 const HALF_HOUR = 1800;
 /** Seconds of New York's day. */
 const OPEN = 9.5 * 3600;
-const NIGHT_ENDS = 4 * 3600;
 const NOON = 12 * 3600;
-const NIGHT_BEGINS = 20 * 3600;
+const NIGHT = 20 * 3600;
 
 /** A session from row `first` on: when it begins, where its buckets are anchored, how many regular minutes it has. */
 export interface Session {
@@ -60,13 +59,11 @@ export function findSessions(t: readonly number[], minutes: number): Session[] {
         day,
         begin: begun ?? midnightOfDay(day),
         open: begun ?? openOfDay(day),
-        minutes: sessionMinutes(day),
+        // Early closes mean nothing to what began the evening before.
+        minutes: begun === undefined ? sessionMinutes(day) : REGULAR_MINUTES,
       };
       found.push(last);
     }
-    const time = times[row] as number;
-    // Early closes mean nothing to what trades in the night.
-    if (time < NIGHT_ENDS || time >= NIGHT_BEGINS || day !== dates[row]) last.minutes = REGULAR_MINUTES;
   }
   return found;
 }
@@ -91,7 +88,7 @@ function findEvenings(dates: readonly number[], times: readonly number[], length
       const time = times[last] as number;
       const pause = last === first ? time : time - (times[last - 1] as number) - length;
       if (pause >= longest || last === first) [longest, begin] = [pause, last];
-      if (time >= NIGHT_BEGINS) late = true;
+      if (time >= NIGHT) late = true;
     }
     const time = times[begin] as number;
     if (late && longest >= HALF_HOUR && time >= NOON) {

@@ -3,10 +3,10 @@
 A session is named by its date in New York, and its hours are those of the calendar of `bff_shared.trading_sessions`.
 Which days are sessions is told by the data itself; the calendar only places a moment within its day.
 
-What trades in the night (20:00 to 04:00) does not keep to that calendar: early closes mean nothing to it, and where a
-date has bars after 20:00, what follows its longest pause is the next date's session, which is anchored at the half hour
-in which it begins. So futures open at 18:00 the evening before, shares of Tokyo at nine there, currencies on Sundays;
-what never pauses has New York's dates. A session depends on the bars of its date and of the date before alone.
+Where a date has bars after 20:00, what follows its longest pause is the next date's session, which is anchored at the
+half hour in which it begins and knows no early close. So futures open at 18:00 the evening before, shares of Tokyo at
+nine there, currencies on Sundays; what never pauses has New York's dates. A session depends on the bars of its date and
+of the date before alone.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from bff_aggregator.backend.bars import Ints
 from bff_shared.trading_sessions import DAY, OPEN, REGULAR_MINUTES, early_closes, edges, offsets_of
 
 HALF_HOUR = 1800
-NIGHT_ENDS, NOON, NIGHT_BEGINS = 4 * 3600, 12 * 3600, 20 * 3600
+NOON, NIGHT = 12 * 3600, 20 * 3600
 """Seconds of New York's day."""
 
 
@@ -53,10 +53,10 @@ def find(t: Ints, minutes: int = 1) -> Sessions:
     for evening in evenings:
         session = int(np.searchsorted(named, date[evening.first] + 1))
         begin[session] = opened[session] = t[evening.first] - time[evening.first] + evening.begin
-    night = np.logical_or.reduceat((time < NIGHT_ENDS) | (time >= NIGHT_BEGINS) | (day != date), first)
+    overnight = np.logical_or.reduceat(day != date, first)
     early = early_closes()
     closes = [early.get(number, REGULAR_MINUTES) for number in named.tolist()]
-    return Sessions(first, named, begin, opened, np.where(night, REGULAR_MINUTES, np.array(closes, np.int64)))
+    return Sessions(first, named, begin, opened, np.where(overnight, REGULAR_MINUTES, np.array(closes, np.int64)))
 
 
 def are_regular(t: Ints) -> bool:
@@ -86,7 +86,7 @@ def _evenings(date: Ints, time: Ints, length: int) -> list[_Evening]:
     ends in the afternoon.
     """
     found = []
-    for number in np.unique(date[time >= NIGHT_BEGINS]).tolist():
+    for number in np.unique(date[time >= NIGHT]).tolist():
         first, last = np.searchsorted(date, (number, number + 1)).tolist()
         here = time[first:last]
         pauses = here - np.concatenate(([0], here[:-1] + length))
