@@ -20,11 +20,12 @@ from tests.support.manifests import KUBERNETES, Manifest, built, pod_of
 PLURALS = {"Ingress": "ingresses", "NetworkPolicy": "networkpolicies"}
 
 
-def with_component(tmp_path: Path, name: str) -> list[Manifest]:
-    """Build production with a component, as an overlay of one's own would."""
+def with_component(tmp_path: Path, name: str, environment: str = "production") -> list[Manifest]:
+    """Build an environment with a component, as an overlay of one's own would."""
     up = Path("../" * (len(tmp_path.parts) - 1)) / str(KUBERNETES).lstrip("/")
     (tmp_path / "kustomization.yaml").write_text(
-        f"resources: [{up}/overlays/production]\ncomponents: [{up}/components/{name}]\nnamespace: bff-production\n"
+        f"resources: [{up}/overlays/{environment}]\ncomponents: [{up}/components/{name}]\n"
+        f"namespace: bff-{environment}\n"
     )
     command = [kubectl(), "kustomize", "--load-restrictor", "LoadRestrictionsNone", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603  the locked one
@@ -58,6 +59,29 @@ def test_what_ends_tls_in_front_reaches_the_origin_and_is_believed(
     # It belongs to the origin, so deploying the origin applies it.
     chosen = select(made, "origin", f"registry.example/bff-origin@sha256:{1:064x}")
     assert kinds <= {item["kind"] for item in chosen}
+
+
+def test_redis_speaks_tls_alone_and_the_services_know_who_vouches_for_it(tmp_path: Path) -> None:
+    made = with_component(tmp_path, "redis-tls", "staging")
+    assert check.problems(made) == []
+    deployments = {item["metadata"]["name"]: pod_of(item) for item in made if item["kind"] == "Deployment"}
+    redis = deployments["bff-redis"]["containers"][0]
+    plain = next(
+        item for item in built("staging") if item["metadata"]["name"] == "bff-redis" and "template" in item["spec"]
+    )
+    before = pod_of(plain)["containers"][0]["args"]
+    assert redis["args"][: len(before)] == before, "all else stays as it is without TLS"
+    options = dict(zip(redis["args"][::2], redis["args"][1::2], strict=True))
+    assert (options["--port"], options["--tls-port"]) == ("0", str(redis["ports"][0]["containerPort"]))
+    assert "--tls" in redis["readinessProbe"]["exec"]["command"]
+    told = (KUBERNETES / "components/redis-tls/kustomization.yaml").read_text()
+    for service in SERVICES:
+        pod = deployments[f"bff-{service}"]
+        (volume,) = (volume for volume in pod["volumes"] if volume["name"] == "redis-tls")
+        assert volume["secret"]["items"] == [{"key": "ca.crt", "path": "ca.crt"}], "not the key"
+        mounts = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+        assert f"ssl_ca_certs={mounts['redis-tls']}/ca.crt" in told
+    assert "bff-redis-tls" not in yaml.safe_dump(deployments["bff-origin"])
 
 
 def test_prometheus_gets_the_very_rules_and_the_labels_that_they_ask_for() -> None:
