@@ -2,8 +2,11 @@
 
 A backend that sends no `end` over its WebSocket still knows where a run ends: its frames are the bars of an instrument
 up to `run_to`, and its equity has a point for each. The bars tell for any calendar (a holiday, an early close, a market
-that never closes), and a day of them is a small response; the whole equity has megabytes, so it is asked second.
+that never closes), and a day of them is a small response; the whole equity has megabytes, so it is asked only where
+there are none.
 """
+
+import asyncio
 
 from bff_wsrelay.framelog.run_client import RunClient
 from bff_wsrelay.framelog.run_info import RunDetail, falls_short
@@ -21,6 +24,7 @@ class EndCheck:
     def __init__(self, run: RunClient) -> None:
         self._run = run
         self._short_at = -1
+        self._asking: asyncio.Task[bool] | None = None
         self.reset()
 
     def reset(self) -> None:
@@ -32,14 +36,27 @@ class EndCheck:
     def begin_pass(self) -> None:
         """Let what could not be found out be asked again."""
         self._asked_bars = self._asked_curve = False
+        self._asked_at = 0
+        self.end_pass()
 
-    async def is_last(self, last: int, detail: RunDetail | None) -> bool:
-        """Return whether no frame can follow the one at the time `last`, in µs; False where nothing tells."""
-        bars_end = await self._fetch_bars_end(detail)
-        if bars_end is not None and last >= bars_end:
-            return True
-        # Of a curve in days the last point lies before the frames of its day, so only the same time counts.
-        return last == await self._fetch_curve_end()
+    def end_pass(self) -> None:
+        """End a question that is still open."""
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None
+
+    def is_last(self, last: int, position: int, detail: RunDetail | None) -> bool:
+        """Return whether it is known that no frame follows the `position` that have come, the last at the time `last`.
+
+        The backend is asked in the background, so that frames which come meanwhile are taken; ask again later.
+        """
+        if self._asking is None and position != self._asked_at:
+            self._asked_at = position
+            self._asking = asyncio.create_task(self._ask(last, detail))
+        if self._asking is None or not self._asking.done():
+            return False
+        asking, self._asking = self._asking, None
+        return asking.result() and position == self._asked_at
 
     async def require_whole(self, last: int, position: int, detail: RunDetail | None) -> None:
         """Check an end that was inferred from quiet, after `position` frames, the last of them at the time `last`.
@@ -51,6 +68,8 @@ class EndCheck:
         """
         if position == self._short_at:
             return
+        if self._asking is not None:
+            await asyncio.wait({self._asking})
         curve_end, bars_end = await self._fetch_curve_end(), await self._fetch_bars_end(detail)
         known_end = curve_end if curve_end is not None else bars_end
         run_to = detail.run_to if detail is not None and position else None  # an empty run has dates too
@@ -63,6 +82,13 @@ class EndCheck:
         self.begin_pass()
         end = await self._fetch_curve_end()
         return end is not None and not falls_short(last, end, None)
+
+    async def _ask(self, last: int, detail: RunDetail | None) -> bool:
+        bars_end = await self._fetch_bars_end(detail)
+        if bars_end is not None:
+            return last >= bars_end
+        # Of a curve in days the last point lies before the frames of its day, so only the same time counts.
+        return last == await self._fetch_curve_end()
 
     async def _fetch_bars_end(self, detail: RunDetail | None) -> int | None:
         if self._bars_end is None and not self._asked_bars and detail is not None:

@@ -238,12 +238,16 @@ class Ingester:
         try:
             return await self._read_frames(connection, finished=finished)
         finally:
+            self._end.end_pass()
             connection.transport.abort()
+
+    def _is_last(self, replay: ReplayPass) -> bool:
+        return self._end.is_last(replay.last_time, replay.position, self._topic.detail)
 
     async def _read_frames(self, connection: UpstreamConnection, *, finished: bool) -> bool:
         self._replay = replay = ReplayPass(self._topic.log)
         began = time.monotonic()
-        silence, asked_at, checked_at = SilenceTracker(began, began), 0, -1
+        silence, checked_at = SilenceTracker(began, began), -1
         self._end.begin_pass()
         while True:
             if not self._slot.is_held:
@@ -257,10 +261,8 @@ class Ingester:
                     return self._finish_pass(replay, finished=finished)
             now = time.monotonic()
             self._release_slots(replay.position, now - began, is_caught_up=silence.is_caught_up(now))
-            if finished and replay.position != asked_at and now - silence.frame_at > PAUSE_SECONDS:
-                asked_at = replay.position
-                if await self._end.is_last(replay.last_time, self._topic.detail):
-                    return self._finish_pass(replay, finished=True)
+            if finished and now - silence.frame_at > PAUSE_SECONDS and self._is_last(replay):
+                return self._finish_pass(replay, finished=True)
             # A run that begins late looks like one without frames, so it gets twice the time.
             quiet = self._settings.read_quiet_seconds * (1 if replay.position or replay.malformed else 2)
             if silence.means_end(now, quiet) and (finished or replay.position):

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from bff_shared import foreign_json
-from bff_shared.errors import BackendUnavailable, UpstreamError
+from bff_shared.errors import BackendUnavailable, Busy, UpstreamError
 from bff_shared.http.context import upstream_headers
 from bff_shared.http.headers import Header
 from bff_shared.upstream.client import MAX_BODY, BackendResponse, Call, Upstream, credentials_and_ids
@@ -62,7 +62,7 @@ class RunClient:
         """Return the time in µs of the last point of the run's equity, None where it is not known."""
         try:
             response = await self._get(f"{self._path}/equity", EQUITY_SECONDS)
-        except UpstreamError:
+        except (UpstreamError, Busy):
             return None
         return last_stamp(response.content) if response.status == HTTPStatus.OK else None
 
@@ -81,7 +81,7 @@ class RunClient:
         query = urlencode({"symbol": symbol, "from": first, "to": last, "rth_only": "true"})
         try:
             response = await self._get(f"/bars/{kind}?{query}", BARS_SECONDS, MAX_BARS)
-        except UpstreamError:
+        except (UpstreamError, Busy):
             return None
         return last_stamp(response.content) if response.status == HTTPStatus.OK else None
 
