@@ -20,7 +20,7 @@ from bff_wsrelay.websocket.connector import Connector, HandshakeRefused, Unreach
 MAX_DETAIL = 1 << 20
 """Bytes of a run's detail."""
 EQUITY_SECONDS = 10.0
-BARS_SECONDS = 3.0
+BARS_SECONDS = 10.0
 MAX_BARS = 1 << 20
 """Bytes of two weeks of hours, or of two days of minutes, many times over."""
 _READY = '{"t":"ready"}'
