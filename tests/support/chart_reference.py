@@ -128,7 +128,7 @@ def merge(bars: Sequence[Bar]) -> Bar:
         "h": max(bar["h"] for bar in bars),
         "l": min(bar["l"] for bar in bars),
         "c": bars[-1]["c"],
-        "v": sum(bar["v"] for bar in bars),
+        "v": None if all(bar["v"] is None for bar in bars) else sum(bar["v"] or 0 for bar in bars),
     }
     return merged | ({"n": sum(bar["n"] for bar in bars)} if "n" in bars[0] else {})
 
