@@ -5,6 +5,7 @@ from collections import Counter
 from typing import Final
 
 import kubernetes_validate
+
 from deploy.k8s.manifests import ENVIRONMENTS, Manifest, ManifestError, build
 
 VERSIONS: Final = ("1.32", "1.37")

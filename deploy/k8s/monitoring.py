@@ -11,6 +11,7 @@ import sys
 from typing import Any, Final
 
 import yaml
+
 from deploy.k8s.manifests import ENVIRONMENTS, HERE, Manifest
 
 RULES: Final = HERE.parent / "prometheus/rules"

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import yaml
+
 from deploy.k8s.manifests import ENVIRONMENTS, Manifest, ManifestError, build, kubectl, select
 
 FLAGS: Final = "bff-flags"

@@ -6,8 +6,8 @@ import sys
 from typing import Any
 
 import pytest
-from deploy.k8s import check, manifests
 
+from deploy.k8s import check, manifests
 from tests.support.manifests import ENVIRONMENTS, KUBERNETES, built
 
 

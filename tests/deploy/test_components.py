@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import yaml
+
+from bff_tools import SERVICES
+from bff_tools.origin import ROOT
 from deploy.k8s import check
 from deploy.k8s.manifests import build, kubectl, select
 from deploy.k8s.monitoring import PROMETHEUS, RULES, objects
 from deploy.k8s.rollout import Rollout
-
-from bff_tools import SERVICES
-from bff_tools.origin import ROOT
 from tests.support.cluster import FakeCluster
 from tests.support.manifests import KUBERNETES, Manifest, built, pod_of
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import yaml
-from deploy.k8s.manifests import select
 
 from bff_aggregator.settings import AggregatorSettings
 from bff_proxy.settings import ProxySettings
@@ -16,6 +15,7 @@ from bff_shared.settings import Settings, load
 from bff_tools import SERVICES
 from bff_tools.origin import ROOT
 from bff_wsrelay.settings import RelaySettings
+from deploy.k8s.manifests import select
 from tests.support.manifests import ENVIRONMENTS, KUBERNETES, Manifest, built, of_kind, pod_of
 
 SETTINGS: dict[str, type[Settings]] = {

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+
 from deploy.pipeline import PARTS, Pipeline, PipelineError, RefusedError, main, verdict
 
 HEAD, OLD = "b" * 40, "a" * 40

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+
 from deploy.pipeline import PipelineError
 from deploy.publish import PAUSE_SECONDS, WAIT_SECONDS, notes, publish, split
 

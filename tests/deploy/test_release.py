@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from deploy.release import CHANGELOG, PARTS, SERVICES, ReleaseError, main, numbers, places, present, released
 
 from bff_tools.origin import ROOT
+from deploy.release import CHANGELOG, PARTS, SERVICES, ReleaseError, main, numbers, places, present, released
 
 ENTRY = "## Unreleased\n\n### Fixed\n\n- Mended something.\n\n"
 

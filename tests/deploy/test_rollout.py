@@ -5,11 +5,11 @@ import functools
 import json
 
 import pytest
-from deploy.k8s.manifests import build, select
-from deploy.k8s.rollout import UNREAD, Rollout, RolloutError, concerning, firing, main
 
 from bff_tools import SERVICES
 from bff_tools.origin import ROOT
+from deploy.k8s.manifests import build, select
+from deploy.k8s.rollout import UNREAD, Rollout, RolloutError, concerning, firing, main
 from tests.support.cluster import FakeCluster
 from tests.support.manifests import Manifest, built
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
-from deploy.pipeline import PARTS
 
 from bff_tools import SERVICES
 from bff_tools.origin import ROOT
+from deploy.pipeline import PARTS
 
 FOLDER = ROOT / ".github/workflows"
 WORKFLOWS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(FOLDER.glob("*.yml"))}

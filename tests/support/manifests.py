@@ -3,9 +3,8 @@
 import functools
 from typing import Any
 
-from deploy.k8s.manifests import build
-
 from bff_tools.origin import ROOT
+from deploy.k8s.manifests import build
 
 KUBERNETES = ROOT / "deploy/k8s"
 ENVIRONMENTS = ("production", "staging")
