@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from typing import NamedTuple
 
 import orjson
 
@@ -49,8 +50,7 @@ class CacheScope(StrEnum):
     SHARED = "shared"
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
+class Reader(NamedTuple):
     """Who asks: the credentials that count, which alone go to the backend, and the digests that stand in for them.
 
     `owner` is what the principal is a digest of, in the form of headers.
@@ -66,6 +66,10 @@ class Reader:
         """Whether others may look at the same data, so that nothing of it is shown before the backend's verdict."""
         return self.principal != self.credential
 
+    def alone(self) -> "Reader":
+        """Return the same reader, who shares nothing."""
+        return Reader(self.credentials, self.credential, self.credential, self.credentials)
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -79,9 +83,10 @@ class Rules:
         """Return the credentials with those cookies only that count; a header of which nothing is left goes."""
         kept = []
         for name, value in credentials:
-            text = value if name.lower() != b"cookie" else self._cookies(value)
-            if text or name.lower() != b"cookie":
-                kept.append((name, text))
+            if name.lower() != b"cookie":
+                kept.append((name, value))
+            elif counting := self._cookies(value):
+                kept.append((name, counting))
         return tuple(kept)
 
     def owner(self, credentials: tuple[Header, ...]) -> tuple[Header, ...]:

@@ -60,6 +60,10 @@ class AccessGate:
         """Return what the last verdict is good for now."""
         return self.verdicts.standing(credential, resource, self._clock())
 
+    def is_good(self, credential: str, resource: str) -> bool:
+        """Tell whether a credential may read a resource, and no question is due."""
+        return self.verdicts.is_good(credential, resource, self._clock())
+
     def is_open(self, credential: str, resource: str) -> bool:
         """Tell whether a credential may read a resource without a question."""
         return self.standing(credential, resource) in {Standing.GOOD, Standing.DUE}
@@ -93,9 +97,9 @@ class AccessGate:
 
         Cancellation ends the waiting only.
         """
-        standing = self.standing(credential, resource)
-        if standing is Standing.GOOD:
+        if self.is_good(credential, resource):
             return False
+        standing = self.standing(credential, resource)
         question = self._ask(credential, resource, ask, must=standing is not Standing.DUE)
         if standing is Standing.DUE or question is None:
             return False

@@ -68,6 +68,11 @@ class Verdicts:
             return Standing.DUE
         return Standing.LAPSED if age < self.periods.good + self.periods.stretched else Standing.NONE
 
+    def is_good(self, credential: str, resource: str, now: float) -> bool:
+        """Tell whether the standing is GOOD, at less cost."""
+        asked = self._asked.get((credential, resource))
+        return asked is not None and 0 <= now - asked < self._due
+
     def accept(self, credential: str, resource: str, asked: float) -> None:
         """Note that the backend, asked at a time, has accepted a credential; a later refusal or verdict stays."""
         if asked <= max(self._refusal(credential, resource), self._refusal(credential, None)):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Final
 
@@ -14,7 +14,6 @@ from bff_aggregator.charts import chunk_codec
 from bff_aggregator.http.cpu_limiter import CpuLimiter
 from bff_shared.access.credentials import Reader
 from bff_shared.access.gate import AccessGate
-from bff_shared.access.verdicts import Standing
 from bff_shared.errors import DatasetNotFound
 from bff_shared.upstream.client import Upstream
 
@@ -33,11 +32,12 @@ class Question:
     source: Source
     rth_only: bool | None
     day: date
+    resource: str = field(init=False)
+    """What the backend's verdict is about."""
 
-    @property
-    def resource(self) -> str:
-        """What the backend's verdict is about."""
-        return resource_of(self.symbol, self.source)
+    def __post_init__(self) -> None:
+        """Name the resource once, for it is looked up with each request."""
+        object.__setattr__(self, "resource", resource_of(self.symbol, self.source))
 
 
 class BarsAccess:
@@ -48,7 +48,7 @@ class BarsAccess:
 
     def is_good(self, reader: Reader, question: Question) -> bool:
         """Tell whether a verdict is good, and no question is due."""
-        return self.gate.standing(reader.credential, question.resource) is Standing.GOOD
+        return self.gate.is_good(reader.credential, question.resource)
 
     async def require(self, reader: Reader, question: Question, deadline: float) -> bool:
         """Return once the reader may read; true if the verdict had to be stretched.

@@ -84,7 +84,7 @@ class ChartService:
         try:
             return await self._chart(query, reader, deadline)
         except UnknownSymbol:
-            similar = await self._similar(query.symbol, replace(reader, principal=reader.credential), deadline)
+            similar = await self._similar(query.symbol, reader.alone(), deadline)
             raise chunk_fetcher.unknown_symbol(query.symbol, similar) from None
 
     def has_preview(self, query: ChartQuery, reader: Reader) -> bool:

@@ -73,7 +73,7 @@ class Work:
 
     def alone(self, fetcher: Callable[[Scope, Reader], ChunkFetcher]) -> None:
         """Go on without what is shared: what another reader was refused says nothing of this one."""
-        self.reader = replace(self.reader, principal=self.reader.credential)
+        self.reader = self.reader.alone()
         self.scope = replace(self.scope, principal=self.reader.principal)
         self.fetcher = fetcher(self.scope, self.reader)
 
