@@ -11,6 +11,7 @@ import pytest
 from bff_aggregator.app import create_app
 from bff_aggregator.settings import AggregatorSettings
 from tests.support.judge import Judge, headers_of, judging
+from tests.support.serving import listening
 
 NOON = 1_735_732_800.0  # 2025-01-01: all bars are older than a week, so they are fresh for a day
 
@@ -43,8 +44,8 @@ StartHouse = Callable[..., Awaitable[House]]
 
 
 @pytest.fixture
-async def start_house(start_app: Callable[[Any], Awaitable[str]]) -> AsyncIterator[StartHouse]:
-    """Return a function that starts a judge, and aggregators with the given settings in front of it."""
+async def start_house() -> AsyncIterator[StartHouse]:
+    """Return a function that starts a judge, and aggregators with the given settings, which end before it does."""
     async with AsyncExitStack() as stack:
 
         async def start(replicas: int = 1, **settings: Any) -> House:
@@ -55,7 +56,8 @@ async def start_house(start_app: Callable[[Any], Awaitable[str]]) -> AsyncIterat
             patient: dict[str, Any] = {"chart_timeout": 30, "run_timeout": 30, "digest_key": "k"}
             for _ in range(replicas):
                 app = create_app(AggregatorSettings(backend_url=url, **patient | settings), hand)
-                origin = await start_app(app)
+                port = await stack.enter_async_context(listening(app, force=True, **app.state.service.server))
+                origin = f"http://127.0.0.1:{port}"
                 house.apps.append(app)
                 house.clients.append(await stack.enter_async_context(httpx.AsyncClient(base_url=origin, timeout=60)))
             return house
