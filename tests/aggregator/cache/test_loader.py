@@ -1,14 +1,21 @@
 """The life of an entry: fresh, stale while refreshed, stale when the backend fails, gone."""
 
 import asyncio
+import importlib
+import itertools
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from bff_aggregator.cache.entry import Entry, FillResult, Lifetime, Scope, make_entry, pack_entry, unpack_entry
 from bff_aggregator.cache.store import PurgeEpoch
 from bff_shared.errors import BackendTimeout, BackendUnavailable, NotFound
-from tests.support.cache import SCOPE, Bench
+from bff_shared.turns import PIECE
+from tests.support.cache import SCOPE, Bench, SharedTier
+
+MANY = 3_700
 
 
 @pytest.fixture
@@ -164,3 +171,34 @@ async def test_what_nobody_waits_for_does_not_wait_for_ever(bench: Bench, monkey
         await bench.load()
         async with asyncio.timeout(30):
             await bench.settle()
+
+
+async def test_thousands_of_entries_are_made_and_shared_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chart of ten years has as many, and everybody's responses are made on the same event loop."""
+    worked = Counter[str]()
+    seen: list[Counter[str]] = []
+
+    def counting(module: str, name: str) -> None:
+        real = getattr(importlib.import_module(module), name)
+
+        def work(*arguments: Any) -> Any:
+            worked[name] += 1
+            return real(*arguments)
+
+        monkeypatch.setattr(f"{module}.{name}", work)
+
+    async def watch() -> None:
+        while True:
+            seen.append(worked.copy())
+            await asyncio.sleep(0)
+
+    counting("bff_aggregator.cache.leased_fill", "make_entry")
+    counting("bff_aggregator.cache.store", "pack_entry")
+    bench = Bench(SharedTier())
+    watching = asyncio.create_task(watch())
+    await bench.load(*(f"k{number}" for number in range(MANY)))
+    await bench.settle()
+    watching.cancel()
+    assert worked == {"make_entry": MANY, "pack_entry": MANY}
+    for name in worked:
+        assert max(later[name] - at[name] for at, later in itertools.pairwise([*seen, worked])) <= PIECE

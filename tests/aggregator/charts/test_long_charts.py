@@ -1,6 +1,8 @@
 """Long charts of minutes over HTTP: made from hours where these stand in for minutes, with the same bars."""
 
 import asyncio
+import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -15,6 +17,7 @@ from starlette.routing import Route
 
 from bff_aggregator.backend.bars import Bars, concatenate
 from bff_aggregator.cache.entry import pack_entry, unpack_entry
+from bff_aggregator.charts import chunk_codec
 from tests.aggregator.charts.test_chart_data import PATH
 from tests.aggregator.charts.test_hourly_source import by_the_hour, minutes_of
 from tests.aggregator.charts.test_resample import EPOCH, as_dicts
@@ -302,3 +305,20 @@ async def test_minutes_of_a_day_that_cannot_be_had_fail_the_chart_rather_than_le
     client = await start_aggregator(backend_url=await start_app(backend.app), **PATIENT)
     answer = await client.get(PATH, params={**YEAR, "from": "2024-07-01", "target": "500"})
     assert answer.json()["error"]["code"] == "BACKEND_UNAVAILABLE"
+
+
+async def test_ten_years_almost_without_bars_are_made_beside_the_event_loop(
+    demo: Demo, start_aggregator: StartAggregator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of empty chunks take as long as full ones, though they hold nothing."""
+    real, at_work = chunk_codec.split, set[tuple[int, threading.Thread]]()
+
+    def split(bars: Bars, bounds: Sequence[tuple[int, int]], rejected: int) -> list[bytes]:
+        at_work.add((len(bounds), threading.current_thread()))
+        return real(bars, bounds, rejected)
+
+    monkeypatch.setattr(chunk_codec, "split", split)
+    client = await start_aggregator(backend_url=demo.url, chart_hours=False, **PATIENT)
+    await chart(client, {**YEAR, "from": "2014-02-01", "to": "2024-01-31"})
+    assert sum(chunks for chunks, _ in at_work) > 3_000
+    assert threading.main_thread() not in {thread for chunks, thread in at_work if chunks > 128}

@@ -14,6 +14,7 @@ from bff_aggregator.cache.metrics import CacheMetrics
 from bff_aggregator.cache.single_flight import BackgroundTasks
 from bff_aggregator.cache.store import Lease, PurgeEpoch, Store
 from bff_shared.errors import BackendTimeout, Busy, Internal, UpstreamError
+from bff_shared.turns import in_pieces
 
 log = logging.getLogger(__name__)
 FOLLOW_SECONDS: Final = 1.0
@@ -104,7 +105,8 @@ class LeasedFill:
             made |= await self._make(scope, [key for key in theirs if key not in followed], fill)
         else:
             made = await self._make(scope, ours, fill)
-        self._store.put_local(scope, _entries(made), lease.epoch)
+        async for piece in in_pieces(_entries(made).items()):
+            self._store.put_local(scope, dict(piece), lease.epoch)
         return made, {**lease.made, **followed, **made}
 
     async def _make(self, scope: Scope, keys: Sequence[str], fill: Fill) -> dict[str, Outcome]:
@@ -121,9 +123,9 @@ class LeasedFill:
         results = {key: item for key, item in made.items() if isinstance(item, FillResult)}
         self._metrics.fill_seconds.labels(scope.namespace).observe(cost)
         self._metrics.filled_bytes.labels(scope.namespace).inc(sum(len(item.value) for item in results.values()))
-        outcomes: dict[str, Outcome] = {
-            key: make_entry(item, now, cost, self._clocks.draw()) for key, item in results.items()
-        }
+        outcomes: dict[str, Outcome] = {}
+        async for piece in in_pieces(results.items()):
+            outcomes |= {key: make_entry(item, now, cost, self._clocks.draw()) for key, item in piece}
         return outcomes | self._failures(made, scope)
 
     async def _follow(self, scope: Scope, keys: Sequence[str], epoch: PurgeEpoch) -> dict[str, Entry]:

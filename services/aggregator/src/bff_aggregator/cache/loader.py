@@ -19,6 +19,7 @@ from bff_aggregator.cache.metrics import CacheMetrics
 from bff_aggregator.cache.single_flight import Flight, SingleFlight
 from bff_aggregator.cache.store import Store
 from bff_shared.errors import BackendTimeout, BffError
+from bff_shared.turns import PIECE
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -96,6 +97,8 @@ class Loader:
         # What is stale in memory waits for Redis, which may have it fresh, unless it is being made anew already.
         self._serve(request, "memory", keys, self._being_made(scope, request.known))
         if request.missing():
+            if len(keys) > PIECE:
+                await asyncio.sleep(0)  # all that follows takes as long again
             await self._look_up(request)
         if missing := request.missing():
             joined = self._being_made(scope, missing)

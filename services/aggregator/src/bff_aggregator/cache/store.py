@@ -14,6 +14,7 @@ from bff_aggregator.cache.redis_tier import RedisTier, RedisUnavailable
 from bff_shared.access.credentials import digest
 from bff_shared.http.context import current
 from bff_shared.lru import ByteLRU
+from bff_shared.turns import in_pieces
 
 log = logging.getLogger(__name__)
 RELISTEN = 1.0
@@ -148,11 +149,13 @@ class Store:
         if epoch.generation is None or not items:
             return
         now = self._clock()
-        packed = {
-            key: (pack_entry(item, scope.redis_key(key), epoch.generation), item.usable_until - now)
-            for key, item in items.items()
-            if item.usable_until > now
-        }
+        packed: dict[str, tuple[bytes, float]] = {}
+        async for piece in in_pieces(items.items()):
+            packed |= {
+                key: (pack_entry(item, scope.redis_key(key), epoch.generation), item.usable_until - now)
+                for key, item in piece
+                if item.usable_until > now
+            }
         size = sum(len(data) + OVERHEAD for data, _ in packed.values())
         payer = digest(self._key, [(b"payer", _payer(scope).encode())])
         with contextlib.suppress(RedisUnavailable):

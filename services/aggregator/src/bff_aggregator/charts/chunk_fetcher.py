@@ -21,12 +21,19 @@ from bff_aggregator.http.cpu_limiter import CpuLimiter
 from bff_shared.access.credentials import Reader
 from bff_shared.access.gate import AccessGate
 from bff_shared.errors import BackendTooLarge, ClientBusy, DatasetNotFound, UpstreamError
+from bff_shared.turns import in_pieces
 from bff_shared.upstream.client import Upstream
 
 EXTENT = "extent"
 UNKNOWN = b""
 _DAY = 86_400
 _BAR_BYTES = 28
+_CHUNK_BYTES = 512
+"""A chunk without bars takes as long to make as bars of so many bytes."""
+
+
+def _split(parsed: Parsed, group: Sequence[Chunk]) -> list[bytes]:
+    return chunk_codec.split(parsed.bars, [chunk.bounds for chunk in group], parsed.rejected)
 
 
 class Withheld(UpstreamError):
@@ -108,14 +115,16 @@ class ChunkFetcher:
     ) -> Mapping[Chunk, FillResult]:
         known_empty = parsed is None
         parsed = parsed or bar_calls.nothing(source)
-        size = len(parsed.bars) * _BAR_BYTES
-        bounds = [chunk.bounds for chunk in group]
-        values = await self.cpu.run(size, chunk_codec.split, parsed.bars, bounds, parsed.rejected)
+        size = len(parsed.bars) * _BAR_BYTES + len(group) * _CHUNK_BYTES
+        values = await self.cpu.run(size, _split, parsed, group)
         form = chunk_codec.version(parsed.bars)
-        return {
-            chunk: FillResult(value, chunk_plan.lifetime(chunk, self.today, known_empty=known_empty), form)
-            for chunk, value in zip(group, values, strict=True)
-        }
+        made: dict[Chunk, FillResult] = {}
+        async for piece in in_pieces(zip(group, values, strict=True)):
+            made |= {
+                chunk: FillResult(value, chunk_plan.lifetime(chunk, self.today, known_empty=known_empty), form)
+                for chunk, value in piece
+            }
+        return made
 
     async def _extent(self, keys: Sequence[str]) -> Mapping[str, FillResult | Exception]:
         parsed = await self._fetch(Range(self.scope.subject, Source.DAILY, None))

@@ -38,7 +38,7 @@ class Chunk:
     @property
     def key(self) -> str:
         """The chunk's part of a cache key."""
-        return self.first.strftime("%Y%m%d")
+        return self.first.isoformat().replace("-", "")
 
     @property
     def dates(self) -> tuple[date, date]:
