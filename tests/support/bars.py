@@ -19,34 +19,41 @@ SESSIONS = ("2024-07-02", "2024-07-03", "2024-07-05", "2024-11-01", "2024-11-04"
 
 def market_run(days: Sequence[str] = SESSIONS, *, extended: bool = False, seed: int = 1) -> list[Message]:
     """Return the frames of a run over some sessions of New York, minute by minute, with orders and an equity."""
+    return frames_at([moment for day in days for moment in _minutes_of(day, extended=extended)], seed)
+
+
+def night_run(begins: str, hours: Sequence[float], pause: float, seed: int = 1) -> list[Message]:
+    """Return the frames of a run that trades for so many hours at a time, with a pause of so many after each."""
+    moment = int(datetime.fromisoformat(begins).timestamp())
+    moments: list[int] = []
+    for length in hours:
+        moments += range(moment, moment + int(3600 * length), 60)
+        moment += int(3600 * (length + pause))
+    return frames_at(moments, seed)
+
+
+def frames_at(moments: Iterable[int], seed: int) -> list[Message]:
+    """Return the frames of a run at some moments in UTC seconds, with orders and an equity."""
     draw = random.Random(seed)  # noqa: S311  test data
     frames, price, equity = [], 20_000, 100_000.0
-    for ts in (ts for day in days for ts in _minutes_of(day, extended=extended)):
+    for moment in moments:
+        ts = f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
         steps = [price := price + draw.randint(-9, 9) for _ in range(4)]
         o, c = steps[0], steps[-1]
         ohlc = {"o": o / 100, "h": max(steps) / 100, "l": min(steps) / 100, "c": c / 100, "v": draw.randrange(10_000)}
         equity = round(equity + draw.uniform(-50, 50), 2)
         orders = [{"ts_utc": ts, "side": "BUY", "qty": 1} for _ in range(draw.choice((0,) * 20 + (1, 2)))]
-        frames.append(
-            {
-                "t": "frame",
-                "ts": ts,
-                "ohlc": ohlc,
-                "orders": orders,
-                "equity": {"ts": ts, "value": equity},
-                "dropped": 0,
-            }
-        )
+        point = {"ts": ts, "value": equity}
+        frames.append({"t": "frame", "ts": ts, "ohlc": ohlc, "orders": orders, "equity": point, "dropped": 0})
     return frames
 
 
-def _minutes_of(day: str, *, extended: bool) -> list[str]:
+def _minutes_of(day: str, *, extended: bool) -> Sequence[int]:
     noon = int(datetime.fromisoformat(f"{day}T17:00:00+00:00").timestamp())
     stretch = stretch_of(noon)
     end = stretch.opened + 390 * 60
     early, late = stretch.opened - 330 * 60, stretch.opened + 630 * 60  # 04:00 and 20:00
-    moments = range(early, late, 60) if extended else range(stretch.opened, min(end, stretch.end), 60)
-    return [f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}" for moment in moments]
+    return range(early, late, 60) if extended else range(stretch.opened, min(end, stretch.end), 60)
 
 
 def chart_of(frames: Iterable[Message], size: BarSize) -> dict[int, Message]:
@@ -111,7 +118,9 @@ class Drawing:
             return self.faults
         expected = chart_of(played, size)
         whole = chart_of(run, size)
-        first = next(iter(chart_of(run[max(start, 0) : max(start, 0) + 1], size)))
+        first = (
+            max(t for t in expected if t <= _seconds(run[max(start, 0)]["ts"])) if size != SESSION else min(self.bars)
+        )
         found: list[Any] = list(self.faults)
         for t, bar in expected.items():
             mine = self.bars.get(t)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bff_shared.trading_sessions import BAR_MINUTES, SESSION, BarSize
 from bff_wsrelay.framelog.frame import parse_frame
 from bff_wsrelay.playback.pacer import MAX_BARS
-from tests.support.bars import Drawing, market_run
+from tests.support.bars import Drawing, market_run, night_run
 from tests.wsrelay.playback.test_conservation import World
 
 RUN = market_run()
@@ -34,12 +34,13 @@ class Screen:
         self.world.reading.close()
         self.world.topic.publish(self.world.reading.log)
 
-    def differences(self) -> list[Any]:
-        """Draw what has come, and return what is wrong with it."""
+    def differences(self, *, is_whole: bool = False) -> list[Any]:
+        """Draw what has come, and return what is wrong with it; `is_whole` if all of the run has been played."""
         assert self.size is not None
         for message in self.world.viewer.messages[self.seen :]:
             self.drawing.take(message)
         self.seen = len(self.world.viewer.messages)
+        assert not is_whole or self.drawing.seq == len(self.run) - 1
         return self.drawing.differences(self.run, self.size)
 
 
@@ -109,6 +110,25 @@ def test_oracle_finds_bars_put_together_from_merged_frames(size: BarSize) -> Non
         frame["bars"] = [{"t": start, **frame["ohlc"], "closed": False}]
         frame["peak"] = frame["equity"]
     assert {found[0] for found in screen.differences()} >= {"differs", "peak"}
+
+
+NIGHTS = {
+    # From 18:00 in New York to 17:00: futures, over an early close and the change to winter time.
+    "futures": night_run("2024-07-02T22:00:00+00:00", [23, 23, 23], 1),
+    "futures-in-autumn": night_run("2024-11-01T22:00:00+00:00", [23, 23, 23], 1),
+    "tokyo": night_run("2024-07-02T00:00:00+00:00", [2.5, 2.5, 2.5, 2.5, 2.5], 9.5),
+    "round-the-clock": night_run("2024-07-02T04:00:00+00:00", [72], 0),
+}
+
+
+@pytest.mark.parametrize("size", [1, 13, 60, 180, SESSION])
+@pytest.mark.parametrize("run", NIGHTS.values(), ids=NIGHTS)
+def test_instrument_that_trades_in_the_night_has_the_bars_of_its_chart(run: Any, size: BarSize) -> None:
+    screen = Screen(size, 240.0, run=run, frames=[parse_frame(frame) for frame in run])
+    screen.receive_all()
+    screen.world.send(cmd="seek", pos=len(run) // 3)
+    screen.world.finish()
+    assert screen.differences(is_whole=True) == []
 
 
 def test_bars_change_neither_pace_nor_what_frames_cover() -> None:

@@ -17,10 +17,13 @@ from typing import Any
 import orjson
 
 from bff_shared.lru import ByteLRU
+from bff_shared.trading_sessions import TradedSessions
 from bff_wsrelay.framelog.candles import Candle, Candles, columns_of, concatenated, followed, pack, unpack
 from bff_wsrelay.framelog.frame import Frame, Standing, Summary, merged_head, parse_heads
 
 BLOCK = 64
+SECOND = 1_000_000
+"""One second in µs."""
 COLUMNS = 10_000
 """Bytes that a block's candles take unpacked, roughly."""
 STANDINGS = 8_000
@@ -88,6 +91,8 @@ class FrameLog:
         self._packed = 0
         self._tail: list[bytes] = []
         self._tail_size = 0
+        self.sessions = TradedSessions(self._seconds, self._is_final, lambda: self.length // BLOCK)
+        """Which sessions its frames belong to."""
 
     def __repr__(self) -> str:
         """Return the epoch, the frames of how many, the bytes, and whether it has ended."""
@@ -119,6 +124,13 @@ class FrameLog:
     def times(self, start: int, end: int) -> Sequence[int]:
         """Return the times of a range of frames."""
         return self._times[start:end]
+
+    def _seconds(self, begin: int, end: int) -> Sequence[int]:
+        first, last = (bisect_left(self._times, moment * SECOND) for moment in (begin, end))
+        return [micros // SECOND for micros in self._times[first:last]]
+
+    def _is_final(self, end: int) -> bool:
+        return self.ended or (self.length > 0 and self._times[-1] >= end * SECOND)
 
     def append(self, frame: Frame) -> None:
         """Add the next frame; raise LogFull when it does not fit."""

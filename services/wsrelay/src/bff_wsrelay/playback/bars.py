@@ -11,13 +11,11 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from bff_shared.trading_sessions import SESSION, BarSize, bar_bounds, stretch_of
+from bff_shared.trading_sessions import SESSION, BarSize, TradedSessions, bar_bounds, stretch_of
 from bff_wsrelay.framelog.candles import Candle, followed
 from bff_wsrelay.framelog.frame import Standing, format_time
-from bff_wsrelay.framelog.frame_log import BLOCK, FrameLog
+from bff_wsrelay.framelog.frame_log import BLOCK, SECOND, FrameLog
 
-SECOND = 1_000_000
-"""One second in µs."""
 NO_PRICES = (None, None, None, None, 0)
 
 Bar = dict[str, Any]
@@ -70,7 +68,7 @@ class BarTracker:
 
 def bars_of(log: FrameLog, start: int, end: int, size: BarSize) -> list[Bar]:
     """Return each bar that the frames of a range touch, as it is after them; the range is in the log and not empty."""
-    pieces = _pieces(log.times(start, end), size)
+    pieces = _pieces(log.times(start, end), size, log.sessions)
     candles = _candles_of(log, start, [stop for stop, _ in pieces])
     candles[0] = followed(_earlier(log, start, size), candles[0])
     bars = [
@@ -81,15 +79,15 @@ def bars_of(log: FrameLog, start: int, end: int, size: BarSize) -> list[Bar]:
     return bars
 
 
-def _pieces(times: Sequence[int], size: BarSize) -> list[tuple[int, int]]:
+def _pieces(times: Sequence[int], size: BarSize, sessions: TradedSessions) -> list[tuple[int, int]]:
     """Return for each bar in turn the row before which it ends, and its start in UTC seconds."""
     pieces: list[tuple[int, int]] = []
     row, count = 0, len(times)
-    stretch = stretch_of(times[0] // SECOND)
+    stretch = stretch_of(times[0] // SECOND, sessions)
     while row < count:
         seconds = times[row] // SECOND
         if not stretch.begin <= seconds < stretch.end:
-            stretch = stretch_of(seconds)
+            stretch = stretch_of(seconds, sessions)
         begin, end = bar_bounds(stretch, seconds, size)
         row += 1
         if row < count and times[row] < end * SECOND:
@@ -135,7 +133,7 @@ def _peak(standing: Standing) -> dict[str, Any] | None:
 def _earlier(log: FrameLog, start: int, size: BarSize) -> Candle | None:
     """Return the candle that the first bar of a range has from the frames before it."""
     seconds = log.time_of(start) // SECOND
-    begin = bar_bounds(stretch_of(seconds), seconds, size)[0]
+    begin = bar_bounds(stretch_of(seconds, log.sessions), seconds, size)[0]
     first = log.first_at(begin * SECOND, 0, start)
     return log.candle(first, start) if first < start else None
 
@@ -145,5 +143,5 @@ def _is_closed(log: FrameLog, end: int, size: BarSize) -> bool:
     if end >= len(log):
         return log.ended
     seconds = log.time_of(end - 1) // SECOND
-    begin, bound = bar_bounds(stretch_of(seconds), seconds, size)
+    begin, bound = bar_bounds(stretch_of(seconds, log.sessions), seconds, size)
     return not begin <= log.time_of(end) // SECOND < bound
