@@ -80,19 +80,27 @@ def bars_of(log: FrameLog, start: int, end: int, size: BarSize) -> list[Bar]:
 
 
 def _pieces(times: Sequence[int], size: BarSize, sessions: TradedSessions) -> list[tuple[int, int]]:
-    """Return for each bar in turn the row before which it ends, and its start in UTC seconds."""
+    """Return for each bar in turn the row before which it ends, and its start in UTC seconds.
+
+    The arithmetic is that of `bar_bounds`, spelled out: a frame may have thousands of bars.
+    """
     pieces: list[tuple[int, int]] = []
-    row, count = 0, len(times)
-    stretch = stretch_of(times[0] // SECOND, sessions)
+    row, count, low, high = 0, len(times), 0, 0
+    width = 0 if size == SESSION else 60 * size
     while row < count:
         seconds = times[row] // SECOND
-        if not stretch.begin <= seconds < stretch.end:
-            stretch = stretch_of(seconds, sessions)
-        begin, end = bar_bounds(stretch, seconds, size)
+        if not low <= seconds < high:
+            low, high, anchor, opened, whole = stretch_of(seconds, sessions)
+        if width:
+            begin = anchor + (seconds - anchor) // width * width
+            end = min(high, begin + width)
+            begin = max(low, begin)
+        else:
+            begin, end = opened, whole[1]
         row += 1
         if row < count and times[row] < end * SECOND:
             row = bisect_left(times, end * SECOND, row, count)
-        pieces.append((row, stretch.opened if size == SESSION else begin))
+        pieces.append((row, begin))
     return pieces
 
 
