@@ -2,9 +2,21 @@
 
 import { BffError, isObject } from "../errors.ts";
 import { lastIndexAtOrBefore } from "../lib/search.ts";
-import { barSpan } from "../lib/sessions.ts";
+import { midnightOfDay, openOfDay, REGULAR_MINUTES, sessionDay } from "../lib/sessions.ts";
 import { parseTimeMs } from "../lib/time.ts";
 import type { Bar, BarSize, Frame, Ohlc, Standing } from "../types.ts";
+
+import { findSessions, type Session } from "./trading-sessions.ts";
+
+/** Sessions around a date, and the first frame after them. */
+interface Sessions {
+  sessions: Session[];
+  after: number;
+  /** Of how many frames they were found; FINAL where no more can change them. */
+  length: number;
+}
+
+const FINAL = -1;
 
 type Equity = NonNullable<Frame["equity"]>;
 
@@ -17,6 +29,7 @@ export class FrameBuffer {
   /** Orders up to each frame, and the index of the frame with the highest equity so far, -1 for none. */
   readonly #orders: number[] = [];
   readonly #peaks: number[] = [];
+  readonly #sessions = new Map<number, Sessions>();
   /** Whether the run's last frame is there. */
   complete = false;
   /** How many frames the backend says there are. */
@@ -67,16 +80,52 @@ export class FrameBuffer {
     const bars: Bar[] = [];
     let position = start;
     while (position < end) {
-      const span = barSpan((this.#at[position] as number) / 1000, size);
-      // The first bar has what came before these frames as well.
-      const first = bars.length ? position : lastIndexAtOrBefore(this.#at, span.begin * 1000 - 1) + 1;
-      const after = lastIndexAtOrBefore(this.#at, span.end * 1000 - 1) + 1;
+      const { t, first, after } = this.#barOf(position, size);
       const stop = Math.min(end, after);
       const isClosed = stop < end || (end < this.length ? after <= end : this.complete);
-      bars.push({ t: span.t, ...this.#candle(first, stop), closed: isClosed });
+      // The first bar has what came before these frames as well.
+      bars.push({ t, ...this.#candle(bars.length ? position : first, stop), closed: isClosed });
       position = stop;
     }
     return bars;
+  }
+
+  /** Return the start of the bar that a frame is in, its first frame, and the frame after its last. */
+  #barOf(index: number, size: BarSize): { t: number; first: number; after: number } {
+    const seconds = (this.#at[index] as number) / 1000;
+    const { sessions, after } = this.#sessionsAround(sessionDay(seconds));
+    const place = sessions.findLastIndex(({ first }) => first <= index);
+    const session = sessions[place] as Session;
+    const next = sessions[place + 1]?.first ?? after;
+    if (size === "session") return { t: openOfDay(session.day), first: session.first, after: next };
+    const close = session.minutes === REGULAR_MINUTES ? Number.POSITIVE_INFINITY : session.open + session.minutes * 60;
+    const isLate = seconds >= close;
+    const anchor = isLate ? close : session.open;
+    const start = anchor + Math.floor((seconds - anchor) / (size * 60)) * size * 60;
+    const begin = Math.max(start, isLate ? close : session.begin);
+    const end = Math.min(start + size * 60, isLate ? Number.POSITIVE_INFINITY : close);
+    return {
+      t: begin,
+      first: Math.max(session.first, this.#firstAt(begin)),
+      after: Math.min(next, this.#firstAt(end)),
+    };
+  }
+
+  /** Return the sessions that the frames of a date, and of the dates beside it, are in; those of that date are right. */
+  #sessionsAround(day: number): Sessions {
+    const known = this.#sessions.get(day);
+    if (known?.length === this.length || known?.length === FINAL) return known;
+    const first = this.#firstAt(midnightOfDay(day - 1));
+    const last = this.#firstAt(midnightOfDay(day + 2));
+    const times = this.#at.slice(first, last).map((at) => Math.floor(at / 1000));
+    const sessions = findSessions(times, 1).map((session) => ({ ...session, first: session.first + first }));
+    const found = { sessions, after: last, length: this.complete || last < this.length ? FINAL : this.length };
+    this.#sessions.set(day, found);
+    return found;
+  }
+
+  #firstAt(seconds: number): number {
+    return seconds === Number.POSITIVE_INFINITY ? this.length : lastIndexAtOrBefore(this.#at, seconds * 1000 - 1) + 1;
   }
 
   #candle(start: number, end: number): Omit<Bar, "t" | "closed"> {
