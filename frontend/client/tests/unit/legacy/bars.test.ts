@@ -1,15 +1,18 @@
 import { describe, expect, test } from "vitest";
 import { FrameBuffer } from "../../../src/legacy/frame-buffer.ts";
 import { resample } from "../../../src/legacy/resample.ts";
-import { barSpan } from "../../../src/lib/sessions.ts";
 import type { Bar, BarSize, Columns } from "../../../src/types.ts";
 
 const SIZES = [1, 5, 60, "session"] as const;
 
-/** Minutes of two sessions, an early close among them, or of two whole days with it. */
-function run(aroundTheClock: boolean) {
+const CLOCKS = ["regular hours", "around the clock", "from 18:00 to 17:00"] as const;
+
+/** Minutes of two sessions, an early close among them, by different clocks. */
+function run(clock: (typeof CLOCKS)[number]) {
   const opens = ["2024-07-03T13:30Z", "2024-11-04T14:30Z"].map((time) => Date.parse(time));
-  const minutes = aroundTheClock ? [-570, 870] : [0, 210];
+  const minutes = { "regular hours": [0, 210], "around the clock": [-570, 870], "from 18:00 to 17:00": [-930, 450] }[
+    clock
+  ];
   const frames: { ts: string; ohlc: Bar; orders: object[]; equity: { ts: string; value: number } }[] = [];
   for (const open of opens) {
     for (let minute = minutes[0] as number; minute < (minutes[1] as number); minute += 1) {
@@ -36,8 +39,8 @@ function chart(frames: ReturnType<typeof run>, size: BarSize): (Omit<Bar, "close
 const bars = ({ t, o, h, l, c, v }: Columns) =>
   t.map((time, row) => ({ t: time, o: o[row], h: h[row], l: l[row], c: c[row], v: v[row] }) as Omit<Bar, "closed">);
 
-describe.each([false, true])("a run, around the clock: %s", (aroundTheClock) => {
-  const frames = run(aroundTheClock);
+describe.each(CLOCKS)("a run that trades %s", (clock) => {
+  const frames = run(clock);
   const buffer = new FrameBuffer();
   for (const frame of frames) buffer.add({ t: "frame", ...frame });
   buffer.complete = true;
@@ -54,12 +57,14 @@ describe.each([false, true])("a run, around the clock: %s", (aroundTheClock) => 
   });
 
   test.each(SIZES)("from any place on is told as far as it has come, with bars of %s", (size) => {
-    for (const length of [1, 137, 211, frames.length - 1, frames.length]) {
+    // Which session an evening belongs to is not to be seen before it is over: a chart of its beginning has other bars.
+    const lengths = clock === "from 18:00 to 17:00" ? [] : [1, 137, 211, frames.length - 1];
+    for (const length of [...lengths, frames.length]) {
       const { bar, closed: _, ...standing } = { closed: null, ...buffer.standing(length, size) };
       const { closed, ...last } = bar as Bar;
       expect(last).toEqual(chart(frames.slice(0, length), size).at(-1));
       const next = frames[length];
-      expect(closed).toBe(next ? barSpan(Date.parse(next.ts) / 1000, size).t !== last.t : true);
+      expect(closed).toBe(next ? chart(frames.slice(0, length + 1), size).at(-1)?.t !== last.t : true);
       const values = frames.slice(0, length).map(({ equity }) => equity.value);
       const peak = frames[values.indexOf(Math.max(...values))]?.equity;
       const orders = frames.slice(0, length).flatMap((frame) => frame.orders).length;
