@@ -53,7 +53,8 @@ export class PlaybackChart {
     );
     this.chart.panes()[0]?.setStretchFactor(3);
     this.chart.panes()[1]?.setStretchFactor(1);
-    this.chart.timeScale().applyOptions({ rightOffset: 6 });
+    // A bar after a gap moves the view on as any other does.
+    this.chart.timeScale().applyOptions({ rightOffset: 6, allowShiftVisibleRangeOnWhitespaceReplacement: true });
   }
 
   /** Draw what changed in the book since the last time. */
