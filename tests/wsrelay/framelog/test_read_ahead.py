@@ -3,11 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from bff_shared.lru import ByteLRU
+from bff_wsrelay.framelog.fair_semaphore import FairSemaphore
+from bff_wsrelay.framelog.frame_log import FrameLog
+from bff_wsrelay.framelog.read_ahead import ReadAhead
 from bff_wsrelay.framelog.replay_pass import SilenceTracker
+from bff_wsrelay.framelog.topic import Listener, Topic
+from bff_wsrelay.playback.pacer import Pacer
 from tests.support.playback import Client, Relay, playing, watching
 from tests.support.runs import Fate, RunBackend, assert_conserved, source
 
@@ -97,6 +103,29 @@ async def test_a_seek_beyond_what_was_read_of_a_held_run_is_answered_at_once(mon
         await client.control(cmd="seek", pos=7_900)
         shown = await client.until(lambda message: message["t"] == "frame" and message["seq"] >= 7_900)
         assert shown["ts"] == backend.more["second"][7_900]["ts"]
+
+
+@pytest.mark.parametrize("look", [4, 1_000])
+def test_a_run_is_read_when_its_foremost_viewer_has_little_left_until_there_is_plenty(
+    monkeypatch: pytest.MonkeyPatch, look: int
+) -> None:
+    monkeypatch.setattr("bff_wsrelay.framelog.read_ahead.LOOK_FRAMES", look)
+    topic = Topic("run", FrameLog("e", 1 << 20, ByteLRU(1 << 20)))
+    ahead, pacer = ReadAhead(topic, FairSemaphore(1, 1), lambda: ""), Pacer(topic.log, speed=1)
+    topic.listeners.add(cast("Listener", pacer))
+
+    def read_from(position: int) -> int:
+        while ahead.may_read(position):
+            position += 1
+        return position
+
+    assert read_from(0) == 30, "a second of playback"
+    pacer.cursor = 15
+    assert read_from(30) == 30, "half a second is left"
+    pacer.cursor = 16
+    assert read_from(30) == 46
+    pacer.cursor = 2_000
+    assert read_from(46) == 2_030, "one that has overtaken it"
 
 
 def test_a_held_run_is_not_taken_for_one_that_has_ended() -> None:
