@@ -112,7 +112,8 @@ export class CandleBook {
     const limit = this.candles[0]?.time ?? barStart(before, this.minutes);
     const older = new CandleBook(this.minutes);
     for (const bar of bars) {
-      const time = barStart(bar.time, this.minutes);
+      // Hours and sessions come as they are; of what trades in the night they are not anchored at 09:30.
+      const time = this.minutes < 60 ? barStart(bar.time, this.minutes) : bar.time;
       if (time >= limit) break;
       const last = older.candles.at(-1);
       extendCandle(last?.time === time ? last : older.open(time), bar);
@@ -146,7 +147,7 @@ export class CandleBook {
   }
 
   private mark({ at, equity, side }: Moment): void {
-    const index = this.indexOf(barStart(at, this.minutes));
+    const index = this.indexAround(at);
     const candle = this.candles[index];
     if (!candle) return;
     if (equity !== undefined) candle.equity = equity;
@@ -159,8 +160,21 @@ export class CandleBook {
     if (index < this.lastDrawn) this.rebuilt = true;
   }
 
+  /** Return the index of the candle that a moment lies in, -1 for none. */
+  private indexAround(at: number): number {
+    if (this.minutes >= REGULAR_MINUTES) return this.indexOf(barStart(at, this.minutes));
+    const index = this.indexBefore(at + 1);
+    return at - (this.candles[index]?.time ?? 0) < this.minutes * 60 ? index : -1;
+  }
+
   /** Return the index of the candle of a time, -1 for none. */
   private indexOf(time: number): number {
+    const index = this.indexBefore(time + 1);
+    return this.candles[index]?.time === time ? index : -1;
+  }
+
+  /** Return the index of the last candle before a time, -1 for none. */
+  private indexBefore(time: number): number {
     let low = 0;
     let high = this.candles.length;
     while (low < high) {
@@ -168,7 +182,7 @@ export class CandleBook {
       if ((this.candles[middle] as Candle).time < time) low = middle + 1;
       else high = middle;
     }
-    return this.candles[low]?.time === time ? low : -1;
+    return low - 1;
   }
 
   private open(time: number): Candle {

@@ -111,6 +111,21 @@ describe("candles", () => {
     ]);
   });
 
+  test("of hours stand where the chart has them, though they be not anchored at 09:30", () => {
+    const book = new CandleBook(60);
+    const evening = start + 8.5 * 3600;
+    book.add({
+      ...frame(0),
+      ts: new Date((evening + 4200) * 1000).toISOString(),
+      bars: [bar(0, { t: evening + 3600 })],
+    });
+    book.prepend([{ time: evening, o: 1, h: 1, l: 1, c: 1, v: 1 }], evening);
+    expect(book.candles.map(({ time, equity }) => [time - evening, equity])).toEqual([
+      [0, undefined],
+      [3600, 1000],
+    ]);
+  });
+
   test("stay within their bound", () => {
     const book = new CandleBook(1);
     for (let index = 0; index < MAX_CANDLES * 2; index += 1) book.add(frame(index));
