@@ -1,6 +1,6 @@
 """Count what the backend is spared where cached data is shared: `BFF_CACHE_SCOPE`, one after the other.
 
-Usage: python -m bench.scenarios.access [--requests 2000]
+Usage: python -m bench.scenarios.access [--requests 2000] [--scopes shared]
 
 50 users work through a day of eight hours, each in visits of 20 requests, for each of which they have a new token: the
 list of runs, a run's page, the run whole again, and its symbol's chart panned and zoomed, two seconds apart (`visit`).
@@ -11,9 +11,10 @@ the BFF, which asks for each run's metrics itself. The clock by which entries an
 import argparse
 import asyncio
 import base64
+import contextlib
 import json
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -61,7 +62,8 @@ class Backend:
                 await writer.drain()
             writer.close()
 
-        await asyncio.gather(requests(), responses(), return_exceptions=True)
+        with contextlib.suppress(asyncio.CancelledError):  # the scenario is over
+            await asyncio.gather(requests(), responses(), return_exceptions=True)
 
 
 @asynccontextmanager
@@ -87,9 +89,9 @@ def token(user: int, number: int) -> str:
     return f"e30.{base64.urlsafe_b64encode(claims).rstrip(b'=').decode()}.x"
 
 
-def visit(draw: random.Random, runs: list[dict[str, str]]) -> Iterator[Step]:
-    """Return the requests of one visit."""
-    run = runs[min(int(draw.expovariate(0.4)), len(runs) - 1)]
+def visit(draw: random.Random, user: int, runs: list[dict[str, str]]) -> Iterator[Step]:
+    """Return the requests of one visit; a user works on one run all day, and many on the first ones."""
+    run = runs[min(int(random.Random(user).expovariate(0.4)), len(runs) - 1)]  # noqa: S311  repeatable, no secret
     run_id, symbol = run["run_id"], run["symbol"]
     parts = tuple(f"/backtests/{run_id}{part}" for part in ("", "/metrics", "/equity", "/orders"))
     metrics = tuple(f"/backtests/{other['run_id']}/metrics" for other in runs)
@@ -111,7 +113,9 @@ def day(requests: int, runs: list[dict[str, str]]) -> list[tuple[float, str, Ste
     draw, found = random.Random(SEED), list[tuple[float, str, Step]]()  # noqa: S311  repeatable, no secret
     for number in range(requests // VISIT):
         at, mine = BEGIN + draw.uniform(0, DAY_SECONDS), token(number % USERS, number)
-        found += [(at + PAUSE_SECONDS * place, mine, step) for place, step in enumerate(visit(draw, runs))]
+        found += [
+            (at + PAUSE_SECONDS * place, mine, step) for place, step in enumerate(visit(draw, number % USERS, runs))
+        ]
     return sorted(found, key=lambda one: one[0])
 
 
@@ -147,7 +151,7 @@ async def through(url: str, scope: str, todo: list[tuple[float, str, Step]]) -> 
     return backend
 
 
-async def main(requests: int) -> None:
+async def main(requests: int, scopes: Sequence[str]) -> None:
     """Print calls and bytes by scope."""
     with DemoServer(Options()) as demo:
         async with httpx.AsyncClient(base_url=demo.url, timeout=60) as client:
@@ -157,7 +161,7 @@ async def main(requests: int) -> None:
         direct = await directly(demo.url, todo)
         print(f"{len(todo)} requests of {USERS} users: {direct.calls} direct calls, {direct.sent / 1e6:.1f} MB")
         print("| scope | calls | bytes, MB | fewer calls | fewer bytes |\n|---|---|---|---|---|")
-        for scope in SCOPES:
+        for scope in scopes:
             found = await through(demo.url, scope, todo)
             calls, sent = 100 * (1 - found.calls / direct.calls), 100 * (1 - found.sent / direct.sent)
             print(f"| {scope} | {found.calls} | {found.sent / 1e6:.1f} | {calls:.1f} % | {sent:.1f} % |", flush=True)
@@ -169,4 +173,6 @@ async def main(requests: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--requests", type=int, default=2000)
-    asyncio.run(main(parser.parse_args().requests))
+    parser.add_argument("--scopes", nargs="+", default=SCOPES, choices=SCOPES)
+    chosen = parser.parse_args()
+    asyncio.run(main(chosen.requests, chosen.scopes))
