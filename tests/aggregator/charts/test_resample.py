@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bff_aggregator.backend import bars_reader
 from bff_aggregator.backend.bars import Bars
 from bff_aggregator.charts import sessions
-from bff_aggregator.charts.resample import Clock, Size, Span, bucket, resample, sizes
+from bff_aggregator.charts.resample import Clock, Size, Span, _span_start, bucket, resample, sizes
 from bff_demo.market import Bars as DemoBars
 from bff_demo.market import build_market
 from bff_shared.trading_sessions import BAR_MINUTES, REGULAR_MINUTES
@@ -309,3 +309,45 @@ def test_weeks_begin_on_monday_for_what_trades_on_sundays_too() -> None:
     t, ones = (first + np.arange(9, dtype=np.int64)) * 86_400, np.ones(9)
     weeks = bucket(Bars(t, ones, ones, ones, ones, np.ones(9, np.int64), None), Span.WEEK, DAILY)
     assert (weeks.t.tolist(), weeks.v.tolist()) == ([first * 86_400, (first + 7) * 86_400], [7, 2])
+
+
+def bars_at(*moments: str) -> Bars:
+    t = np.array([int(datetime.fromisoformat(moment).timestamp()) for moment in moments], np.int64)
+    ones = np.ones(len(t))
+    return Bars(t, ones, ones, ones, ones, np.ones(len(t), np.int64))
+
+
+def test_a_clock_is_of_moments_in_regular_hours_unless_it_says_otherwise() -> None:
+    assert (Clock(1).daily, Clock(1).extended) == (False, False)
+
+
+def test_bars_that_are_few_enough_are_as_long_as_their_source_has_them() -> None:
+    few = bars_at("2024-01-02T14:30Z", "2024-01-02T15:30Z")
+    found = resample(few, 100, HOUR)
+    assert (found.bars is few, found.stride, found.decimated) == (True, 60, False)
+
+
+def test_bars_of_the_finest_size_that_was_asked_for_are_not_decimated() -> None:
+    start = datetime(2024, 1, 2, 14, 30, tzinfo=UTC)
+    day = bars_at(*((start + timedelta(minutes=number)).isoformat() for number in range(390)))
+    found = resample(day, 100, Clock(1, finest=5))
+    assert (len(found.bars), found.stride, found.decimated) == (78, 5, False)
+    assert resample(day, 77, Clock(1, finest=5)).decimated
+
+
+def test_weeks_begin_on_monday_and_quarters_with_their_months() -> None:
+    days = np.arange(-400, 20_000, dtype=np.int64)
+    dates = [EPOCH + timedelta(days=day) for day in days.tolist()]
+    weeks = [(date - timedelta(days=date.weekday()) - EPOCH).days for date in dates]
+    assert _span_start(days, Span.WEEK).tolist() == weeks
+    for span, months in ((Span.MONTH, 1), (Span.QUARTER, 3), (Span.YEAR, 12)):
+        firsts = [(date.replace(month=(date.month - 1) // months * months + 1, day=1) - EPOCH).days for date in dates]
+        assert _span_start(days, span).tolist() == firsts
+
+
+def test_hours_after_an_early_close_are_counted_anew_from_the_first_after_it() -> None:
+    # 13:00 in New York is 17:00 UTC; no hour begins there.
+    hours = bars_at(*(f"2024-07-03T{hour}:30:00+00:00" for hour in range(13, 20)))
+    found = bucket(hours, 180, Clock(60, extended=True))
+    at = [datetime.fromtimestamp(t, UTC).strftime("%H:%M") for t in found.t.tolist()]
+    assert list(zip(at, found.v.tolist(), strict=True)) == [("13:30", 3), ("16:30", 1), ("17:30", 3)]
