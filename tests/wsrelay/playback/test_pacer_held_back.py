@@ -126,3 +126,19 @@ def test_play_and_pause_are_controls_and_who_is_paused_is_not_late() -> None:
     assert (pacer.state, pacer.due, pacer.lag(3.0)) == ("paused", NEVER, 0.0)
     pacer.seek(Position(index=50), 4.0)
     assert (pacer.due, pacer.lag(9.0)) == (4.0, 0.0)
+
+
+def test_play_and_pause_take_effect_as_controls_too() -> None:
+    pacer = Pacer(log(10))
+    control(pacer, '"cmd":"play"', 1.0)
+    assert (pacer.state, pacer.due) == ("playing", 1.0)
+    control(pacer, '"cmd":"pause"', 1.0)
+    assert (pacer.state, pacer.due) == ("paused", NEVER)
+    assert repr(pacer) == f"<Pacer paused cursor=0 speed={pacer.speed:g} fps={pacer.fps:g} due=inf>"
+
+
+def test_a_seek_that_nobody_has_turned_to_yet_is_no_lag_while_nothing_plays() -> None:
+    pacer = Pacer(log(10))
+    pacer.seek(Position(index=5), 1.0)
+    assert pacer.due < NEVER
+    assert pacer.lag(9.0) == 0.0
