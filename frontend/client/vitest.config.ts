@@ -11,7 +11,7 @@ export default defineConfig({
     coverage: { include: ["src/**/*.ts"], exclude: ["src/generated/**"], reporter: ["text"] },
     include: [origin ? "tests/integration/**/*.test.ts" : "tests/unit/**/*.test.ts"],
     // Guards against hanging, not measures: the machine may be busy.
-    testTimeout: origin ? 60_000 : 20_000,
-    expect: { poll: { timeout: 10_000 } },
+    testTimeout: 90_000,
+    expect: { poll: { timeout: 60_000 } },
   },
 });
