@@ -102,12 +102,12 @@ test("who waits already when the BFF is found to be silent waits no longer eithe
 
 test("an answer that goes on coming is not late, however long it takes", async () => {
   async function* slowly(): AsyncGenerator<string> {
-    for (const piece of JSON.stringify(PAGE).match(/.{1,16}/g) ?? []) {
-      await new Promise((resolve) => setTimeout(resolve, 150));
+    for (const piece of JSON.stringify(PAGE).match(/.{1,3}/g) ?? []) {
+      await new Promise((resolve) => setTimeout(resolve, 100));
       yield piece;
     }
   }
-  const { client, reports } = await made(() => ({ pieces: slowly() }), { readMs: 400 });
+  const { client, reports } = await made(() => ({ pieces: slowly() }), { readMs: 1500 });
   expect(await client.listRuns()).toEqual(PAGE);
   expect(reports[0]).toMatchObject({ side: "bff" });
 });
