@@ -23,6 +23,8 @@ export interface OfrepOptions {
   storage?: Pick<Storage, "getItem" | "setItem"> | null;
   /** How soon to ask again where an event stream is wanted and refused, doubling to 30 s; how often where none is. Default 1000. */
   pollMs?: number;
+  /** How long an evaluation may take until what was known last goes on to count. Default 3000. */
+  timeoutMs?: number;
   /** What this browser's tabs share: one event stream, and the switches. null: nothing. */
   tabs?: Tabs | null;
   headers?: () => Record<string, string>;
@@ -176,7 +178,7 @@ export class OfrepFlags implements FlagSource {
           ...this.#options.headers?.(),
         },
         body: JSON.stringify({ context: { targetingKey: this.#stored.key } }),
-        signal: AbortSignal.timeout(TIMEOUT_MS),
+        signal: AbortSignal.timeout(this.#options.timeoutMs ?? TIMEOUT_MS),
       });
       if (response.status !== 200) {
         await response.body?.cancel();

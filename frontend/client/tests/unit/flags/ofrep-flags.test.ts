@@ -20,7 +20,8 @@ const all = (value: boolean) =>
 async function made(answer: () => Answer, options: Partial<OfrepOptions> = {}) {
   const server = await serve(answer);
   const storage = new Memory();
-  const flags = new OfrepFlags({ baseUrl: server.url, EventSource: null, storage, pollMs: 10, ...options });
+  const patient = { pollMs: 10, timeoutMs: 60_000 };
+  const flags = new OfrepFlags({ baseUrl: server.url, EventSource: null, storage, ...patient, ...options });
   onTestFinished(() => flags.close());
   return { server, storage, flags };
 }
@@ -57,10 +58,22 @@ test("polling asks by the tag, and tells only of changes", async () => {
   expect(source.flags.side("chart_data")).toBe("legacy");
 });
 
+test("an evaluation that takes too long is given up, and what was known last counts", async () => {
+  const known = await made(() => ({ body: { flags: all(true) } }));
+  await known.flags.start();
+  known.flags.close();
+  const never: typeof fetch = (_, init) =>
+    new Promise((_resolve, reject) => init?.signal?.addEventListener("abort", () => reject(init.signal?.reason)));
+  const flags = new OfrepFlags({ EventSource: null, storage: known.storage, fetch: never, timeoutMs: 10 });
+  onTestFinished(() => flags.close());
+  await flags.start();
+  expect(flags.side("chart_data")).toBe("bff");
+});
+
 test("the key that percentages hang on stays with the browser", async () => {
   const { server, storage, flags } = await made(() => ({ body: { flags: [] } }));
   await flags.start();
-  const again = new OfrepFlags({ baseUrl: server.url, EventSource: null, storage });
+  const again = new OfrepFlags({ baseUrl: server.url, EventSource: null, storage, timeoutMs: 60_000 });
   onTestFinished(() => again.close());
   await again.start();
   const keys = new Set(server.asked.map(({ body }) => JSON.parse(body).context.targetingKey));
