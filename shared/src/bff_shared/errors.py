@@ -19,6 +19,7 @@
     ├── UpstreamError                     the backend's fault or absence
     │   ├── BackendUnavailable BACKEND_UNAVAILABLE   502  retryable
     │   │   └── BackendMalformed                     502
+    │   │       └── BackendTooLarge                  502
     │   ├── BackendTimeout     BACKEND_TIMEOUT       504  retryable
     │   └── CircuitOpen        BACKEND_CIRCUIT_OPEN  503  retryable, Retry-After
     ├── Busy                   BUSY                  503  retryable, Retry-After

@@ -106,7 +106,7 @@ def columns(bars: list[dict[str, Any]], key: str) -> list[Any]:
     return [bar[key] for bar in bars]
 
 
-@settings(max_examples=60)
+@settings(max_examples=16)
 @given(instruments(), st.integers(0, 1000), st.integers(0, 600), st.sampled_from([100, 130, 300, 2000]), st.booleans())
 def test_chart_is_that_of_the_reference(
     instrument: Instrument, start: int, length: int, target: int, rth_only: bool

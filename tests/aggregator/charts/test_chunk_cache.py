@@ -182,7 +182,8 @@ async def test_refused_answers_are_asked_again(demo: Demo, start_aggregator: Sta
 async def test_backend_faults_give_clear_errors_that_are_not_cached(
     demo: Demo, start_aggregator: StartAggregator, fault: dict[str, Any], status: int, code: str
 ) -> None:
-    client = await start_aggregator(backend_url=demo.url, chart_timeout=1.0 if status == 504 else 20.0)
+    seconds = 1.0 if status == 504 else 20.0
+    client = await start_aggregator(backend_url=demo.url, chart_timeout=seconds, chart_late_timeout=seconds)
     demo.faults({"path_prefix": "/bars", **fault})
     answer = await client.get(PATH, params={**WEEK, "symbol": "TSLA"})
     assert answer.status_code == status
