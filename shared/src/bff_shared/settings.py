@@ -127,7 +127,7 @@ class AccessSettings(Settings):
         60.0, description="seconds that a credential may read what is cached after the backend has accepted it"
     )
     access_stale_seconds: float = Field(
-        600.0, ge=0, le=86_400, description="seconds that it may do so longer while the backend cannot be asked"
+        600.0, ge=0, le=604_800, description="seconds that it may do so longer while the backend cannot be asked"
     )
     cache_scope: Sharing = Field(
         "credentials",
