@@ -217,9 +217,9 @@ def flood(world: World, clients: int, told: Told) -> None:
     playback, transparent = stream_paths(world)
     work = [
         (playback, hail, WAIT_S),
-        (playback, pings, QUIET_S),
+        (playback, pings, WAIT_S),
         (transparent, hail, QUIET_S),
-        (transparent, pings, QUIET_S),
+        (transparent, pings, WAIT_S),
     ]
     each_kind = list(zip(FLOODS, work, strict=True))
     asyncio.run(_gather(_flood(world, kind, *each, told) for kind, each in each_kind for _ in range(clients)))

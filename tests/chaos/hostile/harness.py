@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from bff_aggregator.settings import AggregatorSettings
+from bff_wsrelay.settings import RelaySettings
 from tests.chaos.hostile.target import TOKENS, Snapshot, Target, keepalive
 from tests.chaos.strength import STRENGTH
 from tests.support.stalls import STOOD_STILL_S, Stalls, Unsteady
@@ -45,7 +46,7 @@ LATE_TIMES = 3.0
 FILES_MORE = 16
 """File descriptors that may stay open: connections to the backend and to Redis that are kept for the next call."""
 
-CACHE_BYTES = AggregatorSettings().cache_bytes
+CACHE_BYTES = {"aggregator": AggregatorSettings().cache_bytes, "wsrelay": RelaySettings().log_total_bytes}
 SPOOL_MORE = 1 << 20
 """Bytes of request bodies that may lie in nginx's folder."""
 
@@ -193,11 +194,18 @@ def differences(before: Snapshot, now: Snapshot, *, lasting: bool = True) -> lis
     for key, (old, new) in _pairs(before.connections, now.connections):
         if new > old + keepalive(key):
             found.append(f"connections of nginx to {key}: {old} → {new}, of which it may keep {keepalive(key)} idle")
-    if now.cached > max(before.cached, CACHE_BYTES):
-        found.append(f"the aggregator caches {now.cached >> 20} MiB, of which it may {CACHE_BYTES >> 20}")
+    found += _overgrown(before.cached, now.cached)
     if now.spool > before.spool + SPOOL_MORE:
         found.append(f"nginx keeps {now.spool >> 20} MiB of bodies")
     return found
+
+
+def _overgrown(before: Mapping[str, int], now: Mapping[str, int]) -> list[str]:
+    return [
+        f"{name} keeps {size >> 20} MiB for the next user, of which it may {CACHE_BYTES[name] >> 20}"
+        for name, size in now.items()
+        if size > max(before.get(name, 0), CACHE_BYTES[name])
+    ]
 
 
 def _pairs(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterable[tuple[str, tuple[Any, Any]]]:

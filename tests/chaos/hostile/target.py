@@ -19,6 +19,7 @@ TOKENS = {"alice": "token-of-alice", "mallory": "token-of-mallory", "trent": "to
 
 ADMIN_TOKEN = "the admin's token"
 SERVICES = ("proxy", "aggregator", "wsrelay")
+CACHES = {"aggregator": "bff_cache_memory_bytes", "wsrelay": "bff_stream_log_bytes"}
 WAIT_S = 20.0
 
 
@@ -27,9 +28,13 @@ class Snapshot:
     """The state of a stack's parts that an attack may not change for good."""
 
     memory: Mapping[str, int]
-    """Bytes of each part, without those in `cached`."""
-    cached: int
-    """Bytes of chunks and runs in the aggregator's memory, which have a bound of their own."""
+    """Bytes of each part of ours, without those in `cached`."""
+    cached: Mapping[str, int]
+    """Bytes that are kept for the next user and have a bound of their own.
+
+    Those of chunks and runs in the aggregator, and of frame logs in the relay, which it drops `BFF_LOG_LINGER` after
+    their last viewer.
+    """
     files: Mapping[str, int]
     """File descriptors of each part, without those in `connections`."""
     connections: Mapping[str, int]
@@ -125,10 +130,10 @@ class Target:
         names = [child.name for child in self.stack]
         connections = {name: self.connections(name) for name in SERVICES}
         not_own = {**connections, "nginx": sum(connections.values())}
-        cached = int(self.metric("aggregator", "bff_cache_memory_bytes"))
+        cached = {name: int(self.metric(name, metric)) for name, metric in CACHES.items()}
         flags = httpx.get(f"{self.origin}/api/v1/flags", timeout=WAIT_S).raise_for_status().json()["flags"]
         return Snapshot(
-            memory={name: self.memory(name) - (cached if name == "aggregator" else 0) for name in names},
+            memory={name: self.memory(name) - cached.get(name, 0) for name in names if name != "backend"},
             cached=cached,
             files={name: self.files(name) - not_own.get(name, 0) for name in names},
             connections=connections,
